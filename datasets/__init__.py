@@ -1,0 +1,1 @@
+"""Benchmark annotations as typed examples: one file a dataset. Ships no data."""

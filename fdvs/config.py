@@ -1,0 +1,211 @@
+"""Every setting of a build, one frozen dataclass a stage; presets are functions elsewhere.
+
+The defaults are the documented choices. Values are checked when a config is made, so that a
+wrong one is an error before any work starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_type_hints
+
+from fdvs.errors import InvalidValue
+
+ReaderName = Literal["pyav", "ffmpeg", "decord"]
+CutMethod = Literal["keyframes", "scenes", "fixed"]
+Policy = Literal["repaired", "paper", "threshold", "random", "none"]
+ChapterWriter = Literal["template", "llm"]
+StoryWriter = Literal["extractive", "abstractive"]
+
+
+def _check(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InvalidValue(what, value, f"{low} to {high}")
+
+
+def check_choices(config: object) -> None:
+    """Raise InvalidValue where a field annotated with a Literal holds something else."""
+    for name, hint in get_type_hints(type(config)).items():
+        allowed = get_args(hint)
+        if getattr(hint, "__origin__", None) is Literal and getattr(config, name) not in allowed:
+            raise InvalidValue(name, getattr(config, name), ", ".join(map(str, allowed)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadConfig:
+    """Which decoder reads, and how long one operation on a file may hang."""
+
+    reader: ReaderName = "pyav"
+    timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("read.timeout_s", self.timeout_s, 0.1, 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutConfig:
+    """Where clips begin: the codec's key frames as in the paper, bounded in length."""
+
+    method: CutMethod = "keyframes"
+    min_clip_s: float = 2.0
+    max_clip_s: float = 30.0
+    fixed_clip_s: float = 10.0
+    scene_threshold: float = 27.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("cut.min_clip_s", self.min_clip_s, 0.0, 3600)
+        _check("cut.max_clip_s", self.max_clip_s, max(0.1, 2 * self.min_clip_s), 36000)
+        _check("cut.fixed_clip_s", self.fixed_clip_s, 0.1, 36000)
+        _check("cut.scene_threshold", self.scene_threshold, 0.1, 255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleConfig:
+    """Frames per clip; the first one is the key frame (Eq. 1 of the paper)."""
+
+    num_frames_per_clip: int = 8
+    short_side_px: int = 224
+
+    def __post_init__(self) -> None:
+        _check("sample.num_frames_per_clip", self.num_frames_per_clip, 1, 256)
+        _check("sample.short_side_px", self.short_side_px, 32, 4320)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedundancyConfig:
+    """One rule for frames and for chapters; see `fdvs.redundancy` for what each policy does.
+
+    `floor`: below this similarity nothing is redundant (repaired). `identical`: from here on
+    it always is (repaired). `threshold`: the fixed bound of policy threshold. `seed`: random.
+    """
+
+    policy: Policy = "repaired"
+    floor: float = 0.8
+    identical: float = 0.995
+    threshold: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("redundancy.floor", self.floor, -1, 1)
+        _check("redundancy.identical", self.identical, self.floor, 1)
+        _check("redundancy.threshold", self.threshold, -1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextualConfig(RedundancyConfig):
+    """Chapters against the mean of the last `memory` chapters (Sec. III-E, l = 35)."""
+
+    memory: int = 35
+
+    def __post_init__(self) -> None:
+        RedundancyConfig.__post_init__(self)
+        _check("textual.memory", self.memory, 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerceiveConfig:
+    """Which captioner and which further sources describe a clip; names as in `fdvs models`."""
+
+    captioner: str = "tags"
+    sources: tuple[str, ...] = ()
+    max_observation_chars: int = 2000
+
+    def __post_init__(self) -> None:
+        _check("perceive.max_observation_chars", self.max_observation_chars, 20, 100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChapterConfig:
+    """Who writes the paragraph of a clip."""
+
+    writer: ChapterWriter = "template"
+    max_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("chapter.max_tokens", self.max_tokens, 8, 4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryConfig:
+    """How chapters become scenes and scenes a story."""
+
+    writer: StoryWriter = "extractive"
+    min_scene_chapters: int = 1
+    max_scene_chapters: int = 12
+    sentences_per_scene: int = 2
+    max_story_sentences: int = 12
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("story.min_scene_chapters", self.min_scene_chapters, 1, 1000)
+        _check("story.max_scene_chapters", self.max_scene_chapters, self.min_scene_chapters, 10_000)
+        _check("story.sentences_per_scene", self.sentences_per_scene, 1, 100)
+        _check("story.max_story_sentences", self.max_story_sentences, 1, 1000)
+        _check("story.max_tokens", self.max_tokens, 8, 8192)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """Models by card name, or `backend:target` (a local folder, a hub name, an endpoint)."""
+
+    image_embedder: str = "efficientnet-lite0"
+    text_embedder: str = "minilm-l6"
+    llm: str = "smollm2-135m"
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """Ranking: vectors and words fused by reciprocal rank; results under a score are dropped."""
+
+    num_results: int = 5
+    min_score: float = 0.15
+    word_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check("search.num_results", self.num_results, 1, 10_000)
+        _check("search.min_score", self.min_score, -1, 1)
+        _check("search.word_weight", self.word_weight, 0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskConfig:
+    """Story plus the `num_evidence` best chapters (K = 5 in the paper), in time order."""
+
+    num_evidence: int = 5
+    max_tokens: int = 120
+    attention: Literal["auto", "dga", "sdpa"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check("ask.num_evidence", self.num_evidence, 1, 1000)
+        _check("ask.max_tokens", self.max_tokens, 1, 8192)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a library needs to build, search and answer. `preset` is only its name."""
+
+    preset: str = "offline"
+    read: ReadConfig = field(default_factory=ReadConfig)
+    cut: CutConfig = field(default_factory=CutConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    visual: RedundancyConfig = field(default_factory=lambda: RedundancyConfig(floor=0.8))
+    perceive: PerceiveConfig = field(default_factory=PerceiveConfig)
+    chapter: ChapterConfig = field(default_factory=ChapterConfig)
+    textual: TextualConfig = field(default_factory=lambda: TextualConfig(floor=0.7))
+    story: StoryConfig = field(default_factory=StoryConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    ask: AskConfig = field(default_factory=AskConfig)
+
+
+def field_types(config_type: type) -> dict[str, Any]:
+    """Return each field's resolved type, for the file loader."""
+    return get_type_hints(config_type)

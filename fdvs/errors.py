@@ -1,0 +1,100 @@
+"""Errors raised on purpose; anything else that escapes is a bug.
+
+FdvsError
+|- MediaError               the file: it is reported as the reason of its row, the batch goes on
+|  |- MissingVideo          no such file, not a regular file, not readable
+|  |- NotAVideo             no video stream, not an allowed container, text, empty
+|  `- UndecodableVideo      opened, but no frame could be decoded
+|- ModelError               a model
+|  |- ModelUnavailable      weights or package missing: says what to install or fetch
+|  `- BadModelOutput        the model answered something that cannot be used
+|- StoreError               the library on disk
+|  |- LibraryBusy           another process builds it
+|  |- LibraryMissing        no library at this path
+|  `- CorruptLibrary        wanted and found do not agree
+|- ConfigError              the user's settings
+|  |- UnknownName           with near matches
+|  `- InvalidValue          field, value and what is allowed
+`- NotFound                 no such video in the library
+
+Every message names the value, what was allowed and the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FdvsError(Exception):
+    """Base of every error that FDVS raises on purpose."""
+
+
+class MediaError(FdvsError):
+    """A video cannot be used; the message is one line and becomes the row's reason."""
+
+
+class MissingVideo(MediaError):
+    """The file is not there, is not a regular file or cannot be read."""
+
+
+class NotAVideo(MediaError):
+    """The file holds no video stream in an allowed container."""
+
+
+class UndecodableVideo(MediaError):
+    """The container opened, but not one frame could be decoded."""
+
+
+class ModelError(FdvsError):
+    """A model could not be loaded or did not answer."""
+
+
+class ModelUnavailable(ModelError):
+    """Weights or a package are missing here; the message says how to get them."""
+
+
+class BadModelOutput(ModelError):
+    """A model's reply cannot be used; carries an excerpt of it."""
+
+
+class StoreError(FdvsError):
+    """The library on disk."""
+
+
+class LibraryBusy(StoreError):
+    """Another living process holds the library's build lock."""
+
+
+class LibraryMissing(StoreError):
+    """There is no library at the path."""
+
+
+class CorruptLibrary(StoreError):
+    """The library's content is not what its records say."""
+
+
+class ConfigError(FdvsError):
+    """A setting is wrong."""
+
+
+class UnknownName(ConfigError):
+    """A name that nothing answers to."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        place = f" in {where}" if where else ""
+        super().__init__(f"unknown {kind} {name!r}{place}.{hint} Known: {', '.join(known)}")
+
+
+class InvalidValue(ConfigError):
+    """A value outside what its field allows."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} is {value!r}; allowed: {allowed}")
+
+
+class NotFound(FdvsError):
+    """No video of the library has this name or id."""

@@ -1,0 +1,114 @@
+"""What a stage needs from the outside. Stages take these, `pipelines/parts.py` fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from fdvs.types import ClipView, Frame, Image, ModelIdentity, Observation, Vectors, VideoInfo
+
+
+@runtime_checkable
+class FrameReader(Protocol):
+    """Reads one local file; a context manager, because an open decoder must be closed."""
+
+    @property
+    def info(self) -> VideoInfo: ...
+
+    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield the picture shown at each of the sorted times (the last with time <= t).
+
+        One frame per time asked, in order. `short_side_px` bounds the short side (never
+        enlarges); None keeps full size. Raises UndecodableVideo where no picture can be had.
+        """
+        ...
+
+    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield frames at least `every_s` apart, in one forward pass (0: every frame)."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> FrameReader: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+@runtime_checkable
+class ImageEmbedder(Protocol):
+    """Pictures to vectors. Vectors need not have unit length; similarity normalises."""
+
+    identity: ModelIdentity
+    batch_size: int
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Return float32 [len(images), D]."""
+        ...
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Texts to unit vectors."""
+
+    identity: ModelIdentity
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D], rows of unit length; an empty text is allowed."""
+        ...
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """Anything that turns a clip into words: captioner, tags, subtitles, speech, objects, ...
+
+    `source` names it in observations; `needs_frames` is False where only the file's path and
+    the clip's times are used; `batch_size` is the number of clips that fill a batch.
+    """
+
+    source: str
+    identity: ModelIdentity
+    needs_frames: bool
+    batch_size: int
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Return one list of observations per clip, in order; an empty list is an answer.
+
+        Raises ModelError where the model fails; the caller then asks clip by clip, so that
+        one bad clip is charged to its own video.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A language model's reply."""
+
+    text: str
+    num_prompt_tokens: int
+    num_tokens: int
+    stopped: bool = True
+
+
+@runtime_checkable
+class TextWriter(Protocol):
+    """A language model that follows an instruction. `attention` says which attention runs."""
+
+    identity: ModelIdentity
+    context_tokens: int
+    attention: str
+
+    def count_tokens(self, text: str) -> int: ...
+
+    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+        """Answer greedily (temperature 0).
+
+        Raises ModelError where the prompt does not fit in `context_tokens`.
+        """
+        ...

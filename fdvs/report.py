@@ -1,0 +1,57 @@
+"""What a build reports: one row per file, what redundancy reduction saved, and the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from fdvs.types import Saved
+
+RowStatus = Literal["built", "unchanged", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRow:
+    """One file of a build: what became of it, and why where it failed (one line)."""
+
+    path: str
+    name: str
+    video_id: str | None
+    status: RowStatus
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    duration_s: float | None = None
+    num_clips: int = 0
+    num_clips_computed: int = 0
+    seconds: float = 0.0
+    gop: str = ""
+    saved: Saved | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """A whole build. `num_ignored` counts files without a video or audio suffix."""
+
+    rows: tuple[BuildRow, ...]
+    num_ignored: int
+    seconds: float
+    backends: dict[str, str]
+    saved: Saved
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_failed(self) -> int:
+        return sum(row.status == "failed" for row in self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done; 1 some failed or nothing to build."""
+        return 1 if self.num_failed or not self.rows else 0
+
+
+def total(parts: Iterable[Saved]) -> Saved:
+    """Add up what single videos saved."""
+    parts = list(parts)
+    sums = {f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Saved)}
+    return Saved(**sums)

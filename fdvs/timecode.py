@@ -1,0 +1,29 @@
+"""Seconds to the time stamps that people read, and citations."""
+
+from __future__ import annotations
+
+import math
+
+
+def timecode(time_s: float) -> str:
+    """Return `m:ss`, or `h:mm:ss` from an hour on; fractions are cut off.
+
+    >>> timecode(65.9), timecode(3600)
+    ('1:05', '1:00:00')
+    """
+    if not math.isfinite(time_s) or time_s < 0:
+        raise ValueError(f"time_s is {time_s!r}; need a finite number >= 0")
+    minutes, seconds = divmod(int(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}"
+
+
+def citation(name: str, start_s: float, end_s: float) -> str:
+    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the stretch is covered.
+
+    >>> citation("film.mp4", 3.2, 64.5)
+    '[film.mp4 @ 0:03-1:05]'
+    """
+    return f"[{name} @ {timecode(start_s)}-{timecode(math.ceil(end_s))}]"

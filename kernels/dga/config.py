@@ -154,6 +154,10 @@ def _check_numbers(config: DGAConfig) -> None:
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
             raise ValueError(f"{name}={value!r} must be a whole number of at least {smallest}")
+    if config.select == "stream" and config.chunk < config.group_size:
+        raise ValueError(
+            f"chunk={config.chunk} is smaller than group_size={config.group_size}; raise chunk"
+        )
 
 
 def _check_stream(config: DGAConfig) -> None:

@@ -1,0 +1,38 @@
+"""Grouped attention (DGA, CCA) as one operation over units.
+
+    dga_attention(q, k, v, config=DGAConfig())   attend; with cache=, one step of a decode
+    choose_backend(...)                          which implementation runs, and why
+    DGACache(config)                             what later tokens need, per layer
+
+Sources: DGA (arXiv 2505.22107), CCA (arXiv 2412.12465); the `stream` mode is our own.
+"""
+
+from __future__ import annotations
+
+from fdvs.kernels.dga.attention import dga_attention
+from fdvs.kernels.dga.backends import Backend, Choice, backends, choose_backend
+from fdvs.kernels.dga.cache import DGACache, DGALayerCache
+from fdvs.kernels.dga.config import (
+    DGAConfig,
+    cca_config,
+    full_config,
+    paper_config,
+    quality_config,
+)
+from fdvs.kernels.dga.inputs import spans_of_mask
+
+__all__ = [
+    "Backend",
+    "Choice",
+    "DGACache",
+    "DGAConfig",
+    "DGALayerCache",
+    "backends",
+    "cca_config",
+    "choose_backend",
+    "dga_attention",
+    "full_config",
+    "paper_config",
+    "quality_config",
+    "spans_of_mask",
+]

@@ -1,0 +1,200 @@
+"""The cache: for every layer the units, the raw tail, and the queries that later commits need.
+
+A `DGALayerCache` is passed to `dga_attention(..., cache=)` and holds one layer; a `DGACache` is
+the list of a model's layers. Tokens are only ever appended; several at once equal one by one.
+Rows of equal length share one state; once their lengths differ each row has its own.
+Knows nothing of models. Files: `disk.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga.commit import Units
+from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.inputs import Spans
+from fdvs.kernels.dga.stream import StreamState, append
+
+
+class DGALayerCache:
+    """Hold the state of one attention layer for a batch of rows."""
+
+    def __init__(self, config: DGAConfig) -> None:
+        """Start empty.
+
+        Raises:
+            ValueError: `config.select` is `global`, which judges whole prompts only.
+        """
+        if config.select == "global":
+            raise ValueError("select='global' judges a whole prompt and has no cache; use 'stream'")
+        self.config = config
+        self.states: list[StreamState | None] = [None]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the batch, 0 while empty."""
+        return sum(0 if s is None else s.k_BKRD.shape[0] for s in self.states)
+
+    @property
+    def num_seen(self) -> list[int]:
+        """Tokens of each row so far, without padding."""
+        return [
+            state.num_seen
+            for state in self.states
+            if state is not None
+            for _ in range(state.k_BKRD.shape[0])
+        ]
+
+    def append(
+        self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, spans: Spans, scale: float,
+        focal_BL: Tensor | None = None, return_lse: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        """Append each row's span of the new tokens and attend from them.
+
+        Returns:
+            Output [B, H, L, E], zero outside the spans, and log-sum-exp [B, H, L] (-inf there).
+        """
+        self._fit_rows(q_BHLD.shape[0], len(set(spans)) > 1)
+        outs, sums = [], []
+        for index, (rows, span) in enumerate(self._row_groups(spans)):
+            cut = (rows, slice(None), slice(*span))
+            out, lse, self.states[index] = _append_span(
+                self.states[index], q_BHLD[cut], k_BKLD[cut], v_BKLE[cut], self.config, scale,
+                None if focal_BL is None else focal_BL[rows, slice(*span)], return_lse,
+            )  # fmt: skip
+            edge = (span[0], q_BHLD.shape[2] - span[1])
+            outs.append(torch.nn.functional.pad(out, (0, 0, *edge)))
+            if lse is not None:
+                sums.append(torch.nn.functional.pad(lse, edge, value=-torch.inf))
+        return torch.cat(outs), torch.cat(sums) if return_lse else None
+
+    def crop(self, num_tokens: int) -> None:
+        """Forget the last `num_tokens` tokens of every row.
+
+        Raises:
+            ValueError: they reach back past the last commit, whose raw tokens are gone.
+        """
+        if num_tokens < 0:
+            raise ValueError(f"num_tokens={num_tokens} must not be negative")
+        self.states = [_cropped(state, num_tokens, self.config) for state in self.states]
+
+    def reorder(self, rows: Tensor | Sequence[int]) -> None:
+        """Replace the batch by the given rows (beam search: with repeats)."""
+        index = torch.as_tensor(rows, dtype=torch.long).flatten()
+        if len(self.states) == 1:
+            self.states = [s if s is None else _select(s, index) for s in self.states]
+        else:
+            self.states = [self.states[i] for i in index.tolist()]
+
+    def num_bytes(self) -> dict[str, int]:
+        """Return the bytes held, by part: units, raw, queries (with marks)."""
+        parts = {"units": 0, "raw": 0, "queries": 0}
+        for state in self.states:
+            if state is None:
+                continue
+            if state.units is not None:
+                parts["units"] += _size(
+                    state.units.keys_BKND, state.units.values_BKNE, state.units.bias_BKN
+                )
+            parts["raw"] += _size(state.k_BKRD, state.v_BKRE)
+            parts["queries"] += _size(state.q_BHJD)
+            if state.focal_BR is not None:
+                parts["queries"] += _size(state.focal_BR)
+        return parts
+
+    def _fit_rows(self, rows: int, uneven: bool) -> None:
+        if self.num_rows and rows != self.num_rows:
+            raise ValueError(f"the cache holds {self.num_rows} rows, the call has {rows}")
+        if not uneven or len(self.states) > 1:
+            return
+        state = self.states[0]
+        self.states = [
+            None if state is None else _select(state, torch.tensor([i])) for i in range(rows)
+        ]
+
+    def _row_groups(self, spans: Spans) -> list[tuple[slice, tuple[int, int]]]:
+        if len(self.states) == 1:
+            return [(slice(None), spans[0])]
+        return [(slice(i, i + 1), span) for i, span in enumerate(spans)]
+
+
+class DGACache:
+    """Hold the layers of a model; grows as layers are asked for."""
+
+    def __init__(self, config: DGAConfig) -> None:
+        """Start empty; raises ValueError for `global`."""
+        self.config = config
+        self.layers: list[DGALayerCache] = []
+        DGALayerCache(config)
+
+    def layer(self, index: int) -> DGALayerCache:
+        """Return a layer, made on first use."""
+        while len(self.layers) <= index:
+            self.layers.append(DGALayerCache(self.config))
+        return self.layers[index]
+
+    def crop(self, num_tokens: int) -> None:
+        """Forget the last tokens in every layer; see `DGALayerCache.crop`."""
+        for layer in self.layers:
+            layer.crop(num_tokens)
+
+    def reorder(self, rows: Tensor | Sequence[int]) -> None:
+        """Replace the batch by the given rows in every layer."""
+        for layer in self.layers:
+            layer.reorder(rows)
+
+    def num_bytes(self) -> dict[str, int]:
+        """Return the bytes held over all layers, by part."""
+        parts = [layer.num_bytes() for layer in self.layers]
+        return {name: sum(part[name] for part in parts) for name in ("units", "raw", "queries")}
+
+
+def _append_span(
+    state: StreamState | None, q: Tensor, k: Tensor, v: Tensor, config: DGAConfig, scale: float,
+    focal: Tensor | None, return_lse: bool,
+) -> tuple[Tensor, Tensor | None, StreamState | None]:  # fmt: skip
+    if q.shape[2] == 0:
+        out = q.new_zeros(*q.shape[:3], v.shape[3])
+        return out, q.new_zeros(q.shape[:3], dtype=torch.float32) if return_lse else None, state
+    return append(state, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse)
+
+
+def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> StreamState | None:
+    if state is None or num_tokens == 0:
+        return state
+    left = state.num_seen - num_tokens
+    least = config.commit_time(state.num_built - 1) + 1 if state.num_built else 0
+    if left < least:
+        raise ValueError(
+            f"cannot forget {num_tokens} of {state.num_seen} tokens: a chunk was committed at "
+            f"token {least}; forget at most {state.num_seen - least}, or read the text again"
+        )
+    if left == 0:
+        return None
+    raw, kept = left - state.raw_start, max(0, left - state.q_start)
+    return replace(
+        state, num_seen=left, q_start=min(state.q_start, left),
+        k_BKRD=state.k_BKRD[:, :, :raw], v_BKRE=state.v_BKRE[:, :, :raw],
+        q_BHJD=state.q_BHJD[:, :, :kept],
+        focal_BR=None if state.focal_BR is None else state.focal_BR[:, :raw],
+    )  # fmt: skip
+
+
+def _select(state: StreamState, index: Tensor) -> StreamState:
+    index = index.to(state.k_BKRD.device)
+    units = state.units
+    if units is not None:
+        units = Units(**{f.name: getattr(units, f.name)[index] for f in fields(Units)})
+    return replace(
+        state, units=units, k_BKRD=state.k_BKRD[index], v_BKRE=state.v_BKRE[index],
+        q_BHJD=state.q_BHJD[index],
+        focal_BR=None if state.focal_BR is None else state.focal_BR[index],
+    )  # fmt: skip
+
+
+def _size(*tensors: Tensor) -> int:
+    return sum(x.numel() * x.element_size() for x in tensors)

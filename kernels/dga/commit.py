@@ -1,0 +1,215 @@
+"""Judge chunks and turn them into units, many at once (`stream` mode).
+
+Takes raw keys and values from the first chunk on and the queries that judge, gives the units in
+the order of the chunks: first the single tokens of a chunk, then its groups. The choice of
+tokens carries no gradient; the pooling does.
+
+A chunk c is judged by the queries (t_c - n_q, t_c]; the score of a token is the attention it
+gets from them, normalised over the raw tokens from the chunk's start on. Chunks therefore do not
+depend on each other, and nothing that was dropped is needed again.
+
+Shapes: B rows, H query heads, K key heads, G = H / K, R raw tokens, D head dim, E value dim,
+n chunks, C tokens of a chunk, S = C + window, J judges, F single tokens, g groups of m, U units.
+"""
+
+# ruff: noqa: N815 (names of tensors carry their shapes)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, unflatten
+
+from fdvs.kernels.dga.config import DGAConfig
+
+#: Logits held at once while judging (floats); bounds the memory of a long prefill.
+JUDGE_BUDGET = 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Hold committed units: keys [B, K, N, D], values [B, K, N, E], bias float32 [B, K, N]."""
+
+    keys_BKND: Tensor
+    values_BKNE: Tensor
+    bias_BKN: Tensor
+
+    @property
+    def num_units(self) -> int:
+        """Units of a row and key head."""
+        return self.keys_BKND.shape[2]
+
+    def join(self, other: Units) -> Units:
+        """Return these units followed by others."""
+        return Units(
+            keys_BKND=torch.cat((self.keys_BKND, other.keys_BKND), 2),
+            values_BKNE=torch.cat((self.values_BKNE, other.values_BKNE), 2),
+            bias_BKN=torch.cat((self.bias_BKN, other.bias_BKN), 2),
+        )
+
+
+def judge_from(config: DGAConfig, chunk: int) -> int:
+    """Return the first position whose query the commit of `chunk` or of a later one needs."""
+    if config.weight == "lastq":
+        return chunk * config.chunk
+    return config.commit_time(chunk) - config.score_queries + 1
+
+
+def build_units(
+    q_BHQD: Tensor,
+    k_BKRD: Tensor,
+    v_BKRE: Tensor,
+    *,
+    q_start: int,
+    raw_start: int,
+    chunks: range,
+    config: DGAConfig,
+    scale: float,
+    focal_BR: Tensor | None = None,
+) -> Units:
+    """Build the units of some chunks.
+
+    Args:
+        q_BHQD: queries of the positions from `q_start` on, at least from `judge_from` on.
+        k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
+        focal_BR: bool; tokens that must stay single.
+
+    Raises:
+        ValueError: `focal_BR` marks more tokens of a chunk than may stay single.
+    """
+    rows, heads = q_BHQD.shape[:2]
+    per_chunk = rows * heads * config.score_queries * (config.chunk + config.window)
+    step = max(1, JUDGE_BUDGET // per_chunk)
+    parts = []
+    for at in range(chunks.start, chunks.stop, step):
+        some = range(at, min(at + step, chunks.stop))
+        parts.append(
+            _build(q_BHQD, k_BKRD, v_BKRE, q_start, raw_start, some, config, scale, focal_BR)
+        )
+    return Units(
+        keys_BKND=torch.cat([part.keys_BKND for part in parts], 2),
+        values_BKNE=torch.cat([part.values_BKNE for part in parts], 2),
+        bias_BKN=torch.cat([part.bias_BKN for part in parts], 2),
+    )
+
+
+def _build(
+    q_BHQD: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, q_start: int, raw_start: int, chunks: range,
+    config: DGAConfig, scale: float, focal_BR: Tensor | None,
+) -> Units:  # fmt: skip
+    first, count, size = chunks.start * config.chunk - raw_start, len(chunks), config.chunk
+    span_BKnDS = _windows(k_BKRD, first, size + config.window, size, count)
+    judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
+    q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
+    logits_BKGnJS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
+    scores_BKnC = _scores(logits_BKGnJS.detach(), config)
+    focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
+    focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
+    k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
+    v_BKnCE = unflatten(v_BKRE[:, :, first : first + count * size], 2, (count, size))
+    rest_k_BKngmD = unflatten(_take(k_BKnCD, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
+    rest_v_BKngmE = unflatten(_take(v_BKnCE, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
+    if config.weight == "lastq":
+        at = chunks.start * size - q_start
+        q_BHnCD = unflatten(q_BHQD[:, :, at : at + count * size], 2, (count, size))
+        w_BKngm = _last_weights(q_BHnCD, rest_k_BKngmD, rest_BKngm, scale)
+    else:
+        w_BKngm = _mean_weights(logits_BKGnJS, rest_BKngm, config)
+    pooled_k = (w_BKngm[..., None] * rest_k_BKngmD).sum(4).to(k_BKRD.dtype)
+    pooled_v = (w_BKngm[..., None] * rest_v_BKngmE).sum(4).to(v_BKRE.dtype)
+    bias_BKng = group_bias(w_BKngm, config)
+    return Units(
+        keys_BKND=torch.cat((_take(k_BKnCD, focal_BKnF), pooled_k), 3).flatten(2, 3),
+        values_BKNE=torch.cat((_take(v_BKnCE, focal_BKnF), pooled_v), 3).flatten(2, 3),
+        bias_BKN=torch.cat((bias_BKng.new_zeros(focal_BKnF.shape), bias_BKng), 3).flatten(2, 3),
+    )
+
+
+def _windows(x_BXRD: Tensor, first: int, size: int, step: int, count: int) -> Tensor:
+    """View `count` spans of `size` positions, `step` apart: [B, X, n, D, size], no copy."""
+    last = first + (count - 1) * step + size
+    return x_BXRD[:, :, first:last].unfold(2, size, step)
+
+
+def _judge_logits(q_BHnDJ: Tensor, span_BKnDS: Tensor, scale: float) -> Tensor:
+    """Return the causal logits of the judges over raw tokens: float32 [B, K, G, n, J, S]."""
+    heads, judges, span = span_BKnDS.shape[1], q_BHnDJ.shape[-1], span_BKnDS.shape[-1]
+    wide = torch.promote_types(q_BHnDJ.dtype, torch.float32)
+    q_BKGnJD = unflatten(q_BHnDJ, 1, (heads, -1)).mT.to(wide)
+    logits = q_BKGnJD @ span_BKnDS.to(wide)[:, :, None] * scale
+    last_J = torch.arange(span - judges, span, device=logits.device)
+    later_JS = torch.arange(span, device=logits.device)[None] > last_J[:, None]
+    return logits.masked_fill(later_JS, -torch.inf)
+
+
+def _scores(logits_BKGnJS: Tensor, config: DGAConfig) -> Tensor:
+    """Sum the attention that each token of a chunk gets: [B, K, n, C]."""
+    got_BKGnC = logits_BKGnJS.softmax(-1)[..., : config.chunk].sum(4)
+    return got_BKGnC.sum(2) if config.head_reduction == "sum" else got_BKGnC.amax(2)
+
+
+def _forced(
+    focal_BR: Tensor | None, scores_BKnC: Tensor, first: int, chunks: range, config: DGAConfig
+) -> Tensor:
+    """Mark the tokens that stay single whatever their score (sinks and the caller's): [B, n, C]."""
+    rows, _, count, size = scores_BKnC.shape
+    forced = torch.zeros(rows, count, size, dtype=torch.bool, device=scores_BKnC.device)
+    if focal_BR is not None:
+        forced |= unflatten(focal_BR[:, first : first + count * size], 1, (count, size))
+    at = torch.arange(chunks.start * size, chunks.stop * size, device=forced.device)
+    forced |= unflatten(at < config.sinks, 0, (count, size))
+    if focal_BR is not None and (most := int(forced.sum(-1).max())) > config.num_focal:
+        raise ValueError(
+            f"{most} tokens of a chunk must stay single (focal_mask and sinks), but only "
+            f"{config.num_focal} may; raise importance_rate or mark fewer"
+        )
+    return forced
+
+
+def _split(scores_BKnC: Tensor, forced_BnC: Tensor, config: DGAConfig) -> tuple[Tensor, Tensor]:
+    """Split chunks into single tokens [B, K, n, F] and groups [B, K, n, g, m], in token order.
+
+    The stable sort lets the lower position win a tie.
+    """
+    scores_BKnC = scores_BKnC.masked_fill(forced_BnC[:, None], torch.inf)
+    order = scores_BKnC.sort(dim=-1, descending=True, stable=True).indices
+    focal_BKnF = order[..., : config.num_focal].sort(-1).values
+    rest = order[..., config.num_focal :].sort(-1).values
+    return focal_BKnF, unflatten(rest, -1, (config.num_groups, config.group_size))
+
+
+def _take(x_BKnCD: Tensor, index_BKnX: Tensor) -> Tensor:
+    """Gather tokens of each chunk: [B, K, n, X, D]."""
+    return x_BKnCD.gather(3, index_BKnX[..., None].expand(*index_BKnX.shape, x_BKnCD.shape[-1]))
+
+
+def _mean_weights(logits_BKGnJS: Tensor, rest_BKngm: Tensor, config: DGAConfig) -> Tensor:
+    """Pool by the judges' attention inside each group, mean over judges and heads."""
+    if config.weight == "uniform":
+        return logits_BKGnJS.new_full(rest_BKngm.shape, 1.0 / config.group_size)
+    index = rest_BKngm.flatten(3)[:, :, None, :, None]
+    index = index.expand(*logits_BKGnJS.shape[:5], index.shape[-1])
+    inside = unflatten(logits_BKGnJS.gather(-1, index), -1, rest_BKngm.shape[3:])
+    return inside.softmax(-1).mean((2, 4))
+
+
+def _last_weights(
+    q_BHnCD: Tensor, rest_k_BKngmD: Tensor, rest_BKngm: Tensor, scale: float
+) -> Tensor:
+    """Pool by the attention of the query at each group's last member, mean over heads."""
+    wide = torch.promote_types(q_BHnCD.dtype, torch.float32)
+    q_BKGnCD = unflatten(q_BHnCD, 1, (rest_BKngm.shape[1], -1))
+    index = rest_BKngm[..., -1][:, :, None, :, :, None]
+    index = index.expand(*q_BKGnCD.shape[:4], rest_BKngm.shape[3], q_BKGnCD.shape[-1])
+    q_BKGngD = q_BKGnCD.gather(4, index).to(wide)
+    logits = torch.einsum("bkxngd,bkngmd->bkxngm", q_BKGngD, rest_k_BKngmD.to(wide)) * scale
+    return logits.softmax(-1).mean(2)
+
+
+def group_bias(w_BKngm: Tensor, config: DGAConfig) -> Tensor:
+    """Return the bias of groups from their weights [..., m]: [...]."""
+    if config.bias == "entropy":
+        return -(w_BKngm * w_BKngm.clamp_min(torch.finfo(w_BKngm.dtype).tiny).log()).sum(-1)
+    value = log(config.group_size) if config.bias == "logcount" else 0.0
+    return w_BKngm.new_full(w_BKngm.shape[:-1], value)

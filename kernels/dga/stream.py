@@ -1,0 +1,138 @@
+"""One step of `stream` mode: append tokens to a state, commit what is due, attend.
+
+Takes a state (None at the start) and new queries, keys and values of rows of equal length, gives
+the output and the next state. A prefill is one append to an empty state and a decode step is an
+append of one token, so both are the same code. States are never changed in place.
+
+Shapes: B rows, H query heads, K key heads, Q new tokens, R raw tokens, J kept queries, D head
+dim, E value dim.
+"""
+
+# ruff: noqa: N815 (names of tensors carry their shapes)
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga.commit import Units, build_units, judge_from
+from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.tiles import attend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """Hold what later queries need of the tokens seen so far.
+
+    Attributes:
+        num_seen: tokens of each row so far.
+        num_built: chunks whose units exist.
+        units: their units, oldest first, or None.
+        raw_start: position of the first raw token still kept.
+        k_BKRD, v_BKRE: raw keys and values from there on.
+        q_start: position of the first query still kept.
+        q_BHJD: queries that later commits need, from there on.
+        focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
+    """
+
+    num_seen: int
+    num_built: int
+    units: Units | None
+    raw_start: int
+    k_BKRD: Tensor
+    v_BKRE: Tensor
+    q_start: int
+    q_BHJD: Tensor
+    focal_BR: Tensor | None
+
+
+def append(
+    state: StreamState | None,
+    q_BHQD: Tensor,
+    k_BKQD: Tensor,
+    v_BKQE: Tensor,
+    *,
+    config: DGAConfig,
+    scale: float,
+    focal_BQ: Tensor | None = None,
+    return_lse: bool = False,
+) -> tuple[Tensor, Tensor | None, StreamState]:
+    """Append tokens and attend from them.
+
+    Returns:
+        Output [B, H, Q, E], log-sum-exp [B, H, Q] or None, and the next state.
+    """
+    full = grow(state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ)
+    out, lse = attend(
+        q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
+        q_start=full.num_seen - q_BHQD.shape[2], raw_start=full.raw_start,
+        config=config, scale=scale, return_lse=return_lse,
+    )  # fmt: skip
+    return out, lse, trim(full, config)
+
+
+def grow(
+    state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor, *,
+    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None,
+) -> StreamState:  # fmt: skip
+    """Add the tokens and build the units of every chunk that is due; drop nothing yet."""
+    state = _joined(state, q_BHQD, k_BKQD, v_BKQE, focal_BQ)
+    due = config.chunks_built(state.num_seen)
+    if due <= state.num_built:
+        return state
+    new = build_units(
+        state.q_BHJD, state.k_BKRD, state.v_BKRE,
+        q_start=state.q_start, raw_start=state.raw_start, chunks=range(state.num_built, due),
+        config=config, scale=scale, focal_BR=state.focal_BR,
+    )  # fmt: skip
+    units = new if state.units is None else state.units.join(new)
+    return replace(state, units=units, num_built=due)
+
+
+def trim(state: StreamState, config: DGAConfig) -> StreamState:
+    """Drop raw tokens that every later query sees as units, and queries no commit will need."""
+    if config.is_dense:
+        return replace(state, q_BHJD=state.q_BHJD[:, :, :0], q_start=state.num_seen)
+    raw_start = max(state.raw_start, config.chunks_visible(state.num_seen) * config.chunk)
+    # the query at num_seen comes next: chunks it sees as units are never read raw again,
+    # unless their commit is that very query's
+    raw_start = min(raw_start, state.num_built * config.chunk)
+    q_start = min(state.num_seen, max(state.q_start, judge_from(config, state.num_built)))
+    cut, q_cut = raw_start - state.raw_start, q_start - state.q_start
+    focal_BR = None if state.focal_BR is None else state.focal_BR[:, cut:]
+    return replace(
+        state, raw_start=raw_start, q_start=q_start, focal_BR=focal_BR,
+        k_BKRD=_kept(state.k_BKRD, cut), v_BKRE=_kept(state.v_BKRE, cut),
+        q_BHJD=_kept(state.q_BHJD, q_cut),
+    )  # fmt: skip
+
+
+def _joined(
+    state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor,
+    focal_BQ: Tensor | None,
+) -> StreamState:  # fmt: skip
+    if state is None:
+        return StreamState(
+            num_seen=k_BKQD.shape[2], num_built=0, units=None, raw_start=0, k_BKRD=k_BKQD,
+            v_BKRE=v_BKQE, q_start=0, q_BHJD=q_BHQD, focal_BR=focal_BQ,
+        )  # fmt: skip
+    focal_BR = state.focal_BR
+    if focal_BR is not None or focal_BQ is not None:
+        old = _unmarked(state.k_BKRD) if focal_BR is None else focal_BR
+        focal_BR = torch.cat((old, _unmarked(k_BKQD) if focal_BQ is None else focal_BQ), 1)
+    return replace(
+        state, num_seen=state.num_seen + k_BKQD.shape[2], focal_BR=focal_BR,
+        k_BKRD=torch.cat((state.k_BKRD, k_BKQD), 2),
+        v_BKRE=torch.cat((state.v_BKRE, v_BKQE), 2),
+        q_BHJD=torch.cat((state.q_BHJD, q_BHQD), 2),
+    )  # fmt: skip
+
+
+def _unmarked(k_BKRD: Tensor) -> Tensor:
+    return torch.zeros(k_BKRD.shape[0], k_BKRD.shape[2], dtype=torch.bool, device=k_BKRD.device)
+
+
+def _kept(x_BXRD: Tensor, cut: int) -> Tensor:
+    """Drop the first tokens, and let go of their memory."""
+    return x_BXRD[:, :, cut:].clone() if cut else x_BXRD

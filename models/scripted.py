@@ -1,0 +1,169 @@
+"""Models without weights: they answer from a script, or by counting words and pixels.
+
+For tests and for examples that must run anywhere. Each does what its protocol asks, is
+deterministic over machines and runs, and calls itself a stand-in. None of them understands
+anything: never compare their results with those of a real model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from fdvs.errors import ModelError
+from fdvs.protocols import Written
+from fdvs.types import ClipView, Image, ModelIdentity, Observation, Vectors
+
+_WORD = re.compile(r"\w+")
+
+
+def _identity(role: str, name: str, revision: str = "1") -> ModelIdentity:
+    return ModelIdentity(
+        role=role, backend="scripted", name=name, revision=revision, is_stand_in=True
+    )
+
+
+class ScriptedWriter:
+    """A TextWriter that answers from a queue, or by a function of (system, user).
+
+    It remembers every prompt in `prompts` and fails loudly where the queue is empty or a prompt
+    does not fit. A token is a word, so that a test can count along.
+    """
+
+    attention = "none"
+
+    def __init__(
+        self,
+        replies: Iterable[str] | Callable[[str, str], str],
+        *,
+        context_tokens: int = 8192,
+        name: str = "scripted-writer",
+    ) -> None:
+        self.identity = _identity("llm", name)
+        self.context_tokens = context_tokens
+        self.prompts: list[tuple[str, str]] = []
+        self._answer = replies if callable(replies) else self._from_queue(replies)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+        """Answer with the next reply, cut after `max_tokens` words. Raises ModelError."""
+        num_prompt = self.count_tokens(system) + self.count_tokens(user)
+        if num_prompt + max_tokens > self.context_tokens:
+            raise ModelError(
+                f"the prompt has {num_prompt} tokens and asks for {max_tokens}; "
+                f"{self.identity.name} holds {self.context_tokens}: shorten it"
+            )
+        self.prompts.append((system, user))
+        reply = self._answer(system, user)
+        words = reply.split()
+        if len(words) <= max_tokens:
+            return Written(text=reply, num_prompt_tokens=num_prompt, num_tokens=len(words))
+        cut = " ".join(words[:max_tokens])
+        return Written(text=cut, num_prompt_tokens=num_prompt, num_tokens=max_tokens, stopped=False)
+
+    def _from_queue(self, replies: Iterable[str]) -> Callable[[str, str], str]:
+        waiting = deque(replies)
+
+        def answer(_system: str, _user: str) -> str:
+            if not waiting:
+                raise ModelError(f"no scripted reply left for prompt {len(self.prompts)}")
+            return waiting.popleft()
+
+        return answer
+
+
+class ScriptedDescriber:
+    """A Describer that says per clip index what it was told to say.
+
+    `lines` maps clip indices to texts, or is a function of the view. Every view seen is counted
+    in `seen` as (video_id, clip index, number of frames).
+    """
+
+    def __init__(
+        self,
+        lines: Mapping[int, Sequence[str]] | Callable[[ClipView], Sequence[str]],
+        *,
+        source: str = "caption",
+        needs_frames: bool = True,
+        batch_size: int = 4,
+    ) -> None:
+        self.source = source
+        self.identity = _identity("captioner", f"scripted-{source}")
+        self.needs_frames = needs_frames
+        self.batch_size = batch_size
+        self.seen: list[tuple[str, int, int]] = []
+        self._lines = lines
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        return [self._of(view) for view in clips]
+
+    def _of(self, view: ClipView) -> list[Observation]:
+        clip = view.clip
+        self.seen.append((clip.video_id, clip.index, len(view.frames)))
+        texts = self._lines(view) if callable(self._lines) else self._lines.get(clip.index, ())
+        return [
+            Observation(source=self.source, text=text, start_s=clip.start_s, end_s=clip.end_s)
+            for text in texts
+        ]
+
+
+class HashTextEmbedder:
+    """Bag of words, hashed to signed places: texts are similar where they share words.
+
+    Dimension 0 is kept for texts without a word, so that every row has unit length.
+    """
+
+    def __init__(self, num_dims: int = 256) -> None:
+        if num_dims < 2:
+            raise ValueError(f"num_dims is {num_dims}; need at least 2")
+        self.num_dims = num_dims
+        self.identity = _identity("text_embedder", f"hash-words-{num_dims}")
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), num_dims], rows of unit length."""
+        rows = np.zeros((len(texts), self.num_dims), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in _WORD.findall(text.lower()):
+                place, sign = self._place(word)
+                row[place] += sign
+            if not row.any():
+                row[0] = 1.0
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+    def _place(self, word: str) -> tuple[int, float]:
+        number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+        return 1 + (number >> 1) % (self.num_dims - 1), 1.0 if number & 1 else -1.0
+
+
+class GridImageEmbedder:
+    """Brightness on a coarse grid plus mean colours, each in -1 ... 1, and a constant.
+
+    The constant keeps the vector of an evenly grey picture away from zero.
+    """
+
+    def __init__(self, num_cells: int = 8, *, batch_size: int = 64) -> None:
+        self.num_cells = num_cells
+        self.batch_size = batch_size
+        self.identity = _identity("image_embedder", f"grey-grid-{num_cells}")
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Return float32 [len(images), num_cells ** 2 + 4]."""
+        rows = [self._features(image) for image in images]
+        size = self.num_cells**2 + 4
+        return np.asarray(rows, dtype=np.float32).reshape(len(rows), size)
+
+    def _features(self, image: Image) -> Vectors:
+        scaled_HWC = image.astype(np.float32) / 127.5 - 1.0
+        cells = [
+            float(part.mean()) if part.size else 0.0
+            for band in np.array_split(scaled_HWC, self.num_cells, axis=0)
+            for part in np.array_split(band, self.num_cells, axis=1)
+        ]
+        colours = scaled_HWC.reshape(-1, 3).mean(axis=0)
+        return np.asarray([*cells, *colours, 0.1], dtype=np.float32)

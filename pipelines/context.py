@@ -1,0 +1,81 @@
+"""What all stages of one build share: settings, identities, and the two decisions per clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fdvs.config import Config
+from fdvs.fingerprint import digest
+from fdvs.pipelines import keys
+from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.tasks import ClipTask
+from fdvs.types import ModelIdentity
+from fdvs.visual import keep_frames
+
+
+@dataclass(slots=True)
+class BuildContext:
+    """Read-only during a build, so that every thread may use it."""
+
+    folder: Path
+    config: Config
+    parts: Parts
+    describer_keys: tuple[str, ...] = ()
+    describer_identities: dict[str, ModelIdentity] = field(default_factory=dict)
+    image_identity: ModelIdentity = field(init=False)
+    text_identity: ModelIdentity = field(init=False)
+    chapter_writer: ModelIdentity | None = None
+    story_writer: ModelIdentity | None = None
+
+    def __post_init__(self) -> None:
+        parts, config = self.parts, self.config
+        self.describer_keys = parts.describer_names()
+        self.describer_identities = {key: parts.identity(key) for key in self.describer_keys}
+        self.image_identity = parts.identity("image_embedder")
+        self.text_identity = parts.identity("text_embedder")
+        if config.chapter.writer == "llm":
+            self.chapter_writer = parts.identity("llm")
+        if config.story.writer == "abstractive":
+            self.story_writer = parts.identity("llm")
+
+    @property
+    def identities(self) -> list[ModelIdentity]:
+        """Every model that a stored result can depend on, in a fixed order."""
+        writers = [w for w in (self.chapter_writer, self.story_writer) if w is not None]
+        seen = [self.describer_identities[key] for key in self.describer_keys]
+        return [self.image_identity, *seen, self.text_identity, *writers]
+
+    def content_beside(self, path: Path) -> str:
+        """Return a digest of what sources read besides the video (subtitle files), or ''."""
+        found = {key: self.parts.content_beside(key, path) for key in self.describer_keys}
+        found = {key: value for key, value in found.items() if value}
+        return digest(found) if found else ""
+
+    def needs_frames(self, key: str) -> bool:
+        return self.parts.needs_frames(key)
+
+    def keep_frames(self, task: ClipTask) -> None:
+        """Apply the visual rule to the task's vectors (a pure function of them)."""
+        assert task.vectors is not None
+        task.kept = keep_frames(
+            task.vectors, self.config.visual, salt=f"{task.job.video_id}/{task.clip.index}"
+        )
+
+    def see_key(self, task: ClipTask, key: str) -> str:
+        with_frames = self.needs_frames(key)
+        return keys.see_key(
+            task.job.sha256,
+            task.clip,
+            self.config,
+            self.describer_identities[key],
+            task.kept_times_s if with_frames else (),
+            task.motion if with_frames else 0.0,
+            "" if with_frames else task.job.extra,
+        )
+
+    def find_stale(self, task: ClipTask) -> None:
+        """Set `stale` to the describers whose stored words are not of these pictures."""
+        task.stale = tuple(
+            key for key in self.describer_keys if task.old_keys.get(key) != self.see_key(task, key)
+        )

@@ -1,0 +1,247 @@
+"""The library: a folder on disk that is built from videos, read, searched and asked.
+
+    with Library.open("my-library", preset="offline") as library:
+        report = library.build(["videos/"])
+        for moment in library.search("a rabbit"):
+            print(citation(moment.name, moment.start_s, moment.end_s), moment.text)
+        print(library.ask("What does the rabbit do?").text)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fdvs.answer import answer
+from fdvs.config import Config
+from fdvs.configfile import config_from_json, config_to_json, load_config
+from fdvs.errors import NotFound, StoreError
+from fdvs.pipelines.collect import collect
+from fdvs.pipelines.events import BuildEvent, Watcher, nobody
+from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.presets import preset as preset_named
+from fdvs.report import BuildReport
+from fdvs.search import search_moments, search_videos
+from fdvs.store import Store
+from fdvs.story_json import story_from_json
+from fdvs.types import Answer, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
+
+if TYPE_CHECKING:
+    from fdvs.index import Index
+
+SETTINGS = "settings"
+TEXT_EMBEDDER = "text_embedder"
+
+
+class Library:
+    """One library. Open it with `Library.open`, close it or use it in a `with`."""
+
+    def __init__(self, store: Store, config: Config, parts: Parts) -> None:
+        self._store = store
+        self._parts = parts
+        self._index: Index | None = None
+        self.config = config
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        preset: str | None = None,
+        config: Path | str | Config | None = None,
+        create: bool = True,
+        made: Mapping[str, Any] | None = None,
+    ) -> Library:
+        """Open or create the library in folder `path`.
+
+        Settings: `config` (a Config, or a YAML file laid over the preset), else `preset`, else
+        what the library was last built with, else preset offline. `made` hands in own models
+        by role (see `Parts`).
+
+        Raises:
+            LibraryMissing: there is none and `create` is False.
+            ConfigError: a wrong preset or setting.
+        """
+        if isinstance(config, Config):
+            chosen: Config | None = config
+        else:
+            chosen = preset_named(preset) if preset else None
+            if config is not None:
+                chosen = load_config(Path(config), chosen or preset_named("offline"))
+        store = Store.open(Path(path), create=create)
+        try:
+            settings = chosen or _stored_config(store) or preset_named("offline")
+            return cls(store, settings, Parts(settings, made=made))
+        except BaseException:
+            store.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        return self._store.folder
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def build(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        progress: Watcher | None = None,
+        wait: bool = True,
+    ) -> BuildReport:
+        """Build stories of all videos under `paths`; what is stored and valid is not redone.
+
+        A bad video is a failed row of the report, never an exception. Only one build works on a
+        library at a time: with `wait` this one waits for the other, saying so.
+
+        Raises:
+            MissingVideo: a path does not exist.
+            ModelUnavailable: a model of the preset is not here.
+            LibraryBusy: another build is at work and `wait` is False.
+        """
+        from fdvs.pipelines.build import Builder
+        from fdvs.pipelines.context import BuildContext
+
+        watch = progress or nobody
+        collected = collect([paths] if isinstance(paths, (str, Path)) else paths)
+        self._parts.check()
+
+        def on_wait(text: str) -> None:
+            watch(BuildEvent(kind="waiting", text=text))
+
+        with self._store.build_lock(wait=wait, on_wait=on_wait):
+            self._index = None
+            context = BuildContext(self.path, self.config, self._parts)
+            if collected.files:
+                self._store.set_meta(SETTINGS, config_to_json(self.config))
+                self._store.set_meta(TEXT_EMBEDDER, _identity_json(context.text_identity))
+            return Builder(self._store, context, watch).run(collected)
+
+    def videos(self) -> list[VideoRow]:
+        """Return every file ever given, the failed ones with their reason, by path."""
+        return self._store.rows()
+
+    def story(self, video: str) -> Story:
+        """Return the story of a video, by name or id. Raises NotFound."""
+        record = self._store.find_video(video)
+        artifact = self._store.get(record.video_id, "story")
+        if artifact is None:
+            raise NotFound(f"{record.name} has no story yet; build it again: fdvs build PATH")
+        return story_from_json(artifact.payload)
+
+    def search(
+        self,
+        query: str,
+        *,
+        num: int | None = None,
+        min_score: float | None = None,
+        video: str | None = None,
+    ) -> list[Moment]:
+        """Return the moments that answer a query, best first; scores under `min_score` dropped."""
+        video_id = self._store.find_video(video).video_id if video else None
+        return search_moments(
+            self._loaded_index(),
+            query,
+            self._searcher(),
+            self._search_config(min_score),
+            video_id=video_id,
+            num=num,
+        )
+
+    def search_videos(
+        self, query: str, *, num: int | None = None, min_score: float | None = None
+    ) -> list[VideoHit]:
+        """Return videos, best first, by the best of story and chapters (arXiv 2412.06182)."""
+        return search_videos(
+            self._loaded_index(), query, self._searcher(), self._search_config(min_score), num=num
+        )
+
+    def ask(self, question: str, *, video: str | None = None, writer: Any = "preset") -> Answer:
+        """Answer a question with time-stamped evidence.
+
+        `writer` is "preset" for the config's LLM, None for an extractive answer without one, or
+        an own TextWriter.
+        """
+        video_id = self._store.find_video(video).video_id if video else None
+        return answer(
+            question,
+            index=self._loaded_index(),
+            embedder=self._searcher(),
+            writer=self._parts.llm if writer == "preset" else writer,
+            config=self.config.ask,
+            search=self.config.search,
+            video_id=video_id,
+        )
+
+    def remove(self, video: str) -> VideoRow:
+        """Forget a video, by name or id, and return its last row. The file itself stays."""
+        record = self._store.find_video(video)
+        row = next(row for row in self._store.rows() if row.video_id == record.video_id)
+        with self._store.build_lock(wait=False):
+            self._store.remove_video(record.video_id)
+            self._index = None
+        return row
+
+    def saved(self) -> dict[str, Saved]:
+        """Return what redundancy reduction saved, per video name."""
+        found = {}
+        for record in self._store.videos():
+            artifact = self._store.get(record.video_id, "saved")
+            if artifact is not None:
+                found[record.name] = Saved(**artifact.payload)
+        return found
+
+    def backends(self) -> dict[str, str]:
+        """Return role -> model, offline stand-ins marked as such."""
+        return self._parts.backends()
+
+    def _loaded_index(self) -> Index:
+        from fdvs.index import Index
+
+        if self._index is None:
+            self._index = Index.load(self._store)
+        return self._index
+
+    def _searcher(self) -> Any:
+        """The text embedder, if it is the one that the stored vectors were made with."""
+        built = self._store.get_meta(TEXT_EMBEDDER)
+        now = _identity_json(self._parts.identity("text_embedder"))
+        if built is not None and built != now:
+            raise StoreError(
+                f"the library's vectors were made by {built['name']}, the settings name "
+                f"{now['name']}; use the same text embedder, or build again with these settings"
+            )
+        return self._parts.text_embedder
+
+    def _search_config(self, min_score: float | None) -> Any:
+        from dataclasses import replace
+
+        search = self.config.search
+        return search if min_score is None else replace(search, min_score=min_score)
+
+
+def _stored_config(store: Store) -> Config | None:
+    values = store.get_meta(SETTINGS)
+    return None if values is None else config_from_json(values)
+
+
+def _identity_json(identity: ModelIdentity) -> dict[str, str]:
+    return {
+        "name": identity.name,
+        "backend": identity.backend,
+        "weights_sha256": identity.weights_sha256,
+    }

@@ -1,0 +1,92 @@
+"""Presets: functions that return a full config; a variant changes a field.
+
+`offline` runs anywhere without a network, on stand-ins for the vision half; `laptop`, `gpu` and
+`paper` need their models fetched once. What has never run with real weights says so in its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fdvs.config import (
+    AskConfig,
+    ChapterConfig,
+    Config,
+    ModelsConfig,
+    PerceiveConfig,
+    RedundancyConfig,
+    SampleConfig,
+    StoryConfig,
+    TextualConfig,
+)
+from fdvs.errors import UnknownName
+
+
+def offline() -> Config:
+    """Small models from registry packages; template chapters, extractive story, LLM in `ask`."""
+    return Config(preset="offline")
+
+
+def laptop() -> Config:
+    """open_clip ViT-B-32, SmolVLM2-500M-Video, MiniLM, a 1.5B instruct LLM."""
+    return Config(
+        preset="laptop",
+        sample=SampleConfig(short_side_px=384),
+        perceive=PerceiveConfig(captioner="smolvlm2-500m-video"),
+        models=ModelsConfig(
+            image_embedder="openclip-vit-b-32",
+            text_embedder="minilm-l6",
+            llm="qwen2.5-1.5b-instruct",
+        ),
+    )
+
+
+def gpu() -> Config:
+    """open_clip ViT-L-14, Qwen3-VL-8B, a 7B instruct LLM that writes chapters and story."""
+    return Config(
+        preset="gpu",
+        sample=SampleConfig(short_side_px=448),
+        perceive=PerceiveConfig(captioner="qwen3-vl-8b"),
+        chapter=ChapterConfig(writer="llm"),
+        story=StoryConfig(writer="abstractive"),
+        models=ModelsConfig(
+            image_embedder="openclip-vit-l-14",
+            text_embedder="minilm-l6",
+            llm="qwen2.5-7b-instruct",
+        ),
+        ask=AskConfig(max_tokens=300),
+    )
+
+
+def paper() -> Config:
+    """What arXiv 2412.06182 used: BLIP-2, GroundingDINO, a Kinetics-400 classifier, Vicuna-7B."""
+    return Config(
+        preset="paper",
+        visual=RedundancyConfig(policy="paper"),
+        perceive=PerceiveConfig(
+            captioner="blip2-flan-t5-xl", sources=("grounding-dino", "videomae-kinetics400")
+        ),
+        chapter=ChapterConfig(writer="llm", max_tokens=100),
+        textual=TextualConfig(policy="paper"),
+        story=StoryConfig(writer="abstractive"),
+        models=ModelsConfig(
+            image_embedder="openclip-vit-b-32-openai",
+            text_embedder="bert-base-nli-mean-tokens",
+            llm="vicuna-7b-v1.5",
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], Config]] = {
+    "offline": offline,
+    "laptop": laptop,
+    "gpu": gpu,
+    "paper": paper,
+}
+
+
+def preset(name: str) -> Config:
+    """Return the config of a preset. Raises UnknownName with near matches."""
+    if name not in PRESETS:
+        raise UnknownName("preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,99 @@
+"""Settings of grouped attention: what is allowed, what follows from them, and the messages."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from fdvs.kernels.dga import (
+    DGAConfig,
+    cca_config,
+    choose_backend,
+    full_config,
+    paper_config,
+    quality_config,
+)
+
+
+def test_the_default_keeps_at_most_a_sixth_of_the_tokens() -> None:
+    config = DGAConfig()
+    assert (config.num_focal, config.num_groups) == (16, 9)
+    assert config.units_per_chunk / config.chunk <= 1 / 6
+
+
+def test_quality_keeps_at_most_a_quarter() -> None:
+    config = quality_config()
+    assert config.units_per_chunk / config.chunk <= 1 / 4
+
+
+def test_single_and_grouped_tokens_always_fill_the_chunk() -> None:
+    for rate in (0.0, 0.05, 0.1, 0.3, 0.5, 0.77, 0.99):
+        for chunk, size in ((160, 16), (128, 16), (100, 7), (33, 5)):
+            config = DGAConfig(importance_rate=rate, chunk=chunk, group_size=size, sinks=0)
+            assert config.num_focal + config.num_groups * size == chunk
+            assert config.num_focal >= rate * chunk - 1e-9
+
+
+def test_no_unit_is_visible_before_the_first_commit() -> None:
+    config = DGAConfig(chunk=20, window=8, group_size=4, sinks=0, score_queries=4)
+    first = next(i for i in range(100) if config.chunks_visible(i))
+    assert first == config.commit_time(0) == config.window + config.chunk - 1
+
+
+def test_the_dense_threshold_counts_positions() -> None:
+    config = DGAConfig(chunk=20, window=8, group_size=4, sinks=0, score_queries=4)
+    late = replace(config, dense_threshold=70)
+    assert [late.chunks_visible(i) for i in (69, 70)] == [0, config.chunks_visible(70)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"importance_rate": 1.5}, "importance_rate=1.5"),
+        ({"importance_rate": float("nan")}, "importance_rate"),
+        ({"group_size": 0}, "group_size=0"),
+        ({"chunk": 8}, "smaller than group_size"),
+        ({"window": -1}, "window=-1"),
+        ({"select": "best"}, "select='best'"),
+        ({"weight": "mean"}, "weight='mean'"),
+        ({"importance_rate": 0.0}, "sinks=4 do not fit"),
+        ({"score_queries": 300}, "at most window"),
+        ({"window": 256.0}, "whole number"),
+    ],
+)
+def test_a_wrong_value_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DGAConfig(**change)  # type: ignore[arg-type]
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        DGAConfig().chunk = 3  # type: ignore[misc]
+
+
+def test_presets_name_their_mode() -> None:
+    assert cca_config(group_size=8, window=24).num_focal == 0
+    assert full_config().is_dense
+    assert paper_config().select == "global"
+
+
+@pytest.mark.parametrize("config", [DGAConfig(importance_rate=1.0), DGAConfig(group_size=1)])
+def test_settings_that_group_nothing_are_dense(config: DGAConfig) -> None:
+    assert config.is_dense
+    assert config.chunks_visible(10**6) == 0
+
+
+def test_the_choice_of_backend_gives_a_reason() -> None:
+    choice = choose_backend("auto", config=DGAConfig())
+    assert choice.name != "reference"
+    assert choice.reason
+
+
+def test_a_backend_that_cannot_run_is_an_error() -> None:
+    with pytest.raises(ValueError, match="is unknown"):
+        choose_backend("fast", config=DGAConfig())
+    with pytest.raises(ValueError, match="keeps no cache"):
+        choose_backend("reference", config=DGAConfig(), cached=True)
+    with pytest.raises(ValueError, match="has no cache"):
+        choose_backend("eager", config=paper_config(), cached=True)

@@ -25,7 +25,9 @@ def load_config(path: Path, base: Config) -> Config:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: {size_bytes} bytes; a config has at most {MAX_CONFIG_BYTES}")
+            raise ConfigError(
+                f"{path}: {size_bytes} bytes; a config has at most {MAX_CONFIG_BYTES}"
+            )
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error

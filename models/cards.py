@@ -63,7 +63,9 @@ class LoadSettings:
 def card_names() -> list[str]:
     """Return the names of all cards, sorted."""
     folder = resources.files("fdvs.models") / "cards"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
 
 
 @cache
@@ -82,7 +84,9 @@ def card_from(name: str, values: Mapping[str, Any]) -> Card:
         if key not in known:
             raise UnknownName("field", key, known, where=f"model card {name}")
     if values.get("role") not in get_args(Role):
-        raise ConfigError(f"model card {name}: role {values.get('role')!r}; allowed: {get_args(Role)}")
+        raise ConfigError(
+            f"model card {name}: role {values.get('role')!r}; allowed: {get_args(Role)}"
+        )
     plain = dict(values)
     if wheel := plain.get("wheel"):
         plain["wheel"] = WheelFile(**{**wheel, "files": tuple(wheel.get("files", ()))})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from fdvs.models.cards import Card, LoadSettings, resolve
+from fdvs.models.cards import Card, LoadSettings, Role, resolve
 from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
 from fdvs.registry import Registry
 
@@ -44,6 +44,20 @@ WRITERS = Registry(
         "endpoint": "fdvs.models.endpoint:EndpointWriter",
     },
 )
+
+
+ROLES: dict[Role, Registry] = {
+    "image_embedder": IMAGE_EMBEDDERS,
+    "text_embedder": TEXT_EMBEDDERS,
+    "captioner": CAPTIONERS,
+    "source": SOURCES,
+    "llm": WRITERS,
+}
+
+
+def backend_class(card: Card) -> Any:
+    """Return the class that runs a card, without loading weights. Raises UnknownName."""
+    return ROLES[card.role].get(card.backend)
 
 
 def _load(registry: Registry, card: Card, settings: LoadSettings) -> Any:

@@ -91,9 +91,7 @@ class Builder:
         self._note(job, "partial", "not finished yet")
         self._store.put_many(job.video_id, job.puts)
         self._watch(
-            BuildEvent(
-                kind="video", name=record.name, done=self._num_done, total=self._num_files
-            )
+            BuildEvent(kind="video", name=record.name, done=self._num_done, total=self._num_files)
         )
 
     def _commit(self, task: ClipTask) -> None:
@@ -202,4 +200,3 @@ class Builder:
         self._rows.append(row)
         if job.video_id:
             self._by_video.setdefault(job.video_id, row)
-

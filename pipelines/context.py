@@ -16,35 +16,39 @@ from fdvs.visual import keep_frames
 
 @dataclass(slots=True)
 class BuildContext:
-    """Read-only during a build, so that every thread may use it."""
+    """Read-only during a build, so that every thread may use it.
+
+    `describers`, `*_key` and `*_writer` are model fingerprints; a writer that is not used is "".
+    """
 
     folder: Path
     config: Config
     parts: Parts
     describer_keys: tuple[str, ...] = ()
-    describer_identities: dict[str, ModelIdentity] = field(default_factory=dict)
+    describers: dict[str, str] = field(default_factory=dict)
     image_identity: ModelIdentity = field(init=False)
-    text_identity: ModelIdentity = field(init=False)
-    chapter_writer: ModelIdentity | None = None
-    story_writer: ModelIdentity | None = None
+    image_key: str = field(init=False)
+    text_key: str = field(init=False)
+    chapter_writer: str = ""
+    story_writer: str = ""
 
     def __post_init__(self) -> None:
         parts, config = self.parts, self.config
         self.describer_keys = parts.describer_names()
-        self.describer_identities = {key: parts.identity(key) for key in self.describer_keys}
+        self.describers = {key: parts.fingerprint(key) for key in self.describer_keys}
         self.image_identity = parts.identity("image_embedder")
-        self.text_identity = parts.identity("text_embedder")
+        self.image_key = parts.fingerprint("image_embedder")
+        self.text_key = parts.fingerprint("text_embedder")
         if config.chapter.writer == "llm":
-            self.chapter_writer = parts.identity("llm")
+            self.chapter_writer = parts.fingerprint("llm")
         if config.story.writer == "abstractive":
-            self.story_writer = parts.identity("llm")
+            self.story_writer = parts.fingerprint("llm")
 
     @property
-    def identities(self) -> list[ModelIdentity]:
+    def model_keys(self) -> list[str]:
         """Every model that a stored result can depend on, in a fixed order."""
-        writers = [w for w in (self.chapter_writer, self.story_writer) if w is not None]
-        seen = [self.describer_identities[key] for key in self.describer_keys]
-        return [self.image_identity, *seen, self.text_identity, *writers]
+        writers = [self.chapter_writer, self.story_writer]
+        return [self.image_key, *self.describers.values(), self.text_key, *writers]
 
     def content_beside(self, path: Path) -> str:
         """Return a digest of what sources read besides the video (subtitle files), or ''."""
@@ -68,7 +72,7 @@ class BuildContext:
             task.job.sha256,
             task.clip,
             self.config,
-            self.describer_identities[key],
+            self.describers[key],
             task.kept_times_s if with_frames else (),
             task.motion if with_frames else 0.0,
             "" if with_frames else task.job.extra,

@@ -53,7 +53,7 @@ def _chapter_vectors(
 ) -> tuple[Vectors, list[str]]:
     """Return [num_clips, D] and the key of each row, embedding only what is stale."""
     texts = _chapter_artifacts(job, store)
-    wanted = [keys.chapter_vector_key(a.digest, context.text_identity) for a in texts]
+    wanted = [keys.chapter_vector_key(a.digest, context.text_key) for a in texts]
     stored = store.get_all(job.video_id, "chapter_vector")
     stale = [i for i, k in enumerate(wanted) if i not in stored or stored[i].fingerprint != k]
     for start in range(0, len(stale), EMBED_CHUNK):
@@ -119,7 +119,7 @@ def _story_vector(
     job: VideoJob, store: Store, context: BuildContext, story: Story, story_digest: str
 ) -> None:
     """Row 0 is the whole story, then one row per scene."""
-    key = keys.story_vector_key(story_digest, context.text_identity)
+    key = keys.story_vector_key(story_digest, context.text_key)
     old = store.get(job.video_id, "story_vector")
     if old is None or old.fingerprint != key:
         texts = [story.text, *(scene.text for scene in story.scenes)]

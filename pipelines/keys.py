@@ -1,5 +1,6 @@
 """Fingerprints of every stored result, in one place: what each one depends on.
 
+Models count by `Parts.fingerprint`: weights, revision, options, number type.
 Raise a stage's number when its code changes what it stores; everything behind it follows.
 """
 
@@ -15,7 +16,7 @@ from fdvs.config import (
     TextualConfig,
 )
 from fdvs.fingerprint import digest, fingerprint
-from fdvs.types import Clip, ModelIdentity
+from fdvs.types import Clip
 
 VERSIONS = {
     "probe": 1,
@@ -41,7 +42,7 @@ def clips_key(probe_digest: str, config: Config) -> str:
     return fingerprint("clips", VERSIONS["clips"], probe=probe_digest, cut=config.cut)
 
 
-def frames_key(sha256: str, clip: Clip, config: Config, embedder: ModelIdentity) -> str:
+def frames_key(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
     return fingerprint(
         "frames",
         VERSIONS["frames"],
@@ -62,7 +63,7 @@ def see_key(
     sha256: str,
     clip: Clip,
     config: Config,
-    describer: ModelIdentity,
+    describer: str,
     times_s: Sequence[float],
     motion: float,
     extra: str,
@@ -83,9 +84,7 @@ def see_key(
     )
 
 
-def chapter_key(
-    clip: Clip, seen: Sequence[str], rule: ChapterConfig, writer: ModelIdentity | None
-) -> str:
+def chapter_key(clip: Clip, seen: Sequence[str], rule: ChapterConfig, writer: str) -> str:
     return fingerprint(
         "chapter",
         VERSIONS["chapter"],
@@ -96,7 +95,7 @@ def chapter_key(
     )
 
 
-def chapter_vector_key(chapter_digest: str, embedder: ModelIdentity) -> str:
+def chapter_vector_key(chapter_digest: str, embedder: str) -> str:
     return fingerprint(
         "chapter_vector", VERSIONS["chapter_vector"], chapter=chapter_digest, embedder=embedder
     )
@@ -108,9 +107,7 @@ def kept_chapters_key(vector_keys: Sequence[str], rule: TextualConfig) -> str:
     )
 
 
-def story_key(
-    chapters: Sequence[str], kept: str, rule: StoryConfig, writer: ModelIdentity | None
-) -> str:
+def story_key(chapters: Sequence[str], kept: str, rule: StoryConfig, writer: str) -> str:
     return fingerprint(
         "story",
         VERSIONS["story"],
@@ -121,13 +118,13 @@ def story_key(
     )
 
 
-def story_vector_key(story_digest: str, embedder: ModelIdentity) -> str:
+def story_vector_key(story_digest: str, embedder: str) -> str:
     return fingerprint(
         "story_vector", VERSIONS["story_vector"], story=story_digest, embedder=embedder
     )
 
 
-def done_key(sha256: str, config: Config, identities: Sequence[ModelIdentity], extra: str) -> str:
+def done_key(sha256: str, config: Config, models: Sequence[str], extra: str) -> str:
     """Covers a whole video: while it holds, the file is not even opened."""
     parts = {
         name: getattr(config, name)
@@ -139,6 +136,6 @@ def done_key(sha256: str, config: Config, identities: Sequence[ModelIdentity], e
         content=sha256,
         settings=parts,
         versions=VERSIONS,
-        models=list(identities),
+        models=list(models),
         extra=extra,
     )

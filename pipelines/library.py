@@ -1,10 +1,10 @@
 """The library: a folder on disk that is built from videos, read, searched and asked.
 
-    with Library.open("my-library", preset="offline") as library:
-        report = library.build(["videos/"])
-        for moment in library.search("a rabbit"):
-            print(citation(moment.name, moment.start_s, moment.end_s), moment.text)
-        print(library.ask("What does the rabbit do?").text)
+with Library.open("my-library", preset="offline") as library:
+    report = library.build(["videos/"])
+    for moment in library.search("a rabbit"):
+        print(citation(moment.name, moment.start_s, moment.end_s), moment.text)
+    print(library.ask("What does the rabbit do?").text)
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ class Library:
             context = BuildContext(self.path, self.config, self._parts)
             if collected.files:
                 self._store.set_meta(SETTINGS, config_to_json(self.config))
-                self._store.set_meta(TEXT_EMBEDDER, _identity_json(context.text_identity))
+                self._store.set_meta(
+                    TEXT_EMBEDDER, _identity_json(self._parts.identity(TEXT_EMBEDDER))
+                )
             return Builder(self._store, context, watch).run(collected)
 
     def videos(self) -> list[VideoRow]:
@@ -219,7 +221,7 @@ class Library:
     def _searcher(self) -> Any:
         """The text embedder, if it is the one that the stored vectors were made with."""
         built = self._store.get_meta(TEXT_EMBEDDER)
-        now = _identity_json(self._parts.identity("text_embedder"))
+        now = _identity_json(self._parts.identity(TEXT_EMBEDDER))
         if built is not None and built != now:
             raise StoreError(
                 f"the library's vectors were made by {built['name']}, the settings name "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fdvs.config import Config
+from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
 from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
 from fdvs.types import ModelIdentity
@@ -59,9 +60,16 @@ class Parts:
         """Return the identity of a part without loading its weights."""
         if key in self._made:
             return cast(ModelIdentity, self._made[key].identity)
-        from fdvs.models.factory import identify
+        from fdvs.models.fetch import identity_of
 
-        return identify(self._card(key), self._settings)
+        return identity_of(self._card(key))
+
+    def fingerprint(self, key: str) -> str:
+        """Return a digest of everything about a part that can change its results."""
+        if key in self._made:
+            return digest(self._made[key].identity)
+        options = dict(self._card(key).options)
+        return digest([self.identity(key), options, self._settings.dtype])
 
     def needs_frames(self, key: str) -> bool:
         """Whether a describer looks at pictures; asked of its class, so nothing is loaded."""

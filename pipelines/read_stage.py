@@ -49,7 +49,7 @@ def _read_video(
             return
         seen.add(job.video_id)
         job.extra = context.content_beside(job.path)
-        job.done_key = keys.done_key(job.sha256, context.config, context.identities, job.extra)
+        job.done_key = keys.done_key(job.sha256, context.config, context.model_keys, job.extra)
         done = store.get(job.video_id, "done")
         if done is not None and done.fingerprint == job.done_key:
             yield Unchanged(job)
@@ -110,14 +110,24 @@ def _cut(job: VideoJob, config: Config) -> None:
     clips = {"clips": [[clip.start_s, clip.end_s] for clip in job.clips]}
     job.puts = [
         Put(stage="probe", item=0, fingerprint=key, payload=probe),
-        Put(stage="clips", item=0, fingerprint=keys.clips_key(digest(probe), config), payload=clips),
+        Put(
+            stage="clips", item=0, fingerprint=keys.clips_key(digest(probe), config), payload=clips
+        ),
     ]
 
 
 def _probe_payload(info: VideoInfo, gop: str) -> dict[str, object]:
-    names = (
-        "width_px height_px duration_s fps rotation_deg codec container has_audio is_timed".split()
-    )
+    names = [
+        "width_px",
+        "height_px",
+        "duration_s",
+        "fps",
+        "rotation_deg",
+        "codec",
+        "container",
+        "has_audio",
+        "is_timed",
+    ]
     return {**{name: getattr(info, name) for name in names}, "gop": gop}
 
 
@@ -125,7 +135,7 @@ def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) ->
     """Return the clip's task with everything valid filled in and `decode_s` set to the rest."""
     config = context.config
     task = ClipTask(job=job, clip=clip)
-    task.frames_key = keys.frames_key(job.sha256, clip, config, context.image_identity)
+    task.frames_key = keys.frames_key(job.sha256, clip, config, context.image_key)
     frames = store.get(job.video_id, "frames", clip.index)
     chapter = store.get(job.video_id, "chapter", clip.index)
     task.old_keys["chapter"] = chapter.fingerprint if chapter else ""

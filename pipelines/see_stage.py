@@ -76,9 +76,7 @@ def _keep(task: ClipTask, context: BuildContext) -> None:
     task.frames = [frame for frame in task.frames if frame.time_s in kept]
     similarity = [round(float(s), 4) for s in similarity_to_key(task.vectors)]
     payload = {"kept": [bool(k) for k in task.kept], "similarity": similarity}
-    task.put(
-        "kept_frames", keys.kept_frames_key(task.frames_key, context.config.visual), payload
-    )
+    task.put("kept_frames", keys.kept_frames_key(task.frames_key, context.config.visual), payload)
 
 
 def _thumbnail(frame: Frame) -> bytes:

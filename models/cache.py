@@ -1,0 +1,210 @@
+"""Where fetched models lie, what was fetched (manifests), and the hash of a model's files.
+
+`FDVS_CACHE` overrides the user's cache folder. A manifest is written last, so that a folder with
+a manifest is complete. Knows nothing of registries, hubs or model code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fdvs.fingerprint import digest, file_sha256
+
+MANIFEST = "manifest.json"
+HASHES = "hashes.json"
+MAX_JSON_BYTES = 8 << 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Size and SHA-256 (hex) of one fetched file."""
+
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a fetch put on disk: `source` says from where, `files` are relative to `folder`."""
+
+    name: str
+    source: Mapping[str, str]
+    folder: str
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(f.num_bytes for f in self.files.values())
+
+
+def cache_root() -> Path:
+    """Return the folder of everything fetched: `$FDVS_CACHE`, or `models` in the user's cache."""
+    if own := os.environ.get("FDVS_CACHE"):
+        return Path(own).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fdvs")) / "models"
+
+
+def slug(name: str) -> str:
+    """Return a model's name as one harmless folder name.
+
+    >>> slug("transformers:org/some model")
+    'transformers--org--some--model'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", name).lstrip(".") or "model"
+
+
+def home_of(name: str) -> Path:
+    """Return the cache's folder for a model's name (it need not exist)."""
+    return cache_root() / slug(name)
+
+
+def record_files(folder: Path) -> dict[str, FileRecord]:
+    """Hash every file of a folder (hidden ones and the manifest left out)."""
+    return {
+        path.relative_to(folder).as_posix(): FileRecord(
+            num_bytes=path.stat().st_size, sha256=file_sha256(path)
+        )
+        for path in content_files(folder)
+    }
+
+
+def content_files(folder: Path) -> list[Path]:
+    """Return a model folder's files, sorted by name; hidden ones and the manifest left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.name != MANIFEST
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def write_manifest(home: Path, manifest: Manifest) -> None:
+    """Write a manifest into `home`, atomically."""
+    write_json(home / MANIFEST, asdict(manifest))
+
+
+def read_manifest(name: str) -> Manifest | None:
+    """Return what was fetched under a name; None where nothing was, or nothing usable."""
+    return parse_manifest(read_json(home_of(name) / MANIFEST))
+
+
+def parse_manifest(value: Any) -> Manifest | None:
+    """Return the manifest in a parsed JSON value, None where it is not one."""
+    try:
+        files = {str(k): FileRecord(**v) for k, v in value["files"].items()}
+        source = {str(k): str(v) for k, v in value["source"].items()}
+        folder, name = str(value["folder"]), str(value["name"])
+        if not all(isinstance(f.num_bytes, int) for f in files.values()):
+            return None
+    except (TypeError, KeyError, AttributeError):
+        return None
+    return Manifest(name=name, source=source, folder=folder, files=files)
+
+
+def folder_of(manifest: Manifest) -> Path:
+    """Return the folder that a manifest describes: its own (`.`) or one elsewhere."""
+    return home_of(manifest.name) if manifest.folder == "." else Path(manifest.folder)
+
+
+def is_complete(manifest: Manifest) -> bool:
+    """Whether every recorded file is there in its recorded size (content is not read)."""
+    folder = folder_of(manifest)
+    for name, record in manifest.files.items():
+        try:
+            if (folder / name).stat().st_size != record.num_bytes:
+                return False
+        except OSError:
+            return False
+    return bool(manifest.files)
+
+
+def is_unchanged(manifest: Manifest) -> bool:
+    """Whether every recorded file still has its recorded content (hashes are remembered)."""
+    if not is_complete(manifest):
+        return False
+    folder, known = folder_of(manifest), _known_hashes()
+    before = dict(known)
+    same = all(
+        _file_hash(folder / name, known) == record.sha256 for name, record in manifest.files.items()
+    )
+    if known != before:
+        _remember(known)
+    return same
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON by a temporary file and a rename, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, sort_keys=True, indent=1)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """Return parsed JSON, None where the file is missing, too large or broken."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            return None
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def weights_sha256(place: Path) -> str:
+    """Return one hash over a model's files (a folder, or a single file), names included.
+
+    Hashing gigabytes takes a while, so single hashes are remembered by path, size and
+    modification time; a file that changed in either is read again.
+    """
+    files = [place] if place.is_file() else content_files(place)
+    known = _known_hashes()
+    before = dict(known)
+    pairs = [
+        (f.name if f is place else f.relative_to(place).as_posix(), _file_hash(f, known))
+        for f in files
+    ]
+    if known != before:
+        _remember(known)
+    return digest(pairs)
+
+
+def _file_hash(path: Path, known: dict[str, Any]) -> str:
+    real = path.resolve()
+    stat = real.stat()
+    entry = known.get(str(real))
+    if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+        return str(entry[2])
+    sha256 = file_sha256(real)
+    known[str(real)] = [stat.st_size, stat.st_mtime_ns, sha256]
+    return sha256
+
+
+def _known_hashes() -> dict[str, Any]:
+    value = read_json(cache_root() / HASHES)
+    entries = value.items() if isinstance(value, dict) else ()
+    return {k: v for k, v in entries if isinstance(v, list) and len(v) == 3}
+
+
+def _remember(known: dict[str, Any]) -> None:
+    try:
+        write_json(cache_root() / HASHES, known)
+    except OSError as error:
+        logger.info("hashes not remembered (%s); they are computed again next time", error)

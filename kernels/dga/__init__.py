@@ -19,6 +19,7 @@ from fdvs.kernels.dga.config import (
     paper_config,
     quality_config,
 )
+from fdvs.kernels.dga.disk import from_disk, to_disk
 from fdvs.kernels.dga.inputs import spans_of_mask
 
 __all__ = [
@@ -31,8 +32,10 @@ __all__ = [
     "cca_config",
     "choose_backend",
     "dga_attention",
+    "from_disk",
     "full_config",
     "paper_config",
     "quality_config",
     "spans_of_mask",
+    "to_disk",
 ]

@@ -1,0 +1,141 @@
+"""A cache on disk: tensors as safetensors, everything else in a JSON manifest written last.
+
+Takes a `DGACache` and a folder, gives the folder; and back. No pickle. The manifest carries the
+settings, the shape of every state, the hash of the tensors, and whatever the caller wants to find
+again (which model, which text). A folder without a manifest is not a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga.cache import DGACache
+from fdvs.kernels.dga.commit import Units
+from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.stream import StreamState
+
+FORMAT = "fdvs-dga-cache"
+VERSION = 1
+MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+#: The tensors of a state and of its units, by their field names.
+STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
+UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
+STATE_NUMBERS = ("num_seen", "num_built", "raw_start", "q_start")
+
+
+def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = None) -> Path:
+    """Write a cache into a folder (made if needed; an older cache in it is replaced).
+
+    Args:
+        extra: JSON values to keep beside it, such as the model and the hash of the text.
+
+    Returns:
+        The folder.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    tensors, layers = _flatten(cache)
+    part = folder / f"{TENSORS}.part"
+    save_file(tensors, part)
+    digest = _sha256(part)
+    os.replace(part, folder / TENSORS)
+    manifest = {
+        "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
+        "tensors_sha256": digest, "extra": dict(extra or {}),
+    }  # fmt: skip
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(part, folder / MANIFEST)
+    return folder
+
+
+def from_disk(
+    folder: Path, *, device: torch.device | str = "cpu"
+) -> tuple[DGACache, dict[str, Any]]:
+    """Read a cache and what was kept beside it.
+
+    Raises:
+        ValueError: no cache there, another version, or tensors that do not match the manifest.
+    """
+    from safetensors.torch import load_file
+
+    manifest = _read_manifest(folder)
+    path = folder / TENSORS
+    if not path.is_file() or _sha256(path) != manifest["tensors_sha256"]:
+        raise ValueError(f"{path} does not match its manifest; delete {folder} and write it again")
+    tensors = load_file(path, device=str(device))
+    cache = DGACache(DGAConfig(**manifest["config"]))
+    for index, states in enumerate(manifest["layers"]):
+        cache.layer(index).states = [
+            None if numbers is None else _state(f"{index}.{at}", numbers, tensors)
+            for at, numbers in enumerate(states)
+        ]
+    return cache, manifest["extra"]
+
+
+def _flatten(cache: DGACache) -> tuple[dict[str, Tensor], list[list[dict[str, int] | None]]]:
+    tensors: dict[str, Tensor] = {}
+    layers = []
+    for index, layer in enumerate(cache.layers):
+        states: list[dict[str, int] | None] = []
+        for at, state in enumerate(layer.states):
+            if state is None:
+                states.append(None)
+                continue
+            tensors.update(_tensors_of(f"{index}.{at}", state))
+            states.append({name: getattr(state, name) for name in STATE_NUMBERS})
+        layers.append(states)
+    return tensors, layers
+
+
+def _tensors_of(prefix: str, state: StreamState) -> dict[str, Tensor]:
+    found = {name: getattr(state, name) for name in STATE_TENSORS}
+    if state.units is not None:
+        found |= {name: getattr(state.units, name) for name in UNIT_TENSORS}
+    return {
+        f"{prefix}.{name}": x.detach().clone(memory_format=torch.contiguous_format)
+        for name, x in found.items()
+        if x is not None
+    }
+
+
+def _state(prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor]) -> StreamState:
+    found = {name: tensors.get(f"{prefix}.{name}") for name in (*STATE_TENSORS, *UNIT_TENSORS)}
+    missing = [name for name in STATE_TENSORS[:3] if found[name] is None]
+    if missing or (numbers["num_built"] and found["keys_BKND"] is None):
+        raise ValueError(f"state {prefix} lacks tensors ({missing or 'units'}); write it again")
+    parts: dict[str, Any] = {name: found[name] for name in UNIT_TENSORS}
+    units = Units(**parts) if numbers["num_built"] else None
+    rest: dict[str, Any] = {name: found[name] for name in STATE_TENSORS}
+    rest |= {name: int(numbers[name]) for name in STATE_NUMBERS}
+    return StreamState(units=units, **rest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no cache (no {MANIFEST}); write one with to_disk")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{path} is no manifest of {FORMAT}; choose another folder")
+    if manifest.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has version {manifest.get('version')}, this code reads {VERSION}; "
+            "read the text again"
+        )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,103 @@
+"""A cache on disk: what comes back answers like what went out; damage is noticed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga import DGACache, DGAConfig, dga_attention, from_disk, to_disk
+
+CONFIG = DGAConfig(
+    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+)  # fmt: skip
+
+
+def tensors(tokens: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    made = torch.Generator().manual_seed(5)
+    shapes = ((2, 4, tokens, 8), (2, 2, tokens, 8), (2, 2, tokens, 6))
+    return [torch.randn(*shape, generator=made).to(dtype) for shape in shapes]
+
+
+def filled(config: DGAConfig, *, dtype: torch.dtype = torch.float32, uneven: bool) -> DGACache:
+    cache = DGACache(config)
+    spans = torch.tensor([[0, 90], [33, 90]]) if uneven else None
+    for layer in range(2):
+        dga_attention(
+            *(x + layer for x in tensors(90, dtype)), config=config, cache=cache.layer(layer),
+            lengths=spans,
+        )  # fmt: skip
+    return cache
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("uneven", [False, True], ids=["even", "uneven"])
+@pytest.mark.parametrize("weight", ["meanq", "lastq"])
+def test_a_cache_read_back_goes_on_alike(
+    weight: str, uneven: bool, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, weight=weight)
+    cache = filled(config, dtype=dtype, uneven=uneven)
+    to_disk(cache, tmp_path / "story", extra={"model": "tiny"})
+    back, extra = from_disk(tmp_path / "story")
+    assert extra == {"model": "tiny"}
+    assert back.config == config
+    assert back.num_bytes() == cache.num_bytes()
+    more = tensors(50, dtype)
+    for layer in range(2):
+        one = dga_attention(*more, config=config, cache=cache.layer(layer))
+        two = dga_attention(*more, config=config, cache=back.layer(layer))
+        assert torch.equal(one, two)
+
+
+def test_an_empty_cache_comes_back_empty(tmp_path: Path) -> None:
+    cache = DGACache(CONFIG)
+    cache.layer(1)
+    back, _ = from_disk(to_disk(cache, tmp_path))
+    assert [layer.num_rows for layer in back.layers] == [0, 0]
+
+
+def test_marks_are_kept(tmp_path: Path) -> None:
+    cache = DGACache(CONFIG)
+    marks = torch.zeros(2, 25, dtype=torch.bool)
+    marks[:, 7] = True
+    dga_attention(*tensors(25), config=CONFIG, cache=cache.layer(0), focal_mask=marks)
+    state = from_disk(to_disk(cache, tmp_path))[0].layer(0).states[0]
+    assert state is not None
+    assert state.focal_BR is not None
+    assert state.focal_BR[:, 7].all()
+
+
+def test_damaged_tensors_are_noticed(tmp_path: Path) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    path = tmp_path / "tensors.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="does not match its manifest"):
+        from_disk(tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_no_cache(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no cache"):
+        from_disk(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"version": 99}, {"format": "other"}])
+def test_a_foreign_manifest_is_named(change: dict[str, object], tmp_path: Path) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match="manifest"):
+        from_disk(tmp_path)
+
+
+def test_no_file_is_a_pickle(tmp_path: Path) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "manifest.json", "tensors.safetensors",
+    ]  # fmt: skip

@@ -1,0 +1,153 @@
+"""Results of stages as rows: payload JSON, vectors, and the digest that proves both.
+
+Knows no stage by name. A row is committed as a whole or not at all, and checked when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdvs.errors import BadModelOutput, CorruptLibrary, StoreError
+from fdvs.fingerprint import canonical_json
+from fdvs.types import JsonDict, Vectors
+
+COLUMNS = "item, fingerprint, digest, payload, num_rows, num_dims, vectors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Artifact:
+    """One stored result; `vectors` is float32 [rows, dims] or None.
+
+    `digest` depends on payload and vectors alone: the next stage's fingerprint counts it, so
+    that a changed setting that changes no result stops here.
+    """
+
+    fingerprint: str
+    digest: str
+    payload: JsonDict
+    vectors: Vectors | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewArtifact:
+    """One result to store: where it belongs and what it holds."""
+
+    video_id: str
+    stage: str
+    item: int = 0
+    fingerprint: str
+    payload: JsonDict
+    vectors: Vectors | None = None
+
+
+def content_digest(payload_json: str, vectors: bytes | None) -> str:
+    """Return the SHA-256 (hex) of a row's content; no vectors differ from empty ones."""
+    sha = hashlib.sha256(payload_json.encode())
+    if vectors is not None:
+        sha.update(b"\0vectors\0")
+        sha.update(vectors)
+    return sha.hexdigest()
+
+
+def put_all(connection: sqlite3.Connection, new: Iterable[NewArtifact]) -> list[Artifact]:
+    """Write rows, replacing those of the same key; the caller holds the transaction."""
+    return [_put(connection, one) for one in new]
+
+
+def _put(connection: sqlite3.Connection, new: NewArtifact) -> Artifact:
+    vectors = None if new.vectors is None else _as_matrix(new)
+    blob = None if vectors is None else vectors.astype("<f4", copy=False).tobytes()
+    payload_json = canonical_json(new.payload)
+    digest = content_digest(payload_json, blob)
+    num_rows, num_dims = (None, None) if vectors is None else vectors.shape
+    values = (new.fingerprint, digest, payload_json, num_rows, num_dims, blob)
+    try:
+        connection.execute(
+            "INSERT INTO artifacts (video_id, stage, item, fingerprint, digest, payload, num_rows,"
+            " num_dims, vectors) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (video_id, stage, item) DO UPDATE SET fingerprint = excluded.fingerprint,"
+            " digest = excluded.digest, payload = excluded.payload, num_rows = excluded.num_rows,"
+            " num_dims = excluded.num_dims, vectors = excluded.vectors",
+            (new.video_id, new.stage, new.item, *values),
+        )
+    except sqlite3.IntegrityError as error:
+        raise StoreError(
+            f"cannot store {new.stage}[{new.item}] of video {new.video_id!r} ({error}): "
+            "was the video removed meanwhile? run the same build again"
+        ) from error
+    return Artifact(
+        fingerprint=new.fingerprint,
+        digest=digest,
+        payload=json.loads(payload_json),
+        vectors=vectors,
+    )
+
+
+def _as_matrix(new: NewArtifact) -> Vectors:
+    matrix = np.ascontiguousarray(new.vectors, dtype=np.float32)
+    if matrix.ndim != 2:
+        raise ValueError(f"vectors need shape [rows, dims], got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise BadModelOutput(
+            f"{new.stage}[{new.item}] of video {new.video_id}: an embedding holds values that are "
+            "not finite; check the embedder (a half-precision overflow?) or choose another"
+        )
+    return matrix
+
+
+def read_stage(
+    connection: sqlite3.Connection, video_id: str, stage: str, *, item: int | None = None
+) -> Iterator[tuple[int, Artifact]]:
+    """Yield (item, artifact) of one stage of one video in rising order of items."""
+    only = "" if item is None else " AND item = ?"
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM artifacts WHERE video_id = ? AND stage = ?{only} ORDER BY item",
+        (video_id, stage) if item is None else (video_id, stage, item),
+    )
+    for row in rows:
+        yield row[0], _checked(f"{stage}[{row[0]}] of video {video_id}", *row[1:])
+
+
+def _checked(
+    where: str,
+    fingerprint: str,
+    digest: str,
+    payload_json: str,
+    num_rows: int | None,
+    num_dims: int | None,
+    blob: bytes | None,
+) -> Artifact:
+    """Return a row as an artifact, or raise CorruptLibrary where it is not what it claims."""
+    vectors = None
+    if blob is not None:
+        if num_rows is None or num_dims is None or len(blob) != 4 * num_rows * num_dims:
+            raise _corrupt(where, f"{len(blob)} bytes for shape [{num_rows}, {num_dims}]")
+        vectors = np.frombuffer(blob, dtype="<f4").reshape(num_rows, num_dims)
+    if content_digest(payload_json, blob) != digest:
+        raise _corrupt(where, "content and digest do not agree")
+    return Artifact(
+        fingerprint=fingerprint, digest=digest, payload=_loads(where, payload_json), vectors=vectors
+    )
+
+
+def _loads(where: str, payload_json: str) -> JsonDict:
+    try:
+        payload: Any = json.loads(payload_json)
+    except ValueError as error:
+        raise _corrupt(where, f"payload is not JSON ({error})") from error
+    if not isinstance(payload, dict):
+        raise _corrupt(where, f"payload is a {type(payload).__name__}, not an object")
+    return payload
+
+
+def _corrupt(where: str, what: str) -> CorruptLibrary:
+    return CorruptLibrary(
+        f"stored {where} is damaged: {what}; remove the video with `fdvs remove` and run fdvs build"
+    )

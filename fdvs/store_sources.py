@@ -1,0 +1,90 @@
+"""The files that a library was given: one row a path, whatever became of it.
+
+Paths are stored as the bytes that the system knows them by, because a name need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SourceStatus = Literal["ok", "failed", "partial"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """One file ever given; `video_id` is None where its content was never identified."""
+
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    video_id: str | None
+    status: SourceStatus
+    reason: str
+
+
+def path_bytes(path: Path) -> bytes:
+    """Return the path as stored: absolute, not resolved, so that a link stays its own row."""
+    return os.fsencode(os.path.abspath(path))
+
+
+def stored_path(stored: bytes) -> Path:
+    return Path(os.fsdecode(stored))
+
+
+def write_source(connection: sqlite3.Connection, row: SourceRow) -> None:
+    """Write one row, and take over the rows of the same content whose file is gone (moved)."""
+    path = path_bytes(row.path)
+    connection.execute(
+        "INSERT OR REPLACE INTO sources (path, size_bytes, mtime_ns, video_id, status, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (path, row.size_bytes, row.mtime_ns, row.video_id, row.status, row.reason),
+    )
+    if row.video_id is None:
+        return
+    others = connection.execute(
+        "SELECT path FROM sources WHERE video_id = ? AND path != ?", (row.video_id, path)
+    ).fetchall()
+    for (other,) in others:
+        if not os.path.lexists(other):
+            connection.execute("DELETE FROM sources WHERE path = ?", (other,))
+    _follow_move(connection, row.video_id, path)
+
+
+def _follow_move(connection: sqlite3.Connection, video_id: str, path: bytes) -> None:
+    """Let the video point to where its content is now; its name stays."""
+    found = connection.execute("SELECT path FROM videos WHERE video_id = ?", (video_id,)).fetchone()
+    if found is not None and not os.path.lexists(found[0]):
+        connection.execute("UPDATE videos SET path = ? WHERE video_id = ?", (path, video_id))
+
+
+def read_sources(connection: sqlite3.Connection) -> list[SourceRow]:
+    """Return every row, ordered by the path's bytes."""
+    rows = connection.execute(
+        "SELECT path, size_bytes, mtime_ns, video_id, status, reason FROM sources ORDER BY path"
+    )
+    return [
+        SourceRow(
+            path=stored_path(path),
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            video_id=video_id,
+            status=status,
+            reason=reason,
+        )
+        for path, size_bytes, mtime_ns, video_id, status, reason in rows
+    ]
+
+
+def find_known(
+    connection: sqlite3.Connection, path: Path, *, size_bytes: int, mtime_ns: int
+) -> str | None:
+    """Return the video of a file that has not changed since it was hashed, or None."""
+    row = connection.execute(
+        "SELECT video_id FROM sources WHERE path = ? AND size_bytes = ? AND mtime_ns = ?",
+        (path_bytes(path), size_bytes, mtime_ns),
+    ).fetchone()
+    return None if row is None else row[0]

@@ -53,6 +53,7 @@ class Builder:
         self._watch = watch
         self._rows: list[BuildRow] = []
         self._by_video: dict[str, BuildRow] = {}
+        self._reasons: dict[str, str] | None = None
         self._num_done = 0
         self._num_files = 0
 
@@ -89,7 +90,7 @@ class Builder:
     def _open(self, job: VideoJob) -> None:
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
         self._note(job, "partial", "not finished yet")
-        self._store.put_many(job.video_id, job.puts)
+        self._store.put_many(job.puts)
         self._watch(
             BuildEvent(kind="video", name=record.name, done=self._num_done, total=self._num_files)
         )
@@ -101,7 +102,7 @@ class Builder:
         if task.thumbnail is not None:
             self._store.put_thumbnail(job.video_id, task.clip.index, task.thumbnail)
         if task.puts:
-            self._store.put_many(job.video_id, task.puts)
+            self._store.put_many(task.puts)
         name = job.path.name
         self._watch(
             BuildEvent(kind="clip", name=name, done=task.clip.index + 1, total=len(job.clips))
@@ -157,7 +158,7 @@ class Builder:
             self._failed(job)
             return
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
-        self._note(job, "ok", self._store.reason_of(job.video_id))
+        self._note(job, "ok", self._reason_of(job))
         saved = self._store.get(job.video_id, "saved")
         self._add(job, "unchanged", Saved(**saved.payload) if saved else None)
         self._watch(
@@ -169,6 +170,13 @@ class Builder:
                 total=self._num_files,
             )
         )
+
+    def _reason_of(self, job: VideoJob) -> str:
+        """Return what was noted when this content was built: its warnings."""
+        if self._reasons is None:
+            rows = [row for row in self._store.sources() if row.status == "ok"]
+            self._reasons = {row.video_id or "": row.reason for row in rows}
+        return self._reasons.get(job.video_id, "")
 
     def _note(self, job: VideoJob, status: str, reason: str) -> None:
         known = job.video_id if job.info is not None or status == "ok" else None

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fdvs.pipelines import keys
 from fdvs.pipelines.context import BuildContext
-from fdvs.pipelines.tasks import Put, VideoJob
-from fdvs.store import Artifact, Store
+from fdvs.pipelines.tasks import VideoJob
+from fdvs.store import Artifact, NewArtifact, Store
 from fdvs.story import tell
 from fdvs.story_json import story_from_json, story_to_json
 from fdvs.textual import keep_chapters, similarity_to_memory
@@ -60,8 +60,15 @@ def _chapter_vectors(
         chunk = stale[start : start + EMBED_CHUNK]
         rows = context.parts.text_embedder.embed_texts([texts[i].payload["text"] for i in chunk])
         store.put_many(
-            job.video_id,
-            [Put("chapter_vector", i, wanted[i], {}, rows[n : n + 1]) for n, i in enumerate(chunk)],
+            NewArtifact(
+                video_id=job.video_id,
+                stage="chapter_vector",
+                item=i,
+                fingerprint=wanted[i],
+                payload={},
+                vectors=rows[n : n + 1],
+            )
+            for n, i in enumerate(chunk)
         )
     stored = store.get_all(job.video_id, "chapter_vector")
     rows_ND = [stored[i].vectors for i in range(len(wanted))]

@@ -22,9 +22,11 @@ from fdvs.pipelines.collect import collect
 from fdvs.pipelines.events import BuildEvent, Watcher, nobody
 from fdvs.pipelines.parts import Parts
 from fdvs.pipelines.presets import preset as preset_named
+from fdvs.pipelines.rows import video_rows
 from fdvs.report import BuildReport
 from fdvs.search import search_moments, search_videos
 from fdvs.store import Store
+from fdvs.store_meta import get_meta, set_meta
 from fdvs.story_json import story_from_json
 from fdvs.types import Answer, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
@@ -127,15 +129,15 @@ class Library:
             self._index = None
             context = BuildContext(self.path, self.config, self._parts)
             if collected.files:
-                self._store.set_meta(SETTINGS, config_to_json(self.config))
-                self._store.set_meta(
-                    TEXT_EMBEDDER, _identity_json(self._parts.identity(TEXT_EMBEDDER))
+                set_meta(self._store, SETTINGS, config_to_json(self.config))
+                set_meta(
+                    self._store, TEXT_EMBEDDER, _identity_json(self._parts.identity(TEXT_EMBEDDER))
                 )
             return Builder(self._store, context, watch).run(collected)
 
     def videos(self) -> list[VideoRow]:
         """Return every file ever given, the failed ones with their reason, by path."""
-        return self._store.rows()
+        return video_rows(self._store)
 
     def story(self, video: str) -> Story:
         """Return the story of a video, by name or id. Raises NotFound."""
@@ -192,7 +194,7 @@ class Library:
     def remove(self, video: str) -> VideoRow:
         """Forget a video, by name or id, and return its last row. The file itself stays."""
         record = self._store.find_video(video)
-        row = next(row for row in self._store.rows() if row.video_id == record.video_id)
+        row = next(row for row in video_rows(self._store) if row.video_id == record.video_id)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
             self._index = None
@@ -220,7 +222,7 @@ class Library:
 
     def _searcher(self) -> Any:
         """The text embedder, if it is the one that the stored vectors were made with."""
-        built = self._store.get_meta(TEXT_EMBEDDER)
+        built = get_meta(self._store, TEXT_EMBEDDER)
         now = _identity_json(self._parts.identity(TEXT_EMBEDDER))
         if built is not None and built != now:
             raise StoreError(
@@ -237,7 +239,7 @@ class Library:
 
 
 def _stored_config(store: Store) -> Config | None:
-    values = store.get_meta(SETTINGS)
+    values = get_meta(store, SETTINGS)
     return None if values is None else config_from_json(values)
 
 

@@ -14,14 +14,21 @@ from pathlib import Path
 
 from fdvs.clips import cut, detect_scenes, gop_statistics
 from fdvs.config import Config
-from fdvs.errors import ConfigError, MediaError, MissingVideo, NotAVideo, UndecodableVideo
+from fdvs.errors import (
+    ConfigError,
+    CorruptLibrary,
+    MediaError,
+    MissingVideo,
+    NotAVideo,
+    UndecodableVideo,
+)
 from fdvs.fingerprint import digest
 from fdvs.pipelines import keys
 from fdvs.pipelines.context import BuildContext
-from fdvs.pipelines.tasks import ClipTask, Finished, Item, Opened, Put, Unchanged, VideoJob
+from fdvs.pipelines.tasks import ClipTask, Finished, Item, Opened, Unchanged, VideoJob
 from fdvs.protocols import FrameReader
 from fdvs.sampling import motion, sample_times, unique_frames
-from fdvs.store import Store, video_id_from
+from fdvs.store import Artifact, NewArtifact, Store, video_id_from
 from fdvs.types import Clip, Frame, Observation, VideoInfo
 from fdvs.video import open_reader
 
@@ -50,7 +57,7 @@ def _read_video(
         seen.add(job.video_id)
         job.extra = context.content_beside(job.path)
         job.done_key = keys.done_key(job.sha256, context.config, context.model_keys, job.extra)
-        done = store.get(job.video_id, "done")
+        done = _valid(store, job.video_id, "done")
         if done is not None and done.fingerprint == job.done_key:
             yield Unchanged(job)
             return
@@ -86,7 +93,7 @@ def _identify(job: VideoJob, store: Store) -> None:
         if stat.st_size == 0:
             raise NotAVideo("empty file (0 bytes)")
         known = store.known_video(job.path, size_bytes=job.size_bytes, mtime_ns=job.mtime_ns)
-        job.sha256 = store.sha256_of(known) if known else _sha256(job.path)
+        job.sha256 = store.find_video(known).sha256 if known else _sha256(job.path)
     except OSError as error:
         raise MissingVideo(f"cannot be read: {error.strerror or error}") from error
     job.video_id = video_id_from(job.sha256)
@@ -108,11 +115,10 @@ def _cut(job: VideoJob, config: Config) -> None:
     probe = _probe_payload(info, job.gop)
     key = keys.probe_key(job.sha256, config)
     clips = {"clips": [[clip.start_s, clip.end_s] for clip in job.clips]}
+    clips_key = keys.clips_key(digest(probe), config)
     job.puts = [
-        Put(stage="probe", item=0, fingerprint=key, payload=probe),
-        Put(
-            stage="clips", item=0, fingerprint=keys.clips_key(digest(probe), config), payload=clips
-        ),
+        NewArtifact(video_id=job.video_id, stage="probe", fingerprint=key, payload=probe),
+        NewArtifact(video_id=job.video_id, stage="clips", fingerprint=clips_key, payload=clips),
     ]
 
 
@@ -131,16 +137,25 @@ def _probe_payload(info: VideoInfo, gop: str) -> dict[str, object]:
     return {**{name: getattr(info, name) for name in names}, "gop": gop}
 
 
+def _valid(store: Store, video_id: str, stage: str, item: int = 0) -> Artifact | None:
+    """Return a stored result; a damaged one counts as missing, so that a build repairs it."""
+    try:
+        return store.get(video_id, stage, item)
+    except CorruptLibrary as error:
+        logger.warning("%s; making it again", error)
+        return None
+
+
 def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) -> ClipTask:
     """Return the clip's task with everything valid filled in and `decode_s` set to the rest."""
     config = context.config
     task = ClipTask(job=job, clip=clip)
     task.frames_key = keys.frames_key(job.sha256, clip, config, context.image_key)
-    frames = store.get(job.video_id, "frames", clip.index)
-    chapter = store.get(job.video_id, "chapter", clip.index)
+    frames = _valid(store, job.video_id, "frames", clip.index)
+    chapter = _valid(store, job.video_id, "chapter", clip.index)
     task.old_keys["chapter"] = chapter.fingerprint if chapter else ""
     for key in context.describer_keys:
-        seen = store.get(job.video_id, f"see:{key}", clip.index)
+        seen = _valid(store, job.video_id, f"see:{key}", clip.index)
         if seen is not None:
             task.old_keys[key] = seen.fingerprint
             task.seen[key] = [Observation(**o) for o in seen.payload["observations"]]

@@ -71,7 +71,8 @@ def _embed(tasks: Sequence[ClipTask], context: BuildContext) -> None:
 
 def _keep(task: ClipTask, context: BuildContext) -> None:
     """Drop the pictures that are not kept, and record the decision with its similarities."""
-    assert task.kept is not None and task.vectors is not None
+    assert task.kept is not None
+    assert task.vectors is not None
     kept = set(task.kept_times_s)
     task.frames = [frame for frame in task.frames if frame.time_s in kept]
     similarity = [round(float(s), 4) for s in similarity_to_key(task.vectors)]
@@ -136,7 +137,8 @@ def _describe(tasks: Sequence[ClipTask], key: str, context: BuildContext) -> Non
 
 
 def _view(task: ClipTask, context: BuildContext) -> ClipView:
-    assert task.vectors is not None and task.kept is not None
+    assert task.kept is not None
+    assert task.vectors is not None
     return ClipView(
         video_path=task.job.path,
         clip=task.clip,

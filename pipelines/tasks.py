@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.store import NewArtifact
 from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
-
-
-@dataclass(slots=True)
-class Put:
-    """A result that waits to be committed."""
-
-    stage: str
-    item: int
-    fingerprint: str
-    payload: JsonDict
-    vectors: Vectors | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +31,7 @@ class VideoJob:
     extra: str = ""
     started: float = 0.0
     num_clips_computed: int = 0
-    puts: list[Put] = field(default_factory=list)
+    puts: list[NewArtifact] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +77,7 @@ class ClipTask:
     old_keys: dict[str, str] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
     thumbnail: bytes | None = None
-    puts: list[Put] = field(default_factory=list)
+    puts: list[NewArtifact] = field(default_factory=list)
 
     @property
     def kept_times_s(self) -> tuple[float, ...]:
@@ -97,7 +87,8 @@ class ClipTask:
 
     def put(self, stage: str, key: str, payload: JsonDict, vectors: Any = None) -> None:
         self.puts.append(
-            Put(
+            NewArtifact(
+                video_id=self.job.video_id,
                 stage=stage,
                 item=self.clip.index,
                 fingerprint=key,

@@ -1,0 +1,97 @@
+"""Commands that change a library: build, remove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdvs.pipelines.cli_common import (
+    DEFAULT_LIBRARY,
+    ConfigOption,
+    JsonOption,
+    LibraryOption,
+    PresetOption,
+    emit,
+    opened,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(build)
+    app.command()(remove)
+
+
+def build(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Folders (walked recursively), files, or quoted patterns such as 'films/*.mp4'.",
+        ),
+    ],
+    library: LibraryOption = DEFAULT_LIBRARY,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    wait: Annotated[
+        bool, typer.Option(help="Wait while another build works on the library, or give up.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Build stories of videos, or go on where a build stopped; what is done is not redone.
+
+    Ends with what became of every file and what redundancy reduction saved. A bad video is a
+    failed row with its reason; the others are built.
+    """
+    from fdvs.pipelines.render_progress import watching
+
+    with (
+        opened(library, preset, config, create=True) as opened_library,
+        watching(is_quiet=as_json) as watch,
+    ):
+        report = opened_library.build(paths, progress=watch, wait=wait)
+    if as_json:
+        emit(build_json(report, library))
+    else:
+        from fdvs.pipelines.render_build import show_report
+
+        show_report(report, library)
+    raise typer.Exit(report.exit_code)
+
+
+def build_json(report: object, library: Path) -> dict[str, object]:
+    """Return the report as one JSON object."""
+    from fdvs.report import BuildReport
+
+    assert isinstance(report, BuildReport)
+    return {
+        "library": str(library),
+        "rows": list(report.rows),
+        "num_failed": report.num_failed,
+        "num_ignored": report.num_ignored,
+        "saved": report.saved,
+        "backends": report.backends,
+        "notes": list(report.notes),
+        "seconds": round(report.seconds, 3),
+        "exit_code": report.exit_code,
+    }
+
+
+def remove(
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video's name or id.")],
+    library: LibraryOption = DEFAULT_LIBRARY,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a video. The file itself is not touched."""
+    from fdvs.pipelines.plain import one_line
+
+    with opened(library, preset, config) as opened_library:
+        row = opened_library.remove(video)
+    if as_json:
+        emit({"removed": row})
+    else:
+        typer.echo(f"removed {one_line(row.name)} ({row.num_clips} clips); the file stays")

@@ -1,0 +1,72 @@
+"""Films of plain colours and models that name the colour: every truth is known by construction."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fdvs.models.scripted import (
+    GridImageEmbedder,
+    HashTextEmbedder,
+    ScriptedDescriber,
+    ScriptedWriter,
+)
+from fdvs.types import ClipView
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 128, 0),
+    "blue": (0, 0, 255),
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+    "yellow": (255, 255, 0),
+}
+Shots = Sequence[tuple[str, float]]
+MakeFilm = Callable[[Path, Shots], Path]
+
+
+def name_colour(view: ClipView) -> list[str]:
+    """Say which colour the first picture has: 'A wall painted COLOUR fills the picture.'"""
+    mean = view.frames[0].image.reshape(-1, 3).mean(axis=0)
+    near = min(COLOURS, key=lambda name: float(np.abs(mean - COLOURS[name]).sum()))
+    return [f"A wall painted {near} fills the picture."]
+
+
+@pytest.fixture(scope="session")
+def make_film() -> MakeFilm:
+    """Write a film of plain colours, one shot after another, a key frame at every cut."""
+    import imageio_ffmpeg
+
+    def make(path: Path, shots: Shots) -> Path:
+        cuts, time_s = [], 0.0
+        inputs: list[str] = []
+        for colour, seconds in shots:
+            r, g, b = COLOURS[colour]
+            source = f"color=0x{r:02x}{g:02x}{b:02x}:size=64x48:rate=10:duration={seconds}"
+            inputs += ["-f", "lavfi", "-i", source]
+            cuts.append(f"{time_s:.3f}")
+            time_s += seconds
+        joined = f"concat=n={len(shots)}:v=1:a=0"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *inputs]
+        command += ["-filter_complex", joined, "-force_key_frames", ",".join(cuts)]
+        command += ["-c:v", "libx264", "-g", "1000", "-pix_fmt", "yuv420p", str(path)]
+        subprocess.run(command, check=True)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def parts() -> dict[str, Any]:
+    """Models that need no weights: colours named, words hashed, no language model."""
+    return {
+        "image_embedder": GridImageEmbedder(),
+        "text_embedder": HashTextEmbedder(),
+        "captioner": ScriptedDescriber(name_colour),
+        "llm": ScriptedWriter(lambda system, user: "The wall is painted."),
+    }

@@ -28,7 +28,7 @@ def build(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Folders (walked recursively), files, or quoted patterns such as 'films/*.mp4'.",
         ),
     ],
@@ -40,9 +40,9 @@ def build(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Build stories of videos, or go on where a build stopped; what is done is not redone.
+    """Build stories of videos, or go on where a build stopped.
 
-    Ends with what became of every file and what redundancy reduction saved. A bad video is a
+    What is done is not redone. Ends with what became of every file and what redundancy reduction saved. A bad video is a
     failed row with its reason; the others are built.
     """
     from fdvs.pipelines.render_progress import watching

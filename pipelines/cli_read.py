@@ -56,9 +56,9 @@ def story(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a video's story: the whole, then its scenes; every sentence with its clips.
+    """Show a video's story, every sentence with its clips.
 
-    With --json, equal content gives equal bytes.
+    First the whole, then scene by scene. With --json, equal content gives equal bytes.
     """
     with opened(library, preset, config) as opened_library:
         told = opened_library.story(video)

@@ -28,9 +28,7 @@ def console() -> Console:
     """Return a console that reads nothing as markup and adds no colours of its own."""
     made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not made.is_terminal:
-        made = Console(
-            markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPE_WIDTH
-        )
+        made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPE_WIDTH)
     return made
 
 
@@ -120,7 +118,9 @@ def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
     out = console()
     cite = _clip_citations(story, name)
     facts = f"{length(story.duration_s)}, {counted(story.num_clips, 'clip')}, "
-    facts += f"{counted(len(story.chapters), 'chapter')} kept, {counted(len(story.scenes), 'scene')}"
+    facts += (
+        f"{counted(len(story.chapters), 'chapter')} kept, {counted(len(story.scenes), 'scene')}"
+    )
     line(out, (one_line(name), HEAD), (f"  {facts}", FAINT))
     for sentence in story.sentences:
         paragraph(out, sentence.text)
@@ -190,7 +190,12 @@ def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
     if not hits:
         _nothing(out, query, floor)
     for hit in hits:
-        line(out, (one_line(hit.name), HEAD), (f"  {hit.score:.3f}  ", SCORE), (f"by its {hit.level}", FAINT))
+        line(
+            out,
+            (one_line(hit.name), HEAD),
+            (f"  {hit.score:.3f}  ", SCORE),
+            (f"by its {hit.level}", FAINT),
+        )
         line(out, "  ", span(hit.name, hit.start_s, hit.end_s))
         paragraph(out, hit.text)
 

@@ -44,9 +44,7 @@ def show_report(report: BuildReport, library: Path) -> None:
 
 def _table(rows: list[BuildRow], total: Saved) -> Table:
     numbers = ("length", "clips", "frames kept", "chapters kept", "calls", "saved")
-    table = new_table(
-        ("video", "left"), *((name, "right") for name in numbers), ("status", "left")
-    )
+    table = new_table(("video", "left"), *((name, "right") for name in numbers), ("status", "left"))
     for row in rows:
         name = Text(one_line(row.name))
         table.add_row(name, length(row.duration_s), *_cells(row.saved), _status(row))
@@ -101,7 +99,7 @@ def _show_remarks(out: Console, report: BuildReport) -> None:
 def _summary(report: BuildReport) -> str:
     if not report.rows:
         return f"nothing to build: no video among {counted(report.num_ignored, 'file')}"
-    counts = {kind: 0 for kind in ("built", "unchanged", "failed")}
+    counts = dict.fromkeys(("built", "unchanged", "failed"), 0)
     for row in report.rows:
         counts[row.status] += 1
     counted_rows = ", ".join(f"{number} {kind}" for kind, number in counts.items())

@@ -24,26 +24,30 @@ def write_line(event: BuildEvent) -> None:
     """Write what matters of an event as one line; clips are too many to tell."""
     text = describe(event)
     if text and event.kind != "clip":
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  progress is this file's purpose
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+WORDS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
 
 
 def describe(event: BuildEvent) -> str:
     """Return an event in words; empty where there is nothing to say.
 
-    >>> describe(BuildEvent(kind="done_video", name="a.mp4", text="3 clips", done=1, total=2))
-    '[1/2] a.mp4: 3 clips'
+    >>> describe(BuildEvent(kind="done_video", name="a.mp4", text="unchanged", done=1, total=2))
+    '[1/2] done a.mp4: unchanged'
     """
+    told = ": ".join(part for part in (one_line(event.name), one_line(event.text)) if part)
+    if not told:
+        return ""
     counter = f"[{event.done}/{event.total}] " if event.total else ""
-    name, text = one_line(event.name), one_line(event.text)
-    told = ": ".join(part for part in (name, text) if part)
-    return f"{counter}{told}" if told else ""
+    return f"{counter}{WORDS.get(event.kind, '')}{told}"
 
 
 @contextmanager
 def _bar() -> Iterator[Watcher]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
     out = Console(stderr=True, markup=False, emoji=False, highlight=False)

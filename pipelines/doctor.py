@@ -1,0 +1,274 @@
+"""What is installed, what can run here and why not: facts only, nothing is printed.
+
+Whether a package is there is read from its metadata and its place; only torch is imported, for
+the devices. Presets whose real weights were never run by the project say so.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdvs.config import Config
+from fdvs.errors import FdvsError
+from fdvs.models.cards import Card, Role, resolve
+
+REAL = "real weights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A distribution that FDVS can use; `extra` is empty for what is always installed."""
+
+    name: str
+    version: str | None
+    extra: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One way to do something, whether it can run here, and why or why not."""
+
+    kind: str
+    name: str
+    runs: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetState:
+    """A preset: `problems` say why it cannot run here, `untested` name models whose real
+    weights the project never ran, `stand_ins` those that replace a real vision model."""
+
+    name: str
+    about: str
+    runs: bool
+    problems: tuple[str, ...]
+    untested: tuple[str, ...]
+    stand_ins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Everything `fdvs doctor` tells."""
+
+    version: str
+    python: str
+    system: str
+    devices: tuple[str, ...]
+    ffmpeg: str
+    cache: str
+    library: str
+    packages: tuple[Package, ...]
+    backends: tuple[Backend, ...]
+    presets: tuple[PresetState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The modules that a backend imports, and the extra that brings them."""
+
+    kind: str
+    name: str
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+
+
+NEEDS = (
+    Need("reader", "pyav", ("av",)),
+    Need("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
+    Need("reader", "decord", ("decord",), "decord"),
+    Need("cut", "keyframes"),
+    Need("cut", "fixed"),
+    Need("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
+    Need("index", "faiss", ("faiss",), "offline"),
+    Need("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
+    Need("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
+    Need("text_embedder", "sentence-transformers", ("sentence_transformers",)),
+    Need("captioner", "tags", ("timm",), "offline"),
+    Need("captioner", "transformers", ("transformers", "torchvision")),
+    Need("captioner", "endpoint", ("httpx",)),
+    Need("source", "subtitles", ("av",)),
+    Need("source", "faster-whisper", ("faster_whisper",), "speech"),
+    Need("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
+    Need("source", "grounding-dino", ("transformers",)),
+    Need("source", "video-classifier", ("transformers",)),
+    Need("llm", "transformers", ("transformers", "accelerate"), "offline"),
+    Need("llm", "endpoint", ("httpx",)),
+)
+
+
+def examine(library: Path) -> Health:
+    """Look at this machine and the library's folder. Takes some seconds (torch)."""
+    from fdvs import __version__
+    from fdvs.models.cache import cache_root
+    from fdvs.pipelines.presets import PRESETS
+
+    return Health(
+        version=__version__,
+        python=f"{platform.python_version()} ({sys.executable})",
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        devices=devices(),
+        ffmpeg=ffmpeg(),
+        cache=str(cache_root()),
+        library=library_state(library),
+        packages=packages(),
+        backends=(*map(check_need, NEEDS), *attention_backends()),
+        presets=tuple(preset_state(name, make()) for name, make in PRESETS.items()),
+    )
+
+
+def packages() -> tuple[Package, ...]:
+    """Return every package that FDVS declares, with its version where installed."""
+    declared = importlib.metadata.requires("fdvs") or []
+    found = {}
+    for text in declared:
+        name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]
+        extra = re.search(r"extra == ['\"]([^'\"]+)", text)
+        key = (name, extra.group(1) if extra else "")
+        found[key] = Package(name=name, version=_version(name), extra=key[1])
+    return tuple(found[key] for key in sorted(found, key=lambda key: (key[1], key[0].lower())))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def is_here(module: str) -> bool:
+    """Whether a top-level module could be imported; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def check_need(need: Need) -> Backend:
+    """Say whether a backend's packages are here."""
+    missing = [module for module in need.modules if not is_here(module)]
+    if missing:
+        how = f"pip install 'fdvs[{need.extra}]'" if need.extra else "reinstall fdvs"
+        reason = f"not installed: {', '.join(missing)}; {how}"
+    else:
+        reason = f"found {', '.join(need.modules)}" if need.modules else "built in"
+    return Backend(kind=need.kind, name=need.name, runs=not missing, reason=reason)
+
+
+def attention_backends() -> tuple[Backend, ...]:
+    """Return the implementations of the project's own attention (DGA)."""
+    try:
+        from fdvs.kernels.dga.backends import backends
+    except ImportError as error:
+        return (Backend(kind="attention", name="dga", runs=False, reason=str(error)),)
+    return tuple(
+        Backend(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
+        for name, (runs, reason) in backends().items()
+    )
+
+
+def devices() -> tuple[str, ...]:
+    """Return the devices that torch can use, the one that `auto` takes first."""
+    try:
+        import torch
+
+        from fdvs.models.loading import choose_device
+    except ImportError as error:
+        return (f"none: torch cannot be imported ({error})",)
+    chosen, reason = choose_device("auto")
+    found = [f"{chosen} ({reason}): taken by device auto"]
+    if chosen != "cpu":
+        found.append("cpu")
+    found.append(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
+    return tuple(found)
+
+
+def ffmpeg() -> str:
+    """Return path and version of the ffmpeg program that a wheel carries, or why there is none."""
+    try:
+        import imageio_ffmpeg
+
+        return f"{imageio_ffmpeg.get_ffmpeg_exe()} ({imageio_ffmpeg.get_ffmpeg_version()})"
+    except (ImportError, RuntimeError, OSError) as error:
+        return f"none: {' '.join(str(error).split())}"
+
+
+def library_state(path: Path) -> str:
+    """Return what is in the library's folder, in words."""
+    from fdvs.errors import LibraryMissing
+    from fdvs.pipelines.cli_common import opened
+
+    try:
+        with opened(path, None, None) as library:
+            return f"{path}: {len(library.videos())} videos, preset {library.config.preset}"
+    except LibraryMissing:
+        return f"{path}: no library yet"
+    except FdvsError as error:
+        return f"{path}: {error}"
+
+
+def preset_models(config: Config) -> list[tuple[Role, str]]:
+    """Return (role, spec) of every model that a config names."""
+    specs: list[tuple[Role, str]] = [
+        ("image_embedder", config.models.image_embedder),
+        ("captioner", config.perceive.captioner),
+    ]
+    specs += [("source", source) for source in config.perceive.sources]
+    return [*specs, ("text_embedder", config.models.text_embedder), ("llm", config.models.llm)]
+
+
+def preset_state(name: str, config: Config) -> PresetState:
+    """Say whether a preset's packages and weights are here, and what of it never ran."""
+    from fdvs.pipelines.presets import PRESETS
+
+    cards, problems = [], []
+    for role, spec in preset_models(config):
+        try:
+            card = resolve(spec, role)
+        except FdvsError as error:
+            problems.append(str(error))
+            continue
+        cards.append(card)
+        problems += card_problems(card)
+    return PresetState(
+        name=name,
+        about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
+        runs=not problems,
+        problems=tuple(dict.fromkeys(problems)),
+        untested=_names(card for card in cards if card.tested != REAL),
+        stand_ins=_names(card for card in cards if card.stand_in),
+    )
+
+
+def _names(cards: Iterable[Card]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(card.name for card in cards))
+
+
+def card_problems(card: Card) -> list[str]:
+    """Return why a model cannot run here: packages, weights; empty where it can."""
+    found = []
+    for need in NEEDS:
+        if (need.kind, need.name) == (card.role, card.backend):
+            checked = check_need(need)
+            if not checked.runs:
+                found.append(f"{card.name}: {checked.reason}")
+    if not has_weights(card):
+        found.append(f"{card.name}: no weights here; fdvs models fetch {card.name}")
+    return found
+
+
+def has_weights(card: Card) -> bool:
+    """Whether a model's weights are on this machine, or it needs none."""
+    from fdvs.models.fetch import model_folder, weights_card
+
+    try:
+        return weights_card(card) is None or bool(model_folder(card))
+    except FdvsError:
+        return False

@@ -1,0 +1,112 @@
+"""Which items of a list are redundant, from one similarity score each: the rules, free of models.
+
+The paper (arXiv 2412.06182, Sec. III-C and III-E) drops what is more similar than the mean. Taken
+by the letter, the item that all others are compared with has the highest score and is always
+dropped, and about half of everything goes however varied it is. `repaired` is our default; the
+paper's rule and a random control of the same size stay selectable, so that they can be compared.
+
+Scores are rounded to 4 decimals and compared as whole numbers: ties and means are exact, and
+the float noise of another batch composition (about 1e-7) cannot decide between equal scores. Noise
+matters only to a score that lies within it of a rounding step (one in about 500) and is then
+also within one step of the bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.config import RedundancyConfig
+from fdvs.errors import BadModelOutput
+
+STEPS_PER_UNIT = 10_000
+
+Mask = NDArray[np.bool_]
+Scores = NDArray[np.float32]
+Steps = NDArray[np.int64]
+
+
+def keep_mask(
+    scores: Scores,
+    config: RedundancyConfig,
+    *,
+    forced: Sequence[int] = (0,),
+    in_mean: Mask | None = None,
+    salt: str = "",
+) -> Mask:
+    """Return which of the items [N] to keep.
+
+    Policies:
+        repaired: drop what is identical (score >= `identical`), and what is above the mean and
+            not below `floor`; what is unlike in absolute terms is never called redundant.
+        paper: drop what is above the mean of all scores; `forced` and `in_mean` do not count.
+        threshold: drop what is not below `threshold`.
+        random: drop as many as `repaired` would, chosen by (`seed`, `salt`): a control.
+        none: keep all.
+
+    Args:
+        scores: similarity [N] of each item to what it is compared with.
+        config: the policy and its bounds.
+        forced: items that are kept and left out of the mean (not in `paper`).
+        in_mean: which other items count in the mean; None means all.
+        salt: names the list (a clip, a video), so that `random` differs between lists.
+
+    Raises BadModelOutput where a score is not finite, IndexError where `forced` is out of range.
+    """
+    steps = _steps(scores)
+    must = np.zeros(len(steps), dtype=np.bool_)
+    if len(steps):
+        must[list(forced)] = True
+    if config.policy == "none":
+        return np.ones(len(steps), dtype=np.bool_)
+    if config.policy == "paper":
+        return ~_above_mean(steps, np.ones_like(must))
+    if config.policy == "threshold":
+        return must | (steps < _step(config.threshold))
+    counted = ~must if in_mean is None else ~must & in_mean
+    drop = ~must & _redundant(steps, counted, config)
+    if config.policy == "random":
+        drop = _random_drop(~must, int(drop.sum()), f"{config.seed}|{salt}")
+    return ~drop
+
+
+def _step(score: float) -> int:
+    return round(score * STEPS_PER_UNIT)
+
+
+def _steps(scores: Scores) -> Steps:
+    """Return the scores as whole numbers of 1e-4."""
+    if scores.ndim != 1:
+        raise ValueError(f"scores have shape {scores.shape}; need [N]")
+    if not np.isfinite(scores).all():
+        raise BadModelOutput("a similarity score is not finite; check the embedder's number type")
+    steps: Steps = np.rint(scores.astype(np.float64) * STEPS_PER_UNIT).astype(np.int64)
+    return steps
+
+
+def _above_mean(steps: Steps, counted: Mask) -> Mask:
+    """Return where step > mean of the counted steps, in whole numbers; none counted: nowhere."""
+    above: Mask = steps * int(counted.sum()) > int(steps[counted].sum())
+    return above
+
+
+def _redundant(steps: Steps, counted: Mask, config: RedundancyConfig) -> Mask:
+    above: Mask = _above_mean(steps, counted) & (steps >= _step(config.floor))
+    return above | (steps >= _step(config.identical))
+
+
+def _random_drop(free: Mask, num_drop: int, key: str) -> Mask:
+    """Return `num_drop` of the free items, those whose keyed hashes come first.
+
+    Hashes instead of a generator: the same choice with every version of every library.
+    """
+
+    def rank(item: int) -> bytes:
+        return hashlib.sha256(f"{key}|{item}".encode()).digest()
+
+    drop = np.zeros(len(free), dtype=np.bool_)
+    drop[sorted(np.flatnonzero(free).tolist(), key=rank)[:num_drop]] = True
+    return drop

@@ -1,0 +1,38 @@
+"""Asking a language model for text: the reply is untrusted, cleaned, and never empty."""
+
+from __future__ import annotations
+
+from fdvs.errors import BadModelOutput
+from fdvs.perception import clean_text
+from fdvs.prompts import Prompt
+from fdvs.protocols import TextWriter
+from fdvs.sentences import drop_unfinished, unique_sentences
+
+# a token is rarely longer than this many characters: bounds a reply that is not counted right
+MAX_CHARS_PER_TOKEN = 12
+
+# what a chat template adds around the two texts is not in `count_tokens`
+TEMPLATE_TOKENS = 64
+
+
+def ask_for_text(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str) -> str:
+    """Return a reply of whole sentences, each once.
+
+    Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
+    """
+    written = writer.write(prompt.system, prompt.user, max_tokens=max_tokens)
+    text = clean_text(written.text, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
+    if not any(c.isalnum() for c in text):
+        raise BadModelOutput(
+            f"{writer.identity.label()} answered {text[:40]!r} when asked for {what}; "
+            "use another model, or let the template write"
+        )
+    if not written.stopped:
+        text = drop_unfinished(text)
+    return " ".join(unique_sentences(text))
+
+
+def fits(writer: TextWriter, prompt: Prompt, *, max_tokens: int) -> bool:
+    """Return whether prompt, reply and the chat template's own tokens fit into the context."""
+    num_prompt = writer.count_tokens(prompt.system) + writer.count_tokens(prompt.user)
+    return num_prompt + max_tokens + TEMPLATE_TOKENS <= writer.context_tokens

@@ -1,0 +1,123 @@
+"""A story as plain JSON and back: its content alone, so that equal stories give equal bytes.
+
+No names of files, no paths, no clock or run times. Times are rounded to milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fdvs.errors import CorruptLibrary
+from fdvs.types import Chapter, JsonDict, Scene, Sentence, Story
+
+
+def _ms(time_s: float) -> float:
+    return round(time_s, 3)
+
+
+def story_to_json(story: Story) -> JsonDict:
+    """Return the story's content; each sentence carries its clips and their times."""
+    times = {c.index: [_ms(c.start_s), _ms(c.end_s)] for c in story.chapters}
+
+    def sentence(s: Sentence) -> JsonDict:
+        return {"text": s.text, "clips": list(s.clips), "times": [times[c] for c in s.clips]}
+
+    return {
+        "video_id": story.video_id,
+        "duration_s": _ms(story.duration_s),
+        "num_clips": story.num_clips,
+        "writers": dict(sorted(story.writers.items())),
+        "story": [sentence(s) for s in story.sentences],
+        "scenes": [
+            {
+                "index": scene.index,
+                "start_s": _ms(scene.start_s),
+                "end_s": _ms(scene.end_s),
+                "chapters": list(scene.chapters),
+                "sentences": [sentence(s) for s in scene.sentences],
+            }
+            for scene in story.scenes
+        ],
+        "chapters": [
+            {"index": c.index, "start_s": _ms(c.start_s), "end_s": _ms(c.end_s), "text": c.text}
+            for c in story.chapters
+        ],
+    }
+
+
+def story_from_json(values: Mapping[str, Any]) -> Story:
+    """Return the story that `story_to_json` wrote.
+
+    Raises CorruptLibrary where a field is missing, has the wrong type, or names no chapter.
+    """
+    try:
+        return _story(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptLibrary(
+            f"a stored story cannot be read ({type(error).__name__}: {error}); build it again"
+        ) from error
+
+
+def _story(values: Mapping[str, Any]) -> Story:
+    video_id = _text(values["video_id"])
+    chapters = tuple(_chapter(video_id, c) for c in values["chapters"])
+    known = frozenset(c.index for c in chapters)
+    return Story(
+        video_id=video_id,
+        duration_s=_number(values["duration_s"]),
+        sentences=tuple(_sentence(s, known) for s in values["story"]),
+        scenes=tuple(_scene(s, known) for s in values["scenes"]),
+        chapters=chapters,
+        num_clips=_whole(values["num_clips"]),
+        writers={_text(k): _text(v) for k, v in values["writers"].items()},
+    )
+
+
+def _chapter(video_id: str, values: Mapping[str, Any]) -> Chapter:
+    return Chapter(
+        video_id=video_id,
+        index=_whole(values["index"]),
+        start_s=_number(values["start_s"]),
+        end_s=_number(values["end_s"]),
+        text=_text(values["text"]),
+    )
+
+
+def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
+    return Scene(
+        index=_whole(values["index"]),
+        start_s=_number(values["start_s"]),
+        end_s=_number(values["end_s"]),
+        chapters=_clips(values["chapters"], known),
+        sentences=tuple(_sentence(s, known) for s in values["sentences"]),
+    )
+
+
+def _sentence(values: Mapping[str, Any], known: frozenset[int]) -> Sentence:
+    return Sentence(text=_text(values["text"]), clips=_clips(values["clips"], known))
+
+
+def _clips(values: Any, known: frozenset[int]) -> tuple[int, ...]:
+    clips = tuple(_whole(v) for v in values)
+    if not clips or not known.issuperset(clips):
+        raise ValueError(f"clips {clips} are not among the chapters")
+    return clips
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)

@@ -1,0 +1,127 @@
+"""Scenes of a story: runs of consecutive chapters that stay together, by text tiling.
+
+After Hearst (1997): the similarity of what lies before and after each gap between chapters, and
+how deep it dips below the peaks to both sides (the depth score). Deeper than usual dips are good
+boundaries. The set of boundaries is chosen as a whole: the one with the greatest sum of depth
+above the cutoff among all that keep every scene within its bounds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.types import Vectors
+from fdvs.vectors import Doubles, unit_rows
+
+# chapters looked at on each side of a gap
+WINDOW = 3
+# a dip shallower than this is noise, however even the rest is
+MIN_DEPTH = 0.1
+# depths are compared as whole numbers of 1e-4, so that float noise cannot move a boundary
+_STEPS = 10_000
+
+Steps = NDArray[np.int64]
+
+
+def scene_ranges(
+    vectors: Vectors,
+    *,
+    min_chapters: int,
+    max_chapters: int,
+    window: int = WINDOW,
+    min_depth: float = MIN_DEPTH,
+) -> list[range]:
+    """Return consecutive ranges that cover 0 ... N exactly once; none for no chapters.
+
+    No range is longer than `max_chapters`. Where N cannot be divided into ranges of at least
+    `min_chapters`, the minimum is lowered as little as possible. Of equally good divisions the one
+    with the longest last scenes wins.
+
+    Args:
+        vectors: chapter embeddings [N, D] in time order.
+        min_chapters: fewest chapters of a scene.
+        max_chapters: most chapters of a scene, at least `min_chapters`.
+        window: chapters compared on each side of a gap.
+        min_depth: least depth of a boundary that the bounds do not force.
+
+    Cost: O(N (D + max_chapters)). Raises BadModelOutput where a value is not finite.
+    """
+    if not 1 <= min_chapters <= max_chapters:
+        raise ValueError(
+            f"need 1 <= min_chapters <= max_chapters, got {min_chapters} and {max_chapters}"
+        )
+    num_chapters = len(vectors)
+    if num_chapters == 0:
+        return []
+    gains = boundary_gains(vectors, window=window, min_depth=min_depth)
+    lowest = feasible_min(num_chapters, min_chapters, max_chapters)
+    return best_division(gains, num_chapters, lowest, max_chapters)
+
+
+def gap_similarities(vectors: Vectors, *, window: int) -> Doubles:
+    """Return [N - 1]: the cosine of the means of up to `window` chapters before and after."""
+    rows_ND = unit_rows(vectors)
+    num_rows = len(rows_ND)
+    sums_ND = np.concatenate([np.zeros((1, rows_ND.shape[1])), np.cumsum(rows_ND, axis=0)])
+    gap = np.arange(1, num_rows)
+    before = unit_rows(sums_ND[gap] - sums_ND[np.maximum(gap - window, 0)])
+    after = unit_rows(sums_ND[np.minimum(gap + window, num_rows)] - sums_ND[gap])
+    cosines: Doubles = np.einsum("nd,nd->n", before, after)
+    return cosines
+
+
+def depth_scores(similarities: Doubles) -> Doubles:
+    """Return how far each similarity lies below the peaks that it climbs to on both sides."""
+    left = _peaks(similarities)
+    right = _peaks(similarities[::-1])[::-1]
+    depths: Doubles = left + right - 2 * similarities
+    return depths
+
+
+def _peaks(values: Doubles) -> Doubles:
+    """Return, for each place, the top of the slope that rises from it to the left."""
+    peaks = values.copy()
+    for place in range(1, len(values)):
+        if values[place - 1] >= values[place]:
+            peaks[place] = peaks[place - 1]
+    return peaks
+
+
+def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
+    """Return [N - 1]: the depth of each gap above the cutoff, in whole steps.
+
+    The cutoff is Hearst's mean - std / 2 of all depths, but at least `min_depth`.
+    """
+    similarities = np.rint(gap_similarities(vectors, window=window) * _STEPS) / _STEPS
+    depths = depth_scores(similarities)
+    if not len(depths):
+        return np.zeros(0, dtype=np.int64)
+    cutoff = max(float(depths.mean() - depths.std() / 2), min_depth)
+    return np.rint((depths - cutoff) * _STEPS).astype(np.int64)
+
+
+def feasible_min(num_chapters: int, min_chapters: int, max_chapters: int) -> int:
+    """Return the greatest minimum <= `min_chapters` with which a division exists."""
+    fewest_scenes = -(-num_chapters // max_chapters)
+    return min(min_chapters, num_chapters // fewest_scenes)
+
+
+def best_division(gains: Steps, num_chapters: int, low: int, high: int) -> list[range]:
+    """Return the division with the greatest sum of gains, by dynamic programming over its end."""
+    best: list[int | None] = [0, *([None] * num_chapters)]  # None: no division ends here
+    begin = [0] * (num_chapters + 1)
+    for end in range(low, num_chapters + 1):
+        for start in range(max(0, end - high), end - low + 1):
+            before = best[start]
+            if before is None:
+                continue
+            total = before + (int(gains[start - 1]) if start else 0)
+            known = best[end]
+            if known is None or total > known:
+                best[end], begin[end] = total, start
+    ranges, end = [], num_chapters
+    while end:
+        ranges.append(range(begin[end], end))
+        end = begin[end]
+    return ranges[::-1]

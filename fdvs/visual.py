@@ -1,0 +1,31 @@
+"""Visual redundancy: the frames of a clip that look like its key frame (Sec. III-C)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fdvs.config import RedundancyConfig
+from fdvs.redundancy import Mask, Scores, keep_mask
+from fdvs.types import Vectors
+from fdvs.vectors import unit_rows
+
+
+def similarity_to_key(vectors: Vectors) -> Scores:
+    """Return the cosine [N] of each frame's embedding to row 0, the key frame (Eq. 2).
+
+    A vector of zeros has similarity 0 to everything. Raises BadModelOutput where a value is not
+    finite.
+    """
+    rows = unit_rows(vectors)
+    if not len(rows):
+        return np.zeros(0, dtype=np.float32)
+    scores: Scores = np.clip(rows @ rows[0], -1.0, 1.0).astype(np.float32)
+    return scores
+
+
+def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mask:
+    """Return which frames [N] of one clip to keep; `salt` names the clip.
+
+    The key frame is always kept and left out of the mean, but not under `paper`.
+    """
+    return keep_mask(similarity_to_key(vectors), config, salt=salt)

@@ -82,6 +82,10 @@ class DGALayerCache:
             raise ValueError(f"num_tokens={num_tokens} must not be negative")
         self.states = [_cropped(state, num_tokens, self.config) for state in self.states]
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self.states = [None]
+
     def reorder(self, rows: Tensor | Sequence[int]) -> None:
         """Replace the batch by the given rows (beam search: with repeats)."""
         index = torch.as_tensor(rows, dtype=torch.long).flatten()

@@ -1,0 +1,442 @@
+"""Grouped attention inside transformers: `attn_implementation="dga"` with a cache of its own.
+
+    model, tokenizer, attention = load_causal_lm(folder)      # says which attention will run
+    made = generate(model, input_ids, max_new_tokens=64)      # says which attention ran
+
+Takes a causal language model (Llama and SmolLM, Qwen2, Qwen3, Mistral and others that call the
+attention interface with rotated keys), changes no class and keeps nothing outside the model: the
+two functions registered with transformers are pure, the settings live in the model's own config,
+the state in the cache. `model.generate()` works as usual: greedy, sampling, beams, left padding.
+The kernels are in `fdvs.kernels.dga`; this file knows nothing of stories.
+
+Shapes: B rows, H query heads, K key heads, L new tokens, S slots (all tokens, padding included),
+D head dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga import (
+    DGACache,
+    DGAConfig,
+    DGALayerCache,
+    choose_backend,
+    dga_attention,
+    from_disk,
+    spans_of_mask,
+    to_disk,
+)
+
+Attention = Literal["dga", "sdpa"]
+
+NAME = "dga"
+#: Where the settings live in a model's config, as plain JSON.
+SETTINGS = "dga_config"
+#: How the cache layer travels with the keys it was given, from the cache to the attention.
+LAYER = "_fdvs_dga_layer"
+#: Arguments of other models' attention that would change the result; none may be set.
+UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """Hold what a model wrote.
+
+    Attributes:
+        sequences: prompt and new tokens, [rows, tokens].
+        new_tokens: only the new ones.
+        attention: which attention ran, in words.
+        cache: the cache after the last token that was read; None with stock attention.
+    """
+
+    sequences: Tensor
+    new_tokens: Tensor
+    attention: str
+    cache: Any | None
+
+
+def register() -> None:
+    """Make `attn_implementation="dga"` known to transformers (once is enough, more do no harm)."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, padding_only)
+
+
+def load_causal_lm(
+    source: str | Path,
+    *,
+    attention: Attention = "dga",
+    dtype: torch.dtype = torch.float32,
+    gguf_file: str | None = None,
+    config: DGAConfig | None = None,
+    device: str | torch.device = "cpu",
+    **options: Any,
+) -> tuple[Any, Any, str]:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        source: local folder or name on a model hub.
+        attention: `dga`, or torch's full attention.
+        dtype: float32 by default: stock bfloat16 layers are slow on CPU when they decode.
+        gguf_file: name of a GGUF file in `source`, if the weights are in one.
+        config: settings of `dga`; None for the defaults.
+        options: passed to `from_pretrained` (`revision`, `local_files_only`, ...).
+
+    Returns:
+        Model (in eval mode), tokenizer, and in words which attention it uses.
+
+    Raises:
+        ValueError: unknown attention, or settings without `dga`.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if attention not in ("dga", "sdpa"):
+        raise ValueError(f"attention={attention!r} is unknown; choose 'dga' or 'sdpa'")
+    if attention == "sdpa" and config is not None:
+        raise ValueError("config belongs to attention='dga'; drop it, or choose 'dga'")
+    register()
+    if gguf_file is not None:
+        options = {**options, "gguf_file": gguf_file}
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    model = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, attn_implementation=attention, **options
+    )
+    model = model.to(device).eval()
+    if attention == "dga":
+        enable(model, config)
+    return model, tokenizer, describe_attention(model)
+
+
+def enable(model: Any, config: DGAConfig | None = None) -> None:
+    """Let a model use grouped attention, and give `generate()` the cache it needs.
+
+    Works on this one model: its attention implementation is switched, the settings are written
+    into its config, and a forward hook puts a grouped cache where an empty stock cache would go.
+
+    Raises:
+        ValueError: the settings are not usable with a cache (`select="global"`).
+    """
+    DGACache(config or DGAConfig())
+    register()
+    if model.config.get_text_config()._attn_implementation != NAME:
+        model.set_attn_implementation(NAME)
+    setattr(model.config.get_text_config(), SETTINGS, (config or DGAConfig()).to_dict())
+    if not getattr(model, LAYER, False):
+        setattr(model, LAYER, True)
+        model.register_forward_pre_hook(_give_cache, with_kwargs=True)
+
+
+def settings_of(model_or_module: Any) -> DGAConfig:
+    """Return the settings in a model's (or one of its modules') config, or the defaults."""
+    text = model_or_module.config.get_text_config()
+    return DGAConfig(**(getattr(text, SETTINGS, None) or {}))
+
+
+def describe_attention(model: Any) -> str:
+    """Say in words which attention a model uses, and which implementation of it."""
+    name = model.config.get_text_config()._attn_implementation
+    if name != NAME:
+        return f"{name}: full attention"
+    config = settings_of(model)
+    device = next(model.parameters()).device
+    choice = choose_backend(config=config, device=device, dtype=model.dtype, cached=True)
+    return f"dga ({choice.name}, {choice.reason}): {_in_words(config)}"
+
+
+def make_cache(model: Any, config: DGAConfig | None = None) -> Any:
+    """Return an empty grouped cache for `past_key_values=`.
+
+    It reports `num_bytes()` by part and `num_seen`, and its `store` is the `DGACache`.
+    """
+    store = DGACache(config or settings_of(model))
+    return _classes()[1](store, model.config.get_text_config().num_hidden_layers)
+
+
+def save_cache(cache_: Any, folder: Path, *, extra: Mapping[str, Any] | None = None) -> Path:
+    """Write a grouped cache, so that a text that was read need not be read again."""
+    slots = [layer.slots for layer in cache_.layers]
+    return to_disk(cache_.store, folder, extra={"slots": slots, "extra": dict(extra or {})})
+
+
+def load_cache(model: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Read a cache written by `save_cache`, and what was kept beside it.
+
+    Raises:
+        ValueError: no cache there, damage, or another number of layers than the model has.
+    """
+    store, kept = from_disk(folder, device=next(model.parameters()).device)
+    num_layers = model.config.get_text_config().num_hidden_layers
+    if len(kept["slots"]) != num_layers:
+        raise ValueError(
+            f"{folder} holds {len(kept['slots'])} layers, the model has {num_layers}; "
+            "it was written by another model"
+        )
+    made = _classes()[1](store, num_layers)
+    for layer, slots in zip(made.layers, kept["slots"], strict=True):
+        layer.slots = layer.appended = slots
+        layer.is_initialized = slots > 0
+    return made, kept["extra"]
+
+
+def generate(
+    model: Any,
+    input_ids: Tensor,
+    *,
+    max_new_tokens: int,
+    attention_mask: Tensor | None = None,
+    cache: Any | None = None,
+    **options: Any,
+) -> Generated:
+    """Write on from a prompt; greedy unless `options` say otherwise.
+
+    Args:
+        input_ids: [rows, tokens], padded on the left. With a filled `cache`: all tokens, those
+            already read included.
+        attention_mask: [rows, tokens], 0 where padded; None without padding.
+        cache: from `make_cache` or `load_cache`; None for a new one.
+        options: passed to `model.generate` (`do_sample`, `num_beams`, `eos_token_id`, ...).
+    """
+    if cache is None and model.config.get_text_config()._attn_implementation == NAME:
+        cache = make_cache(model)
+    if cache is not None:
+        options = {**options, "past_key_values": cache}
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    with torch.no_grad():
+        sequences = model.generate(
+            input_ids, attention_mask=mask, max_new_tokens=max_new_tokens,
+            **{"do_sample": False, **options},
+        )  # fmt: skip
+    said = describe_attention(model) if cache is None else _what_ran(model, cache)
+    new_tokens = sequences[:, input_ids.shape[1] :]
+    return Generated(sequences=sequences, new_tokens=new_tokens, attention=said, cache=cache)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers asks its attention functions to.
+
+    Args:
+        query: [B, H, L, D]; key, value: [B, K, L, D], new tokens only, rotated.
+        attention_mask: what `padding_only` returned, [B, S] or None.
+
+    Returns:
+        Output [B, L, H, D] and None (no weights are ever formed).
+
+    Raises:
+        ValueError: something the grouped attention cannot honour; the message names it.
+    """
+    layer = getattr(key, LAYER, None)
+    _refuse(module, query, key, attention_mask, dropout, others, layer is not None)
+    num_slots = key.shape[2] if layer is None else layer.slots
+    if sliding_window is not None and num_slots > sliding_window:
+        raise ValueError(
+            f"the model attends to the last {sliding_window} tokens only and {num_slots} were "
+            "given; set config.sliding_window=None to let dga replace the window"
+        )
+    spans = None
+    if attention_mask is not None:
+        new_BL = attention_mask[:, -query.shape[2] :]
+        spans = None if bool(new_BL.all()) else spans_of_mask(new_BL)
+    run = _cached(layer, query.shape[2]) if layer is not None else {"config": settings_of(module)}
+    out = dga_attention(query, key, value, scale=scaling, lengths=spans, **run)
+    assert isinstance(out, Tensor)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def padding_only(
+    *, q_length: int, kv_length: int, q_offset: int = 0, mask_function: Callable[..., Any],
+    attention_mask: Tensor | None = None, device: torch.device | str = "cpu", **_: Any,
+) -> Tensor | None:  # fmt: skip
+    """Keep of a mask only its padding: bool [B, S], or None without padding.
+
+    Raises:
+        ValueError: the mask is not causal (packed sequences, prefix or image blocks).
+    """
+    # neighbours tell: a token must see the one before it and not the one after
+    i = torch.arange(max(1, int(q_offset)), int(q_offset) + q_length, device=device)
+    if len(i) and not _is_causal(mask_function, i):
+        raise ValueError(
+            "attention_mask or position_ids ask for more than causal attention with padding "
+            "(packed sequences, prefix or blocks); use attn_implementation='sdpa' for them"
+        )
+    if attention_mask is None or bool(attention_mask.all()):
+        return None
+    missing = kv_length - attention_mask.shape[1]
+    return torch.nn.functional.pad(attention_mask, (0, max(0, missing)))
+
+
+def _is_causal(mask_function: Callable[..., Any], i: Tensor) -> bool:
+    from transformers.masking_utils import causal_mask_function
+
+    if mask_function is causal_mask_function:
+        return True
+    zero = torch.zeros_like(i)
+    before = torch.as_tensor(mask_function(zero, zero, i, i - 1))
+    after = torch.as_tensor(mask_function(zero, zero, i - 1, i))
+    return bool(before.all()) and not bool(after.any())
+
+
+def _refuse(
+    module: Any, query: Tensor, key: Tensor, mask: Tensor | None, dropout: float,
+    others: Mapping[str, Any], cached: bool,
+) -> None:  # fmt: skip
+    asked = [name for name in UNKNOWN if others.get(name) is not None]
+    if asked:
+        raise ValueError(f"dga does not know {asked}; use attn_implementation='sdpa' or 'eager'")
+    if dropout:
+        raise ValueError(f"attention dropout {dropout} is not supported; set it to 0")
+    if not getattr(module, "is_causal", True):
+        raise ValueError("dga is causal; this module is not, use attn_implementation='sdpa'")
+    if mask is not None and mask.dim() != 2:
+        raise ValueError(f"attention_mask {tuple(mask.shape)}: pass the padding, [rows, tokens]")
+    if not cached and key.shape[2] != query.shape[2]:
+        raise ValueError(
+            "the stock cache cannot hold groups; call fdvs.models.attention.enable(model), or "
+            "pass past_key_values=make_cache(model)"
+        )
+
+
+def _cached(layer: Any, num_new: int) -> dict[str, Any]:
+    state: DGALayerCache = layer.state
+    if layer.appended + num_new != layer.slots:
+        raise RuntimeError(
+            f"the cache was told of {layer.slots} tokens and given {layer.appended + num_new}; "
+            "a wrapper around the model loses the keys' cache layer (torch.compile?)"
+        )
+    layer.appended += num_new
+    return {"config": state.config, "cache": state}
+
+
+def _give_cache(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Put a grouped cache where an empty stock cache would be used (forward pre-hook)."""
+    from transformers import DynamicCache
+
+    text = model.config.get_text_config()
+    if model.training or text._attn_implementation != NAME:
+        return None
+    given = kwargs.get("past_key_values")
+    wanted = kwargs.get("use_cache")
+    wanted = getattr(text, "use_cache", True) if wanted is None else wanted
+    if given is not None and (type(given) is not DynamicCache or given.get_seq_length()):
+        return None
+    if not wanted:
+        return None
+    return args, {**kwargs, "past_key_values": make_cache(model)}
+
+
+def _what_ran(model: Any, used: Any) -> str:
+    seen = max(used.store.layer(0).num_seen, default=0)
+    config: DGAConfig = used.store.config
+    chunks = config.chunks_visible(seen)
+    grouped = chunks * config.chunk
+    if not grouped:
+        return f"{describe_attention(model)}; {seen} tokens read, none grouped yet: exact"
+    units = chunks * config.units_per_chunk
+    return f"{describe_attention(model)}; {seen} tokens read, {grouped} of them as {units} units"
+
+
+def _in_words(config: DGAConfig) -> str:
+    if config.is_dense:
+        return "nothing is grouped, full attention"
+    share = config.units_per_chunk / config.chunk
+    return (
+        f"{config.select}, {config.num_focal} of {config.chunk} tokens single, groups of "
+        f"{config.group_size} ({share:.1%} of the tokens kept), window {config.window}"
+    )
+
+
+@cache
+def _classes() -> tuple[type[Any], type[Any]]:
+    """Define the cache classes on first use: transformers is imported only when needed."""
+    from transformers.cache_utils import Cache, CacheLayerMixin
+
+    class GroupedLayer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
+        """One layer: hands the new keys on, tagged with itself; `attend` appends them."""
+
+        is_sliding = False
+        is_croppable = False
+        supports_early_init = False
+
+        def __init__(self, state: DGALayerCache) -> None:
+            super().__init__()
+            self.state = state
+            self.slots = 0
+            self.appended = 0
+
+        def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+            self.is_initialized = True
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+        ) -> tuple[Tensor, Tensor]:
+            self.is_initialized = True
+            self.slots += key_states.shape[2]
+            setattr(key_states, LAYER, self)
+            return key_states, value_states
+
+        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+            return self.slots + query_length, 0
+
+        def get_seq_length(self) -> int:
+            return self.slots
+
+        def get_max_length(self) -> int:
+            return -1
+
+        def reset(self) -> None:
+            self.state.reset()
+            self.slots = self.appended = 0
+
+        def crop(self, tokens_to_remove: int) -> None:
+            self.state.crop(abs(tokens_to_remove))
+            self.slots -= abs(tokens_to_remove)
+            self.appended = self.slots
+
+        def reorder_cache(self, beam_idx: Tensor) -> None:
+            self.state.reorder(beam_idx)
+
+        def batch_select_indices(self, indices: Tensor) -> None:
+            self.state.reorder(indices)
+
+        def batch_repeat_interleave(self, repeats: int) -> None:
+            rows = torch.arange(self.state.num_rows)
+            self.state.reorder(rows.repeat_interleave(repeats))
+
+        def offload(self) -> None:
+            raise NotImplementedError("a grouped cache is small and stays on its device")
+
+    class GroupedCache(Cache):  # type: ignore[misc]  # untyped library
+        """The layers of a model; `store` holds their tensors."""
+
+        def __init__(self, store: DGACache, num_layers: int) -> None:
+            self.store = store
+            super().__init__(layers=[GroupedLayer(store.layer(i)) for i in range(num_layers)])
+
+        def num_bytes(self) -> dict[str, int]:
+            """Return the bytes held, by part."""
+            return self.store.num_bytes()
+
+        @property
+        def num_seen(self) -> list[int]:
+            """Tokens of each row, without padding."""
+            return self.store.layer(0).num_seen
+
+    return GroupedLayer, GroupedCache

@@ -42,8 +42,8 @@ def build(
 ) -> None:
     """Build stories of videos, or go on where a build stopped.
 
-    What is done is not redone. Ends with what became of every file and what redundancy reduction saved. A bad video is a
-    failed row with its reason; the others are built.
+    What is done is not redone. Ends with what became of every file and what redundancy
+    reduction saved. A bad video is a failed row with its reason; the others are built.
     """
     from fdvs.pipelines.render_progress import watching
 

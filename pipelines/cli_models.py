@@ -42,7 +42,8 @@ def doctor(
 ) -> None:
     """Tell what is installed, what runs here, and why not.
 
-    Covers backends, presets, models, devices and the library. With --preset or --config the exit code is 1 where those settings cannot run here.
+    Covers backends, presets, models, devices and the library. With --preset or --config the
+    exit code is 1 where those settings cannot run here.
     """
     import contextlib
 
@@ -107,7 +108,7 @@ def list_models(
 def fetch_models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Names from `fdvs models list`."),
+        typer.Argument(metavar="MODEL", help="Names from `fdvs models list`."),
     ] = None,
     library: LibraryOption = DEFAULT_LIBRARY,
     preset: PresetOption = None,

@@ -154,8 +154,8 @@ def _times(row: str) -> tuple[float, float] | None:
 
 def _seconds(groups: tuple[str | None, ...]) -> float:
     hours, minutes, seconds, fraction = groups
-    assert minutes and seconds and fraction
-    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
+    whole_s = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
+    return whole_s + float(f"0.{fraction}")
 
 
 def clean_line(text: str) -> str:

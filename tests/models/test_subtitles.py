@@ -252,7 +252,7 @@ def test_only_a_few_files_are_remembered(tmp_path: Path) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(UnknownName, match="langage.*Did you mean language"):
+    with pytest.raises(UnknownName, match=r"langage.*Did you mean language"):
         source(langage="en")
     with pytest.raises(InvalidValue, match="one str"):
         source(language=3)
@@ -322,5 +322,5 @@ def test_a_video_without_subtitles_says_nothing(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_video_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_text("hello")
-    with pytest.raises(BadModelOutput, match="inside film.mp4 cannot be read"):
+    with pytest.raises(BadModelOutput, match=r"inside film\.mp4 cannot be read"):
         source().describe([view(tmp_path / "film.mp4", 0, 1)])

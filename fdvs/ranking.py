@@ -1,0 +1,118 @@
+"""Which texts match a query, by meaning and by words, and how the two rankings become one.
+
+A text matches by meaning where its cosine to the query is at least `min_score`, by words where it
+holds one of the query's words. It is kept where it matches by meaning, or holds every word of the
+query: one word out of many is no reason to show what is about something else.
+
+Cosine and BM25 share no scale, so ranks are fused, not scores: reciprocal rank fusion (Cormack,
+Clarke, Buettcher, SIGIR 2009). Equal scores share a rank, so the order of storage decides nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fdvs.config import SearchConfig
+from fdvs.errors import InvalidValue
+from fdvs.index import Index
+from fdvs.perception import clean_text
+from fdvs.protocols import TextEmbedder
+from fdvs.types import Level
+from fdvs.words import WordHits
+
+RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
+MAX_QUERY_CHARS = 2000  # embedders read a few hundred words; more would only cost time
+NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One text of the index that matches; `place` is its position there.
+
+    `words` is its BM25 (higher is better), None where it holds no word of the query.
+    """
+
+    place: int
+    cosine: float
+    by_meaning: bool
+    words: float | None
+    holds_all: bool
+
+    @property
+    def meaning(self) -> float | None:
+        """The cosine where it counts."""
+        return self.cosine if self.by_meaning else None
+
+    @property
+    def matched_by(self) -> tuple[str, ...]:
+        ways = (("meaning", self.by_meaning), ("words", self.words is not None))
+        return tuple(way for way, matched in ways if matched)
+
+
+def clean_query(query: str) -> str:
+    """Return one line of visible text. Raises InvalidValue where nothing remains."""
+    cleaned = clean_text(query, max_chars=MAX_QUERY_CHARS)
+    if not cleaned:
+        raise InvalidValue("query", query[:40], "text with at least one visible character")
+    return cleaned
+
+
+def find_matches(
+    index: Index,
+    query: str,
+    embedder: TextEmbedder,
+    config: SearchConfig,
+    *,
+    level: Level | None = None,
+    video_id: str | None = None,
+) -> list[Match]:
+    """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way."""
+    query = clean_query(query)
+    vector = embedder.embed_texts([query])[0]
+    cosines: dict[int, float] = {}
+    if config.word_weight < 1:
+        cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)
+    words = WordHits(scores={}, full=frozenset())
+    if config.word_weight > 0:
+        words = index.words.search(query, video_id=video_id)
+    found = {index.place(key): key for key in words.scores}
+    matches = []
+    for place in sorted({*cosines, *(p for p in found if p is not None)}):
+        if level not in (None, index.entries[place].level):
+            continue
+        key = found.get(place)
+        holds_all = key in words.full
+        if place not in cosines and not holds_all:
+            continue
+        cosine = cosines[place] if place in cosines else index.cosine(vector, place)
+        matches.append(
+            Match(
+                place=place,
+                cosine=NO_VECTOR if cosine is None else cosine,
+                by_meaning=place in cosines,
+                words=None if key is None else words.scores[key],
+                holds_all=holds_all,
+            )
+        )
+    return matches
+
+
+def fuse(scores: Sequence[tuple[float | None, float | None]], *, word_weight: float) -> list[float]:
+    """Return one fused score per item from its (meaning, words) scores; None is no match.
+
+    sum over the two lists of weight / (60 + rank), rank 1 being the best; equal scores share
+    the best of their ranks.
+    """
+    meaning = _reciprocal_ranks([m for m, _ in scores])
+    words = _reciprocal_ranks([w for _, w in scores])
+    return [(1 - word_weight) * m + word_weight * w for m, w in zip(meaning, words, strict=True)]
+
+
+def _reciprocal_ranks(scores: Sequence[float | None]) -> list[float]:
+    order = sorted(-score for score in scores if score is not None)
+    return [
+        0.0 if score is None else 1.0 / (RANK_OFFSET + 1 + bisect_left(order, -score))
+        for score in scores
+    ]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Times come from `(ticks - origin) * tick_s` in floating point; a hundredth of a tick makes
-# the way back land on the same tick.
-_TICK_SLACK = 0.01
+# Times come from `(ticks - origin) * tick_s` in floating point; a microsecond makes the way
+# back land on the same tick.
+_SLACK_S = 1e-6
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class PyAVReader:
         self._cursor = _Cursor(absolute, self._facts, self.counts, timeout_s)
         self._held: _Shown | None = None  # the picture shown at the present position
         self._ahead: _Shown | None = None  # the one after it, where it was needed to know
-        self._is_started = False
+        self._can_seek = True
         self._is_closed = False
         self._reformatter: object | None = None
 
@@ -193,7 +193,7 @@ class PyAVReader:
     def _ticks(self, time_s: float) -> int:
         if not 0 <= time_s < 1e9:
             raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
-        return self._facts.origin + int(time_s / float(self._facts.tick_s) + _TICK_SLACK)
+        return self._facts.origin + int((time_s + _SLACK_S) / float(self._facts.tick_s))
 
     def _frames_at(self, targets: list[int], short_side_px: int | None) -> Iterator[Frame]:
         last: tuple[int, Frame] | None = None
@@ -205,7 +205,7 @@ class PyAVReader:
 
     def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
         shown: _Shown | None = self._restart()
-        step = every_s / float(self._facts.tick_s) - _TICK_SLACK
+        step = (every_s - _SLACK_S) / float(self._facts.tick_s)
         due = float(shown.ticks) if shown is not None else 0.0
         while shown is not None:
             if shown.ticks >= due:
@@ -233,17 +233,27 @@ class PyAVReader:
 
     def _is_key_ahead(self, target: int) -> bool:
         """Whether a key frame lies between the decoder's position and the target."""
+        if not self._can_seek:
+            return False
         position = self._ahead or self._held
         place = bisect_right(self._facts.key_ticks, target) - 1
         return place >= 0 and position is not None and self._facts.key_ticks[place] > position.ticks
+
+    def _is_key(self, ticks: int) -> bool:
+        place = bisect_right(self._facts.key_ticks, ticks) - 1
+        return place >= 0 and self._facts.key_ticks[place] == ticks
 
     def _go_to(self, target: int) -> _Shown:
         """Seek to a picture at or before `target`, going back further as long as needed."""
         self._held = self._ahead = None
         place, step = bisect_right(self._facts.key_ticks, target) - 1, 1
-        while place > 0 and self._cursor.seek(self._facts.key_ticks[place]):
+        while self._can_seek and place > 0 and self._cursor.seek(self._facts.key_ticks[place]):
             first = self._cursor.next()
-            if first is not None and first.ticks <= target:
+            if first is not None and not self._is_key(first.ticks):
+                # Not a clean entry (intra refresh, broken references): pictures that follow
+                # may be wrong, and the next entry is no better. Forward reading costs little.
+                self._can_seek = False
+            elif first is not None and first.ticks <= target:
                 return first
             self.counts.back_offs += 1
             place, step = place - step, 2 * step

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -163,16 +163,16 @@ def _why_no_picture(tally: _Tally, peek: _Peek) -> str:
 def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: _Peek) -> Scan:
     timed = _timed(stream, tally, peek)
     scanned = timed or _untimed(stream, tally, peek)
-    origin, tick_s, key_ticks, num_ticks = scanned
-    duration_s = float(num_ticks * tick_s)
-    key_times_s = sorted({0.0, *(float((key - origin) * tick_s) for key in key_ticks)})
+    tick_s = scanned.tick_s
+    duration_s = float(scanned.num_ticks * tick_s)
+    key_times_s = {0.0, *(float((key - scanned.origin) * tick_s) for key in scanned.key_ticks)}
     width_px, height_px = display_size(*peek.size, stream.sample_aspect_ratio, peek.rotation_deg)
     info = VideoInfo(
         width_px=width_px,
         height_px=height_px,
         duration_s=duration_s,
         declared_duration_s=_declared_s(container, stream),
-        fps=tally.num_shown / duration_s if duration_s > 0 else None,
+        fps=scanned.num_shown / duration_s,
         rotation_deg=peek.rotation_deg,
         codec=stream.codec_context.codec.canonical_name,
         container=container.format.name,
@@ -180,20 +180,26 @@ def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: 
         has_audio=len(container.streams.audio) > 0,
         is_timed=timed is not None,
         num_packets=tally.num_packets,
-        key_times_s=tuple(key_times_s),
+        key_times_s=tuple(sorted(key_times_s)),
     )
     return Scan(
         info=info,
-        origin=origin,
+        origin=scanned.origin,
         tick_s=tick_s,
-        key_ticks=tuple(key_ticks) if timed is not None else (),
+        key_ticks=tuple(scanned.key_ticks) if timed is not None else (),
     )
 
 
-def _timed(
-    stream: VideoStream, tally: _Tally, peek: _Peek
-) -> tuple[int, Fraction, list[int], int] | None:
-    """Return origin, seconds a tick, key ticks, number of ticks; None where untrusted."""
+class _Clock(NamedTuple):
+    origin: int
+    tick_s: Fraction
+    key_ticks: list[int]
+    num_ticks: int
+    num_shown: int
+
+
+def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
+    """Return presentation times; None where they cannot be trusted."""
     time_base = stream.time_base
     origin = peek.pts[0]
     if time_base is None or origin is None or not (tally.is_ordered() and peek.is_ordered()):
@@ -204,7 +210,7 @@ def _timed(
     if num_ticks * tick_s > _MAX_S_PER_PACKET * tally.num_packets:
         return None
     keys = sorted(pts for pts in set(tally.key_pts) if pts >= origin)
-    return origin, tick_s, keys, num_ticks
+    return _Clock(origin, tick_s, keys, num_ticks, sum(pts >= origin for pts in tally.pts))
 
 
 def _frame_ticks(stream: VideoStream, tally: _Tally, tick_s: Fraction) -> int:
@@ -214,12 +220,10 @@ def _frame_ticks(stream: VideoStream, tally: _Tally, tick_s: Fraction) -> int:
     return max(1, round(1 / (_rate(stream) * tick_s)))
 
 
-def _untimed(
-    stream: VideoStream, tally: _Tally, peek: _Peek
-) -> tuple[int, Fraction, list[int], int]:
+def _untimed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock:
     """Frames are numbered; key frames are known by their place in decoding order only."""
     num_frames = max(tally.num_shown, len(peek.pts))
-    return 0, 1 / _rate(stream), tally.key_ordinals, num_frames
+    return _Clock(0, 1 / _rate(stream), tally.key_ordinals, num_frames, num_frames)
 
 
 def _rate(stream: VideoStream) -> Fraction:
@@ -265,7 +269,11 @@ def _warnings(
     if tally.num_corrupt:
         warnings.append(f"{tally.num_corrupt} packets flagged damaged")
     declared_s = info.declared_duration_s
-    if declared_s is not None and info.duration_s < _SHORT * declared_s:
+    # Packets before the first picture (a file cut at its front) count as there.
+    covered_s = info.duration_s
+    if info.is_timed:
+        covered_s += float((found.origin - min(tally.pts)) * found.tick_s)
+    if declared_s is not None and covered_s < _SHORT * declared_s:
         # Sound may go on after the last picture; that is no damage.
         others_s = last_end_s(path, timeout_s) if info.has_audio else 0.0
         if others_s < _SHORT * declared_s:

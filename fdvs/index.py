@@ -60,12 +60,18 @@ class Index:
     """Everything that can be found in a library as it was when loaded.
 
     `entries` are ordered by level (chapter, scene, story), then video name, then item, which is
-    time: a lower position wins a tie. Used from the store's thread.
+    time: a lower position wins a tie. Every chapter is here, also one that textual redundancy
+    dropped: a moment that happens again is a moment. `kept_clips` says which were kept, for each
+    video whose story (in `stories`) is told. Used from the store's thread.
     """
 
     def __init__(self, texts: Sequence[_Text], stories: dict[str, Story], words: Words) -> None:
         self.entries = [text.entry for text in texts]
         self.stories = stories
+        self.kept_clips = {
+            video_id: frozenset(chapter.index for chapter in story.chapters)
+            for video_id, story in stories.items()
+        }
         self.words = words
         self.num_dims = _common_dims(texts)
         self._positions, rows = _stack(texts, self.num_dims)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fdvs.errors import BadModelOutput
 from fdvs.perception import clean_text
 from fdvs.prompts import Prompt
-from fdvs.protocols import TextWriter
+from fdvs.protocols import TextWriter, Written
 from fdvs.sentences import drop_unfinished, unique_sentences
 
 # a token is rarely longer than this many characters: bounds a reply that is not counted right
@@ -16,7 +18,12 @@ TEMPLATE_TOKENS = 64
 
 
 def ask_for_text(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str) -> str:
-    """Return a reply of whole sentences, each once.
+    """Return a reply of whole sentences, each once; errors as `ask_writer`."""
+    return ask_writer(writer, prompt, max_tokens=max_tokens, what=what).text
+
+
+def ask_writer(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str) -> Written:
+    """Return a reply whose text is whole sentences, each once; the counts are the model's.
 
     Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
     """
@@ -29,7 +36,7 @@ def ask_for_text(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: s
         )
     if not written.stopped:
         text = drop_unfinished(text)
-    return " ".join(unique_sentences(text))
+    return replace(written, text=" ".join(unique_sentences(text)))
 
 
 def fits(writer: TextWriter, prompt: Prompt, *, max_tokens: int) -> bool:

@@ -7,6 +7,7 @@ be spelled there. The system text says that what stands inside is material, not 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def answer_prompt(
         "on. If the material does not say, answer that the video does not show it. "
         f"{_MATERIAL}"
     )
-    lines = [f"[{timecode(start)}-{timecode(end)}] {text}" for start, end, text in evidence]
+    lines = [
+        f"[{timecode(start)}-{timecode(math.ceil(end))}] {text}" for start, end, text in evidence
+    ]
     user = "\n".join(
         [
             fence("story", [story]),

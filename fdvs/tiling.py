@@ -91,14 +91,30 @@ def _peaks(values: Doubles) -> Doubles:
 def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
     """Return [N - 1]: the depth of each gap above the cutoff, in whole steps.
 
-    The cutoff is Hearst's mean - std / 2 of all depths, but at least `min_depth`.
+    The cutoff is Hearst's mean - std / 2 of all depths, but at least `min_depth`. A gap on the
+    slope of a dip gains less than any gap at the bottom of one: it is taken only where the
+    bounds force a boundary.
     """
     similarities = np.rint(gap_similarities(vectors, window=window) * _STEPS) / _STEPS
     depths = depth_scores(similarities)
     if not len(depths):
         return np.zeros(0, dtype=np.int64)
     cutoff = max(float(depths.mean() - depths.std() / 2), min_depth)
-    return np.rint((depths - cutoff) * _STEPS).astype(np.int64)
+    penalties = np.where(_is_bottom(similarities), cutoff, cutoff + depths.max())
+    gains: Steps = np.rint((depths - penalties) * _STEPS).astype(np.int64)
+    return gains
+
+
+def _is_bottom(values: Doubles) -> NDArray[np.bool_]:
+    """Return where values are lowest among their neighbours; the first of equal ones."""
+    lower_than_before = np.concatenate([[True], values[1:] < values[:-1]])
+    bottoms = np.zeros(len(values), dtype=np.bool_)
+    rises = True  # beyond the end
+    for place in range(len(values) - 1, -1, -1):
+        if place + 1 < len(values) and values[place + 1] != values[place]:
+            rises = bool(values[place + 1] > values[place])
+        bottoms[place] = rises and lower_than_before[place]
+    return bottoms
 
 
 def feasible_min(num_chapters: int, min_chapters: int, max_chapters: int) -> int:

@@ -75,7 +75,8 @@ class EndpointCaptioner:
         reply = self._client.chat(
             [{"role": "user", "content": content}], max_tokens=options.max_tokens
         )
-        return clean_reply(reply.text, prompt=prompt, who=self.identity.label())
+        who, is_cut = self.identity.label(), not reply.stopped
+        return clean_reply(reply.text, prompt=prompt, who=who, is_cut=is_cut)
 
 
 class EndpointWriter:

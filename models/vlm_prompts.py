@@ -73,10 +73,11 @@ def _bounds(groups: Sequence[tuple[Frame, ...]], clip: Clip) -> list[float]:
     return [clip.start_s, *starts, clip.end_s] if groups else [clip.start_s]
 
 
-def clean_reply(reply: str, *, prompt: str, who: str) -> str:
+def clean_reply(reply: str, *, prompt: str, who: str, is_cut: bool = False) -> str:
     """Return a reply's words: no echo of the prompt, no special tokens, no thoughts, one line.
 
-    Raises BadModelOutput, with an excerpt, where no word is left.
+    `is_cut`: the model ran out of tokens; a last half sentence is dropped where a whole one is
+    left. Raises BadModelOutput, with an excerpt, where no word is left.
     """
     text = _SPECIAL.sub(" ", _THOUGHT.sub(" ", reply))
     text = " ".join(text.split())
@@ -87,4 +88,9 @@ def clean_reply(reply: str, *, prompt: str, who: str) -> str:
             f"{who} described nothing; its reply was {reply[:EXCERPT_CHARS]!r}; "
             "try another captioner or more new tokens"
         )
-    return text
+    return _whole_sentences(text) if is_cut else text
+
+
+def _whole_sentences(text: str) -> str:
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text)]
+    return text[: ends[-1]] if ends else text

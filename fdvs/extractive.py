@@ -34,11 +34,12 @@ _LOWERED = frozenset(_LOWERED_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """A chosen sentence: its text, the clips that say it, and when the first of them starts."""
+    """A sentence, the clips that say it, when the first of them starts, its place in a chapter."""
 
     text: str
     clips: tuple[int, ...]
     start_s: float
+    place: int
 
 
 def by_relevance(vectors: Vectors) -> list[int]:
@@ -63,13 +64,11 @@ def by_relevance(vectors: Vectors) -> list[int]:
     return chosen
 
 
-def scene_tellings(
-    chapters: Sequence[Chapter], vectors: Vectors, *, num_sentences: int
-) -> list[Telling]:
-    """Return up to `num_sentences` different sentences of one scene, in order of time.
+def ranked_tellings(chapters: Sequence[Chapter], vectors: Vectors) -> list[Telling]:
+    """Return all different sentences of one scene, the most telling first.
 
-    Chapters take turns by relevance; each gives the sentence with most words that matter to the
-    scene. A sentence is linked to every chapter of the scene that says it.
+    Chapters take turns by relevance; each gives its sentence with the most weight of words. A
+    sentence is linked to every chapter of the scene that says it.
     """
     said = [split_sentences(chapter.text) for chapter in chapters]
     sources = _sources(said)
@@ -78,16 +77,17 @@ def scene_tellings(
     order = by_relevance(vectors)
     for turn in range(max(map(len, queues), default=0)):
         for row in order:
-            if len(picked) < num_sentences and turn < len(queues[row]):
+            if turn < len(queues[row]):
                 place = queues[row][turn]
                 picked.setdefault(same_words(said[row][place]), (row, place))
     return [
         Telling(
             text=shorten(said[row][place], max_chars=MAX_SENTENCE_CHARS),
             clips=tuple(chapters[i].index for i in sources[key]),
-            start_s=chapters[row].start_s,
+            start_s=chapters[sources[key][0]].start_s,
+            place=place,
         )
-        for key, (row, place) in sorted(picked.items(), key=lambda item: item[1])
+        for key, (row, place) in picked.items()
     ]
 
 
@@ -113,49 +113,55 @@ def _by_weight(sentences: Sequence[str], said: Sequence[Sequence[str]]) -> list[
 
 
 def story_sentences(
-    scenes: Sequence[Sequence[Telling]],
+    ranked_scenes: Sequence[Sequence[Telling]],
     vectors: Vectors,
     *,
     duration_s: float,
+    num_per_scene: int,
     max_sentences: int,
 ) -> tuple[Sentence, ...]:
     """Return the story: sentences of the scenes, each said once, with words that say when.
 
     Every part of the video (quartile) that has something new to say is heard first, then scenes
-    take turns by relevance until `max_sentences` are chosen.
+    take turns by relevance, up to `num_per_scene` times, until `max_sentences` are chosen.
 
     Args:
-        scenes: what each scene tells, in order of time.
-        vectors: one vector [len(scenes), D] per scene.
+        ranked_scenes: what each scene can tell, the most telling first.
+        vectors: one vector [number of scenes, D] per scene.
         duration_s: of the video.
+        num_per_scene: sentences that a scene may tell, besides those for a part.
         max_sentences: of the story.
     """
-    turns = _turns(scenes, by_relevance(vectors), duration_s=duration_s)
+    order = by_relevance(vectors)
+    turns = [
+        *_part_openers(_rounds(ranked_scenes, order), duration_s=duration_s),
+        *_rounds([tellings[:num_per_scene] for tellings in ranked_scenes], order),
+    ]
     chosen: dict[str, Telling] = {}
     for telling in turns:
         if len(chosen) < max_sentences:
             chosen.setdefault(same_words(telling.text), telling)
-    in_time = sorted(chosen.values(), key=lambda t: t.start_s)
+    in_time = sorted(chosen.values(), key=lambda t: (t.start_s, t.place))
     return tuple(_connected(in_time, duration_s=duration_s))
 
 
-def _turns(
-    scenes: Sequence[Sequence[Telling]], order: Sequence[int], *, duration_s: float
-) -> list[Telling]:
-    """Return all tellings in the order in which they may enter the story."""
-    by_part: dict[Quartile, list[Telling]] = {part: [] for part in QUARTILES}
+def _rounds(scenes: Sequence[Sequence[Telling]], order: Sequence[int]) -> list[Telling]:
+    """Return what scenes say when they take turns in this order."""
     most = max(map(len, scenes), default=0)
-    rounds = [scenes[s][turn] for turn in range(most) for s in order if turn < len(scenes[s])]
+    return [scenes[s][turn] for turn in range(most) for s in order if turn < len(scenes[s])]
+
+
+def _part_openers(rounds: Sequence[Telling], *, duration_s: float) -> list[Telling]:
+    """Return for each part of the video the first telling that no earlier part has."""
+    by_part: dict[Quartile, list[Telling]] = {part: [] for part in QUARTILES}
     for telling in rounds:
         by_part[quartile(telling.start_s, duration_s)].append(telling)
-    said: set[str] = set()
-    first: list[Telling] = []
+    openers: dict[str, Telling] = {}
     for tellings in by_part.values():
-        new = next((t for t in tellings if same_words(t.text) not in said), None)
+        new = next((t for t in tellings if same_words(t.text) not in openers), None)
         if new is not None:
-            first.append(new)
-            said.add(same_words(new.text))
-    return [*first, *rounds]
+            openers[same_words(new.text)] = new
+    return list(openers.values())
 
 
 def _connected(tellings: Iterable[Telling], *, duration_s: float) -> Iterable[Sentence]:

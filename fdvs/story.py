@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fdvs.abstractive import tell_scene, tell_story
 from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
-from fdvs.extractive import Telling, scene_tellings, story_sentences
+from fdvs.extractive import Telling, ranked_tellings, story_sentences
 from fdvs.linking import link_sentences
 from fdvs.protocols import TextWriter
 from fdvs.sentences import split_sentences
@@ -142,19 +142,26 @@ def _scene(index: int, outline: _Outline, sentences: tuple[Sentence, ...]) -> Sc
 def _extractive(
     outlines: Sequence[_Outline], duration_s: float, config: StoryConfig
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
-    told: list[list[Telling]] = [
-        scene_tellings(o.chapters, o.vectors, num_sentences=config.sentences_per_scene)
-        for o in outlines
-    ]
+    num_per_scene = config.sentences_per_scene
+    ranked = [ranked_tellings(o.chapters, o.vectors) for o in outlines]
     scenes = tuple(
-        _scene(i, o, tuple(Sentence(text=t.text, clips=t.clips) for t in tellings))
-        for i, (o, tellings) in enumerate(zip(outlines, told, strict=True))
+        _scene(i, o, _in_time(tellings[:num_per_scene]))
+        for i, (o, tellings) in enumerate(zip(outlines, ranked, strict=True))
     )
     centres = np.stack([unit_rows(o.vectors).mean(axis=0) for o in outlines]).astype(np.float32)
     sentences = story_sentences(
-        told, centres, duration_s=duration_s, max_sentences=config.max_story_sentences
+        ranked,
+        centres,
+        duration_s=duration_s,
+        num_per_scene=num_per_scene,
+        max_sentences=config.max_story_sentences,
     )
     return scenes, sentences
+
+
+def _in_time(tellings: Sequence[Telling]) -> tuple[Sentence, ...]:
+    ordered = sorted(tellings, key=lambda t: (t.start_s, t.place))
+    return tuple(Sentence(text=t.text, clips=t.clips) for t in ordered)
 
 
 def _abstractive(

@@ -5,11 +5,12 @@ No names of files, no paths, no clock or run times. Times are rounded to millise
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from fdvs.errors import CorruptLibrary
-from fdvs.types import Chapter, JsonDict, Scene, Sentence, Story
+from fdvs.types import Chapter, JsonDict, Scene, Sentence, Story, check_interval
 
 
 def _ms(time_s: float) -> float:
@@ -75,20 +76,22 @@ def _story(values: Mapping[str, Any]) -> Story:
 
 
 def _chapter(video_id: str, values: Mapping[str, Any]) -> Chapter:
+    start_s, end_s = _interval(values)
     return Chapter(
         video_id=video_id,
         index=_whole(values["index"]),
-        start_s=_number(values["start_s"]),
-        end_s=_number(values["end_s"]),
+        start_s=start_s,
+        end_s=end_s,
         text=_text(values["text"]),
     )
 
 
 def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
+    start_s, end_s = _interval(values)
     return Scene(
         index=_whole(values["index"]),
-        start_s=_number(values["start_s"]),
-        end_s=_number(values["end_s"]),
+        start_s=start_s,
+        end_s=end_s,
         chapters=_clips(values["chapters"], known),
         sentences=tuple(_sentence(s, known) for s in values["sentences"]),
     )
@@ -96,6 +99,12 @@ def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
 
 def _sentence(values: Mapping[str, Any], known: frozenset[int]) -> Sentence:
     return Sentence(text=_text(values["text"]), clips=_clips(values["clips"], known))
+
+
+def _interval(values: Mapping[str, Any]) -> tuple[float, float]:
+    start_s, end_s = _number(values["start_s"]), _number(values["end_s"])
+    check_interval("a stored story", start_s, end_s)
+    return start_s, end_s
 
 
 def _clips(values: Any, known: frozenset[int]) -> tuple[int, ...]:
@@ -120,4 +129,6 @@ def _whole(value: Any) -> int:
 def _number(value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{value!r} is no number")
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} is not finite")
     return float(value)

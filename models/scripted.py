@@ -119,7 +119,7 @@ class HashTextEmbedder:
     Dimension 0 is kept for texts without a word, so that every row has unit length.
     """
 
-    def __init__(self, num_dims: int = 256) -> None:
+    def __init__(self, num_dims: int = 512) -> None:
         if num_dims < 2:
             raise ValueError(f"num_dims is {num_dims}; need at least 2")
         self.num_dims = num_dims

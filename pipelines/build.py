@@ -96,9 +96,8 @@ class Builder:
         )
 
     def _commit(self, task: ClipTask) -> None:
+        """Commit what one clip gave; of a video that failed later, too: work is never lost."""
         job = task.job
-        if job.failed:
-            return
         if task.thumbnail is not None:
             self._store.put_thumbnail(job.video_id, task.clip.index, task.thumbnail)
         if task.puts:

@@ -83,3 +83,5 @@ class BuildContext:
         task.stale = tuple(
             key for key in self.describer_keys if task.old_keys.get(key) != self.see_key(task, key)
         )
+        for key in task.stale:
+            task.seen.pop(key, None)

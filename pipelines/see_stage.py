@@ -102,8 +102,9 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
     for group in groups(items, weight=weight, full=full):
         for key in context.describer_keys:
             _describe_all([task for task in _tasks(group) if key in task.stale], key, context)
-        for task in _tasks(group):
-            _write(task, context)
+        for task in group:
+            if isinstance(task, ClipTask):
+                _write(task, context)
         yield from group
 
 
@@ -180,8 +181,8 @@ def _seen_payload(observations: Sequence[Observation]) -> JsonDict:
 
 
 def _write(task: ClipTask, context: BuildContext) -> None:
-    """Write the chapter unless the stored one is of the same words."""
-    if task.job.failed:
+    """Write the chapter unless the stored one is of the same words or words are missing."""
+    if any(key not in task.seen for key in context.describer_keys):
         return
     config = context.config.chapter
     seen = [digest(_seen_payload(task.seen[key])) for key in context.describer_keys]

@@ -43,12 +43,14 @@ class Scan:
     `ticks` are integers: presentation time stamps of the stream where they can be trusted,
     else frame numbers. A picture is shown at `(ticks - origin) * tick_s`. `key_ticks` are
     the places that can be sought, sorted; empty for an untimed file, which is never sought.
+    `coded_size` is (width, height) as stored, before rotation and aspect ratio.
     """
 
     info: VideoInfo
     origin: int
     tick_s: Fraction
     key_ticks: tuple[int, ...]
+    coded_size: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -187,6 +189,7 @@ def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: 
         origin=scanned.origin,
         tick_s=tick_s,
         key_ticks=tuple(scanned.key_ticks) if timed is not None else (),
+        coded_size=peek.size,
     )
 
 

@@ -104,6 +104,8 @@ def _guarded(argv: list[str], as_json: bool) -> int:
         code = app(argv, prog_name="fdvs", standalone_mode=False)
     except BrokenPipeError:
         raise
+    except SystemExit as stop:  # all that the parser does itself: it met a closed pipe
+        raise BrokenPipeError from stop
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except FdvsError as error:

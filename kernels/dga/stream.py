@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fdvs.kernels.dga.commit import Units, build_units, judge_from
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.threads import one_thread
 from fdvs.kernels.dga.tiles import attend
 
 
@@ -63,13 +64,15 @@ def append(
     Returns:
         Output [B, H, Q, E], log-sum-exp [B, H, Q] or None, and the next state.
     """
-    full = grow(state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ)
+    with one_thread(q_BHQD.device):
+        full = grow(state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ)
     out, lse = attend(
         q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
         q_start=full.num_seen - q_BHQD.shape[2], raw_start=full.raw_start,
         config=config, scale=scale, return_lse=return_lse,
     )  # fmt: skip
-    return out, lse, trim(full, config)
+    with one_thread(q_BHQD.device):
+        return out, lse, trim(full, config)
 
 
 def grow(

@@ -16,9 +16,12 @@ from torch.nn import functional
 
 from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.threads import one_thread
 
 #: Logits of one tile (floats).
 TILE_BUDGET = 2**22
+#: Numbers in the keys up to which one decoded token is worth one thread only (about 1 ms).
+SHORT_DECODE = 2**20
 #: Queries of one tile, at most and at least.
 TILE_MOST, TILE_LEAST = 256, 16
 
@@ -53,7 +56,8 @@ def attend(
             return _prefill_sdpa(q_BHQD, k_BKRD, v_BKRE, scale), None
         if num_queries == 1:
             return _decode_sdpa(q_BHQD, k_BKRD, v_BKRE, scale), None
-    return _in_tiles(q_BHQD, units, k_BKRD, v_BKRE, q_start, raw_start, config, scale)
+    with one_thread(q_BHQD.device):
+        return _in_tiles(q_BHQD, units, k_BKRD, v_BKRE, q_start, raw_start, config, scale)
 
 
 def _in_tiles(
@@ -137,5 +141,6 @@ def _prefill_sdpa(q_BHQD: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, scale: float) 
 def _decode_sdpa(q_BH1D: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, scale: float) -> Tensor:
     """Pass the query heads of a key head as query rows: no key is expanded or read twice."""
     q_BKGD = unflatten(q_BH1D.squeeze(2), 1, (k_BKRD.shape[1], -1))
-    out = functional.scaled_dot_product_attention(q_BKGD, k_BKRD, v_BKRE, scale=scale)
+    with one_thread(q_BH1D.device, unless=k_BKRD.numel() > SHORT_DECODE):
+        out = functional.scaled_dot_product_attention(q_BKGD, k_BKRD, v_BKRE, scale=scale)
     return out.flatten(1, 2).unsqueeze(2)

@@ -28,6 +28,7 @@ from fdvs.words import Key, TextRow, Words, open_words
 log = logging.getLogger(__name__)
 
 SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
+STACK_CHUNK = 4096
 LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
 
 
@@ -266,15 +267,19 @@ def _common_dims(texts: Sequence[_Text]) -> int:
 
 def _stack(texts: Sequence[_Text], num_dims: int) -> tuple[NDArray[np.int64], Vectors]:
     """Return unit vectors [rows, D] and the entry's position of each row."""
-    positions: list[int] = []
-    rows: list[Vectors] = []
-    num_other = 0
-    for place, text in enumerate(texts):
-        if text.vectors is None or text.vectors.shape[1] != num_dims:
-            num_other += 1
-            continue
-        rows.append(unit_rows(text.vectors).astype(np.float32))
-        positions += [place] * len(text.vectors)
+    with_vectors = [
+        (place, text.vectors)
+        for place, text in enumerate(texts)
+        if text.vectors is not None and text.vectors.shape[1] == num_dims
+    ]
+    positions = [place for place, rows in with_vectors for _ in rows]
+    stacked = np.empty((len(positions), num_dims), dtype=np.float32)
+    filled = 0
+    for start in range(0, len(with_vectors), STACK_CHUNK):  # doubles for a chunk at a time
+        chunk = np.concatenate([rows for _, rows in with_vectors[start : start + STACK_CHUNK]])
+        stacked[filled : filled + len(chunk)] = unit_rows(chunk)
+        filled += len(chunk)
+    num_other = len(texts) - len(with_vectors)
     if num_other:
         log.warning(
             "index: %d of %d texts have no vector of length %d and are found by words alone; "
@@ -283,5 +288,4 @@ def _stack(texts: Sequence[_Text], num_dims: int) -> tuple[NDArray[np.int64], Ve
             len(texts),
             num_dims,
         )
-    stacked = np.concatenate(rows) if rows else np.zeros((0, max(1, num_dims)), np.float32)
     return np.asarray(positions, dtype=np.int64), stacked

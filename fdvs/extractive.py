@@ -1,4 +1,4 @@
-"""Scenes and stories without a language model: the most telling sentences of the chapters.
+"""Scenes without a language model: the most telling sentences of their chapters.
 
 Central chapters are chosen by their vectors: near the middle of their scene, unlike what is
 chosen already (maximal marginal relevance, Carbonell and Goldstein 1998). Every sentence is a
@@ -7,39 +7,34 @@ chapter's own, so its link to the clips is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fdvs.linking import content_words, word_weights
 from fdvs.perception import same_words
-from fdvs.quartile import PHRASES, QUARTILES, quartile
 from fdvs.sentences import shorten, split_sentences
-from fdvs.types import Chapter, Quartile, Sentence, Vectors
+from fdvs.types import Chapter, Sentence, Vectors
 from fdvs.vectors import unit_rows
 
 # weight of being central against being unlike what is already chosen
 CENTRAL = 0.7
 MAX_SENTENCE_CHARS = 300
 
-_CONNECTORS = ("Then", "After that")
-# first words that lose their capital after a connector; others may be names
-_LOWERED_WORDS = """
-a an the it its there this these that those he she they we someone nothing in on at here one two
-three several many some no
-"""
-_LOWERED = frozenset(_LOWERED_WORDS.split())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """A sentence, the clips that say it, when the first of them starts, its place in a chapter."""
+    """A sentence, the clips that say it, when the first of them starts, its place in a chapter.
+
+    `is_empty`: it holds no word that carries meaning, like "the picture stands still".
+    """
 
     text: str
     clips: tuple[int, ...]
     start_s: float
     place: int
+    is_empty: bool
 
 
 def by_relevance(vectors: Vectors) -> list[int]:
@@ -65,7 +60,7 @@ def by_relevance(vectors: Vectors) -> list[int]:
 
 
 def ranked_tellings(chapters: Sequence[Chapter], vectors: Vectors) -> list[Telling]:
-    """Return all different sentences of one scene, the most telling first.
+    """Return all different sentences of one scene, the most telling first, empty ones last.
 
     Chapters take turns by relevance; each gives its sentence with the most weight of words. A
     sentence is linked to every chapter of the scene that says it.
@@ -80,15 +75,24 @@ def ranked_tellings(chapters: Sequence[Chapter], vectors: Vectors) -> list[Telli
             if turn < len(queues[row]):
                 place = queues[row][turn]
                 picked.setdefault(same_words(said[row][place]), (row, place))
-    return [
+    tellings = [
         Telling(
             text=shorten(said[row][place], max_chars=MAX_SENTENCE_CHARS),
             clips=tuple(chapters[i].index for i in sources[key]),
             start_s=chapters[sources[key][0]].start_s,
             place=place,
+            is_empty=not content_words(said[row][place]),
         )
         for key, (row, place) in picked.items()
     ]
+    return sorted(tellings, key=lambda t: t.is_empty)
+
+
+def scene_sentences(ranked: Sequence[Telling], *, num_sentences: int) -> tuple[Sentence, ...]:
+    """Return what a scene tells, in order of time; an empty sentence only if it is the only one."""
+    telling = telling_ones(ranked) or list(ranked[:1])
+    chosen = sorted(telling[:num_sentences], key=lambda t: (t.start_s, t.place))
+    return tuple(Sentence(text=t.text, clips=t.clips) for t in chosen)
 
 
 def _sources(said: Sequence[Sequence[str]]) -> dict[str, list[int]]:
@@ -112,70 +116,6 @@ def _by_weight(sentences: Sequence[str], said: Sequence[Sequence[str]]) -> list[
     return sorted(range(len(sentences)), key=weight)
 
 
-def story_sentences(
-    ranked_scenes: Sequence[Sequence[Telling]],
-    vectors: Vectors,
-    *,
-    duration_s: float,
-    num_per_scene: int,
-    max_sentences: int,
-) -> tuple[Sentence, ...]:
-    """Return the story: sentences of the scenes, each said once, with words that say when.
-
-    Every part of the video (quartile) that has something new to say is heard first, then scenes
-    take turns by relevance, up to `num_per_scene` times, until `max_sentences` are chosen.
-
-    Args:
-        ranked_scenes: what each scene can tell, the most telling first.
-        vectors: one vector [number of scenes, D] per scene.
-        duration_s: of the video.
-        num_per_scene: sentences that a scene may tell, besides those for a part.
-        max_sentences: of the story.
-    """
-    order = by_relevance(vectors)
-    turns = [
-        *_part_openers(_rounds(ranked_scenes, order), duration_s=duration_s),
-        *_rounds([tellings[:num_per_scene] for tellings in ranked_scenes], order),
-    ]
-    chosen: dict[str, Telling] = {}
-    for telling in turns:
-        if len(chosen) < max_sentences:
-            chosen.setdefault(same_words(telling.text), telling)
-    in_time = sorted(chosen.values(), key=lambda t: (t.start_s, t.place))
-    return tuple(_connected(in_time, duration_s=duration_s))
-
-
-def _rounds(scenes: Sequence[Sequence[Telling]], order: Sequence[int]) -> list[Telling]:
-    """Return what scenes say when they take turns in this order."""
-    most = max(map(len, scenes), default=0)
-    return [scenes[s][turn] for turn in range(most) for s in order if turn < len(scenes[s])]
-
-
-def _part_openers(rounds: Sequence[Telling], *, duration_s: float) -> list[Telling]:
-    """Return for each part of the video the first telling that no earlier part has."""
-    by_part: dict[Quartile, list[Telling]] = {part: [] for part in QUARTILES}
-    for telling in rounds:
-        by_part[quartile(telling.start_s, duration_s)].append(telling)
-    openers: dict[str, Telling] = {}
-    for tellings in by_part.values():
-        new = next((t for t in tellings if same_words(t.text) not in openers), None)
-        if new is not None:
-            openers[same_words(new.text)] = new
-    return list(openers.values())
-
-
-def _connected(tellings: Iterable[Telling], *, duration_s: float) -> Iterable[Sentence]:
-    """Yield sentences that begin with the part of the video, later ones with then, after that."""
-    part: Quartile | None = None
-    place = 0
-    for telling in tellings:
-        here = quartile(telling.start_s, duration_s)
-        place = place + 1 if here == part else 0
-        part = here
-        lead = PHRASES[here] if place == 0 else _CONNECTORS[(place - 1) % len(_CONNECTORS)]
-        yield Sentence(text=f"{lead}, {_lowered(telling.text)}", clips=telling.clips)
-
-
-def _lowered(sentence: str) -> str:
-    first = sentence.split(" ", 1)[0].lower().rstrip(",:")
-    return sentence[0].lower() + sentence[1:] if first in _LOWERED else sentence
+def telling_ones(tellings: Sequence[Telling]) -> list[Telling]:
+    """Return the tellings that are not empty."""
+    return [t for t in tellings if not t.is_empty]

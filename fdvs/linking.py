@@ -21,7 +21,12 @@ picture said same says scene seen several she show showing shows so some someone
 such than that the their them then there these they this those through time to two up very video
 was we were what when where which while who will with would you
 """
-_COMMON = frozenset(_COMMON_WORDS.split())
+# the frame of template sentences: how much a picture moves, that nothing was recognised
+_TEMPLATE_WORDS = """
+change changes confidence little looks move moves perhaps recognised recognized stand stands still
+strongly
+"""
+_COMMON = frozenset((_COMMON_WORDS + _TEMPLATE_WORDS).split())
 
 
 def content_words(text: str) -> list[str]:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from fdvs.abstractive import tell_scene, tell_story
 from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
-from fdvs.extractive import Telling, ranked_tellings, story_sentences
+from fdvs.extractive import ranked_tellings, scene_sentences
 from fdvs.linking import link_sentences
 from fdvs.protocols import TextWriter
 from fdvs.sentences import split_sentences
+from fdvs.storyline import story_sentences
 from fdvs.tiling import scene_ranges
 from fdvs.types import Chapter, Scene, Sentence, Story, Vectors
 from fdvs.vectors import unit_rows
@@ -145,7 +146,7 @@ def _extractive(
     num_per_scene = config.sentences_per_scene
     ranked = [ranked_tellings(o.chapters, o.vectors) for o in outlines]
     scenes = tuple(
-        _scene(i, o, _in_time(tellings[:num_per_scene]))
+        _scene(i, o, scene_sentences(tellings, num_sentences=num_per_scene))
         for i, (o, tellings) in enumerate(zip(outlines, ranked, strict=True))
     )
     centres = np.stack([unit_rows(o.vectors).mean(axis=0) for o in outlines]).astype(np.float32)
@@ -157,11 +158,6 @@ def _extractive(
         max_sentences=config.max_story_sentences,
     )
     return scenes, sentences
-
-
-def _in_time(tellings: Sequence[Telling]) -> tuple[Sentence, ...]:
-    ordered = sorted(tellings, key=lambda t: (t.start_s, t.place))
-    return tuple(Sentence(text=t.text, clips=t.clips) for t in ordered)
 
 
 def _abstractive(

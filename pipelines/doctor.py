@@ -231,12 +231,12 @@ def preset_state(name: str, config: Config) -> PresetState:
     cards, problems = [], []
     for role, spec in preset_models(config):
         try:
-            card = resolve(spec, role)
+            cards.append(resolve(spec, role))
         except FdvsError as error:
             problems.append(str(error))
-            continue
-        cards.append(card)
-        problems += card_problems(card)
+    problems += missing_packages(cards)
+    if lacking := _names(card for card in cards if not has_weights(card)):
+        problems.append(f"weights are not here; run: fdvs models fetch {' '.join(lacking)}")
     return PresetState(
         name=name,
         about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
@@ -251,17 +251,15 @@ def _names(cards: Iterable[Card]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(card.name for card in cards))
 
 
-def card_problems(card: Card) -> list[str]:
-    """Return why a model cannot run here: packages, weights; empty where it can."""
-    found = []
-    for need in NEEDS:
-        if (need.kind, need.name) == (card.role, card.backend):
-            checked = check_need(need)
-            if not checked.runs:
-                found.append(f"{card.name}: {checked.reason}")
-    if not has_weights(card):
-        found.append(f"{card.name}: no weights here; fdvs models fetch {card.name}")
-    return found
+def missing_packages(cards: Iterable[Card]) -> list[str]:
+    """Return which packages these models and the index lack here; empty where none."""
+    users = {("index", "faiss"): "index", **{(c.role, c.backend): c.name for c in cards}}
+    checked = [(need, check_need(need)) for need in NEEDS if (need.kind, need.name) in users]
+    return [
+        f"{users[need.kind, need.name]}: {backend.reason}"
+        for need, backend in checked
+        if not backend.runs
+    ]
 
 
 def has_weights(card: Card) -> bool:

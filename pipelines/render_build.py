@@ -69,7 +69,7 @@ def _cells(saved: Saved | None) -> list[str]:
 def _status(row: BuildRow) -> Text:
     if row.status == "unchanged":
         return Text("unchanged", style=FAINT)
-    return Text(f"built, {row.num_clips_computed} clips in {row.seconds:.1f} s")
+    return Text(f"built, {counted(row.num_clips_computed, 'clip')} in {row.seconds:.1f} s")
 
 
 def saved_sentence(saved: Saved) -> str:

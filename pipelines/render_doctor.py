@@ -80,17 +80,16 @@ def _show_packages(out: Console, health: Health) -> None:
 def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of models; `*` marks what the settings use."""
     out = console()
-    headings = ("model", "role", "backend", "presets", "here", "licence", "tested with")
+    headings = ("model", "role", "presets", "here", "tested with", "licence")
     table = new_table(*((heading, "left") for heading in headings))
     for row in rows:
         table.add_row(
             Text(f"{row['name']}{' *' if row['used'] else ''}"),
-            Text(row["role"].replace("_", " ")),
-            Text(row["backend"]),
+            Text(row["role"].replace("_", " ") + (" (stand-in)" if row["stand_in"] else "")),
             Text(", ".join(row["presets"]) or "-"),
             Text("yes" if row["here"] else "no", style=SCORE if row["here"] else FAINT),
+            Text(row["tested"]),
             Text(row["licence"]),
-            Text(row["tested"] + (", a stand-in" if row["stand_in"] else "")),
         )
     out.print(table, soft_wrap=False)
     line(out, ("* used by these settings; fetch with: fdvs models fetch MODEL", FAINT))

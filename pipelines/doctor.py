@@ -19,7 +19,7 @@ from fdvs.config import Config
 from fdvs.errors import FdvsError
 from fdvs.models.cards import Card, Role, resolve
 
-REAL = "real weights"
+REAL, NONE = "real weights", "no weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +242,7 @@ def preset_state(name: str, config: Config) -> PresetState:
         about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
         runs=not problems,
         problems=tuple(dict.fromkeys(problems)),
-        untested=_names(card for card in cards if card.tested != REAL),
+        untested=_names(card for card in cards if card.tested not in (REAL, NONE)),
         stand_ins=_names(card for card in cards if card.stand_in),
     )
 
@@ -253,7 +253,8 @@ def _names(cards: Iterable[Card]) -> tuple[str, ...]:
 
 def missing_packages(cards: Iterable[Card]) -> list[str]:
     """Return which packages these models and the index lack here; empty where none."""
-    users = {("index", "faiss"): "index", **{(c.role, c.backend): c.name for c in cards}}
+    users: dict[tuple[str, str], str] = {(card.role, card.backend): card.name for card in cards}
+    users["index", "faiss"] = "index"
     checked = [(need, check_need(need)) for need in NEEDS if (need.kind, need.name) in users]
     return [
         f"{users[need.kind, need.name]}: {backend.reason}"

@@ -8,11 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from fdvs.pipelines.doctor import Backend, Health, PresetState
+from fdvs.pipelines.doctor import NONE, REAL, Backend, Health, PresetState
 from fdvs.pipelines.plain import one_line
 from fdvs.pipelines.render import BAD, FAINT, HEAD, SCORE, console, line, new_table
 
 NEVER_RAN = "real weights never run by the project"
+RAN = {REAL: "yes", NONE: "-"}
 
 
 def show_health(health: Health) -> None:
@@ -80,7 +81,7 @@ def _show_packages(out: Console, health: Health) -> None:
 def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of models; `*` marks what the settings use."""
     out = console()
-    headings = ("model", "role", "presets", "here", "tested with", "licence")
+    headings = ("model", "role", "presets", "here", "ran", "licence")
     table = new_table(*((heading, "left") for heading in headings))
     for row in rows:
         table.add_row(
@@ -88,8 +89,9 @@ def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
             Text(row["role"].replace("_", " ") + (" (stand-in)" if row["stand_in"] else "")),
             Text(", ".join(row["presets"]) or "-"),
             Text("yes" if row["here"] else "no", style=SCORE if row["here"] else FAINT),
-            Text(row["tested"]),
+            Text(RAN.get(row["tested"], "never")),
             Text(row["licence"]),
         )
     out.print(table, soft_wrap=False)
     line(out, ("* used by these settings; fetch with: fdvs models fetch MODEL", FAINT))
+    line(out, (f"never: {NEVER_RAN}; the code ran on tiny random checkpoints", FAINT))

@@ -216,6 +216,7 @@ def test_models_list_shows_every_card_with_its_marks(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "tags *" in out
     assert "captioner (stand-in)" in out
+    assert "never" in out
     assert cli.run(["models", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]
     assert [row["name"] for row in rows] == card_names()

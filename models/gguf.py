@@ -16,7 +16,7 @@ from typing import Any
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.fingerprint import file_sha256
 from fdvs.models import cache
-from fdvs.models.loading import needs
+from fdvs.models.loading import needs, without_progress_bars
 
 CONVERTED = "converted"
 
@@ -91,8 +91,11 @@ def _save_unpacked(file: Path, folder: Path) -> None:
 
     options = {"gguf_file": file.name, "local_files_only": True}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
+        with without_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                file.parent, dtype=torch.float32, **options
+            )
     except (ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
         raise ModelError(
             f"{file.name} cannot be read as a language model: {str(error)[:300]}"

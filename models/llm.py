@@ -15,7 +15,7 @@ from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.fetch import identity_of, model_folder
 from fdvs.models.gguf import as_folder, find_gguf
-from fdvs.models.loading import needs, place
+from fdvs.models.loading import needs, place, without_progress_bars
 from fdvs.models.options import options_from
 from fdvs.protocols import Written
 from fdvs.types import ModelIdentity
@@ -174,14 +174,15 @@ def _load(folder: Path, *, attention: str, dtype: torch.dtype, device: str) -> t
     from fdvs.models.attention import load_causal_lm
 
     try:
-        return load_causal_lm(
-            folder,
-            attention="dga" if attention == "dga" else "sdpa",
-            dtype=dtype,
-            device=device,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        with without_progress_bars():
+            return load_causal_lm(
+                folder,
+                attention="dga" if attention == "dga" else "sdpa",
+                dtype=dtype,
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"cannot load {folder}: {str(error)[:300]}") from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, ModelUnavailable
@@ -74,3 +76,17 @@ def place(settings: LoadSettings, what: str) -> tuple[str, torch.dtype]:
     dtype, dtype_reason = choose_dtype(settings.dtype, device)
     logger.info("%s: %s (%s), %s (%s)", what, device, device_reason, dtype, dtype_reason)
     return device, dtype
+
+
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars while something loads."""
+    from transformers.utils import logging as chatter
+
+    was_on = chatter.is_progress_bar_enabled()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            chatter.enable_progress_bar()

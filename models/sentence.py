@@ -10,7 +10,7 @@ import numpy as np
 from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.fetch import identity_of, model_folder
-from fdvs.models.loading import needs, place
+from fdvs.models.loading import needs, place, without_progress_bars
 from fdvs.types import ModelIdentity, Vectors
 
 
@@ -30,13 +30,14 @@ class SentenceEmbedder:
         folder = model_folder(card)
         device, dtype = place(settings, card.name)
         try:
-            model = library.SentenceTransformer(
-                str(folder),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"dtype": dtype, "use_safetensors": True},
-            )
+            with without_progress_bars():
+                model = library.SentenceTransformer(
+                    str(folder),
+                    device=device,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"dtype": dtype, "use_safetensors": True},
+                )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(f"{card.name}: cannot load {folder}: {str(error)[:300]}") from None
         return cls(model, identity_of(card))

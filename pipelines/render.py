@@ -65,6 +65,17 @@ def new_table(*columns: tuple[str, str]) -> Table:
     return table
 
 
+def show_table(out: Console, table: Table) -> None:
+    """Print a table; in a pipe without the blanks that fill its last column."""
+    if out.is_terminal:
+        out.print(table, soft_wrap=False)
+        return
+    with out.capture() as captured:
+        out.print(table, soft_wrap=False)
+    for row in captured.get().splitlines():
+        line(out, row.rstrip())
+
+
 def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Path) -> None:
     """Print the library's list: what was built, then what failed and why."""
     out = console()
@@ -74,7 +85,7 @@ def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Pat
         line(out, f"{one_line(str(library))} holds no videos yet; build: fdvs build PATH")
         return
     if built:
-        out.print(_row_table(built, saved), soft_wrap=False)
+        show_table(out, _row_table(built, saved))
     for row in failed:
         show_failure(out, row.name, row.reason)
     line(out, (f"{counted(len(built), 'video')}, {len(failed)} failed", FAINT))

@@ -18,6 +18,7 @@ from fdvs.pipelines.render import (
     line,
     new_table,
     show_failure,
+    show_table,
 )
 from fdvs.report import BuildReport, BuildRow
 from fdvs.types import Saved
@@ -30,7 +31,7 @@ def show_report(report: BuildReport, library: Path) -> None:
     out = console()
     good = [row for row in report.rows if row.status != "failed"]
     if good:
-        out.print(_table(good, report.saved), soft_wrap=False)
+        show_table(out, _table(good, report.saved))
     for row in report.rows:
         if row.status == "failed":
             show_failure(out, row.name, row.reason)

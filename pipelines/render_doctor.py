@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fdvs.pipelines.doctor import NONE, REAL, Backend, Health, PresetState
 from fdvs.pipelines.plain import one_line
-from fdvs.pipelines.render import BAD, FAINT, HEAD, SCORE, console, line, new_table
+from fdvs.pipelines.render import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 
 NEVER_RAN = "real weights never run by the project"
 RAN = {REAL: "yes", NONE: "-"}
@@ -92,6 +92,6 @@ def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
             Text(RAN.get(row["tested"], "never")),
             Text(row["licence"]),
         )
-    out.print(table, soft_wrap=False)
+    show_table(out, table)
     line(out, ("* used by these settings; fetch with: fdvs models fetch MODEL", FAINT))
     line(out, (f"never: {NEVER_RAN}; the code ran on tiny random checkpoints", FAINT))

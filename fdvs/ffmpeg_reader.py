@@ -34,6 +34,7 @@ _SLACK_S = 2e-6
 _TIME_LINE = re.compile(rb"frame:\d+ +pts:(-?\d+|NOPTS) ")
 _DAMAGED = b"Error submitting packet to decoder"
 _MAX_LINE_BYTES = 4096
+_INPUT = "file:input"
 
 
 def ffmpeg_program() -> str:
@@ -69,7 +70,7 @@ def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
         f"scale={width_px}:{height_px},format=rgb24"
     )
     source = ffmpeg.input(
-        "file:" + os.fspath(path),
+        _INPUT,
         protocol_whitelist=PROTOCOLS,
         format_whitelist=FORMATS,
         threads=MAX_THREADS,
@@ -83,7 +84,8 @@ def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
         format="rawvideo",
     )
     arguments: list[str] = ffmpeg.compile(output, cmd=[program, "-v", "error", "-nostdin"])
-    return arguments
+    # Put in afterwards: ffmpeg-python cannot take a name that is not UTF-8.
+    return ["file:" + os.fspath(path) if word == _INPUT else word for word in arguments]
 
 
 def _upright(facts: Scan) -> tuple[int, int]:

@@ -31,6 +31,7 @@ NUM_PEEK_FRAMES = 32
 _RATES = (Fraction(1, 100), Fraction(1000))
 _DEFAULT_RATE = Fraction(25)
 _SHORT = 0.95
+_MAX_UNTIMED = 0.01
 # A time stamp may be garbage. A picture that stays for more than an hour on average is taken
 # for that, so that a damaged file cannot ask for a million clips.
 _MAX_S_PER_PACKET = 3600.0
@@ -91,10 +92,17 @@ class _Tally:
             self.last_pts, self.last_duration = pts, packet.duration or 0
 
     def is_ordered(self) -> bool:
-        """Every shown packet has its own presentation time, decoding time never goes back."""
+        """Whether presentation times can be trusted; decoding time must never go back.
+
+        A few packets without a time of their own are borne: their pictures are skipped and
+        counted. Numbering all pictures instead would move every later one.
+        """
+        return self.num_backwards == 0 and self.num_untimed() <= _MAX_UNTIMED * self.num_shown
+
+    def num_untimed(self) -> int:
+        """Return the number of shown packets whose presentation time is missing or repeated."""
         pts = np.frombuffer(self.pts, dtype=np.int64) if self.pts else np.empty(0, np.int64)
-        has_all = len(pts) == self.num_shown > 0
-        return has_all and self.num_backwards == 0 and len(np.unique(pts)) == len(pts)
+        return self.num_shown - len(np.unique(pts))
 
 
 @dataclass(slots=True)
@@ -267,6 +275,8 @@ def _warnings(
         warnings.append(
             f"time stamps are missing, repeated or run backwards: frames numbered at {rate:g} fps"
         )
+    elif num_untimed := tally.num_untimed():
+        warnings.append(f"{num_untimed} packets without a time stamp of their own")
     if read_error is not None:
         warnings.append(f"reading stopped at {info.duration_s:.1f} s: {read_error}")
     if tally.num_corrupt:

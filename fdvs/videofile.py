@@ -26,6 +26,13 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 _AUDIO_MAGIC = ((b"ID3", "MP3"), (b"fLaC", "FLAC"), (b"MThd", "MIDI"), (b"#!AMR", "AMR"))
+_VIDEO_MAGIC = (
+    (b"RIFF", "AVI"),
+    (b"\x1aE\xdf\xa3", "Matroska"),
+    (b"FLV", "FLV"),
+    (b"OggS", "Ogg"),
+    (b"0&\xb2u\x8ef\xcf\x11", "ASF"),
+)
 _MAX_BOXES = 4096
 
 
@@ -73,6 +80,9 @@ def refusal(path: Path) -> NotAVideo:
         return NotAVideo(f"no video stream ({audio} audio only)")
     if head[4:8] == b"ftyp" or head[4:8] in (b"mdat", b"moov", b"wide", b"free", b"skip"):
         return NotAVideo(_reason_of_mp4(path, size_bytes))
+    container = next((name for magic, name in _VIDEO_MAGIC if head.startswith(magic)), None)
+    if container is not None:
+        return NotAVideo(f"damaged {container} file: no stream can be read from it")
     guess = " (text?)" if _looks_like_text(head) else ""
     return NotAVideo(f"not an allowed video container{guess}; allowed: {CONTAINERS}")
 
@@ -115,9 +125,9 @@ def _reason_of_mp4(path: Path, size_bytes: int) -> str:
             length = int.from_bytes(header[:4], "big")
             if length == 1 and len(header) == 16:
                 length = int.from_bytes(header[8:16], "big")
-            if header[4:8] == b"moov":
-                return "damaged MP4: the index (moov) cannot be read"
             if length < 8 or offset + length > size_bytes:
                 break
+            if header[4:8] == b"moov":
+                return "damaged MP4: the index (moov) cannot be read"
             offset += length
     return "no index (moov); the file is cut short"

@@ -23,7 +23,7 @@ from fdvs.errors import StoreError
 from fdvs.store_artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store_lock import build_lock, read_builder
 from fdvs.store_names import show_text
-from fdvs.store_schema import connect, store_errors
+from fdvs.store_schema import connect, drop_words, store_errors
 from fdvs.store_sources import SourceRow, SourceStatus, find_known, read_sources, write_source
 from fdvs.store_videos import (
     VideoRecord,
@@ -182,6 +182,7 @@ class Store:
         """Delete a video with all that was made of it; hold the build lock. NotFound."""
         with self.writing() as connection:
             delete_video(connection, video_id)
+            drop_words(connection)  # it still holds the video's texts
         with store_errors(self.folder):
             thumbnails = self._thumbnail_folder(video_id)
             if thumbnails.is_dir():

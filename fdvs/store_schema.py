@@ -20,6 +20,8 @@ DATABASE_NAME = "library.sqlite"
 APPLICATION_ID = 0x46445653  # "FDVS" in ASCII: tells our file from any other SQLite file
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
+WORDS_TABLE = "words"  # made and checked by fdvs.words
+WORDS_DIGEST_KEY = "words_digest"
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -204,3 +206,25 @@ def _set_up(connection: sqlite3.Connection, folder: Path) -> None:
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def drop_words(connection: sqlite3.Connection) -> None:
+    """Drop the word table, which is rebuilt from the texts where it is missing."""
+    try:
+        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+            raise
+        _cut_out_words(connection)
+    connection.execute("DELETE FROM meta WHERE key = ?", (WORDS_DIGEST_KEY,))
+
+
+def _cut_out_words(connection: sqlite3.Connection) -> None:
+    """Remove a word table that is too damaged for SQLite to load, which DROP has to do first."""
+    connection.execute("PRAGMA writable_schema = ON")
+    try:
+        connection.execute("DELETE FROM sqlite_master WHERE name = ?", (WORDS_TABLE,))
+    finally:
+        connection.execute("PRAGMA writable_schema = RESET")
+    for part in ("data", "idx", "content", "docsize", "config"):  # FTS5's own tables
+        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}_{part}")

@@ -22,14 +22,15 @@ from dataclasses import dataclass
 from fdvs.errors import LibraryBusy, StoreError
 from fdvs.fingerprint import canonical_json
 from fdvs.store import Store
+from fdvs.store_schema import WORDS_DIGEST_KEY as DIGEST_KEY
+from fdvs.store_schema import WORDS_TABLE as TABLE
+from fdvs.store_schema import drop_words
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str, int]  # video_id, level, item
 
 MAX_QUERY_WORDS = 32
-TABLE = "words"
-DIGEST_KEY = "words_digest"
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 CREATE = (
     f"CREATE VIRTUAL TABLE {TABLE} USING fts5(video_id UNINDEXED, level UNINDEXED,"
@@ -189,7 +190,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[TextRow]:
 
 def _rebuild(store: Store, rows: Sequence[TextRow], digest: str) -> None:
     with store.writing() as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
+        drop_words(connection)
         _fill(connection, rows)
         connection.execute(
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",

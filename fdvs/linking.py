@@ -23,8 +23,8 @@ was we were what when where which while who will with would you
 """
 # the frame of template sentences: how much a picture moves, that nothing was recognised
 _TEMPLATE_WORDS = """
-change changes confidence little looks move moves perhaps recognised recognized stand stands still
-strongly
+change changes confidence little looks maybe move moves nothing perhaps possibly recognised
+recognized stand stands still strongly
 """
 _COMMON = frozenset((_COMMON_WORDS + _TEMPLATE_WORDS).split())
 

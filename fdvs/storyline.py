@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fdvs.extractive import Telling, by_relevance, telling_ones
+from fdvs.extractive import Telling, Value, by_relevance, telling_ones
 from fdvs.linking import content_words
 from fdvs.perception import same_words
 from fdvs.quartile import PHRASES, QUARTILES, quartile
@@ -66,7 +66,7 @@ def _rounds(scenes: Sequence[Sequence[Telling]], order: Sequence[int]) -> list[T
 def _part_openers(rounds: Sequence[Telling], *, duration_s: float) -> list[Telling]:
     """Return for each part of the video its first telling that no earlier part has told.
 
-    New words come first, then other words, then empty sentences.
+    New words come first (sure before doubtful ones), then known words, then empty sentences.
     """
     by_part: dict[Quartile, list[Telling]] = {part: [] for part in QUARTILES}
     for telling in rounds:
@@ -76,7 +76,10 @@ def _part_openers(rounds: Sequence[Telling], *, duration_s: float) -> list[Telli
     for tellings in by_part.values():
         unsaid = [t for t in tellings if same_words(t.text) not in openers]
         if unsaid:
-            best = min(unsaid, key=lambda t: (t.is_empty, set(content_words(t.text)) <= said))
+            best = min(
+                unsaid,
+                key=lambda t: (t.value is Value.EMPTY, set(content_words(t.text)) <= said, t.value),
+            )
             openers[same_words(best.text)] = best
             said |= set(content_words(best.text))
     return list(openers.values())

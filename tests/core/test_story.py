@@ -342,3 +342,42 @@ def test_nothing_kept_is_refused() -> None:
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="need as many"):
         told(FILM, kept=[True])
+
+
+def test_sure_sentences_are_told_before_doubtful_and_empty_ones() -> None:
+    texts = [
+        "Perhaps: a fox. The picture stands still.",
+        "Likely seen: a hare. Perhaps: a dog.",
+        "Nothing recognised with confidence. The picture moves.",
+        "Maybe a bird. The picture moves.",
+    ]
+    config = StoryConfig(min_scene_chapters=4, sentences_per_scene=1)
+    story = told(texts, config=config)
+    assert story.scenes[0].text == "Likely seen: a hare."
+
+
+def test_a_part_without_content_says_one_thing_that_was_not_said() -> None:
+    nothing = "Nothing recognised with confidence. The picture stands still."
+    story = told([nothing, "A hare comes.", "A hare goes.", nothing])
+    assert story.text == (
+        "At the beginning of the video, nothing recognised with confidence. "
+        "Early in the video, a hare comes. "
+        "Later in the video, a hare goes. "
+        "At the end of the video, the picture stands still."
+    )
+
+
+def test_a_scene_of_empty_sentences_tells_one_of_them() -> None:
+    story = told(["Nothing recognised with confidence. The picture moves."] * 3)
+    assert [s.text for s in story.scenes[0].sentences] == ["Nothing recognised with confidence."]
+
+
+def test_sentences_without_a_new_word_stay_out_of_the_story() -> None:
+    texts = [
+        "A hare meets a fox.",
+        "A fox meets a hare.",
+        "The fox and the hare.",
+        "A hare. A fox.",
+    ]
+    story = told(texts * 3, config=StoryConfig(sentences_per_scene=4, min_scene_chapters=12))
+    assert len(story.sentences) <= 4

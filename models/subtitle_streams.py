@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.errors import BadModelOutput, MediaError
+from fdvs.models.audio import first_picture_s
 from fdvs.models.subtitle_text import MAX_CUES, Line, clean_line
-from fdvs.pyav_input import is_cover, media_errors, open_input
+from fdvs.pyav_input import media_errors, open_input
 
 TEXT_CODECS = ("subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text")
 TIMEOUT_S = 30.0
@@ -34,7 +35,7 @@ def embedded_lines(path: Path, *, language: str) -> tuple[Line, ...]:
             open_input(path.absolute(), TIMEOUT_S) as container,
         ):
             stream = _choose(container, language)
-            return () if stream is None else _read(container, stream, _zero_s(container))
+            return () if stream is None else _read(container, stream, first_picture_s(container))
     except MediaError as error:
         raise BadModelOutput(f"subtitles inside {path.name} cannot be read: {error}") from None
 
@@ -56,14 +57,6 @@ def _choose(container: Any, language: str) -> Any:
 def _same_language(tag: str, wanted: str) -> bool:
     """Files carry three-letter tags (eng), people write two (en): compare the beginning."""
     return bool(tag) and tag.lower()[:2] == wanted.lower()[:2]
-
-
-def _zero_s(container: Any) -> float:
-    """Return the first picture's time on the container's clock; 0 without one."""
-    for stream in container.streams.video:
-        if not is_cover(stream) and stream.start_time is not None:
-            return float(stream.start_time * stream.time_base)
-    return 0.0
 
 
 def _read(container: Any, chosen: Any, zero_s: float) -> tuple[Line, ...]:

@@ -65,6 +65,25 @@ class TextEmbedder(Protocol):
 
 
 @runtime_checkable
+class PictureMatcher(Protocol):
+    """Puts pictures and queries into one space, so that a query finds what no text says.
+
+    `min_score` is the cosine from which a match counts; it differs from model to model.
+    """
+
+    identity: ModelIdentity
+    min_score: float
+
+    def place_pictures(self, vectors: Vectors) -> Vectors:
+        """Return unit rows [N, E] for vectors [N, D] of the image embedder."""
+        ...
+
+    def place_query(self, query: str) -> Vectors:
+        """Return the unit vector [E] of a query."""
+        ...
+
+
+@runtime_checkable
 class Describer(Protocol):
     """Anything that turns a clip into words: captioner, tags, subtitles, speech, objects, ...
 

@@ -46,6 +46,13 @@ WRITERS = Registry(
 )
 
 
+MATCHERS = Registry(
+    "picture matcher",
+    {
+        "conse": "fdvs.models.conse:ConseMatcher",
+        "clip": "fdvs.models.clip:ClipMatcher",
+    },
+)
 ROLES: dict[Role, Registry] = {
     "image_embedder": IMAGE_EMBEDDERS,
     "text_embedder": TEXT_EMBEDDERS,

@@ -30,10 +30,12 @@ ARCHITECTURE = "tf_efficientnet_lite0"
 class EfficientNetEmbedder:
     """Embeds pictures; `labels` names what a vector of its own shows."""
 
-    batch_size = 32
+    matcher_backend = "conse"
 
     def __init__(self, network: Any, identity: ModelIdentity, *, device: str = "cpu") -> None:
         self.identity = identity
+        # Larger batches are slower on a CPU: their activations no longer fit its caches.
+        self.batch_size = 8 if device == "cpu" else 64
         self._network = network
         self._device = device
         self.label_names = _label_names()
@@ -41,11 +43,13 @@ class EfficientNetEmbedder:
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> EfficientNetEmbedder:
         """Load the checkpoint (a plain state dict). Raises ModelUnavailable, ModelError."""
+        import torch
+
         timm = needs("timm", "offline")
         device, dtype = place(settings, card.name)
         network = timm.create_model(ARCHITECTURE, pretrained=False)
         load_by_order(network, _checkpoint(model_folder(card)))
-        network.to(device=device, dtype=dtype).eval()
+        network.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()
         return cls(network, identity_of(card), device=device)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
@@ -57,7 +61,7 @@ class EfficientNetEmbedder:
         for start in range(0, len(images), self.batch_size):
             batch = np.stack([network_input(i) for i in images[start : start + self.batch_size]])
             with torch.inference_mode():
-                x_N3HW = self._tensor(batch)
+                x_N3HW = self._tensor(batch).contiguous(memory_format=torch.channels_last)
                 features_ND = self._network.forward_head(
                     self._network.forward_features(x_N3HW), pre_logits=True
                 )

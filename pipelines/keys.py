@@ -23,6 +23,7 @@ VERSIONS = {
     "clips": 1,
     "frames": 1,
     "kept_frames": 1,
+    "look": 1,
     "see": 1,
     "chapter": 1,
     "chapter_vector": 1,
@@ -31,7 +32,7 @@ VERSIONS = {
     "story_vector": 1,
     "done": 1,
 }
-PER_CLIP = ("frames", "kept_frames", "chapter", "chapter_vector", "cost")
+PER_CLIP = ("frames", "kept_frames", "look", "chapter", "chapter_vector", "cost")
 
 
 def probe_key(sha256: str, config: Config) -> str:
@@ -57,6 +58,13 @@ def frames_key(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
 def kept_frames_key(frames_key: str, rule: RedundancyConfig) -> str:
     """By the frames' key, not their vectors: float noise of a batch must not look like a change."""
     return fingerprint("kept_frames", VERSIONS["kept_frames"], frames=frames_key, rule=rule)
+
+
+def look_key(frames_key: str, kept: Sequence[bool], text_key: str) -> str:
+    """The text embedder counts, since a stand-in places pictures in its space."""
+    return fingerprint(
+        "look", VERSIONS["look"], frames=frames_key, kept=list(map(bool, kept)), texts=text_key
+    )
 
 
 def see_key(

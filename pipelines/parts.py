@@ -14,7 +14,7 @@ from typing import Any, cast
 from fdvs.config import Config
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
-from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
+from fdvs.protocols import Describer, ImageEmbedder, PictureMatcher, TextEmbedder, TextWriter
 from fdvs.types import ModelIdentity
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,30 @@ class Parts:
     @property
     def llm(self) -> TextWriter:
         return cast(TextWriter, self._part("llm"))
+
+    def has_matcher(self) -> bool:
+        """Whether the image embedder can place queries among pictures. Loads nothing."""
+        return "picture_matcher" in self._made or bool(self._matcher_backend())
+
+    @property
+    def matcher(self) -> PictureMatcher | None:
+        """What finds pictures by words; None where the image embedder knows no words."""
+        with self._lock:
+            backend = self._matcher_backend()
+            if "picture_matcher" not in self._made and backend:
+                from fdvs.models.factory import MATCHERS
+
+                self._made["picture_matcher"] = MATCHERS.get(backend).build(
+                    lambda: self.image_embedder,
+                    lambda: self.text_embedder,
+                    made_of=(self.identity("image_embedder"), self.identity("text_embedder")),
+                )
+            return cast("PictureMatcher | None", self._made.get("picture_matcher"))
+
+    def _matcher_backend(self) -> str:
+        made = self._made.get("image_embedder")
+        kind = self._class("image_embedder") if made is None else type(made)
+        return str(getattr(kind, "matcher_backend", ""))
 
     def describer_names(self) -> tuple[str, ...]:
         """Return the parts' keys of everything that describes a clip: captioner first."""

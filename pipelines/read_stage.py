@@ -154,6 +154,8 @@ def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) ->
     frames = _valid(store, job.video_id, "frames", clip.index)
     chapter = _valid(store, job.video_id, "chapter", clip.index)
     task.old_keys["chapter"] = chapter.fingerprint if chapter else ""
+    look = _valid(store, job.video_id, "look", clip.index)
+    task.old_keys["look"] = look.fingerprint if look else ""
     for key in context.describer_keys:
         seen = _valid(store, job.video_id, f"see:{key}", clip.index)
         if seen is not None:

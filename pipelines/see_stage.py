@@ -21,6 +21,7 @@ from fdvs.pipelines.context import BuildContext
 from fdvs.pipelines.flow import groups
 from fdvs.pipelines.tasks import ClipTask, Item
 from fdvs.types import ClipView, Frame, JsonDict, Observation
+from fdvs.vectors import unit_rows
 from fdvs.visual import similarity_to_key
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
             _embed(fresh, context)
         for task in _tasks(group):
             _keep(task, context)
+            _look(task, context)
         yield from group
 
 
@@ -78,6 +80,18 @@ def _keep(task: ClipTask, context: BuildContext) -> None:
     similarity = [round(float(s), 4) for s in similarity_to_key(task.vectors)]
     payload = {"kept": [bool(k) for k in task.kept], "similarity": similarity}
     task.put("kept_frames", keys.kept_frames_key(task.frames_key, context.config.visual), payload)
+
+
+def _look(task: ClipTask, context: BuildContext) -> None:
+    """Place the clip where queries are: the mean of its kept pictures, as a unit vector [1, E]."""
+    matcher = context.parts.matcher
+    assert task.kept is not None
+    assert task.vectors is not None
+    key = keys.look_key(task.frames_key, list(task.kept), context.text_key)
+    if matcher is None or task.old_keys.get("look") == key:
+        return
+    placed = matcher.place_pictures(task.vectors[task.kept])
+    task.put("look", key, {}, unit_rows(placed.mean(axis=0, keepdims=True)).astype(np.float32))
 
 
 def _thumbnail(frame: Frame) -> bytes:

@@ -6,7 +6,7 @@ that the story does not say yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from fdvs.extractive import Telling, Value, by_relevance, telling_ones
 from fdvs.linking import content_words
@@ -76,13 +76,15 @@ def _part_openers(rounds: Sequence[Telling], *, duration_s: float) -> list[Telli
     for tellings in by_part.values():
         unsaid = [t for t in tellings if same_words(t.text) not in openers]
         if unsaid:
-            best = min(
-                unsaid,
-                key=lambda t: (t.value is Value.EMPTY, set(content_words(t.text)) <= said, t.value),
-            )
+            best = min(unsaid, key=lambda t: _dullness(t, said))
             openers[same_words(best.text)] = best
             said |= set(content_words(best.text))
     return list(openers.values())
+
+
+def _dullness(telling: Telling, said: Set[str]) -> tuple[bool, bool, Value]:
+    is_known = set(content_words(telling.text)) <= said
+    return telling.value is Value.EMPTY, is_known, telling.value
 
 
 def _connected(tellings: Iterable[Telling], *, duration_s: float) -> Iterable[Sentence]:

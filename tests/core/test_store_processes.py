@@ -68,8 +68,10 @@ def test_a_killed_writer_loses_nothing_that_it_called_committed(
     for _ in range(num_lines):
         line_of(process)
     process.send_signal(signal.SIGKILL)
-    printed = process.communicate()[0].splitlines()
-    last = int(printed[-1]) if printed else num_lines - 1
+    assert process.stdout is not None
+    rest = process.stdout.read().splitlines()  # `communicate` would lose what is read ahead
+    process.communicate()
+    last = int(rest[-1]) if rest else num_lines - 1
     with Store.open(tmp_path) as store:
         found = store.get_all(VIDEO, "chapter")
         assert list(found) == list(range(len(found)))

@@ -36,15 +36,16 @@ def make_library(tmp_path: Path, embedder: HashTextEmbedder) -> Iterator[MakeLib
     ) -> Store:
         store = Store.open(tmp_path / folder, create=True)
         stores.append(store)
-        for name, texts in videos.items():
-            sha256 = hashlib.sha256(name.encode()).hexdigest()
-            video_id = video_id_from(sha256)
-            store.add_video(video_id=video_id, sha256=sha256, path=tmp_path / name)
-            _put_chapters(store, video_id, texts, embedder)
-            if with_stories:
-                gone = set((dropped or {}).get(name, ()))
-                kept = [i for i in range(len(texts)) if i not in gone]
-                _put_story(store, _story(video_id, texts, kept), embedder)
+        with store.writing():  # one transaction: many small ones would only take time
+            for name, texts in videos.items():
+                sha256 = hashlib.sha256(name.encode()).hexdigest()
+                video_id = video_id_from(sha256)
+                store.add_video(video_id=video_id, sha256=sha256, path=tmp_path / name)
+                _put_chapters(store, video_id, texts, embedder)
+                if with_stories:
+                    gone = set((dropped or {}).get(name, ()))
+                    kept = [i for i in range(len(texts)) if i not in gone]
+                    _put_story(store, _story(video_id, texts, kept), embedder)
         return store
 
     yield make

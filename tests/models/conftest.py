@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 
-WORDS = "a the rabbit car picture moves seen likely notes question answer what where red".split()
+WORDS = [
+    "a",
+    "the",
+    "rabbit",
+    "car",
+    "picture",
+    "moves",
+    "seen",
+    "likely",
+    "notes",
+    "question",
+    "answer",
+    "what",
+    "where",
+    "red",
+]
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -81,7 +96,7 @@ def sentence_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with mean pooling, in sentence-transformers' format."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     torch.manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from fdvs.errors import ConfigError, UnknownName
 from fdvs.models import factory
 from fdvs.models.cards import card_from, card_names, load_card, resolve

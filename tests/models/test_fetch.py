@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fdvs.errors import ModelUnavailable, UnknownName
 from fdvs.fingerprint import digest
 from fdvs.models import cache, fetch, hub, wheels
@@ -410,9 +411,7 @@ def test_a_pinned_revision_and_own_files_are_asked_for(
     fetch.fetch(names=["clip"])
     assert fake_hub.asked[0]["revision"] == fake_hub.commit
     assert fake_hub.asked[1]["allow_patterns"] == ["a.safetensors"]
-    other = Card(
-        name="clip", role="llm", backend="x", target="owner/model", revision="d" * 40
-    )
+    other = Card(name="clip", role="llm", backend="x", target="owner/model", revision="d" * 40)
     with pytest.raises(ModelUnavailable, match="not on this machine"):
         fetch.model_folder(other)
 
@@ -434,6 +433,21 @@ def test_a_repository_without_safetensors_is_refused_with_the_way_out(
     (fake_hub.root / fake_hub.commit / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailable, match="pickles are not loaded.*save_pretrained"):
         fetch.fetch(names=["transformers:owner/model"])
+
+
+def test_whatever_the_hubs_client_raises_becomes_one_line(
+    model_cache: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def fail(repository: str, **settings: Any) -> str:
+        raise ConnectionError("no\nroute " + "x" * 1000)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelUnavailable, match=r"from the hub \(ConnectionError\): no route") as e:
+        fetch.fetch(names=["transformers:owner/model"])
+    assert len(str(e.value)) < 450
+    assert "\n" not in str(e.value)
 
 
 def test_offline_and_not_in_the_hubs_cache_is_a_clear_error(
@@ -510,9 +524,7 @@ def test_hashes_are_right_where_the_cache_cannot_be_written(
 ) -> None:
     (tmp_path / "w").write_bytes(b"1")
     monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "w" / "cache"))
-    assert cache.weights_sha256(tmp_path / "w") == digest(
-        [["w", hashlib.sha256(b"1").hexdigest()]]
-    )
+    assert cache.weights_sha256(tmp_path / "w") == digest([["w", hashlib.sha256(b"1").hexdigest()]])
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,8 @@ from typing import Any
 
 import pytest
 
-WORDS = [
-    "a",
-    "the",
-    "rabbit",
-    "car",
-    "picture",
-    "moves",
-    "seen",
-    "likely",
-    "notes",
-    "question",
-    "answer",
-    "what",
-    "where",
-    "red",
-]
+WORDS = ["a", "the", "rabbit", "car", "picture", "moves", "seen", "likely", "notes", "question"]
+WORDS += ["answer", "what", "where", "red"]
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"

@@ -431,7 +431,7 @@ def test_a_repository_without_safetensors_is_refused_with_the_way_out(
     model_cache: Path, fake_hub: FakeHub
 ) -> None:
     (fake_hub.root / fake_hub.commit / "model.safetensors").unlink()
-    with pytest.raises(ModelUnavailable, match="pickles are not loaded.*save_pretrained"):
+    with pytest.raises(ModelUnavailable, match=r"pickles are not loaded.*save_pretrained"):
         fetch.fetch(names=["transformers:owner/model"])
 
 

@@ -155,7 +155,7 @@ def test_a_checkpoint_that_is_no_dict_or_not_alone_is_refused(
     with pytest.raises(ModelError, match="holds a list"):
         EfficientNetEmbedder.load(card_of(folder), LoadSettings(device="cpu"))
     torch.save([1], folder / "v.pth")
-    with pytest.raises(ModelUnavailable, match="2 .pth files"):
+    with pytest.raises(ModelUnavailable, match=r"2 \.pth files"):
         EfficientNetEmbedder.load(card_of(folder), LoadSettings(device="cpu"))
 
 

@@ -322,7 +322,7 @@ def test_a_full_disk_while_unpacking_says_what_to_do(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gguf, "_save_unpacked", full)
-    with pytest.raises(ModelUnavailable, match="No space left on device.*FDVS_CACHE"):
+    with pytest.raises(ModelUnavailable, match=r"No space left on device.*FDVS_CACHE"):
         gguf.as_folder(gguf_file)
 
 

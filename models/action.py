@@ -38,6 +38,7 @@ class ActionSource:
     """A Describer: at most one observation a clip, the class's own name, e.g. `riding a bike`."""
 
     source = "action"
+    version = 1
     needs_frames = True
 
     def __init__(

@@ -15,10 +15,11 @@ from typing import Any
 
 from fdvs.errors import BadModelOutput, ModelError
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.endpoint_client import ChatClient, EndpointOptions, Reply, parse_target
+from fdvs.models.endpoint_client import ChatClient, EndpointOptions, parse_target
+from fdvs.models.endpoint_reply import Reply
 from fdvs.models.fetch import identity_of
 from fdvs.models.options import options_from
-from fdvs.models.vlm_prompts import Call, calls_for, clean_reply, question
+from fdvs.models.vlm_prompts import PROMPTS_VERSION, Call, calls_for, clean_reply, question
 from fdvs.protocols import Written
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
@@ -30,6 +31,7 @@ class EndpointCaptioner:
     """A Describer: the kept frames of a clip in one question, several clips at the same time."""
 
     source = "caption"
+    version = PROMPTS_VERSION
     needs_frames = True
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:

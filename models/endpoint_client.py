@@ -8,7 +8,6 @@ The key comes from the environment, is only ever sent as a header, and appears i
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -16,18 +15,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
+from fdvs.models.endpoint_reply import EXCERPT_CHARS, Reply, parse_reply, retry_after_s
 from fdvs.models.options import check_range
 
 if TYPE_CHECKING:
     import httpx
 
-EXCERPT_CHARS = 200
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 logger = logging.getLogger(__name__)
@@ -75,16 +72,6 @@ class Target:
 
     base_url: str
     model: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A checked reply; token counts are None where the server did not count."""
-
-    text: str
-    num_prompt_tokens: int | None
-    num_tokens: int | None
-    stopped: bool
 
 
 class _PassingError(Exception):
@@ -266,45 +253,3 @@ class ChatClient:
         """Return an excerpt in one line, the key blotted out should a server echo it."""
         plain = text.replace(self._key, "***") if self._key else text
         return " ".join(plain.split())[:EXCERPT_CHARS]
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (number or date), None where it has none."""
-    if not value:
-        return None
-    if value.strip().isdecimal() and len(value) < 12:
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
-
-
-def parse_reply(data: bytes) -> Reply:
-    """Parse a chat completion strictly. Raises BadModelOutput with an excerpt."""
-    try:
-        value = json.loads(data)
-        choice = value["choices"][0]
-        text, reason = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise BadModelOutput(f"not a chat completion: {_excerpt(data)}") from None
-    if not isinstance(text, str):
-        raise BadModelOutput(f"chat completion without text: {_excerpt(data)}")
-    usage = value.get("usage")
-    return Reply(
-        text=text,
-        num_prompt_tokens=_number(usage, "prompt_tokens"),
-        num_tokens=_number(usage, "completion_tokens"),
-        stopped=reason != "length",
-    )
-
-
-def _number(usage: object, key: str) -> int | None:
-    number = usage.get(key) if isinstance(usage, dict) else None
-    return number if type(number) is int and number >= 0 else None
-
-
-def _excerpt(data: bytes) -> str:
-    return repr(data[:EXCERPT_CHARS].decode("utf-8", errors="replace"))

@@ -48,6 +48,7 @@ class ObjectSource:
     """A Describer: one sentence a clip, e.g. `2 x car (small, top left; medium, center).`"""
 
     source = "objects"
+    version = 1
     needs_frames = True
     batch_size = 1
 

@@ -52,6 +52,7 @@ class ScreenTextSource:
     """A Describer: one observation for each different text of a clip."""
 
     source = "screen text"
+    version = 1
     needs_frames = True
     batch_size = 1
 

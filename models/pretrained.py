@@ -5,14 +5,13 @@ The folder was fetched before; nothing here asks a network, and nothing draws a 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fdvs.errors import ModelUnavailable
 from fdvs.models.cards import Card
 from fdvs.models.fetch import model_folder
+from fdvs.models.loading import without_progress_bars
 
 EXCERPT_CHARS = 300
 
@@ -36,7 +35,7 @@ def _load(kind: Any, folder: Path, card: Card, settings: dict[str, Any]) -> Any:
     from safetensors import SafetensorError
 
     try:
-        with _without_progress_bar():
+        with without_progress_bars():
             return kind.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **settings
             )
@@ -46,16 +45,3 @@ def _load(kind: Any, folder: Path, card: Card, settings: dict[str, Any]) -> Any:
             f"model {card.name!r}: {folder} cannot be loaded by {kind.__name__} ({reason}); "
             f"run `fdvs models fetch {card.name}`, or use --preset offline"
         ) from None
-
-
-@contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()

@@ -57,6 +57,7 @@ class SpeechSource:
     """A Describer: at most one observation a clip, what is said in it."""
 
     source = "speech"
+    version = 1
     needs_frames = False
     batch_size = 1
 

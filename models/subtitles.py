@@ -45,6 +45,7 @@ class SubtitleSource:
     """A Describer that reads; it looks at no picture and loads no model."""
 
     source = "subtitles"
+    version = 1
     needs_frames = False
     batch_size = 64
 

@@ -18,7 +18,7 @@ from fdvs.models.fetch import identity_of
 from fdvs.models.loading import place
 from fdvs.models.options import check_range, options_from
 from fdvs.models.pretrained import load_part, load_weights
-from fdvs.models.vlm_prompts import PLAIN, Call, calls_for, clean_reply, question
+from fdvs.models.vlm_prompts import PLAIN, PROMPTS_VERSION, Call, calls_for, clean_reply, question
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class TransformersCaptioner:
     """A Describer around one processor and one model."""
 
     source = "caption"
+    version = PROMPTS_VERSION
     needs_frames = True
 
     def __init__(

@@ -15,7 +15,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.perception import clean_text
 from fdvs.types import Clip, ClipView, Frame
 
-# Counts in the identity of every captioner: a changed question is a changed result.
+# The `version` of every captioner: a changed question is a changed result.
 PROMPTS_VERSION = 1
 MAX_CAPTION_CHARS = 2000
 EXCERPT_CHARS = 120

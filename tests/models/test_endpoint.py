@@ -31,10 +31,9 @@ from fdvs.models.endpoint import EndpointCaptioner, EndpointWriter
 from fdvs.models.endpoint_client import (
     ChatClient,
     EndpointOptions,
-    parse_reply,
     parse_target,
-    retry_after_s,
 )
+from fdvs.models.endpoint_reply import parse_reply, retry_after_s
 from fdvs.types import Clip, ClipView, Frame
 
 Answer = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]

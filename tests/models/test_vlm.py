@@ -298,6 +298,15 @@ def test_a_batch_says_what_single_clips_say_and_pictures_matter(
             assert question(1)[:20] not in text
 
 
+@pytest.mark.parametrize("family", list(MAKERS))
+def test_half_size_numbers_describe_too(checkpoint: Callable[[str], Path], family: str) -> None:
+    settings = LoadSettings(device="cpu", dtype="bfloat16")
+    captioner = TransformersCaptioner.load(card(checkpoint(family)), settings)
+    assert str(captioner._model.dtype) == "torch.bfloat16"
+    (found,) = texts(captioner, [view(1, num_frames=2)])
+    assert len(found) == (1 if captioner.is_chat else 2)
+
+
 @pytest.mark.parametrize("family", CHAT)
 def test_a_chat_model_sees_all_kept_frames_in_one_question_by_default(
     checkpoint: Callable[[str], Path], family: str

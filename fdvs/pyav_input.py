@@ -84,7 +84,7 @@ def pick_stream(container: InputContainer) -> VideoStream:
             raise NotAVideo(_why_none(container))
         best = max(others, key=_num_pixels)
     if best.codec_context is None:
-        raise NotAVideo(f"no decoder for the video stream (codec tag {best.codec_tag!r})")
+        raise NotAVideo("no decoder for the codec of the video stream")
     for stream in container.streams:
         stream.discard = Discard.default if stream.index == best.index else Discard.all
     best = cast("VideoStream", best)

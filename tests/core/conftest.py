@@ -45,17 +45,16 @@ def draw(number: int, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX) -> n
 
 def number_of(image: np.ndarray) -> int:
     """Read the number back; fails where a cell is neither black nor white."""
-    grey = image.astype(np.float32).mean(axis=2)
-    height_px, width_px = grey.shape
-    value = 0
-    for row in range(ROWS):
-        for column in range(COLUMNS):
-            y = (2 * row + 1) * height_px // (2 * ROWS)
-            x = (2 * column + 1) * width_px // (2 * COLUMNS)
-            mean = grey[y - 2 : y + 3, x - 2 : x + 3].mean()
-            assert mean < 70 or mean > 185, f"unclear cell {row},{column}: {mean}"
-            value = 2 * value + int(mean > 128)
-    return value
+    height_px, width_px = image.shape[:2]
+    ys = (2 * np.arange(ROWS) + 1) * height_px // (2 * ROWS)
+    xs = (2 * np.arange(COLUMNS) + 1) * width_px // (2 * COLUMNS)
+    around = np.arange(-2, 3)
+    rows = (ys[:, None] + around).ravel()
+    columns = (xs[:, None] + around).ravel()
+    pixels = image[rows[:, None], columns].astype(np.float32)
+    cells = pixels.reshape(ROWS, 5, COLUMNS, 5, 3).mean(axis=(1, 3, 4)).ravel()
+    assert np.all((cells < 70) | (cells > 185)), f"unclear cells: {cells.round()}"
+    return int("".join("01"[int(cell > 128)] for cell in cells), 2)
 
 
 class Studio:
@@ -240,6 +239,19 @@ RECIPES: dict[str, Callable[[Studio, str], Film]] = {
     "intra_refresh": plain(".mp4", f"{X264} bframes=0:scenecut=0:intra-refresh=1"),
     "all_intra": plain(".mp4", "-c:v libx264 -preset ultrafast -g 1", 100),
     "one_frame": plain(".mp4", BFRAMES, 1),
+    "no_first_times": copied(
+        "bframes_mkv",
+        ".mkv",
+        "-copyts",
+        "-c copy -output_ts_offset -1.32 -avoid_negative_ts disabled",
+    ),
+    "one_time_twice": copied(
+        "all_intra",
+        ".mp4",
+        "",
+        "-c copy -bsf:v setts=dts=DTS-20*DURATION:pts=PTS-DURATION*eq(N\\,50)",
+    ),
+    "four_minutes": copied("bframes_mp4", "_long.mp4", "-stream_loop 9", "-c copy"),
     "avi_bframes": plain(".avi", f"{BFRAMES} -f avi", 300),
     "avi_mpeg4": plain(".avi", "-c:v mpeg4 -g 50 -bf 0 -q:v 2 -f avi", 300),
     "raw_h264": plain(".h264", f"{BFRAMES} -f h264", 100),

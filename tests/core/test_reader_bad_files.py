@@ -336,3 +336,31 @@ class TestNoOtherFileOrHostIsTouched:
             assert done.returncode != 0
             assert done.stdout == b""
         assert http_server.hits == []
+
+
+def test_a_codec_that_nobody_knows_is_named(film, tmp_path):
+    data = film("bframes_mkv").path.read_bytes()
+    path = tmp_path / "unknown.mkv"
+    path.write_bytes(data.replace(b"V_MPEG4/ISO/AVC", b"V_XPEG4/ISO/AVC"))
+    assert "no decoder" in reason(path, NotAVideo)
+
+
+def test_a_video_beside_cover_art_is_found(film, studio, tmp_path):
+    picture = tmp_path / "cover.jpg"
+    main = film("bframes_mp4").path
+    studio.run(["-i", str(main), "-frames:v", "1", "-update", "1", str(picture)])
+    path = tmp_path / "film.mp4"
+    maps = "-map 1:v -map 0:v -c copy -disposition:v:0 attached_pic -disposition:v:1 0"
+    studio.run(["-i", str(main), "-i", str(picture), *maps.split(), str(path)])
+    info = probe(path)
+    assert (info.codec, info.num_packets) == ("h264", 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("bframes_mkv", "Matroska"), ("avi_mpeg4", "AVI"), ("flv", "FLV")],
+)
+def test_a_known_container_without_streams_is_called_damaged(film, tmp_path, name, text):
+    path = tmp_path / "head.mkv"
+    path.write_bytes(film(name).path.read_bytes()[:12])
+    assert text in reason(path, NotAVideo) or "no video stream" in reason(path, NotAVideo)

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from fdvs.errors import NotAVideo
 from fdvs.video import open_reader
 
 EXACT = [
@@ -168,3 +169,36 @@ def test_wrong_requests_are_refused(film):
     ):
         with pytest.raises(ValueError, match="closed"):
             next(generator)
+
+
+def test_missing_first_time_stamps_make_a_file_untimed(film, read_number):
+    with open_reader(film("no_first_times").path) as reader:
+        assert not reader.info.is_timed
+        frames = list(reader.frames_at([0.0, 0.5, 1.5, 20.0], short_side_px=None))
+        assert [read_number(frame.image) for frame in frames] == [0, 12, 37, 500]
+
+
+def test_a_single_repeated_time_stamp_costs_its_picture_only(film, read_number):
+    with open_reader(film("one_time_twice").path) as reader:
+        frames = list(reader.iter_frames(every_s=0, short_side_px=None))
+        assert reader.info.is_timed
+        assert [read_number(frame.image) for frame in frames] == [
+            number for number in range(100) if number != 50
+        ]
+        assert reader.warnings == (
+            "1 packets without a time stamp of their own",
+            "1 pictures out of order skipped",
+        )
+
+
+def test_where_seeking_fails_the_file_is_read_from_its_start(film, read_number, monkeypatch):
+    monkeypatch.setattr("fdvs.pyav_reader._Cursor.seek", lambda *_: False)
+    with open_reader(film("bframes_mp4").path) as reader:
+        for time_s, number in ((20.0, 500), (3.0, 75)):
+            [frame] = reader.frames_at([time_s], short_side_px=None)
+            assert read_number(frame.image) == number
+
+
+def test_raw_streams_without_container_are_refused(film):
+    with pytest.raises(NotAVideo, match="not an allowed video container"):
+        open_reader(film("raw_h264").path)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -48,6 +54,7 @@ def build(
     from fdvs.pipelines.render_progress import watching
 
     with (
+        saying_so_when_interrupted(),
         opened(library, preset, config, create=True) as opened_library,
         watching(is_quiet=as_json) as watch,
     ):
@@ -59,6 +66,29 @@ def build(
 
         show_report(report, library)
     raise typer.Exit(report.exit_code)
+
+
+@contextlib.contextmanager
+def saying_so_when_interrupted() -> Iterator[None]:
+    """On Ctrl-C say at once that it was heard: stages in flight may take seconds to stop."""
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        sys.stderr.write("\nfdvs: stopping; what is finished is kept\n")
+        sys.stderr.flush()
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    # Ignored (a job in the background) stays ignored; only the main thread may set handlers.
+    is_main = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not is_main:
+        yield
+        return
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def build_json(report: object, library: Path) -> dict[str, object]:

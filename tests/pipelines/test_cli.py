@@ -388,6 +388,34 @@ def test_an_interrupted_build_says_that_it_goes_on_from_there(
     assert "Traceback" not in err
 
 
+def test_ctrl_c_is_heard_at_once_and_the_second_one_too(
+    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import signal
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert "stopping" in capsys.readouterr().err
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(library, "build", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert cli.run(["build", "films"]) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_where_interrupts_are_ignored_they_stay_ignored(library: FakeLibrary) -> None:
+    import signal
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert cli.run(["build", "films"]) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_main_exits_with_the_code(library: FakeLibrary) -> None:
     library.results["open"] = NotFound("no video")
     with pytest.raises(SystemExit) as stopped:

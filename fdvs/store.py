@@ -21,7 +21,7 @@ from types import TracebackType
 
 from fdvs.errors import StoreError
 from fdvs.store_artifacts import Artifact, NewArtifact, put_all, read_stage
-from fdvs.store_lock import build_lock, read_builder
+from fdvs.store_lock import build_lock
 from fdvs.store_names import show_text
 from fdvs.store_schema import connect, drop_words, store_errors
 from fdvs.store_sources import SourceRow, SourceStatus, find_known, read_sources, write_source
@@ -97,10 +97,6 @@ class Store:
     def holds_build_lock(self) -> bool:
         """True inside this store's own `build_lock`."""
         return self._holds_build_lock
-
-    def builder(self) -> str:
-        """Return who holds the build lock, for a message."""
-        return read_builder(self.folder)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -113,18 +113,16 @@ def connect(folder: Path, *, create: bool) -> tuple[sqlite3.Connection, bool]:
         raise LibraryMissing(f"no library in {folder}; make one with: fdvs build PATH")
     connection = _open(path, "rwc" if create else "rw")
     try:
-        if _is_read_only(connection):
-            connection.close()
-            connection = _open_read_only(path)
-            _check_ours(connection, folder, create=False)
-            return connection, True
-        if not _check_ours(connection, folder, create=create):
-            _create_tables(connection)
-        _set_up(connection, folder)
+        if _may_write(connection, folder, create=create):
+            _set_up(connection, folder)
+            return connection, False
+        connection.close()
+        connection = _open_read_only(path)
+        _check_ours(connection, folder, create=False)
     except BaseException:
         connection.close()
         raise
-    return connection, False
+    return connection, True
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
@@ -149,18 +147,21 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
     return _open(path, "mode=ro" if being_built else "mode=ro&immutable=1")
 
 
-def _is_read_only(connection: sqlite3.Connection) -> bool:
-    """Try to take the write lock for a moment; a lock held by another is not read-only."""
+def _may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
+    """Check that the file is a library, or make it one; return False where it is read-only."""
     try:
-        connection.execute("PRAGMA schema_version").fetchone()
+        if not _check_ours(connection, folder, create=create):
+            _create_tables(connection)
+        # SQLite says only at the first write that a file is read-only; this one is taken back
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         code = error.sqlite_errorcode & 0xFF
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            return True
-        raise
-    return False
+        if code not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        return False
+    return True
 
 
 def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.errors import LibraryBusy, StoreError
+from fdvs.errors import LibraryBusy
 from fdvs.store import Store
 from fdvs.store_lock import read_builder
 
@@ -286,13 +286,3 @@ def test_a_write_lock_that_is_held_too_long_is_a_busy_library(
         with two.writing():
             pass
     assert time.monotonic() - started < 10
-
-
-def test_store_errors_are_fdvs_errors_in_words(tmp_path: Path) -> None:
-    from fdvs.store_schema import explain
-
-    for error in (OSError(28, "No space left on device"), OSError(5, "Input/output error")):
-        found = explain(error, tmp_path)
-        assert isinstance(found, StoreError)
-        assert str(tmp_path) in str(found)
-        assert "run" in str(found)

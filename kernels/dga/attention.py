@@ -56,7 +56,8 @@ def dga_attention(
     Raises:
         ValueError: shapes, dtypes or settings that do not fit; the message says what would.
     """
-    check_tensors(q_BHLD, k_BKLD, v_BKLE)
+    tensors = (q_BHLD, k_BKLD, v_BKLE)
+    check_tensors(*tensors)
     rows, _, num_tokens, head_dim = q_BHLD.shape
     check_focal(focal_mask, rows, num_tokens)
     factor = check_scale(scale, head_dim)
@@ -64,12 +65,13 @@ def dga_attention(
     if cache is not None and cache.config != config:
         raise ValueError(f"the cache was made for {cache.config}, the call has {config}")
     choice = choose_backend(
-        backend, config=config, device=q_BHLD.device, dtype=q_BHLD.dtype, cached=cache is not None
-    )
+        backend, config=config, device=q_BHLD.device, dtype=q_BHLD.dtype, cached=cache is not None,
+        needs_grad=torch.is_grad_enabled() and any(x.requires_grad for x in tensors),
+    )  # fmt: skip
     if cache is not None:
         out, lse = cache.append(
             q_BHLD, k_BKLD, v_BKLE, spans=spans, scale=factor, focal_BL=focal_mask,
-            return_lse=return_lse,
+            return_lse=return_lse, backend=choice.name,
         )  # fmt: skip
     else:
         run = _runner(choice.name, config, factor, return_lse)
@@ -80,14 +82,15 @@ def dga_attention(
 def _runner(name: str, config: DGAConfig, scale: float, return_lse: bool) -> Run:
     """Return the implementation for rows of equal length without padding."""
 
-    def eager(
+    def tiled(
         q: Tensor, k: Tensor, v: Tensor, focal: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         if config.select == "global" and not config.is_dense:
             return global_attention(q, k, v, config=config, scale=scale, focal_BL=focal)
         return append(
-            None, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse
-        )[:2]
+            None, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse,
+            backend=name,
+        )[:2]  # fmt: skip
 
     def oracle(q: Tensor, k: Tensor, v: Tensor, focal: Tensor | None) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(q.dtype, torch.float32)
@@ -102,7 +105,7 @@ def _runner(name: str, config: DGAConfig, scale: float, return_lse: bool) -> Run
             [lse for _, lse in pairs]
         )
 
-    return oracle if name == "reference" else eager
+    return oracle if name == "reference" else tiled
 
 
 def _by_span(

@@ -1,7 +1,8 @@
 """Which implementation runs, and why: the list of backends and the choice among them.
 
 Takes the settings and what is known of the tensors, gives a name and a reason. Never falls back
-silently: a backend that was asked for by name and cannot run is an error.
+silently: a backend that was asked for by name and cannot run is an error, and `auto` says why it
+chose what it chose.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.native import load_library
 
-Backend = Literal["auto", "reference", "eager"]
+Backend = Literal["auto", "reference", "eager", "cpp"]
+CPP_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Choice(NamedTuple):
@@ -23,10 +26,15 @@ class Choice(NamedTuple):
 
 
 def backends() -> dict[str, tuple[bool, str]]:
-    """Return, for every backend, whether this machine can run it, and the reason."""
+    """Return, for every backend, whether this machine can run it, and the reason.
+
+    Compiles the C++ backend if that was not done yet.
+    """
+    library, reason = load_library()
     return {
         "reference": (True, "dense oracle in float32 or float64; for tests"),
         "eager": (True, "tiles of torch operations; runs wherever torch does"),
+        "cpp": (library is not None, reason),
     }
 
 
@@ -50,6 +58,27 @@ def choose_backend(
         raise ValueError("select='global' judges a whole prompt and has no cache; use 'stream'")
     if backend == "reference" and cached:
         raise ValueError("backend='reference' keeps no cache; use 'eager' or 'auto'")
-    if backend != "auto":
+    if backend in ("reference", "eager"):
         return Choice(backend, "asked for by name")
-    return Choice("eager", f"torch tiles on {torch.device(device).type}")
+    hindrance = _cpp_hindrance(config, torch.device(device), dtype, needs_grad)
+    if hindrance is None:
+        return Choice("cpp", load_library()[1] if backend == "auto" else "asked for by name")
+    if backend == "cpp":
+        raise ValueError(f"backend='cpp' cannot run this: {hindrance}; use 'eager' or 'auto'")
+    return Choice("eager", f"torch tiles, because {hindrance}")
+
+
+def _cpp_hindrance(
+    config: DGAConfig, device: torch.device, dtype: torch.dtype, needs_grad: bool
+) -> str | None:
+    """Return why the C++ backend cannot run a call, or None."""
+    if device.type != "cpu":
+        return f"the C++ backend is for CPUs and the tensors are on {device.type}"
+    if dtype not in CPP_DTYPES:
+        return f"the C++ backend computes in float32 and the tensors are {dtype}"
+    if needs_grad:
+        return "the C++ backend has no gradients and they are needed"
+    if config.select == "global" and not config.is_dense:
+        return "the C++ backend has no global mode"
+    library, reason = load_library()
+    return None if library is not None else reason

@@ -51,7 +51,7 @@ class DGALayerCache:
 
     def append(
         self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, spans: Spans, scale: float,
-        focal_BL: Tensor | None = None, return_lse: bool = False,
+        focal_BL: Tensor | None = None, return_lse: bool = False, backend: str = "eager",
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Append each row's span of the new tokens and attend from them.
 
@@ -65,6 +65,7 @@ class DGALayerCache:
             out, lse, self.states[index] = _append_span(
                 self.states[index], q_BHLD[cut], k_BKLD[cut], v_BKLE[cut], self.config, scale,
                 None if focal_BL is None else focal_BL[rows, slice(*span)], return_lse,
+                backend,
             )  # fmt: skip
             edge = (span[0], q_BHLD.shape[2] - span[1])
             outs.append(torch.nn.functional.pad(out, (0, 0, *edge)))
@@ -159,12 +160,15 @@ class DGACache:
 
 def _append_span(
     state: StreamState | None, q: Tensor, k: Tensor, v: Tensor, config: DGAConfig, scale: float,
-    focal: Tensor | None, return_lse: bool,
+    focal: Tensor | None, return_lse: bool, backend: str,
 ) -> tuple[Tensor, Tensor | None, StreamState | None]:  # fmt: skip
     if q.shape[2] == 0:
         out = q.new_zeros(*q.shape[:3], v.shape[3])
         return out, q.new_zeros(q.shape[:3], dtype=torch.float32) if return_lse else None, state
-    return append(state, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse)
+    return append(
+        state, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse,
+        backend=backend,
+    )  # fmt: skip
 
 
 def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> StreamState | None:

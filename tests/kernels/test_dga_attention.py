@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,6 +18,7 @@ from fdvs.kernels.dga import (
     paper_config,
     spans_of_mask,
 )
+from fdvs.kernels.dga.native import load_library
 from fdvs.kernels.dga.stream import grow
 from fdvs.kernels.dga.tiles import attend
 
@@ -34,8 +35,18 @@ MODES = {
     "global_window": replace(STREAM, select="global"),
     "full": full_config(),
 }
-BACKENDS = ["reference", "eager"]
-FAST = ["eager"]
+BACKENDS = ["reference", "eager", "cpp"]
+FAST = ["eager", "cpp"]
+
+
+def pairs(modes: Iterable[str], names: list[str]) -> list[tuple[str, str]]:
+    """Modes and backends; the C++ backend has no global mode."""
+    return [
+        (mode, name)
+        for mode in modes
+        for name in names
+        if name != "cpp" or MODES[mode].select != "global"
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +74,30 @@ def batch(
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, **options: object) -> Tensor:
-    out = dga_attention(q, k, v, **options)  # type: ignore[arg-type]
+    out = dga_attention(*fitting(options, q, k, v), **options)  # type: ignore[arg-type]
     assert isinstance(out, Tensor)
     return out
+
+
+def run_both(q: Tensor, k: Tensor, v: Tensor, **options: object) -> tuple[Tensor, Tensor]:
+    tensors = fitting(options, q, k, v)
+    out, lse = dga_attention(*tensors, **options, return_lse=True)  # type: ignore[arg-type]
+    return out, lse
+
+
+def fitting(options: dict[str, object], *tensors: Tensor) -> list[Tensor]:
+    """The C++ backend computes in float32."""
+    if options.get("backend") != "cpp":
+        return list(tensors)
+    library, reason = load_library()
+    if library is None:
+        pytest.skip(f"no C++ backend here: {reason}")
+    return [x.float() if x.dtype == torch.float64 else x for x in tensors]
+
+
+def close(got: Tensor, want: Tensor) -> None:
+    loose = {"atol": 2e-5, "rtol": 2e-4} if got.dtype == torch.float32 else {}
+    torch.testing.assert_close(got.to(want.dtype), want, **loose)  # type: ignore[arg-type]
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -84,7 +116,7 @@ def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def test_grouping_nothing_is_plain_attention(config: DGAConfig, backend: str) -> None:
     q, k, v = batch(97)
     out = run(q, k, v, config=config, backend=backend)
-    torch.testing.assert_close(out, dense(q, k, v))
+    close(out, dense(q, k, v))
 
 
 def test_tiles_alone_are_plain_attention() -> None:
@@ -94,7 +126,7 @@ def test_tiles_alone_are_plain_attention() -> None:
         q, None, k, v, q_start=0, raw_start=0, config=full_config(), scale=8**-0.5,
         allow_sdpa=False,
     )  # fmt: skip
-    torch.testing.assert_close(out, dense(q, k, v))
+    close(out, dense(q, k, v))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -102,22 +134,20 @@ def test_the_first_approximated_row_comes_with_the_first_commit(backend: str) ->
     q, k, v = batch(60)
     gap = (run(q, k, v, config=STREAM, backend=backend) - dense(q, k, v)).abs().amax((0, 1, 3))
     first = STREAM.window + STREAM.chunk - 1
-    assert gap[:first].max() < 1e-12
-    assert gap[first] > 1e-6
+    assert gap[:first].max() < (1e-5 if backend == "cpp" else 1e-12)
+    assert gap[first] > 1e-3
     short = batch(first)
-    torch.testing.assert_close(run(*short, config=STREAM, backend=backend), dense(*short))
+    close(run(*short, config=STREAM, backend=backend), dense(*short))
 
 
-@pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "backend"), pairs(MODES, FAST))
 @pytest.mark.parametrize("tokens", [1, 2, 28, 63, 131])
 def test_backends_agree(mode: str, tokens: int, backend: str) -> None:
     q, k, v = batch(tokens)
-    options = {"config": MODES[mode], "return_lse": True}
-    want, want_lse = dga_attention(q, k, v, backend="reference", **options)  # type: ignore[arg-type]
-    out, lse = dga_attention(q, k, v, backend=backend, **options)  # type: ignore[arg-type]
-    torch.testing.assert_close(out, want)
-    torch.testing.assert_close(lse, want_lse)
+    want, want_lse = run_both(q, k, v, config=MODES[mode], backend="reference")
+    out, lse = run_both(q, k, v, config=MODES[mode], backend=backend)
+    close(out, want)
+    close(lse, want_lse)
 
 
 @pytest.mark.parametrize("backend", FAST)
@@ -145,7 +175,7 @@ def test_the_default_settings_agree_at_length(backend: str) -> None:
     config = DGAConfig()
     want = run(q.double(), k.double(), v.double(), config=config, backend="reference")
     out = run(q, k, v, config=config, backend=backend)
-    torch.testing.assert_close(out.double(), want, atol=1e-5, rtol=1e-4)
+    close(out, want)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -158,7 +188,7 @@ def test_no_row_depends_on_later_tokens(mode: str, backend: str) -> None:
         for x in changed:
             x[:, :, cut:] = 7 * x[:, :, cut:].flip(2) + 1
         after = run(*changed, config=MODES[mode], backend=backend)
-        torch.testing.assert_close(after[:, :, :cut], before[:, :, :cut])
+        close(after[:, :, :cut], before[:, :, :cut])
 
 
 def test_global_mode_is_not_causal() -> None:
@@ -169,14 +199,13 @@ def test_global_mode_is_not_causal() -> None:
     assert (run(q, k, v, config=MODES["paper"]) - before)[:, :, :60].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mode", ["stream", "late", "paper", "global_window", "full"])
+@pytest.mark.parametrize(
+    ("mode", "backend"), pairs(["stream", "late", "paper", "global_window", "full"], BACKENDS)
+)
 def test_padding_changes_nothing(mode: str, backend: str) -> None:
     q, k, v = batch(90, rows=4)
     spans = [(0, 90), (13, 90), (0, 50), (40, 40)]
-    out, lse = dga_attention(
-        q, k, v, config=MODES[mode], lengths=torch.tensor(spans), return_lse=True, backend=backend
-    )
+    out, lse = run_both(q, k, v, config=MODES[mode], lengths=torch.tensor(spans), backend=backend)
     for row, (first, last) in enumerate(spans):
         assert (out[row, :, :first] == 0).all()
         assert (out[row, :, last:] == 0).all()
@@ -184,23 +213,22 @@ def test_padding_changes_nothing(mode: str, backend: str) -> None:
         if first < last:
             alone = [x[row : row + 1, :, first:last] for x in (q, k, v)]
             want = run(*alone, config=MODES[mode], backend=backend)
-            torch.testing.assert_close(out[row : row + 1, :, first:last], want)
+            close(out[row : row + 1, :, first:last], want)
 
 
 def test_counts_mean_padding_at_the_end() -> None:
     q, k, v = batch(70)
     one = run(q, k, v, config=STREAM, lengths=torch.tensor([70, 41]))
     two = run(q, k, v, config=STREAM, lengths=[[0, 70], [0, 41]])
-    torch.testing.assert_close(one, two)
+    close(one, two)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mode", ["stream", "lastq", "global_window"])
+@pytest.mark.parametrize(("mode", "backend"), pairs(["stream", "lastq", "global_window"], BACKENDS))
 def test_equal_heads_of_a_key_head_equal_one_head(mode: str, backend: str) -> None:
     q, k, v = batch(100, heads=2, key_heads=2)
     many = run(q.repeat_interleave(3, 1), k, v, config=MODES[mode], backend=backend)
     one = run(q, k, v, config=MODES[mode], backend=backend)
-    torch.testing.assert_close(many, one.repeat_interleave(3, 1))
+    close(many, one.repeat_interleave(3, 1))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -216,7 +244,7 @@ def test_strides_do_not_matter(backend: str) -> None:
     want = run(q, k, v, config=STREAM, backend=backend)
     odd = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]
     odd[2] = torch.cat((odd[2], odd[2]), -1)[..., :8]
-    torch.testing.assert_close(run(*odd, config=STREAM, backend=backend), want)
+    close(run(*odd, config=STREAM, backend=backend), want)
 
 
 @pytest.mark.parametrize("backend", FAST)
@@ -224,7 +252,7 @@ def test_strides_do_not_matter(backend: str) -> None:
 def test_huge_logits_stay_finite(dtype: torch.dtype, backend: str) -> None:
     q, k, v = batch(100, dtype=dtype)
     scale = 1e4 / (q @ k.repeat_interleave(2, 1).mT).abs().max().item()
-    out, lse = dga_attention(q, k, v, config=STREAM, scale=scale, return_lse=True, backend=backend)
+    out, lse = run_both(q, k, v, config=STREAM, scale=scale, backend=backend)
     want = run(q, k, v, config=STREAM, scale=scale, backend="reference")
     assert out.isfinite().all()
     assert lse.isfinite().all()
@@ -235,14 +263,14 @@ def test_huge_logits_stay_finite(dtype: torch.dtype, backend: str) -> None:
 
 def test_gradients_reach_everything_and_equal_the_reference() -> None:
     grads = []
-    for backend in BACKENDS:
+    for backend in ("reference", "eager"):
         inputs = [x.requires_grad_() for x in batch(90)]
         run(
             *inputs, config=replace(STREAM, weight="lastq"), backend=backend
         ).square().sum().backward()
         grads.append([x.grad for x in inputs])
     for got, want in zip(*grads, strict=True):
-        torch.testing.assert_close(got, want)
+        close(got, want)
 
 
 def test_a_unit_table_row_is_what_grow_builds() -> None:
@@ -262,7 +290,7 @@ def test_marked_tokens_keep_their_key() -> None:
     for token in (9, 33):
         assert (state.units.keys_BKND[0, 0] == k[0, 0, token]).all(-1).any()
     want = run(q, k, v, config=STREAM, focal_mask=marks, backend="reference")
-    torch.testing.assert_close(run(q, k, v, config=STREAM, focal_mask=marks), want)
+    close(run(q, k, v, config=STREAM, focal_mask=marks), want)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""The C++ backend: building it, saying why not, and what only it could get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga import (
+    DGAConfig,
+    DGALayerCache,
+    backends,
+    choose_backend,
+    dga_attention,
+    full_config,
+    native,
+    paper_config,
+)
+
+STREAM = DGAConfig(
+    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+)  # fmt: skip
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Build anew in the test, and again after it."""
+    native.load_library.cache_clear()
+    yield
+    native.load_library.cache_clear()
+
+
+@pytest.fixture
+def built() -> None:
+    library, reason = native.load_library()
+    if library is None:
+        pytest.skip(f"no C++ backend here: {reason}")
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(tokens: int, *, heads: int, key_heads: int, dim: int = 16) -> list[Tensor]:
+    shapes = (heads, key_heads, key_heads)
+    return [draw(2, count, tokens, dim, seed=n) for n, count in enumerate(shapes)]
+
+
+def want(tensors: list[Tensor], config: DGAConfig) -> Tensor:
+    wide = [x.double() for x in tensors]
+    out = dga_attention(*wide, config=config, backend="reference")
+    assert isinstance(out, Tensor)
+    return out
+
+
+def test_without_a_compiler_auto_is_eager_and_says_so(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "_compilers", lambda: ["no-such-compiler"])
+    choice = choose_backend(config=STREAM)
+    assert choice.name == "eager"
+    assert "no C++ compiler found (looked for no-such-compiler)" in choice.reason
+    assert backends()["cpp"][0] is False
+    with pytest.raises(ValueError, match="no C\\+\\+ compiler"):
+        choose_backend("cpp", config=STREAM)
+    out = dga_attention(*batch(60, heads=2, key_heads=1), config=STREAM)
+    assert isinstance(out, Tensor)
+
+
+def test_a_file_that_does_not_compile_is_a_reason(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, built: None
+) -> None:
+    broken = tmp_path / "broken.cpp"
+    broken.write_text("int f( {")
+    native.load_library.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "SOURCE", broken)
+    library, reason = native.load_library()
+    assert library is None
+    assert "error" in reason
+    assert not list(tmp_path.glob("**/*.so"))
+
+
+@pytest.mark.usefixtures("built")
+def test_it_is_compiled_once(fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.load_library.cache_clear()
+    assert native.load_library()[0] is not None
+    assert len(list((tmp_path / "fdvs" / "kernels").iterdir())) == 1
+    native.load_library.cache_clear()
+    monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert native.load_library()[0] is not None
+
+
+@pytest.mark.usefixtures("built")
+def test_auto_takes_it_where_it_can() -> None:
+    assert choose_backend(config=STREAM).name == "cpp"
+    assert choose_backend(config=STREAM, dtype=torch.bfloat16, cached=True).name == "cpp"
+    for options, reason in (
+        ({"dtype": torch.float64}, "float64"),
+        ({"needs_grad": True}, "gradients"),
+        ({"device": "meta"}, "on meta"),
+    ):
+        choice = choose_backend(config=STREAM, **options)  # type: ignore[arg-type]
+        assert choice.name == "eager"
+        assert reason in choice.reason
+        with pytest.raises(ValueError, match="cannot run this"):
+            choose_backend("cpp", config=STREAM, **options)  # type: ignore[arg-type]
+    assert "global" in choose_backend(config=paper_config()).reason
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_auto_says_is_what_runs(cached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class RanError(Exception):
+        pass
+
+    def ran(*_: object, **__: object) -> None:
+        raise RanError
+
+    tensors = batch(60, heads=2, key_heads=1)
+    cache = DGALayerCache(STREAM) if cached else None
+    monkeypatch.setattr("fdvs.kernels.dga.stream.attend_native", ran)
+    with pytest.raises(RanError):
+        dga_attention(*tensors, config=STREAM, cache=cache)
+    dga_attention(*tensors, config=STREAM, backend="eager")
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("heads", "key_heads"), [(1, 1), (9, 3), (14, 2), (4, 4), (70, 1)])
+@pytest.mark.parametrize("cuts", [(0, 200), (0, 63, 64, 128, 192, 200), (0, 150, 151, 160, 200)])
+def test_tiles_of_any_shape_agree(heads: int, key_heads: int, cuts: tuple[int, ...]) -> None:
+    tensors = batch(200, heads=heads, key_heads=key_heads)
+    cache, parts = DGALayerCache(STREAM), []
+    for first, last in pairwise(cuts):
+        piece = [x[:, :, first:last] for x in tensors]
+        parts.append(dga_attention(*piece, config=STREAM, cache=cache, backend="cpp"))
+    out = torch.cat([part for part in parts if isinstance(part, Tensor)], 2)
+    torch.testing.assert_close(out.double(), want(tensors, STREAM), atol=2e-5, rtol=2e-4)
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("dim", "value_dim"), [(1, 1), (7, 13), (80, 5), (256, 192)])
+def test_any_dims_agree(dim: int, value_dim: int) -> None:
+    tensors = [draw(1, 3, 97, dim, seed=1), draw(1, 1, 97, dim, seed=2)]
+    tensors.append(draw(1, 1, 97, value_dim, seed=3))
+    out = dga_attention(*tensors, config=STREAM, backend="cpp")
+    assert isinstance(out, Tensor)
+    torch.testing.assert_close(out.double(), want(tensors, STREAM), atol=3e-5, rtol=3e-4)
+
+
+@pytest.mark.usefixtures("built")
+def test_full_mode_runs_in_it_too() -> None:
+    tensors = batch(150, heads=6, key_heads=2)
+    out = dga_attention(*tensors, config=full_config(), backend="cpp")
+    assert isinstance(out, Tensor)
+    torch.testing.assert_close(out.double(), want(tensors, full_config()), atol=2e-5, rtol=2e-4)
+
+
+@pytest.mark.usefixtures("built")
+def test_more_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "SHORT_CALL", 0)
+    tensors = batch(500, heads=6, key_heads=2)
+    outs = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        outs.append(dga_attention(*tensors, config=STREAM, backend="cpp"))
+    torch.set_num_threads(before)
+    assert torch.equal(*outs)
+
+
+@pytest.mark.usefixtures("built")
+def test_nothing_outside_the_visible_tokens_is_read() -> None:
+    """Tokens after the last query and rows beside the span may hold anything."""
+    q, k, v = batch(120, heads=2, key_heads=1)
+    spans = torch.tensor([[20, 100], [20, 100]])
+    before = dga_attention(q, k, v, config=STREAM, lengths=spans, backend="cpp")
+    for x in (q, k, v):
+        x[:, :, :20] = torch.nan
+        x[:, :, 100:] = torch.nan
+    after = dga_attention(q, k, v, config=STREAM, lengths=spans, backend="cpp")
+    assert torch.equal(before, after)
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+def test_the_exponential_is_right_at_any_size_of_logits(size: float) -> None:
+    tensors = batch(90, heads=2, key_heads=1)
+    tensors[0] *= size
+    config = replace(STREAM, importance_rate=1.0)
+    out, lse = dga_attention(*tensors, config=config, return_lse=True, backend="cpp")
+    wide = [x.double() for x in tensors]
+    good, good_lse = dga_attention(*wide, config=config, return_lse=True, backend="reference")
+    torch.testing.assert_close(out.double(), good, atol=3e-5, rtol=3e-4)
+    torch.testing.assert_close(lse.double(), good_lse, atol=1e-4, rtol=1e-5)

@@ -26,6 +26,8 @@ MAX_TIMING_CHARS = 300
 
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
+# Looks like a timing line: people also write arrows in what they say.
+_MARK = re.compile(r"\s*-?\d[\d:.,]{0,20}\s*-->")
 _TAG = re.compile(
     r"</?(?:i|b|u|s|c|v|lang|ruby|rt|font|span|br)(?:[.\s][^<>]{0,200})?/?>"
     r"|<[\d:.]{5,16}>"
@@ -106,7 +108,7 @@ def parse_subtitles(text: str, *, kind: Kind, name: str) -> Parsed:
 
 def _cues(rows: list[str], kind: Kind) -> Iterator[Line | None]:
     """Yield each cue, None for one with unusable times."""
-    marks = [at for at, row in enumerate(rows) if "-->" in row]
+    marks = [at for at, row in enumerate(rows) if _MARK.match(row)]
     for at, end in pairwise([*marks, len(rows)]):
         if kind == "vtt" and _inside_block(rows, at):
             continue

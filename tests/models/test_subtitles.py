@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ STYLE
 ::cue { color: red --> }
 
 NOTE
+00:01.000 --> 00:02.000
 this --> is a comment
 
 intro
@@ -114,6 +116,23 @@ def test_a_cue_with_unusable_times_is_left_out_and_counted(timing: str) -> None:
 def test_text_that_is_no_subtitle_file_is_an_error(text: str, kind: str, why: str) -> None:
     with pytest.raises(BadModelOutput, match=why):
         parse_subtitles(text, kind=kind, name="x.srt")  # type: ignore[arg-type]
+
+
+def test_an_arrow_that_somebody_says_is_no_timing_line() -> None:
+    text = "00:00:01,000 --> 00:00:02,000\nturn left --> then right\n"
+    parsed = parse_subtitles(text, kind="srt", name="x")
+    assert [line.text for line in parsed.lines] == ["turn left --> then right"]
+    assert parsed.num_bad == 0
+
+
+def test_a_hostile_file_of_the_largest_size_is_parsed_in_seconds() -> None:
+    """Every line almost a tag or almost a time: nothing here may go back over what it read."""
+    line = "<i " * 200 + "{\\" * 200 + "1:1:1,1 --> " + "0:0:" * 50 + "\n"
+    text = "00:00:01,000 --> 00:00:02,000\n" + line * (2_000_000 // len(line))
+    start_s = time.monotonic()
+    parsed = parse_subtitles(text, kind="srt", name="x")
+    assert len(parsed.lines) == 1
+    assert time.monotonic() - start_s < 5
 
 
 def test_an_empty_file_has_no_lines_and_is_no_error() -> None:
@@ -196,6 +215,18 @@ def test_which_file_beside_the_video_is_read(
         (tmp_path / name).write_text(SRT)
     found = find_sidecar(tmp_path / "film.mp4", language=language)
     assert (found.name if found else None) == chosen
+
+
+def test_an_unreadable_subtitle_file_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "film.srt").write_text(SRT)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(BadModelOutput, match=r"film\.srt cannot be read.*Permission denied"):
+        read_sidecar(tmp_path / "film.srt")
 
 
 def test_a_folder_or_a_missing_folder_is_no_subtitle_file(tmp_path: Path) -> None:

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable, UnknownName
+from fdvs.errors import (
+    BadModelOutput,
+    ConfigError,
+    InvalidValue,
+    ModelError,
+    ModelUnavailable,
+    UnknownName,
+)
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.factory import load_captioner
-from fdvs.models.vlm import TransformersCaptioner
-from fdvs.models.vlm_prompts import PLAIN, calls_for, clean_reply, question
+from fdvs.models.vlm import TransformersCaptioner, VlmOptions
+from fdvs.models.vlm_prompts import PLAIN, calls_for, question
 from fdvs.types import Clip, ClipView, Frame
 
 WORDS = (
@@ -411,6 +418,26 @@ def test_a_reply_of_special_tokens_only_is_bad_output(
         captioner.describe([view(1, num_frames=1)])
 
 
+def test_a_checkpoint_without_words_cannot_caption(tmp_path: Path) -> None:
+    from transformers import ViTConfig, ViTImageProcessor
+
+    ViTImageProcessor().save_pretrained(tmp_path)
+    ViTConfig().save_pretrained(tmp_path)
+    with pytest.raises((ConfigError, ModelUnavailable), match="tiny"):
+        TransformersCaptioner.load(card(tmp_path), CPU)
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    captioner = TransformersCaptioner.load(card(checkpoint("blip2_opt")), CPU)
+    processor = captioner._processor
+    processor.tokenizer.pad_token = None
+    again = TransformersCaptioner(processor, captioner._model, captioner.identity, VlmOptions())
+    assert again._processor.tokenizer.pad_token == "</s>"
+    assert again._processor.tokenizer.padding_side == "left"
+
+
 def test_a_folder_that_is_no_checkpoint_names_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded.*--preset offline"):
@@ -467,24 +494,6 @@ def test_loading_draws_nothing_on_the_terminal(
 def test_unknown_options_are_refused(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(UnknownName, match="batch_size"):
         TransformersCaptioner.load(card(checkpoint("blip2_opt"), batchsize=2), CPU)
-
-
-@pytest.mark.parametrize(
-    ("reply", "is_cut", "words"),
-    [
-        ("What is it? A dog.", False, "A dog."),
-        ("<s> What  is\nit? Answer: A dog. </s>", False, "A dog."),
-        ("A dog runs. Then it", True, "A dog runs."),
-        ("A dog runs. Then it", False, "A dog runs. Then it"),
-        ("A dog that never", True, "A dog that never"),
-        ("<|im_start|>assistant: 3.5 m away. Far. And", True, "3.5 m away. Far."),
-        ("<think>no end", False, None),
-        ("\u202e\u200b . ,", False, None),
-    ],
-)
-def test_a_reply_is_cleaned_or_refused(reply: str, is_cut: bool, words: str | None) -> None:
-    if words is None:
-        with pytest.raises(BadModelOutput, match="described nothing"):
-            clean_reply(reply, prompt="What is it?", who="x", is_cut=is_cut)
-    else:
-        assert clean_reply(reply, prompt="What is it?", who="x", is_cut=is_cut) == words
+    with pytest.raises(InvalidValue, match="batch_size"):
+        TransformersCaptioner.load(card(checkpoint("blip2_opt"), batch_size="many"), CPU)
+    assert VlmOptions(batch_size=None).batch_size is None

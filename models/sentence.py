@@ -12,6 +12,7 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.fetch import identity_of, model_folder
 from fdvs.models.loading import needs, place, without_progress_bars
 from fdvs.types import ModelIdentity, Vectors
+from fdvs.vectors import unit_rows
 
 
 class SentenceEmbedder:
@@ -53,13 +54,4 @@ class SentenceEmbedder:
             normalize_embeddings=False,
             show_progress_bar=False,
         )
-        return _unit_rows(np.asarray(rows, dtype=np.float32))
-
-
-def _unit_rows(rows: Vectors) -> Vectors:
-    """Normalise rows in float32 here, so that 16-bit models give unit rows too."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or (norms == 0).any():
-        raise ModelError("the sentence model gave a vector that is zero or not finite")
-    result: Vectors = (rows / norms).astype(np.float32)
-    return result
+        return unit_rows(np.asarray(rows, dtype=np.float32)).astype(np.float32)

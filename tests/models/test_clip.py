@@ -137,3 +137,25 @@ def test_the_factory_loads_a_folder_by_spec(clip_folder: Path, model_cache: Path
     embedder = load_image_embedder(f"open_clip:{clip_folder}", CPU)
     assert embedder.embed_images(pictures(1)).shape == (1, 12)
     assert not embedder.identity.is_stand_in
+
+
+def test_the_matcher_puts_queries_and_pictures_into_one_space_by_clip_itself(
+    embedder: OpenClipEmbedder,
+) -> None:
+    from fdvs.models.factory import MATCHERS
+    from fdvs.protocols import PictureMatcher
+
+    def no_texts() -> Any:
+        raise AssertionError("the text embedder is not needed")
+
+    kind = MATCHERS.get(embedder.matcher_backend)
+    matcher = kind.build(lambda: embedder, no_texts, made_of=(embedder.identity, embedder.identity))
+    assert isinstance(matcher, PictureMatcher)
+    vectors = embedder.embed_images(pictures(2))
+    placed = matcher.place_pictures(vectors)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(placed, vectors / norms, atol=1e-6)
+    query = matcher.place_query("a car")
+    np.testing.assert_allclose(query, embedder.embed_text_queries(["a photo of a car"])[0])
+    assert matcher.identity.weights_sha256 == embedder.identity.weights_sha256
+    assert matcher.identity.role == "picture_matcher"

@@ -162,16 +162,22 @@ class ModelsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
-    """Ranking: vectors and words fused by reciprocal rank; results under a score are dropped."""
+    """Ranking: meaning, words and pictures fused by reciprocal rank.
+
+    Texts under `min_score` do not match by meaning. `word_weight` is the share of words against
+    meaning; `picture_weight` is added for clips that look like the query (0 leaves them out).
+    """
 
     num_results: int = 5
     min_score: float = 0.15
     word_weight: float = 0.5
+    picture_weight: float = 0.5
 
     def __post_init__(self) -> None:
         _check("search.num_results", self.num_results, 1, 10_000)
         _check("search.min_score", self.min_score, -1, 1)
         _check("search.word_weight", self.word_weight, 0, 1)
+        _check("search.picture_weight", self.picture_weight, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

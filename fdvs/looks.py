@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fdvs.protocols import PictureMatcher
 from fdvs.store import Store
 from fdvs.types import Vectors
 
@@ -56,3 +57,16 @@ class Looks:
             for key, cosine in zip(self.keys, cosines, strict=True)
             if cosine >= min_score and video_id in (None, key[0])
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """A library's looks together with what places a query among them."""
+
+    looks: Looks
+    matcher: PictureMatcher
+
+    def find(self, query: str, *, video_id: str | None = None) -> dict[ClipKey, float]:
+        """Return (video_id, clip) -> cosine of the clips that look like a query."""
+        placed = self.matcher.place_query(query)
+        return self.looks.similar(placed, min_score=self.matcher.min_score, video_id=video_id)

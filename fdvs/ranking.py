@@ -2,7 +2,8 @@
 
 A text matches by meaning where its cosine to the query is at least `min_score`, by words where it
 holds one of the query's words. It is kept where it matches by meaning, or holds every word of the
-query: one word out of many is no reason to show what is about something else.
+query: one word out of many is no reason to show what is about something else. Where a build
+placed the pictures too, a chapter also matches by the looks of its clip.
 
 Cosine and BM25 share no scale, so ranks are fused, not scores: reciprocal rank fusion (Cormack,
 Clarke, Buettcher, SIGIR 2009). Equal scores share a rank, so the order of storage decides nothing.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.index import Index
+from fdvs.looks import Pictures
 from fdvs.perception import clean_text
 from fdvs.protocols import TextEmbedder
 from fdvs.types import Level
@@ -24,6 +26,7 @@ from fdvs.words import WordHits
 
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
 MAX_QUERY_CHARS = 2000  # embedders read a few hundred words; more would only cost time
+WAYS = ("meaning", "words", "looks")
 NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
 
 
@@ -31,7 +34,8 @@ NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
 class Match:
     """One text of the index that matches; `place` is its position there.
 
-    `words` is its BM25 (higher is better), None where it holds no word of the query.
+    `words` is its BM25 (higher is better), None where it holds no word of the query; `looks` is
+    the cosine of its clip's pictures, None where they do not match.
     """
 
     place: int
@@ -39,6 +43,12 @@ class Match:
     by_meaning: bool
     words: float | None
     holds_all: bool
+    looks: float | None = None
+
+    @property
+    def scores(self) -> tuple[float | None, float | None, float | None]:
+        """What counts in each of the three rankings."""
+        return self.meaning, self.words, self.looks
 
     @property
     def meaning(self) -> float | None:
@@ -47,8 +57,7 @@ class Match:
 
     @property
     def matched_by(self) -> tuple[str, ...]:
-        ways = (("meaning", self.by_meaning), ("words", self.words is not None))
-        return tuple(way for way, matched in ways if matched)
+        return tuple(way for way, score in zip(WAYS, self.scores, strict=True) if score is not None)
 
 
 def clean_query(query: str) -> str:
@@ -67,9 +76,11 @@ def find_matches(
     *,
     level: Level | None = None,
     video_id: str | None = None,
+    pictures: Pictures | None = None,
 ) -> list[Match]:
     """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way."""
     query = clean_query(query)
+    looks = _looks(index, query, config, video_id, pictures)
     vector = embedder.embed_texts([query])[0]
     cosines: dict[int, float] = {}
     if config.word_weight < 1:
@@ -79,12 +90,12 @@ def find_matches(
         words = index.words.search(query, video_id=video_id)
     found = {index.place(key): key for key in words.scores}
     matches = []
-    for place in sorted({*cosines, *(p for p in found if p is not None)}):
+    for place in sorted({*cosines, *looks, *(p for p in found if p is not None)}):
         if level not in (None, index.entries[place].level):
             continue
         key = found.get(place)
         holds_all = key in words.full
-        if place not in cosines and not holds_all:
+        if place not in cosines and place not in looks and not holds_all:
             continue
         cosine = cosines[place] if place in cosines else index.cosine(vector, place)
         matches.append(
@@ -94,20 +105,45 @@ def find_matches(
                 by_meaning=place in cosines,
                 words=None if key is None else words.scores[key],
                 holds_all=holds_all,
+                looks=looks.get(place),
             )
         )
     return matches
 
 
-def fuse(scores: Sequence[tuple[float | None, float | None]], *, word_weight: float) -> list[float]:
-    """Return one fused score per item from its (meaning, words) scores; None is no match.
+def _looks(
+    index: Index,
+    query: str,
+    config: SearchConfig,
+    video_id: str | None,
+    pictures: Pictures | None,
+) -> dict[int, float]:
+    """Return position -> cosine of the chapters whose clips look like the query."""
+    if pictures is None or config.picture_weight == 0:
+        return {}
+    found = pictures.find(query, video_id=video_id)
+    places = {
+        index.place((video, "chapter", clip)): score for (video, clip), score in found.items()
+    }
+    return {place: score for place, score in places.items() if place is not None}
 
-    sum over the two lists of weight / (60 + rank), rank 1 being the best; equal scores share
+
+def weights(config: SearchConfig) -> tuple[float, float, float]:
+    """Return how much each of the rankings of `WAYS` counts."""
+    return 1 - config.word_weight, config.word_weight, config.picture_weight
+
+
+def fuse(scores: Sequence[Sequence[float | None]], weights: Sequence[float]) -> list[float]:
+    """Return one fused score per item from its score in each ranking; None is no match.
+
+    sum over the rankings of weight / (60 + rank), rank 1 being the best; equal scores share
     the best of their ranks.
     """
-    meaning = _reciprocal_ranks([m for m, _ in scores])
-    words = _reciprocal_ranks([w for _, w in scores])
-    return [(1 - word_weight) * m + word_weight * w for m, w in zip(meaning, words, strict=True)]
+    ranks = [_reciprocal_ranks([row[way] for row in scores]) for way in range(len(weights))]
+    return [
+        sum(weight * column[item] for weight, column in zip(weights, ranks, strict=True))
+        for item in range(len(scores))
+    ]
 
 
 def _reciprocal_ranks(scores: Sequence[float | None]) -> list[float]:

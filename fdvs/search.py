@@ -1,8 +1,8 @@
 """Find moments and videos that answer a query.
 
-Results are ordered by the fused rank of meaning and words (see `fdvs.ranking`). The score shown
-is always a cosine, so that one number means one thing: a moment found by its words alone shows
-its cosine too, however low.
+Results are ordered by the fused rank of meaning, words and looks (see `fdvs.ranking`). The score
+shown is always the cosine of texts, so that one number means one thing: a moment found by its
+words or its looks alone shows it too, however low; the cosine of its pictures stands apart.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.index import Entry, Index
+from fdvs.looks import Pictures
 from fdvs.protocols import TextEmbedder
-from fdvs.ranking import Match, find_matches, fuse
+from fdvs.ranking import WAYS, Match, find_matches, fuse, weights
 from fdvs.types import Moment, VideoHit
 
 NEAR_BEST = 0.8  # a neighbour joins a moment when it matches at least this share as well
@@ -27,6 +28,7 @@ def search_moments(
     *,
     video_id: str | None = None,
     num: int | None = None,
+    pictures: Pictures | None = None,
 ) -> list[Moment]:
     """Return stretches of videos that answer a query, best first.
 
@@ -36,11 +38,12 @@ def search_moments(
     Args:
         video_id: only this video.
         num: how many at most; None takes the config's.
+        pictures: the library's looks and what places a query among them; None leaves them out.
 
     Raises InvalidValue for a query without visible text and for `num` below 1.
     """
     limit = _limit(num, config)
-    matches = ranked_matches(index, query, embedder, config, video_id=video_id)
+    matches = ranked_matches(index, query, embedder, config, video_id=video_id, pictures=pictures)
     return merge_neighbours(index.entries, matches)[:limit]
 
 
@@ -51,10 +54,19 @@ def ranked_matches(
     config: SearchConfig,
     *,
     video_id: str | None = None,
+    pictures: Pictures | None = None,
 ) -> list[Match]:
     """Return the chapters that match, best first; ties in the index's order."""
-    matches = find_matches(index, query, embedder, config, level="chapter", video_id=video_id)
-    fused = fuse([(m.meaning, m.words) for m in matches], word_weight=config.word_weight)
+    matches = find_matches(
+        index,
+        query,
+        embedder,
+        config,
+        level="chapter",
+        video_id=video_id,
+        pictures=pictures,
+    )
+    fused = fuse([m.scores for m in matches], weights(config))
     order = sorted(range(len(matches)), key=lambda i: (-fused[i], i))
     return [matches[i] for i in order]
 
@@ -64,7 +76,7 @@ def merge_neighbours(entries: Sequence[Entry], ranked: Sequence[Match]) -> list[
 
     A neighbour is the chapter of the clip just before or after, in the same video. It joins
     where it matches and its cosine is at least `NEAR_BEST` of the first's, or where both hold
-    all words of the query. Every chapter is in one moment.
+    all words of the query, or both look like it. Every chapter is in one moment.
     """
     free = {(entries[m.place].video_id, entries[m.place].item): m for m in ranked}
     moments = []
@@ -87,6 +99,8 @@ def _joins(neighbour: Match | None, seed: Match) -> bool:
         return False
     if neighbour.holds_all and seed.holds_all:
         return True
+    if neighbour.looks is not None and seed.looks is not None:
+        return True
     return neighbour.by_meaning and neighbour.cosine >= NEAR_BEST * seed.cosine
 
 
@@ -102,7 +116,8 @@ def _moment(entries: Sequence[Entry], seed: Match, group: Sequence[Match]) -> Mo
         score=max(match.cosine for match in group),
         text=best.text,
         clips=tuple(entries[match.place].item for match in group),
-        matched_by=tuple(way for way in ("meaning", "words") if way in ways),
+        matched_by=tuple(way for way in WAYS if way in ways),
+        picture_score=max((m.looks for m in group if m.looks is not None), default=None),
     )
 
 
@@ -113,19 +128,23 @@ def search_videos(
     config: SearchConfig,
     *,
     num: int | None = None,
+    pictures: Pictures | None = None,
 ) -> list[VideoHit]:
     """Return videos, best first; a video's score is the best of its texts.
 
     The paper (arXiv 2412.06182) takes the maximum over the story and all chapters; scenes are a
-    level that it does not have, and count too. A video's words score is that of its best text,
-    and the two rankings of videos are fused as those of moments. Ties go by video name.
+    level that it does not have, and count too. A video's words and looks are those of its best
+    text and clip, and the rankings of videos are fused as those of moments. Ties go by name.
     """
     limit = _limit(num, config)
     groups: dict[str, list[Match]] = {}
-    for match in find_matches(index, query, embedder, config):
+    for match in find_matches(index, query, embedder, config, pictures=pictures):
         groups.setdefault(index.entries[match.place].video_id, []).append(match)
-    scores = [(_best([m.meaning for m in g]), _best([m.words for m in g])) for g in groups.values()]
-    fused = fuse(scores, word_weight=config.word_weight)
+    scores = [
+        [_best(column) for column in zip(*(m.scores for m in group), strict=True)]
+        for group in groups.values()
+    ]
+    fused = fuse(scores, weights(config))
     hits = [(rank, _video_hit(index, g)) for rank, g in zip(fused, groups.values(), strict=True)]
     hits.sort(key=lambda pair: (-pair[0], pair[1].name))
     return [hit for _, hit in hits[:limit]]

@@ -188,7 +188,10 @@ Level = Literal["story", "scene", "chapter"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A ranked stretch of a video that answers a query, with the text that matched."""
+    """A ranked stretch of a video that answers a query, with the text that matched.
+
+    `score` is the cosine of texts; `picture_score` that of the pictures, where they matched.
+    """
 
     video_id: str
     name: str
@@ -198,6 +201,7 @@ class Moment:
     text: str
     clips: tuple[int, ...]
     matched_by: tuple[str, ...] = ()
+    picture_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ with Library.open("my-library", preset="offline") as library:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from fdvs.answer import answer
 from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
+from fdvs.looks import Looks, Pictures
 from fdvs.pipelines.collect import collect
 from fdvs.pipelines.events import BuildEvent, Watcher, nobody
 from fdvs.pipelines.parts import Parts
@@ -28,13 +30,16 @@ from fdvs.search import search_moments, search_videos
 from fdvs.store import Store
 from fdvs.store_meta import get_meta, set_meta
 from fdvs.story_json import story_from_json
-from fdvs.types import Answer, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
+from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
 if TYPE_CHECKING:
     from fdvs.index import Index
 
 SETTINGS = "settings"
 TEXT_EMBEDDER = "text_embedder"
+PICTURES = "pictures"
+
+logger = logging.getLogger(__name__)
 
 
 class Library:
@@ -44,6 +49,7 @@ class Library:
         self._store = store
         self._parts = parts
         self._index: Index | None = None
+        self._looks: Looks | None = None
         self.config = config
 
     @classmethod
@@ -126,13 +132,14 @@ class Library:
             watch(BuildEvent(kind="waiting", text=text))
 
         with self._store.build_lock(wait=wait, on_wait=on_wait):
-            self._index = None
+            self._index = self._looks = None
             context = BuildContext(self.path, self.config, self._parts)
             if collected.files:
                 set_meta(self._store, SETTINGS, config_to_json(self.config))
                 set_meta(
                     self._store, TEXT_EMBEDDER, _identity_json(self._parts.identity(TEXT_EMBEDDER))
                 )
+                set_meta(self._store, PICTURES, self._picture_key())
             return Builder(self._store, context, watch).run(collected)
 
     def videos(self) -> list[VideoRow]:
@@ -164,6 +171,7 @@ class Library:
             self._search_config(min_score),
             video_id=video_id,
             num=num,
+            pictures=self._pictures(),
         )
 
     def search_videos(
@@ -171,7 +179,12 @@ class Library:
     ) -> list[VideoHit]:
         """Return videos, best first, by the best of story and chapters (arXiv 2412.06182)."""
         return search_videos(
-            self._loaded_index(), query, self._searcher(), self._search_config(min_score), num=num
+            self._loaded_index(),
+            query,
+            self._searcher(),
+            self._search_config(min_score),
+            num=num,
+            pictures=self._pictures(),
         )
 
     def ask(self, question: str, *, video: str | None = None, writer: Any = "preset") -> Answer:
@@ -197,7 +210,7 @@ class Library:
         row = next(row for row in video_rows(self._store) if row.video_id == record.video_id)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
-            self._index = None
+            self._index = self._looks = None
         return row
 
     def saved(self) -> dict[str, Saved]:
@@ -230,6 +243,21 @@ class Library:
                 f"{now['name']}; use the same text embedder, or build again with these settings"
             )
         return self._parts.text_embedder
+
+    def _pictures(self) -> Pictures | None:
+        """The pictures, where the library's were placed by what would place the query now."""
+        if not self._parts.has_matcher():
+            return None
+        if get_meta(self._store, PICTURES) != self._picture_key():
+            logger.info("pictures not searched: they were placed by other models; build again")
+            return None
+        if self._looks is None:
+            self._looks = Looks.load(self._store)
+        matcher = self._parts.matcher
+        return Pictures(looks=self._looks, matcher=matcher) if matcher else None
+
+    def _picture_key(self) -> JsonDict:
+        return {key: self._parts.fingerprint(key) for key in ("image_embedder", TEXT_EMBEDDER)}
 
     def _search_config(self, min_score: float | None) -> Any:
         from dataclasses import replace

@@ -12,11 +12,12 @@ import pytest
 
 from fdvs.config import Config, CutConfig, RedundancyConfig, StoryConfig
 from fdvs.errors import BadModelOutput, MissingVideo, NotFound, StoreError
-from fdvs.models.scripted import HashTextEmbedder, ScriptedDescriber
+from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.events import BuildEvent
 from fdvs.pipelines.library import Library
 from fdvs.story_json import story_to_json
-from fdvs.types import ClipView, Observation
+from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
+from fdvs.vectors import unit_rows
 
 SHOTS = [("red", 4), ("green", 4), ("blue", 4), ("white", 4)]
 CONFIG = Config()
@@ -312,3 +313,60 @@ def test_frames_handed_to_describers_are_those_of_their_clip(
         library.build(films)
     assert len(seen) == 48
     assert all(start <= time <= end for start, time, end in seen)
+
+
+class ColourMatcher:
+    """Places a picture by its mean colour and a query by the colour it names."""
+
+    min_score = 0.99
+    identity = ModelIdentity(role="picture_matcher", backend="test", name="colours")
+
+    def place_pictures(self, vectors: Vectors) -> Vectors:
+        return unit_rows(vectors[:, -4:-1]).astype(np.float32)
+
+    def place_query(self, query: str) -> Vectors:
+        word = next((word for word in query.split() if word in COLOURS), "black")
+        colour = np.array([COLOURS[word]], np.float32) / 255 * 2 - 1
+        return unit_rows(colour).astype(np.float32)[0]
+
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
+
+
+class ColourEmbedder(GridImageEmbedder):
+    """Adds the mean colour, each channel in -1 ... 1, and a constant."""
+
+    def embed_images(self, images: Any) -> Vectors:
+        means = np.array([image.reshape(-1, 3).mean(axis=0) for image in images]) / 255 * 2 - 1
+        parts = [super().embed_images(images), means, np.ones((len(images), 1))]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def test_a_clip_that_no_text_speaks_of_is_found_by_its_looks(
+    films: Path, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    parts["captioner"] = ScriptedDescriber(lambda view: ["Nothing to say here."])
+    parts["image_embedder"] = ColourEmbedder()
+    parts["picture_matcher"] = ColourMatcher()
+    with open_library(tmp_path, parts) as library:
+        library.build(films)
+        (only,) = library.search("something green", min_score=0.9)
+        assert (only.name, only.start_s, only.end_s) == ("colours.mp4", 4.0, 8.0)
+        assert only.matched_by == ("looks",)
+        assert only.picture_score == pytest.approx(1.0, abs=0.01)
+        assert library.search_videos("something green", min_score=0.9)[0].name == "colours.mp4"
+
+
+def test_pictures_placed_by_other_models_are_not_searched(
+    films: Path, tmp_path: Path, parts: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    parts["image_embedder"] = ColourEmbedder()
+    parts["picture_matcher"] = ColourMatcher()
+    with open_library(tmp_path, parts) as library:
+        library.build(films)
+    parts["image_embedder"] = GridImageEmbedder(4)
+    with open_library(tmp_path, parts) as library:
+        found = library.search("something green", min_score=0.9)
+        assert all("looks" not in moment.matched_by for moment in found)
+    assert "pictures not searched" in caplog.text

@@ -190,11 +190,11 @@ def test_fusion_equals_reciprocal_ranks_counted_by_hand(
         return 1 / (RANK_OFFSET + 1 + better)
 
     expected = [(1 - weight) * rank(0, i) + weight * rank(1, i) for i in range(len(scores))]
-    assert fuse(scores, word_weight=weight) == pytest.approx(expected)
+    assert fuse(scores, (1 - weight, weight)) == pytest.approx(expected)
 
 
 def test_found_in_both_ways_beats_found_best_in_one() -> None:
-    both, meaning, words = fuse([(0.5, 3.0), (0.9, None), (None, 9.0)], word_weight=0.5)
+    both, meaning, words = fuse([(0.5, 3.0), (0.9, None), (None, 9.0)], (0.5, 0.5))
     assert both > meaning == words
 
 

@@ -81,12 +81,16 @@ def find_evidence(
 ) -> tuple[Moment, ...]:
     """Return the `num` best kept chapters: the best one's video first, each in time order.
 
-    No score is too low here (the model is told to say so where the material does not answer);
-    `min_score` only decides whether `matched_by` says "meaning".
+    Where fewer than `num` match, the nearest are given, however far: the model is told to say so
+    where the material does not answer. `matched_by` says "meaning" from `min_score` on.
     """
-    anything = replace(search, min_score=-1.0)
-    ranked = ranked_matches(index, question, embedder, anything, video_id=video_id)
-    best = [m for m in ranked if _is_kept(index, index.entries[m.place])][:num]
+    best: list[Match] = []
+    for min_score in (search.min_score, -1.0):  # the second is slow: it ranks every chapter
+        config = replace(search, min_score=min_score)
+        ranked = ranked_matches(index, question, embedder, config, video_id=video_id)
+        best = [m for m in ranked if _is_kept(index, index.entries[m.place])][:num]
+        if len(best) == num:
+            break
     videos = list(dict.fromkeys(index.entries[m.place].video_id for m in best))
     moments = [_moment(index.entries[m.place], m, search) for m in best]
     return tuple(sorted(moments, key=lambda m: (videos.index(m.video_id), m.start_s)))

@@ -1,8 +1,9 @@
 """The texts of all levels of a library, with their vectors and words, ready to be searched.
 
 Vectors are read from the store each time and put into an exact FAISS index in memory. A FAISS file
-beside the store would be a second copy that can be stale or damaged and is only a little faster
-to load: see benchmarks. Words are a table inside the store (see `fdvs.words`).
+beside the store would be a second copy that can be stale or damaged, and would save little: of
+the 6.5 s in which a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each) loads
+on two shared cores, the vectors take 2 s. Words are a table inside the store (see `fdvs.words`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -310,6 +311,20 @@ class TestNoOtherFileOrHostIsTouched:
                 for reader in ("pyav", "ffmpeg"):
                     assert "not an allowed video container" in reason(path, reader=reader)
         assert http_server.hits == []
+
+    @pytest.mark.parametrize("protocols", ["file", "file,http,tcp"])
+    def test_even_a_playlist_that_opens_reaches_no_host(
+        self, http_server, tmp_path, monkeypatch, protocols
+    ):
+        """The second wall alone; with a gap in it (the control) the server would be asked."""
+        path = tmp_path / "list.m3u8"
+        head = "#EXTM3U\n#EXT-X-TARGETDURATION:24\n#EXTINF:24,\n"
+        path.write_text(f"{head}{http_server.url}\n#EXT-X-ENDLIST\n")
+        monkeypatch.setattr("fdvs.pyav_input.FORMATS", "hls,mov,mpegts")
+        monkeypatch.setattr("fdvs.pyav_input.PROTOCOLS", protocols)
+        with contextlib.suppress(MediaError):
+            open_reader(path, timeout_s=5).close()
+        assert bool(http_server.hits) == (protocols != "file")
 
     def test_image_patterns_are_refused(self, film, studio, tmp_path):
         source = str(film("one_frame").path)

@@ -121,7 +121,7 @@ def test_key_frames_are_listed_at_their_presentation_times(film, name, keys_s):
 def test_duration_is_measured_to_the_end_of_the_last_picture(film, name):
     made = film(name)
     with open_reader(made.path) as reader:
-        assert reader.info.duration_s == pytest.approx(made.times_s[-1] + 1 / 25, abs=0.05)
+        assert reader.info.duration_s == pytest.approx(made.times_s[-1] + 1 / 25, abs=0.005)
 
 
 def test_a_missing_duration_in_the_header_is_measured(film):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from fdvs.kernels.dga import DGACache, DGAConfig, dga_attention, from_disk, to_d
 CONFIG = DGAConfig(
     importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tensors(tokens: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:

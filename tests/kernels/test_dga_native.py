@@ -27,6 +27,14 @@ STREAM = DGAConfig(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Build anew in the test, and again after it."""

@@ -1,0 +1,134 @@
+"""`fdvs list`, `story`, `search`, `ask`, `remove`: what people and programs get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fdvs.pipelines import cli
+from fdvs.types import Answer
+
+
+def test_the_list_shows_failed_files_with_their_reason(
+    library: Any, make: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.results["videos"] = [
+        make.row(),
+        make.row(name="half.mp4", video_id="v2", status="partial", reason="3 of 4 clips"),
+        make.row(name="bad.mp4", video_id=None, status="failed", reason="text", duration_s=None),
+    ]
+    assert cli.run(["list"]) == 0
+    out = capsys.readouterr().out
+    for text in ("film.mp4", "0:40", "10/24", "half.mp4 (partial)", "3 of 4 clips"):
+        assert text in out
+    assert "failed  bad.mp4  text" in out
+    assert "2 videos, 1 failed" in out
+
+
+def test_an_empty_library_says_how_to_build(
+    library: Any, capsys: pytest.CaptureFixture[str], last_json: Callable[..., Any]
+) -> None:
+    library.results["videos"] = []
+    assert cli.run(["list"]) == 0
+    assert "fdvs build PATH" in capsys.readouterr().out
+    assert last_json("list") == (0, [])
+
+
+def test_a_story_cites_runs_of_clips(library: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["story", "v1", "--chapters"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "film.mp4  0:40, 4 clips, 3 chapters kept, 2 scenes"
+    assert lines[1] == "  All [red]of[/red] it."
+    assert lines[2] == "  [film.mp4 @ 0:00-0:20] [film.mp4 @ 0:30-0:40]"
+    assert "Scene 2  [film.mp4 @ 0:30-0:40]" in lines
+    assert "    Chapter 3." in lines
+    assert lines[-1] == "story: extractive"
+
+
+def test_the_json_of_a_story_is_equal_for_equal_content(
+    library: Any, make: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["story", "film.mp4", "--json"]) == 0
+    first = capsys.readouterr().out
+    library.results["videos"] = [make.row(name="moved.mp4", path="/elsewhere/moved.mp4")]
+    assert cli.run(["story", "v1", "--json", "--library", "other"]) == 0
+    assert capsys.readouterr().out == first
+    assert "/films" not in first
+
+
+def test_search_passes_its_options_and_shows_what_matched(
+    library: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["search", "a rabbit", "-n", "3", "--min-score", "0.5", "--video", "film.mp4"]
+    assert cli.run(argv) == 0
+    assert library.calls[1] == (
+        "search",
+        ("a rabbit", {"num": 3, "min_score": 0.5, "video": "film.mp4"}),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[film.mp4 @ 1:00:00-1:01:02]  0.432  by meaning and words"
+    assert lines[1] == "  A rabbit [i]sits[/i] :rabbit:."
+
+
+@pytest.mark.parametrize("kind", [[], ["--videos"]])
+def test_a_search_without_results_says_so_and_exits_0(
+    kind: list[str], library: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.results |= {"search": [], "search_videos": []}
+    assert cli.run(["search", "a [b]dog[/b]", *kind]) == 0
+    out = capsys.readouterr().out
+    assert "0.2" in out
+    assert "a [b]dog[/b]" in out
+
+
+def test_search_for_videos_names_the_level_that_won(
+    library: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["search", "a rabbit", "--videos", "--num", "2"]) == 0
+    assert library.calls[1] == ("search_videos", ("a rabbit", {"num": 2, "min_score": None}))
+    out = capsys.readouterr().out
+    assert "film.mp4  0.500  by its scene" in out
+    assert "[film.mp4 @ 0:01-0:02]" in out
+
+
+def test_found_things_carry_their_citation_in_json(
+    library: Any, last_json: Callable[..., Any]
+) -> None:
+    _, moments = last_json("search", "a rabbit")
+    assert moments["query"] == "a rabbit"
+    assert moments["moments"][0]["citation"] == "[film.mp4 @ 1:00:00-1:01:02]"
+    _, videos = last_json("search", "a rabbit", "--videos")
+    assert videos["videos"][0]["level"] == "scene"
+    _, answer = last_json("ask", "what?")
+    assert answer["evidence"][0]["citation"] == "[film.mp4 @ 1:00:00-1:01:02]"
+    assert answer["attention"] == "dga: eager"
+
+
+def test_an_answer_shows_evidence_backend_and_attention(
+    library: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["ask", "what?", "--video", "v1"]) == 0
+    assert library.calls[1] == ("ask", ("what?", {"video": "v1"}))
+    out = capsys.readouterr().out
+    assert "It is [b]red[/b]." in out
+    assert "[film.mp4 @ 1:00:00-1:01:02]" in out
+    assert "answered by smollm2-135m; attention: dga: eager; 100 tokens read" in out
+
+
+def test_an_answer_without_evidence_says_so(
+    library: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.results["ask"] = Answer(
+        question="q", text="", evidence=(), backend="none", attention="none"
+    )
+    assert cli.run(["ask", "q"]) == 0
+    assert "No evidence was found" in capsys.readouterr().out
+
+
+def test_remove_says_that_the_file_stays(library: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["remove", "film.mp4"]) == 0
+    assert library.calls[1] == ("remove", ("film.mp4",))
+    assert "removed film.mp4 (4 clips); the file stays" in capsys.readouterr().out

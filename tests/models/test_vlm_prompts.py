@@ -23,7 +23,7 @@ def view(times_s: list[float], *, start_s: float = 0, end_s: float = 10) -> Clip
     ("frames_per_call", "spans"),
     [
         (0, [(0, 0, 10), (2, 10, 30)]),
-        (1, [(0, 0, 4), (0, 4, 6), (0, 6, 10), (2, 10, 25), (2, 25, 30)]),
+        (1, [(0, 0, 4), (0, 4, 6), (0, 6, 8), (0, 8, 10), (2, 10, 25), (2, 25, 30)]),
         (2, [(0, 0, 6), (0, 6, 10), (2, 10, 30)]),
         (9, [(0, 0, 10), (2, 10, 30)]),
     ],
@@ -32,7 +32,7 @@ def test_calls_cover_each_clip_without_gap_or_overlap(
     frames_per_call: int, spans: list[tuple[int, float, float]]
 ) -> None:
     # key frames may come a little after the cut; the clip without frames gets no call
-    clips = [view([0.1, 4, 6]), view([]), view([10, 25], start_s=10, end_s=30)]
+    clips = [view([0.1, 4, 6, 8]), view([]), view([10, 25], start_s=10, end_s=30)]
     calls = calls_for(clips, frames_per_call=frames_per_call)
     assert [(c.clip_position, c.start_s, c.end_s) for c in calls] == spans
     assert [f for c in calls for f in c.frames] == [f for v in clips for f in v.frames]

@@ -45,12 +45,7 @@ def fitted_prompt(
     Where several videos give evidence, stories and chapters carry the video's name.
     Raises ModelError where not even the shortest chapters fit.
     """
-    names = {moment.video_id: moment.name for moment in evidence}
-    sentences = [
-        (names.get(story.video_id, "") if len(names) > 1 else "", sentence.text)
-        for story in stories
-        for sentence in story.sentences
-    ]
+    sentences = _sentences(stories, evidence)
 
     def build(num_sentences: int, num_chars: int) -> Prompt:
         story = told(drop_evenly(sentences, keep=num_sentences))
@@ -62,24 +57,42 @@ def fitted_prompt(
             lambda keep: fits(writer, build(keep, num_chars), max_tokens=max_tokens),
         )
 
-    num_wanted = min(MIN_STORY_SENTENCES, len(sentences))
-    fitting = []
-    for num_chars in CHAPTER_CHARS:
-        num = most(num_chars)
-        if num is None:
-            continue
-        fitting.append((num, num_chars))
-        if num >= num_wanted:
-            break
-    if not fitting:
+    found = _best_fit(most, num_wanted=min(MIN_STORY_SENTENCES, len(sentences)))
+    if found is None:
         raise ModelError(
             f"{writer.identity.label()} holds {writer.context_tokens} tokens: too few for the "
             f"question with {len(evidence)} chapters and {max_tokens} tokens of answer; "
             "use fewer chapters (ask.num_evidence) or a model with a longer context"
         )
-    num, num_chars = fitting[-1] if fitting[-1][0] >= num_wanted else max(fitting)
+    num, num_chars = found
     left_out = _left_out(num, len(sentences), num_chars, evidence)
     return FittedPrompt(prompt=build(num, num_chars), left_out=left_out)
+
+
+def _sentences(stories: Sequence[Story], evidence: Sequence[Moment]) -> list[tuple[str, str]]:
+    """Return (name, sentence) of all stories; no name where there is one video."""
+    names = {moment.video_id: moment.name for moment in evidence}
+    return [
+        (names.get(story.video_id, "") if len(names) > 1 else "", sentence.text)
+        for story in stories
+        for sentence in story.sentences
+    ]
+
+
+def _best_fit(most: Callable[[int], int | None], *, num_wanted: int) -> tuple[int, int] | None:
+    """Return (sentences of the story, characters of a chapter), None where nothing fits.
+
+    The longest chapters that leave room for `num_wanted` sentences; where none do, those that
+    leave room for most.
+    """
+    fitting = []
+    for num_chars in CHAPTER_CHARS:
+        num = most(num_chars)
+        if num is not None and num >= num_wanted:
+            return num, num_chars
+        if num is not None:
+            fitting.append((num, num_chars))
+    return max(fitting, default=None)
 
 
 def _most_that_fit(num_items: int, fits_with: Callable[[int], bool]) -> int | None:

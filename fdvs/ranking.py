@@ -91,23 +91,21 @@ def find_matches(
     found = {index.place(key): key for key in words.scores}
     matches = []
     for place in sorted({*cosines, *looks, *(p for p in found if p is not None)}):
-        if level not in (None, index.entries[place].level):
-            continue
         key = found.get(place)
         holds_all = key in words.full
-        if place not in cosines and place not in looks and not holds_all:
-            continue
-        cosine = cosines[place] if place in cosines else index.cosine(vector, place)
-        matches.append(
-            Match(
-                place=place,
-                cosine=NO_VECTOR if cosine is None else cosine,
-                by_meaning=place in cosines,
-                words=None if key is None else words.scores[key],
-                holds_all=holds_all,
-                looks=looks.get(place),
+        is_found = place in cosines or place in looks or holds_all
+        if is_found and level in (None, index.entries[place].level):
+            cosine = cosines[place] if place in cosines else index.cosine(vector, place)
+            matches.append(
+                Match(
+                    place=place,
+                    cosine=NO_VECTOR if cosine is None else cosine,
+                    by_meaning=place in cosines,
+                    words=None if key is None else words.scores[key],
+                    holds_all=holds_all,
+                    looks=looks.get(place),
+                )
             )
-        )
     return matches
 
 

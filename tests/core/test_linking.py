@@ -33,6 +33,11 @@ def test_rare_words_weigh_more_than_frequent_ones() -> None:
     assert clips_of(["The hare and the fox."], texts) == [(4,)]
 
 
+def test_one_rare_word_outweighs_two_that_every_other_chapter_says() -> None:
+    texts = ["A hare eats grass."] * 4 + ["A fox."]
+    assert clips_of(["The hare on the grass and the fox."], texts) == [(8,)]
+
+
 def test_a_sentence_on_several_chapters_is_linked_to_all_of_them_up_to_a_bound() -> None:
     same = ["A hare sits."] * 6
     [clips] = clips_of(["A hare sits."], same)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fdvs.config import StoryConfig
 from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
+from fdvs.extractive import by_relevance
 from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
 from fdvs.protocols import TextWriter
 from fdvs.quartile import quartile
@@ -154,6 +155,13 @@ def test_where_only_the_first_chapter_is_kept_there_is_still_a_story() -> None:
 
 def test_a_video_of_one_clip_has_a_story() -> None:
     assert told(["A hare sits."]).text == "At the beginning of the video, a hare sits."
+
+
+def test_the_most_central_chapter_is_first_and_its_double_not_second() -> None:
+    a, b = [1.0, 0.0], [0.5, 0.866]
+    assert by_relevance(np.array([a, a, b], dtype=np.float32)) == [0, 2, 1]
+    assert by_relevance(np.array([b, a, a], dtype=np.float32)) == [1, 0, 2]
+    assert by_relevance(np.zeros((0, 2), dtype=np.float32)) == []
 
 
 def test_limits_of_scene_and_story_hold() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.linking import MAX_CLIPS, content_words, link_sentences
@@ -60,6 +60,7 @@ def test_a_sentence_without_shared_words_is_linked_by_its_place() -> None:
     assert clips_of(["Everything is calm."], ["a dog"]) == [(0,)]
 
 
+@settings(deadline=None)
 @given(
     sentences=st.lists(st.sampled_from(["a hare", "a dog", "the sun", "", "xyz"]), max_size=6),
     texts=st.lists(st.sampled_from(["hare", "dog sun", "sun", ""]), min_size=1, max_size=6),

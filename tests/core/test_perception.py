@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.perception import SOURCE_ORDER, arrange, clean_text, kind_of, same_words, texts_of
@@ -20,6 +20,7 @@ def seen(
     )
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=300), max_chars=st.integers(3, 80))
 def test_cleaned_text_is_one_bounded_visible_line(text: str, max_chars: int) -> None:
     clean = clean_text(text, max_chars=max_chars)
@@ -28,6 +29,7 @@ def test_cleaned_text_is_one_bounded_visible_line(text: str, max_chars: int) -> 
     assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} for c in clean)
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=300), max_chars=st.integers(3, 80))
 def test_cleaning_twice_changes_nothing(text: str, max_chars: int) -> None:
     once = clean_text(text, max_chars=max_chars)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.perception import SOURCE_ORDER
@@ -44,6 +44,7 @@ def test_an_attack_cannot_leave_its_fence_nor_spell_a_special_token(place: int) 
     assert attacked.system == clean.system
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=100))
 def test_neutral_text_is_one_line_without_angle_brackets(text: str) -> None:
     line = neutral(text)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.config import RedundancyConfig
@@ -54,6 +54,7 @@ def keep_naive(
 
 
 @pytest.mark.parametrize("config", [PAPER, REPAIRED, THRESHOLD, NONE], ids=lambda c: c.policy)
+@settings(deadline=None)
 @given(values=score_lists | near_ones)
 def test_every_policy_agrees_with_the_reference(
     config: RedundancyConfig, values: list[float]
@@ -61,6 +62,7 @@ def test_every_policy_agrees_with_the_reference(
     assert keep_mask(scores_of(values), config).tolist() == keep_naive(values, config)
 
 
+@settings(deadline=None)
 @given(values=near_ones, forced=st.sets(st.integers(0, 11)))
 def test_repaired_agrees_with_the_reference_for_any_forced_items(
     values: list[float], forced: set[int]
@@ -81,6 +83,7 @@ def test_paper_drops_nothing_when_all_are_identical(value: float, num_items: int
     assert keep_mask(scores_of([value] * num_items), PAPER).all()
 
 
+@settings(deadline=None)
 @given(values=score_lists.filter(bool))
 def test_paper_never_drops_everything(values: list[float]) -> None:
     assert keep_mask(scores_of(values), PAPER).any()
@@ -125,6 +128,7 @@ def test_threshold_drops_at_the_bound_and_keeps_forced_items() -> None:
     assert keep.tolist() == [True, False, True, True]
 
 
+@settings(deadline=None)
 @given(values=near_ones, salt=st.text(max_size=5))
 def test_random_drops_exactly_as_many_as_repaired_and_never_a_forced_item(
     values: list[float], salt: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.sentences import (
@@ -46,6 +46,7 @@ def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str])
     assert split_sentences(text) == sentences
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="aB .!?“”\"'。\n1", max_size=60))
 def test_splitting_loses_nothing_but_blanks(text: str) -> None:
     together = "".join("".join(split_sentences(text)).split())
@@ -77,6 +78,7 @@ def test_shortening_marks_the_cut_and_closes_the_quote() -> None:
     assert shorten("one two three four", max_chars=14) == "one two..."
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="ab “”.", max_size=80), max_chars=st.integers(5, 40))
 def test_shortened_is_never_longer_than_allowed(text: str, max_chars: int) -> None:
     assert len(shorten(text, max_chars=max_chars)) <= max_chars

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdvs.config import TextualConfig
@@ -35,6 +35,7 @@ def similarity_naive(rows: np.ndarray, memory: int, include_self: bool) -> list[
 
 
 @pytest.mark.parametrize("include_self", [False, True])
+@settings(deadline=None)
 @given(
     num_rows=st.integers(0, 60),
     memory=st.integers(1, 70),

@@ -52,6 +52,7 @@ def test_every_chapter_is_in_exactly_one_scene_of_bounded_length(
         assert all(len(r) >= low for r in ranges)
 
 
+@settings(deadline=None)
 @given(
     gains=st.lists(st.integers(-50, 50), max_size=8),
     limits=bounds,

@@ -23,7 +23,7 @@ import numpy as np
 
 from fdvs.errors import ModelUnavailable, UndecodableVideo
 from fdvs.picture import bounded_size, fit
-from fdvs.pyav_input import MAX_THREADS, one_line
+from fdvs.pyav_input import MAX_THREADS, counted, one_line
 from fdvs.pyav_scan import Scan, scan
 from fdvs.types import Frame, Image, VideoInfo
 from fdvs.videofile import FORMATS, PROTOCOLS, check_file
@@ -211,7 +211,7 @@ class FfmpegReader:
         """What the scan and the reading so far found wrong with the file."""
         running = self._process.num_damaged if self._process is not None else 0
         num_damaged = max(running, self._num_damaged)
-        damaged = (f"{num_damaged} damaged packets skipped",) if num_damaged else ()
+        damaged = (f"{counted(num_damaged, 'damaged packet')} skipped",) if num_damaged else ()
         return self.info.warnings + damaged
 
     def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:

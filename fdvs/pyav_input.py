@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fdvs.errors import NotAVideo, UndecodableVideo
+from fdvs.picture import MAX_PIXELS
 from fdvs.videofile import FORMATS, PROTOCOLS, refusal
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def media_errors(timeout_s: float) -> Iterator[None]:
 def one_line(text: object) -> str:
     """Return a bounded single line of an outside message."""
     return " ".join(str(text).split())[:200]
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 packet`, `2 packets`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def open_input(path: Path, timeout_s: float) -> InputContainer:
@@ -89,6 +95,7 @@ def pick_stream(container: InputContainer) -> VideoStream:
         stream.discard = Discard.default if stream.index == best.index else Discard.all
     best = cast("VideoStream", best)
     best.thread_type = "AUTO"
+    best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     best.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
     return best
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from fdvs.errors import UndecodableVideo
 from fdvs.picture import MAX_PIXELS, bounded_size, fit, right_angle
-from fdvs.pyav_input import Packets, is_drain, media_errors, open_input, pick_stream
+from fdvs.pyav_input import Packets, counted, is_drain, media_errors, open_input, pick_stream
 from fdvs.pyav_scan import Scan, scan
 from fdvs.types import Frame, Image, VideoInfo
 from fdvs.videofile import check_file
@@ -151,9 +151,9 @@ class PyAVReader:
         """What the scan and the reading so far found wrong with the file."""
         warnings = list(self.info.warnings)
         if self.counts.damaged:
-            warnings.append(f"{self.counts.damaged} damaged packets skipped")
+            warnings.append(f"{counted(self.counts.damaged, 'damaged packet')} skipped")
         if self.counts.out_of_order:
-            warnings.append(f"{self.counts.out_of_order} pictures out of order skipped")
+            warnings.append(f"{counted(self.counts.out_of_order, 'picture')} out of order skipped")
         return tuple(warnings)
 
     def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:

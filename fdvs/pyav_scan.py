@@ -19,7 +19,15 @@ import numpy as np
 
 from fdvs.errors import NotAVideo, UndecodableVideo
 from fdvs.picture import MAX_PIXELS, display_size, right_angle
-from fdvs.pyav_input import Packets, is_drain, last_end_s, media_errors, open_input, pick_stream
+from fdvs.pyav_input import (
+    Packets,
+    counted,
+    is_drain,
+    last_end_s,
+    media_errors,
+    open_input,
+    pick_stream,
+)
 from fdvs.types import VideoInfo
 
 if TYPE_CHECKING:
@@ -167,7 +175,8 @@ def _check_size(width_px: int, height_px: int) -> None:
 def _why_no_picture(tally: _Tally, peek: _Peek) -> str:
     if tally.num_packets == 0:
         return "no picture in the video stream (0 packets)"
-    return f"no picture can be decoded ({tally.num_packets} packets, {peek.num_errors} errors)"
+    packets, errors = counted(tally.num_packets, "packet"), counted(peek.num_errors, "error")
+    return f"no picture can be decoded ({packets}, {errors})"
 
 
 def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: _Peek) -> Scan:
@@ -276,11 +285,11 @@ def _warnings(
             f"time stamps are missing, repeated or run backwards: frames numbered at {rate:g} fps"
         )
     elif num_untimed := tally.num_untimed():
-        warnings.append(f"{num_untimed} packets without a time stamp of their own")
+        warnings.append(f"{counted(num_untimed, 'packet')} without a time stamp of its own")
     if read_error is not None:
         warnings.append(f"reading stopped at {info.duration_s:.1f} s: {read_error}")
     if tally.num_corrupt:
-        warnings.append(f"{tally.num_corrupt} packets flagged damaged")
+        warnings.append(f"{counted(tally.num_corrupt, 'packet')} flagged damaged")
     declared_s = info.declared_duration_s
     # Packets before the first picture (a file cut at its front) count as there.
     covered_s = info.duration_s

@@ -27,7 +27,6 @@ _KINDS = {
 }
 _AUDIO_MAGIC = ((b"ID3", "MP3"), (b"fLaC", "FLAC"), (b"MThd", "MIDI"), (b"#!AMR", "AMR"))
 _VIDEO_MAGIC = (
-    (b"RIFF", "AVI"),
     (b"\x1aE\xdf\xa3", "Matroska"),
     (b"FLV", "FLV"),
     (b"OggS", "Ogg"),
@@ -81,6 +80,8 @@ def refusal(path: Path) -> NotAVideo:
     if head[4:8] == b"ftyp" or head[4:8] in (b"mdat", b"moov", b"wide", b"free", b"skip"):
         return NotAVideo(_reason_of_mp4(path, size_bytes))
     container = next((name for magic, name in _VIDEO_MAGIC if head.startswith(magic)), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        container = "AVI"
     if container is not None:
         return NotAVideo(f"damaged {container} file: no stream can be read from it")
     guess = " (text?)" if _looks_like_text(head) else ""

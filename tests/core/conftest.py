@@ -254,6 +254,16 @@ RECIPES: dict[str, Callable[[Studio, str], Film]] = {
     "four_minutes": copied("bframes_mp4", "_long.mp4", "-stream_loop 9", "-c copy"),
     "avi_bframes": plain(".avi", f"{BFRAMES} -f avi", 300),
     "avi_mpeg4": plain(".avi", "-c:v mpeg4 -g 50 -bf 0 -q:v 2 -f avi", 300),
+    "avi_mpeg4_b": plain(".avi", "-c:v mpeg4 -g 50 -bf 2 -q:v 2 -f avi", 120),
+    "mpeg_ps": plain(".mpg", "-c:v mpeg2video -g 50 -bf 2 -q:v 2 -f mpeg", 120),
+    "ts_hevc": plain(
+        ".ts",
+        "-c:v libx265 -preset ultrafast -x265-params log-level=error:keyint=50:min-keyint=50:"
+        "bframes=4:open-gop=1 -f mpegts",
+        120,
+    ),
+    "wmv": plain(".wmv", "-c:v wmv2 -g 50 -q:v 2 -f asf", 120),
+    "theora": plain(".ogv", "-c:v libtheora -g 50 -q:v 8 -f ogg", 120),
     "raw_h264": plain(".h264", f"{BFRAMES} -f h264", 100),
     "h264_10_bit": plain(".mp4", f"-pix_fmt yuv420p10le {BFRAMES}", 100),
     "hevc_10_bit": plain(

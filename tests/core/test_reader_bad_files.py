@@ -78,6 +78,15 @@ def test_text_named_as_a_video_says_so(tmp_path, text):
     assert "not an allowed video container (text?)" in reason(path, NotAVideo)
 
 
+def test_a_picture_named_as_a_video_is_no_allowed_container(tmp_path):
+    from PIL import Image
+
+    for name in ("webp", "png", "gif", "jpeg"):
+        path = tmp_path / f"{name}.mp4"
+        Image.new("RGB", (64, 64)).save(path, format=name)
+        assert reason(path, NotAVideo).startswith("not an allowed video container; allowed")
+
+
 def test_noise_named_as_a_video_is_no_allowed_container(tmp_path):
     path = tmp_path / "noise.mp4"
     path.write_bytes(b"\x00\x01" + np.random.default_rng(0).bytes(5000))
@@ -197,7 +206,7 @@ def test_damaged_packets_are_counted_and_the_rest_is_read(film, tmp_path):
     with open_reader(path) as reader:
         num_frames = sum(1 for _ in reader.iter_frames(every_s=0, short_side_px=32))
         assert reader.counts.damaged > 0
-        assert f"{reader.counts.damaged} damaged packets skipped" in reader.warnings
+        assert f"{reader.counts.damaged} damaged packet" in reader.warnings[-1]
         assert num_frames >= 100 - 3 * reader.counts.damaged > 50
         assert len(list(reader.frames_at([0.0, 1.0, 2.0, 3.9], short_side_px=32))) == 4
 

@@ -54,7 +54,7 @@ def test_damaged_packets_are_skipped_and_counted(robust):
         frames = list(reader.iter_frames(every_s=0, short_side_px=96))
         assert len(frames) == 49
         assert reader.counts.damaged == 1
-        assert reader.warnings == ("1 damaged packets skipped",)
+        assert reader.warnings == ("1 damaged packet skipped",)
 
 
 def test_the_best_of_two_video_streams_is_read(robust):

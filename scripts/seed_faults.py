@@ -1,0 +1,182 @@
+"""Plant one fault at a time in a copy of the code and see that a test catches it.
+
+    python scripts/seed_faults.py [NAME ...]
+
+Exits 1 where a fault survives its tests, where its text is no longer in the code, or where its
+tests fail without it: such a fault proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROLES = ("models", "kernels", "datasets", "pipelines")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Replace `old` (found once in `file`) by `new`; `tests` must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+FAULTS = (
+    Fault(
+        "the key frame counts in its own mean",
+        "fdvs/redundancy.py",
+        "counted = ~must if in_mean is None else ~must & in_mean",
+        "counted = np.ones_like(must)",
+        "tests/core/test_redundancy.py",
+    ),
+    Fault(
+        "a chapter is in its own memory",
+        "fdvs/textual.py",
+        "until = here + 1 if include_self else here",
+        "until = here + 1",
+        "tests/core/test_textual.py",
+    ),
+    Fault(
+        "the frame before the one asked for",
+        "fdvs/pyav_reader.py",
+        "if following is None or following.ticks > target:",
+        "if following is None or following.ticks >= target:",
+        "tests/core/test_reader_exact.py",
+    ),
+    Fault(
+        "key frames close together are not merged",
+        "fdvs/clips.py",
+        "if bound_s - kept_s[-1] >= min_s - _SLACK_S:",
+        "if bound_s > kept_s[-1]:",
+        "tests/core/test_clips.py",
+    ),
+    Fault(
+        "any container is opened",
+        "fdvs/pyav_input.py",
+        '"format_whitelist": FORMATS',
+        '"fflags": "nobuffer"',
+        "tests/core/test_reader_bad_files.py",
+    ),
+    Fault(
+        "a transaction is not committed",
+        "fdvs/store.py",
+        'self._connection.execute("COMMIT")',
+        'self._connection.execute("ROLLBACK")',
+        "tests/core/test_store.py",
+    ),
+    Fault(
+        "a stale word table is believed",
+        "fdvs/words.py",
+        "if _stored_digest(connection) != digest or texts_digest(_rows(connection)) != digest:",
+        "if _stored_digest(connection) is None:",
+        "tests/core/search/test_words.py",
+    ),
+    Fault(
+        "evidence by rank instead of time",
+        "fdvs/answer.py",
+        "key=lambda m: (videos.index(m.video_id), m.start_s)",
+        "key=lambda m: (videos.index(m.video_id), -m.score)",
+        "tests/core/search/test_answer.py",
+    ),
+    Fault(
+        "other pictures are not a change",
+        "pipelines/keys.py",
+        "        times_s=list(times_s),\n",
+        "",
+        "tests/pipelines/test_build.py",
+    ),
+    Fault(
+        "work before a failure is thrown away",
+        "pipelines/build.py",
+        "        if task.puts:\n",
+        "        if task.puts and not job.failed:\n",
+        "tests/pipelines/test_build.py",
+    ),
+    Fault(
+        "reading runs ahead without bound",
+        "pipelines/flow.py",
+        "queue.Queue(maxsize=num_ahead)",
+        "queue.Queue()",
+        "tests/pipelines/test_flow.py",
+    ),
+    Fault(
+        "a server's failure is final",
+        "models/endpoint_client.py",
+        "if status in (408, 429) or status >= 500:",
+        "if status in (408, 429):",
+        "tests/models/test_endpoint.py",
+    ),
+    Fault(
+        "names may hold escape sequences",
+        "pipelines/plain.py",
+        'return "" if kind == "Cc" else char',
+        "return char",
+        "tests/pipelines/cli",
+    ),
+)
+
+PASSING: set[str] = set()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help="faults whose name holds one of these words")
+    words = parser.parse_args().names
+    chosen = [f for f in FAULTS if not words or any(word in f.name for word in words)]
+    with tempfile.TemporaryDirectory() as folder:
+        survivors = [fault.name for fault in chosen if not is_caught(fault, Path(folder))]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} faults caught")
+    sys.exit(1 if survivors or not chosen else 0)
+
+
+def is_caught(fault: Fault, folder: Path) -> bool:
+    """Plant a fault in a fresh copy and run its tests there, first without it."""
+    copy = fresh_copy(folder)
+    if fault.tests not in PASSING and run_tests(copy, fault.tests) != 0:
+        print(f"CANNOT JUDGE  {fault.name}: {fault.tests} fails without it")
+        return False
+    PASSING.add(fault.tests)
+    code = (copy / fault.file).read_text("utf-8")
+    if code.count(fault.old) != 1:
+        print(f"CANNOT PLANT  {fault.name}: {code.count(fault.old)} places in {fault.file}")
+        return False
+    (copy / fault.file).write_text(code.replace(fault.old, fault.new), "utf-8")
+    status = run_tests(copy, fault.tests)
+    # 1 is pytest's word for failed tests; anything else is a fault of the setup
+    print(f"{'caught  ' if status == 1 else f'SURVIVED ({status})'}  {fault.name}", flush=True)
+    return status == 1
+
+
+def fresh_copy(folder: Path) -> Path:
+    """Copy what tests need, the package's links as links."""
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in ("fdvs", *ROLES, "tests", "scripts"):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    (copy / "link").mkdir()
+    (copy / "link" / "fdvs").symlink_to(copy / "fdvs")
+    return copy
+
+
+def run_tests(copy: Path, tests: str) -> int:
+    """Run tests against the copy's code: a link named fdvs goes before the installed package."""
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+    environment = {**os.environ, "PYTHONPATH": str(copy / "link")}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    main()

@@ -59,7 +59,7 @@ def send(
 
 
 class Server(ThreadingHTTPServer):
-    """Answers from a queue, then with `default`; remembers what was asked and how many at once."""
+    """Answers from a queue, then with `default`; remembers what was asked."""
 
     daemon_threads = True
 
@@ -71,7 +71,6 @@ class Server(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.lock = threading.Lock()
-        self.num_now = self.most_at_once = 0
         self.done = threading.Event()
 
     @property
@@ -89,15 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.headers.append(dict(self.headers))
             self.server.paths.append(self.path)
             answer = self.server.queue.pop(0) if self.server.queue else self.server.default
-            self.server.num_now += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.num_now)
         try:
             answer(self, body)
         except OSError:
             pass  # the client hung up, as some tests want it to
-        finally:
-            with self.server.lock:
-                self.server.num_now -= 1
 
     def do_GET(self) -> None:
         self.server.paths.append("GET " + self.path)
@@ -400,20 +394,29 @@ def test_one_call_a_frame_gives_one_observation_a_frame(server: Server) -> None:
 
 
 def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Server) -> None:
-    def slow(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    """Three must be asked at the same time to be let go, and a fourth would be counted."""
+    three = threading.Barrier(3)
+    now: list[int] = []
+    most: list[int] = []
+
+    def answer(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         from PIL import Image
 
+        now.append(1)
+        most.append(len(now))
+        three.wait(timeout=20)
         url = body["messages"][0]["content"][0]["image_url"]["url"]
         image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
         level = round(float(np.asarray(image).mean()) / 10)
-        time.sleep(0.05 + 0.02 * (level % 3))
+        time.sleep(0.02 * (level % 3))
+        now.pop()  # before the answer is out: then the client may ask again
         send(handler, body=completion(f"level {level}"))
 
-    server.default = slow
+    server.default = answer
     captioner = EndpointCaptioner.load(card(server, concurrency=3), LoadSettings())
     found = captioner.describe([view(10 * n, index=n) for n in range(9)])
     assert [[o.text for o in clip] for clip in found] == [[f"level {n}"] for n in range(9)]
-    assert server.most_at_once == 3
+    assert max(most) == 3
     assert captioner.batch_size == 3
     assert (captioner.num_requests, captioner.num_retries) == (9, 0)
 

@@ -118,6 +118,10 @@ def test_another_torch_can_be_asked_for(checkout: Checkout) -> None:
     checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
     assert checkout.calls[1].endswith("torch==9.9.9+cpu")
     assert not any("2.14.1" in call for call in checkout.calls)
+    checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
+    assert checkout.calls == []
+    checkout.install()
+    assert any("torch==2.14.1" in call for call in checkout.calls)
 
 
 def test_a_failed_install_says_why_and_is_tried_again(checkout: Checkout) -> None:

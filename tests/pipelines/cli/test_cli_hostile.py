@@ -74,3 +74,13 @@ def test_a_name_that_is_not_utf8_is_valid_json(
     library.results["videos"] = [make.row(name="caf\udce9.mp4")]
     _, value = last_json("list")
     assert value[0]["name"] == "caf\udce9.mp4"
+
+
+def test_json_is_plain_ascii_whatever_the_names_are(
+    library: Any, make: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.results["videos"] = [make.row(name="café \udce9 \u2028.mp4")]
+    assert cli.run(["list", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert len(out.splitlines()) == 1

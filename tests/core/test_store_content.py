@@ -133,6 +133,10 @@ def test_a_name_of_nothing_visible_still_gets_a_name(store: Store) -> None:
     assert add(store, "/\u200c", "2").name.startswith("video~")
 
 
+def test_a_name_keeps_its_case_and_is_composed(store: Store) -> None:
+    assert add(store, "/v/Cafe\u0301 Film.MP4", "1").name == "Caf\u00e9 Film.MP4"
+
+
 def test_even_ids_with_the_same_beginning_get_different_names(store: Store) -> None:
     shas = [c * 12 + "b" * 52 for c in "a"] + ["a" * 12 + "c" * 52, "a" * 12 + "d" * 52]
     names = {

@@ -35,6 +35,11 @@ from fdvs.videofile import check_file
 _MAX_HEAD_BYTES = 1000
 
 
+def is_installed() -> bool:
+    """Whether decord is there, without importing it: that alone loads every NVIDIA library."""
+    return importlib.util.find_spec("decord") is not None
+
+
 class DecordReader:
     """Reads one local file; see `fdvs.protocols.FrameReader`. One child process per call."""
 
@@ -45,7 +50,7 @@ class DecordReader:
             ModelUnavailable: decord is not installed.
             MediaError: no readable video, or one without usable time stamps.
         """
-        if importlib.util.find_spec("decord") is None:
+        if not is_installed():
             raise ModelUnavailable(
                 "reader 'decord' is not installed; pip install 'fdvs[decord]' or use reader 'pyav'"
             )

@@ -388,3 +388,18 @@ def test_a_known_container_without_streams_is_called_damaged(film, tmp_path, nam
     path = tmp_path / "head.mkv"
     path.write_bytes(film(name).path.read_bytes()[:12])
     assert text in reason(path, NotAVideo) or "no video stream" in reason(path, NotAVideo)
+
+
+def test_a_container_of_subtitles_only_has_no_video(studio, tmp_path):
+    text = tmp_path / "text.srt"
+    text.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    path = tmp_path / "text.mkv"
+    studio.run(["-i", str(text), str(path)])
+    assert reason(path, NotAVideo) == "no video stream"
+
+
+def test_a_film_of_no_packets_has_no_picture(film, tmp_path):
+    data = film("fragmented").path.read_bytes()
+    path = tmp_path / "head.mp4"
+    path.write_bytes(data[: data.index(b"moof") - 4])
+    assert "no picture" in reason(path, UndecodableVideo)

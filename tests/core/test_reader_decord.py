@@ -58,7 +58,7 @@ def test_the_worker_gives_pictures_apart(monkeypatch):
 
 
 def test_a_reader_that_is_not_installed_names_its_extra(film, monkeypatch):
-    monkeypatch.setattr(decord_reader.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(decord_reader, "is_installed", lambda: False)
     with pytest.raises(ModelUnavailable, match=r"fdvs\[decord\]"):
         open_reader(film("bframes_mp4").path, reader="decord")
 
@@ -66,7 +66,7 @@ def test_a_reader_that_is_not_installed_names_its_extra(film, monkeypatch):
 @pytest.fixture
 def child(monkeypatch):
     """Let the child run this program in place of the worker; decord counts as installed."""
-    monkeypatch.setattr(decord_reader.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(decord_reader, "is_installed", lambda: True)
     real = decord_reader.subprocess.Popen
 
     def run(program: str) -> None:
@@ -131,3 +131,63 @@ def test_decord_itself_gives_the_right_pictures_of_a_plain_film(film, read_numbe
         frames = list(reader.frames_at([0.0, 1.0, 2.01, 23.99], short_side_px=None))
         assert [read_number(frame.image) for frame in frames] == [0, 25, 50, 599]
         assert [f.time_s for f in frames] == pytest.approx([0, 1, 2, 23.96], abs=1e-3)
+
+
+PACKAGE = """
+import os
+import numpy as np
+os.write(1, b"a library that talks on stdout")
+
+class Picture:
+    def __init__(self, index):
+        self.index = index
+
+    def asnumpy(self):
+        return np.full((48, 80, 3), self.index, np.uint8)
+
+class VideoReader:
+    def __init__(self, path, num_threads):
+        if "broken" in path:
+            raise RuntimeError("cannot open it")
+
+    def __len__(self):
+        return 600
+
+    def get_frame_timestamp(self, indices):
+        return np.stack([indices / 25, (indices + 1) / 25], axis=1)
+
+    def __getitem__(self, index):
+        return Picture(index % 256)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package of decord's name that the real worker finds first."""
+    (tmp_path / "decord.py").write_text(PACKAGE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(decord_reader, "is_installed", lambda: True)
+
+
+def test_the_worker_runs_as_a_program_and_its_stdout_holds_pictures_only(film, installed):
+    with open_reader(film("bframes_mp4").path, reader="decord") as reader:
+        frames = list(reader.frames_at([0.0, 1.0, 1.01, 8.0], short_side_px=24))
+        every = list(reader.iter_frames(every_s=10, short_side_px=None))
+    assert [frame.time_s for frame in frames] == [0.0, 1.0, 1.0, 8.0]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 25, 25, 200]
+    assert {frame.image.shape for frame in frames} == {(24, 40, 3)}
+    assert [(frame.time_s, frame.image.shape) for frame in every] == [
+        (0.0, (96, 160, 3)),
+        (10.0, (96, 160, 3)),
+        (20.0, (96, 160, 3)),
+    ]
+
+
+def test_what_the_library_complains_of_is_the_reason(film, installed, tmp_path):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(film("bframes_mp4").path.read_bytes())
+    with (
+        open_reader(path, reader="decord") as reader,
+        pytest.raises(UndecodableVideo, match="RuntimeError: cannot open it"),
+    ):
+        list(reader.frames_at([1.0], short_side_px=None))

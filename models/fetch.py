@@ -60,15 +60,22 @@ def fetch(
 ) -> list[FetchedModel]:
     """Fetch the models of a preset and those named (cards, or BACKEND:TARGET), once each.
 
-    Raises UnknownName, and ModelUnavailable for the first that cannot be had; what came before
-    it stays.
+    Raises UnknownName, and ModelUnavailable once all were tried where one cannot be had.
     """
     cards = {card.name: card for card in (preset_cards(preset) if preset else ())}
     cards |= {name: _card(name) for name in names}
-    done: dict[str, FetchedModel] = {}
+    done, failed = [], []
     for card in cards.values():
-        done[card.name] = _fetch_card(card, progress or logger.info)
-    return list(done.values())
+        try:
+            done.append(_fetch_card(card, progress or logger.info))
+        except ModelUnavailable as error:
+            failed.append((card.name, error))
+    if len(failed) == 1:
+        raise failed[0][1]
+    if failed:
+        reasons = "; ".join(f"{name}: {error}" for name, error in failed)
+        raise ModelUnavailable(f"{len(failed)} of {len(cards)} models: {reasons}")
+    return done
 
 
 def missing_models(preset: str) -> list[str]:

@@ -219,6 +219,20 @@ def test_a_card_with_a_new_hash_makes_the_old_copy_missing(
     assert (fetch.model_folder(card) / "w").read_bytes() == b"new"
 
 
+def test_one_model_that_cannot_be_had_does_not_keep_the_others_away(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    sha = make_wheel(shelf / WHEEL, {"tiny_weights/w": b"123"})
+    gone = [Card(name=name, role="llm", backend="x", target=f"/no/{name}") for name in ("a", "b")]
+    last = wheel_card(sha, "tiny_weights/w", name="z")
+    use_cards(*gone, last)
+    with pytest.raises(ModelUnavailable, match=r"^model 'a': no folder"):
+        fetch.fetch(names=["a", "z"])
+    assert fetch.model_folder(last).is_dir()
+    with pytest.raises(ModelUnavailable, match=r"2 of 3 models: a: .*/no/a.*; b: .*/no/b"):
+        fetch.fetch(names=["a", "z", "b"])
+
+
 def test_two_fetches_at_once_download_once(
     model_cache: Path, shelf: Path, use_cards: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

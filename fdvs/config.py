@@ -78,12 +78,13 @@ class RedundancyConfig:
     """One rule for frames and for chapters; see `fdvs.redundancy` for what each policy does.
 
     `floor`: below this similarity nothing is redundant (repaired). `identical`: from here on
-    it always is (repaired). `threshold`: the fixed bound of policy threshold. `seed`: random.
+    it always is (repaired). Both were measured with the offline preset's
+    features (docs/decisions/004). `threshold`: the fixed bound of policy threshold. `seed`: random.
     """
 
     policy: Policy = "repaired"
-    floor: float = 0.8
-    identical: float = 0.995
+    floor: float = 0.9
+    identical: float = 0.95
     threshold: float = 0.9
     seed: int = 0
 
@@ -98,6 +99,8 @@ class RedundancyConfig:
 class TextualConfig(RedundancyConfig):
     """Chapters against the mean of the last `memory` chapters (Sec. III-E, l = 35)."""
 
+    floor: float = 0.8
+    identical: float = 0.995
     memory: int = 35
 
     def __post_init__(self) -> None:
@@ -202,10 +205,10 @@ class Config:
     read: ReadConfig = field(default_factory=ReadConfig)
     cut: CutConfig = field(default_factory=CutConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
-    visual: RedundancyConfig = field(default_factory=lambda: RedundancyConfig(floor=0.8))
+    visual: RedundancyConfig = field(default_factory=RedundancyConfig)
     perceive: PerceiveConfig = field(default_factory=PerceiveConfig)
     chapter: ChapterConfig = field(default_factory=ChapterConfig)
-    textual: TextualConfig = field(default_factory=lambda: TextualConfig(floor=0.7))
+    textual: TextualConfig = field(default_factory=TextualConfig)
     story: StoryConfig = field(default_factory=StoryConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -89,6 +89,10 @@ class Describer(Protocol):
 
     `source` names it in observations; `needs_frames` is False where only the file's path and
     the clip's times are used; `batch_size` is the number of clips that fill a batch.
+
+    Two optional members: `content_fingerprint(video_path) -> str`, a digest of what is read
+    besides the video (a subtitle file), and the class attribute `version`, raised when prompts or
+    parsing change. Both make stored words stale.
     """
 
     source: str

@@ -85,7 +85,9 @@ def _kept_chapters(
     rule = context.config.textual
     key = keys.kept_chapters_key(vector_keys, rule)
     kept = keep_chapters(vectors, rule, salt=job.video_id)
-    similarity = similarity_to_memory(vectors, memory=rule.memory)
+    similarity = similarity_to_memory(
+        vectors, memory=rule.memory, include_self=rule.policy == "paper"
+    )
     payload = {
         "kept": [bool(k) for k in kept],
         "similarity": [round(float(s), 4) if np.isfinite(s) else None for s in similarity],
@@ -117,9 +119,16 @@ def _story(
             vectors=vectors,
             config=config,
             writer=context.parts.llm if config.writer == "abstractive" else None,
+            chapter_writer=_chapter_writer(context),
         )
         old = store.put(job.video_id, "story", fingerprint=key, payload=story_to_json(story))
     _story_vector(job, store, context, story_from_json(old.payload), old.digest)
+
+
+def _chapter_writer(context: BuildContext) -> str:
+    if context.config.chapter.writer == "template":
+        return "template over what the captioner and the sources said"
+    return context.parts.identity("llm").label()
 
 
 def _story_vector(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ class Parts:
 
     def __init__(self, config: Config, *, made: Mapping[str, Any] | None = None) -> None:
         self._config = config
-        self._made: dict[str, Any] = dict(made or {})
+        self._given: dict[str, Any] = dict(made or {})
+        self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
         models = config.models
         self._settings = LoadSettings(
@@ -51,27 +53,25 @@ class Parts:
 
     def has_matcher(self) -> bool:
         """Whether the image embedder can place queries among pictures. Loads nothing."""
-        return "picture_matcher" in self._made or bool(self._matcher_backend())
+        return "picture_matcher" in self._given or bool(self._matcher_backend())
 
     @property
     def matcher(self) -> PictureMatcher | None:
         """What finds pictures by words; None where the image embedder knows no words."""
-        with self._lock:
-            backend = self._matcher_backend()
-            if "picture_matcher" not in self._made and backend:
-                from fdvs.models.factory import MATCHERS
-
-                self._made["picture_matcher"] = MATCHERS.get(backend).build(
-                    lambda: self.image_embedder,
-                    lambda: self.text_embedder,
-                    made_of=(self.identity("image_embedder"), self.identity("text_embedder")),
-                )
-            return cast("PictureMatcher | None", self._made.get("picture_matcher"))
+        return cast(PictureMatcher, self._part("picture_matcher")) if self.has_matcher() else None
 
     def _matcher_backend(self) -> str:
-        made = self._made.get("image_embedder")
-        kind = self._class("image_embedder") if made is None else type(made)
-        return str(getattr(kind, "matcher_backend", ""))
+        embedder = self._given.get("image_embedder") or self._class("image_embedder")
+        return str(getattr(embedder, "matcher_backend", ""))
+
+    def _load_matcher(self) -> Any:
+        from fdvs.models.factory import MATCHERS
+
+        return MATCHERS.get(self._matcher_backend()).build(
+            lambda: self.image_embedder,
+            lambda: self.text_embedder,
+            made_of=(self.identity("image_embedder"), self.identity("text_embedder")),
+        )
 
     def describer_names(self) -> tuple[str, ...]:
         """Return the parts' keys of everything that describes a clip: captioner first."""
@@ -82,24 +82,27 @@ class Parts:
 
     def identity(self, key: str) -> ModelIdentity:
         """Return the identity of a part without loading its weights."""
-        if key in self._made:
-            return cast(ModelIdentity, self._made[key].identity)
+        if key in self._given:
+            return cast(ModelIdentity, self._given[key].identity)
         from fdvs.models.fetch import identity_of
 
         return identity_of(self._card(key))
 
     def fingerprint(self, key: str) -> str:
-        """Return a digest of everything about a part that can change its results."""
-        if key in self._made:
-            return digest(self._made[key].identity)
+        """Return a digest of everything about a part that can change its results.
+
+        The same whether or not the part is loaded. `version` is a backend's own count of changes
+        to its prompts or parsing.
+        """
+        if key in self._given:
+            return digest(self._given[key].identity)
+        version = getattr(self._class(key), "version", 0)
         options = dict(self._card(key).options)
-        return digest([self.identity(key), options, self._settings.dtype])
+        return digest([self.identity(key), options, version, self._settings.dtype])
 
     def needs_frames(self, key: str) -> bool:
         """Whether a describer looks at pictures; asked of its class, so nothing is loaded."""
-        if key in self._made:
-            return bool(self._made[key].needs_frames)
-        return bool(self._class(key).needs_frames)
+        return bool((self._given.get(key) or self._class(key)).needs_frames)
 
     def batch_size(self, key: str) -> int:
         """Clips per batch of a describer. Loads it."""
@@ -107,8 +110,7 @@ class Parts:
 
     def content_beside(self, key: str, path: Path) -> str:
         """Return a digest of what a source reads besides the video, or '' (most read nothing)."""
-        kind = type(self._made[key]) if key in self._made else self._class(key)
-        if not hasattr(kind, "content_fingerprint"):
+        if not hasattr(self._given.get(key) or self._class(key), "content_fingerprint"):
             return ""
         return str(self._part(key).content_fingerprint(path))
 
@@ -150,10 +152,13 @@ class Parts:
         return specs[key]
 
     def _part(self, key: str) -> Any:
+        if key in self._given:
+            return self._given[key]
         with self._lock:
-            if key not in self._made:
-                self._made[key] = self._load(key)
-            return self._made[key]
+            if key not in self._loaded:
+                load = self._load_matcher if key == "picture_matcher" else partial(self._load, key)
+                self._loaded[key] = load()
+            return self._loaded[key]
 
     def _load(self, key: str) -> Any:
         from fdvs.models import factory

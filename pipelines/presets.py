@@ -21,6 +21,9 @@ from fdvs.config import (
 )
 from fdvs.errors import UnknownName
 
+# CLIP's similarities were not measured; identical is set higher than for the offline features.
+CLIP_FRAMES = RedundancyConfig(floor=0.9, identical=0.98)
+
 
 def offline() -> Config:
     """Small models from registry packages; template chapters, extractive story, LLM in `ask`."""
@@ -32,6 +35,7 @@ def laptop() -> Config:
     return Config(
         preset="laptop",
         sample=SampleConfig(short_side_px=384),
+        visual=CLIP_FRAMES,
         perceive=PerceiveConfig(captioner="smolvlm2-500m-video"),
         models=ModelsConfig(
             image_embedder="openclip-vit-b-32",
@@ -46,6 +50,7 @@ def gpu() -> Config:
     return Config(
         preset="gpu",
         sample=SampleConfig(short_side_px=448),
+        visual=CLIP_FRAMES,
         perceive=PerceiveConfig(captioner="qwen3-vl-8b"),
         chapter=ChapterConfig(writer="llm"),
         story=StoryConfig(writer="abstractive"),

@@ -37,7 +37,8 @@ def load_config(path: Path, base: Config) -> Config:
         return base
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: need a mapping of sections, got {type(values).__name__}")
-    return overlay(base, values, where=str(path))
+    config: Config = overlay(base, values, where=str(path))
+    return config
 
 
 def overlay(base: Any, values: Mapping[str, Any], *, where: str) -> Any:

@@ -17,6 +17,11 @@ class FrameReader(Protocol):
     @property
     def info(self) -> VideoInfo: ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the probe and the reading so far found wrong, one line each."""
+        ...
+
     def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
         """Yield the picture shown at each of the sorted times (the last with time <= t).
 

@@ -70,7 +70,8 @@ class ConseMatcher:
         top_NK = np.argsort(-probabilities_NC, axis=1, kind="stable")[:, :NUM_LABELS]
         weights_NK = np.take_along_axis(probabilities_NC, top_NK, axis=1)
         placed_NE = np.einsum("nk,nke->ne", weights_NK, self._label_vectors[top_NK])
-        return unit_rows(placed_NE).astype(np.float32)
+        rows: Vectors = unit_rows(placed_NE).astype(np.float32)
+        return rows
 
     def place_query(self, query: str) -> Vectors:
         """Return the unit vector [E] of a query."""

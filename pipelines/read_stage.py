@@ -79,7 +79,7 @@ def _read_opened(
     yield Opened(job)
     tasks = [plan_clip(job, clip, store, context) for clip in job.clips]
     yield from _decode(job, tasks, reader, context.config)
-    job.warnings = list(dict.fromkeys([*job.warnings, *getattr(reader, "warnings", ())]))
+    job.warnings = list(dict.fromkeys([*job.warnings, *reader.warnings]))
     yield Finished(job)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fdvs.models.cards import Card
+
 WORDS = ["a", "the", "rabbit", "car", "picture", "moves", "seen", "likely", "notes", "question"]
 WORDS += ["answer", "what", "where", "red"]
 CHAT_TEMPLATE = (
@@ -23,6 +25,20 @@ def model_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "model-cache"
     monkeypatch.setenv("FDVS_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def use_cards(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let only the given cards exist."""
+
+    from fdvs.models import fetch
+
+    def use(*cards: Card) -> None:
+        table = {card.name: card for card in cards}
+        monkeypatch.setattr(fetch, "card_names", lambda: sorted(table))
+        monkeypatch.setattr(fetch, "load_card", table.__getitem__)
+
+    return use
 
 
 @pytest.fixture(scope="session")

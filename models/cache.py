@@ -204,7 +204,8 @@ def _known_hashes() -> dict[str, Any]:
 
 
 def _remember(known: dict[str, Any]) -> None:
+    """Write the known hashes down, without those of files that are gone."""
     try:
-        write_json(cache_root() / HASHES, known)
+        write_json(cache_root() / HASHES, {k: v for k, v in known.items() if Path(k).exists()})
     except OSError as error:
         logger.info("hashes not remembered (%s); they are computed again next time", error)

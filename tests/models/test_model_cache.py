@@ -49,6 +49,16 @@ def test_an_unchanged_file_is_hashed_once(
     assert cache.weights_sha256(tmp_path / "w") == first
 
 
+def test_hashes_of_files_that_are_gone_are_forgotten(model_cache: Path, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).write_bytes(b"1")
+    cache.weights_sha256(tmp_path / "old")
+    (tmp_path / "old").unlink()
+    cache.weights_sha256(tmp_path / "new")
+    known = cache.read_json(model_cache / cache.HASHES)
+    assert [Path(path).name for path in known] == ["new"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "{"])
 def test_a_broken_hash_memory_is_ignored(content: str, model_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"1")

@@ -38,6 +38,9 @@ from fdvs.kernels.dga import (
 Attention = Literal["dga", "sdpa"]
 
 NAME = "dga"
+#: Settings of a model that was given none: nothing is grouped for the first 2048 tokens, where
+#: full attention is cheap and grouping would only cost quality.
+DEFAULT = DGAConfig(dense_threshold=2048)
 #: Where the settings live in a model's config, as plain JSON.
 SETTINGS = "dga_config"
 #: How the cache layer travels with the keys it was given, from the cache to the attention.
@@ -88,7 +91,7 @@ def load_causal_lm(
         attention: `dga`, or torch's full attention.
         dtype: float32 by default: stock bfloat16 layers are slow on CPU when they decode.
         gguf_file: name of a GGUF file in `source`, if the weights are in one.
-        config: settings of `dga`; None for the defaults.
+        config: settings of `dga`; None for `DEFAULT`, which is exact up to 2048 tokens.
         options: passed to `from_pretrained` (`revision`, `local_files_only`, ...).
 
     Returns:
@@ -125,20 +128,22 @@ def enable(model: Any, config: DGAConfig | None = None) -> None:
     Raises:
         ValueError: the settings are not usable with a cache (`select="global"`).
     """
-    DGACache(config or DGAConfig())
+    config = DEFAULT if config is None else config
+    DGACache(config)
     register()
     if model.config.get_text_config()._attn_implementation != NAME:
         model.set_attn_implementation(NAME)
-    setattr(model.config.get_text_config(), SETTINGS, (config or DGAConfig()).to_dict())
+    setattr(model.config.get_text_config(), SETTINGS, config.to_dict())
     if not getattr(model, LAYER, False):
         setattr(model, LAYER, True)
         model.register_forward_pre_hook(_give_cache, with_kwargs=True)
 
 
 def settings_of(model_or_module: Any) -> DGAConfig:
-    """Return the settings in a model's (or one of its modules') config, or the defaults."""
+    """Return the settings in a model's (or one of its modules') config, or `DEFAULT`."""
     text = model_or_module.config.get_text_config()
-    return DGAConfig(**(getattr(text, SETTINGS, None) or {}))
+    written = getattr(text, SETTINGS, None)
+    return DEFAULT if written is None else DGAConfig(**written)
 
 
 def describe_attention(model: Any) -> str:
@@ -357,9 +362,11 @@ def _in_words(config: DGAConfig) -> str:
     if config.is_dense:
         return "nothing is grouped, full attention"
     share = config.units_per_chunk / config.chunk
+    first = max(config.dense_threshold, config.commit_time(0))
     return (
         f"{config.select}, {config.num_focal} of {config.chunk} tokens single, groups of "
-        f"{config.group_size} ({share:.1%} of the tokens kept), window {config.window}"
+        f"{config.group_size} ({share:.1%} of the tokens kept), window {config.window}, "
+        f"exact for the first {first} tokens"
     )
 
 

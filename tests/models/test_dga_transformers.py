@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fdvs.kernels.dga import DGAConfig, paper_config
 from fdvs.models.attention import (
+    DEFAULT,
     describe_attention,
     enable,
     generate,
@@ -158,6 +159,17 @@ def test_the_answer_says_which_attention_ran(models: Callable[[str], Any]) -> No
     assert "48 of them as 21 units" in long.attention
     assert generate(plain, prompt(60), max_new_tokens=2).attention == "sdpa: full attention"
     assert "full attention" in describe_attention(dga_copy(plain, EXACT))
+
+
+def test_without_settings_short_prompts_are_exact(models: Callable[[str], Any]) -> None:
+    plain = models("Llama")
+    twin = dga_copy(plain, DEFAULT)
+    enable(twin)
+    assert settings_of(twin) == settings_of(plain) == DEFAULT
+    ids = prompt(450)  # past the first commit
+    with torch.no_grad():
+        torch.testing.assert_close(twin(ids).logits, plain(ids).logits, atol=1e-3, rtol=1e-3)
+    assert "exact for the first 2048 tokens" in describe_attention(twin)
 
 
 def test_settings_of_one_model_do_not_reach_another(models: Callable[[str], Any]) -> None:

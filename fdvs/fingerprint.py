@@ -18,7 +18,12 @@ CHUNK_BYTES = 1 << 20
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys, no spaces, dataclasses as objects; equal values, equal text."""
     return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain, allow_nan=False
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=True,
+        default=_plain,
+        allow_nan=False,
     )
 
 

@@ -17,6 +17,9 @@ from fdvs.protocols import TextEmbedder
 from fdvs.ranking import WAYS, Match, find_matches, fuse, weights
 from fdvs.types import Moment, VideoHit
 
+NEAR_LOOKS = (
+    0.95  # cosines of pictures lie close together: without a share, films would be one moment
+)
 NEAR_BEST = 0.8  # a neighbour joins a moment when it matches at least this share as well
 
 
@@ -76,7 +79,7 @@ def merge_neighbours(entries: Sequence[Entry], ranked: Sequence[Match]) -> list[
 
     A neighbour is the chapter of the clip just before or after, in the same video. It joins
     where it matches and its cosine is at least `NEAR_BEST` of the first's, or where both hold
-    all words of the query, or both look like it. Every chapter is in one moment.
+    all words of the query, or both look like it nearly as much. Every chapter is in one moment.
     """
     free = {(entries[m.place].video_id, entries[m.place].item): m for m in ranked}
     moments = []
@@ -100,7 +103,7 @@ def _joins(neighbour: Match | None, seed: Match) -> bool:
     if neighbour.holds_all and seed.holds_all:
         return True
     if neighbour.looks is not None and seed.looks is not None:
-        return True
+        return neighbour.looks >= NEAR_LOOKS * seed.looks
     return neighbour.by_meaning and neighbour.cosine >= NEAR_BEST * seed.cosine
 
 

@@ -24,12 +24,20 @@ from fdvs.store_artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store_lock import build_lock
 from fdvs.store_names import show_text
 from fdvs.store_schema import connect, drop_words, store_errors
-from fdvs.store_sources import SourceRow, SourceStatus, find_known, read_sources, write_source
+from fdvs.store_sources import (
+    SourceRow,
+    SourceStatus,
+    find_known,
+    find_replaced,
+    read_sources,
+    write_source,
+)
 from fdvs.store_videos import (
     VideoRecord,
     delete_video,
     pick_video,
     read_videos,
+    rename,
     video_id_from,
     write_video,
 )
@@ -158,6 +166,11 @@ class Store:
         with self.reading() as connection:
             return find_known(connection, path, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
+    def replaced_by(self, path: Path, video_id: str) -> str | None:
+        """Return the video that only this file held before its content became `video_id`."""
+        with self.reading() as connection:
+            return find_replaced(connection, path, video_id)
+
     # -- videos --------------------------------------------------------------------------------
 
     def add_video(self, *, video_id: str, sha256: str, path: Path) -> VideoRecord:
@@ -173,6 +186,13 @@ class Store:
     def find_video(self, name_or_id: str) -> VideoRecord:
         """Return the video of a name, id or unique beginning of an id; else NotFound."""
         return pick_video(self.videos(), name_or_id)
+
+    def replace_video(self, old_id: str, new_id: str) -> None:
+        """Delete a video and give its name to the one that took its place; hold the build lock."""
+        name = self.find_video(old_id).name
+        self.remove_video(old_id)
+        with self.writing() as connection:
+            rename(connection, new_id, name)
 
     def remove_video(self, video_id: str) -> None:
         """Delete a video with all that was made of it; hold the build lock. NotFound."""
@@ -245,6 +265,13 @@ class Store:
         if clip_index < 0:
             raise ValueError(f"clip_index is {clip_index}; need >= 0")
         return self._thumbnail_folder(video_id) / f"{clip_index:06d}.jpg"
+
+    def trim_thumbnails(self, video_id: str, *, keep_items: int) -> None:
+        """Delete the thumbnails of clips from `keep_items` on: the video has fewer clips now."""
+        with store_errors(self.folder):
+            for path in self._thumbnail_folder(video_id).glob("*.jpg"):
+                if path.stem.isdigit() and int(path.stem) >= keep_items:
+                    path.unlink(missing_ok=True)
 
     def put_thumbnail(self, video_id: str, clip_index: int, jpeg: bytes) -> Path:
         """Write a clip's thumbnail (JPEG bytes) in one step: whole or not at all."""

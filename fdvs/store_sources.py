@@ -88,3 +88,17 @@ def find_known(
         (path_bytes(path), size_bytes, mtime_ns),
     ).fetchone()
     return None if row is None else row[0]
+
+
+def find_replaced(connection: sqlite3.Connection, path: Path, video_id: str) -> str | None:
+    """Return the video whose only file was `path`, which now holds `video_id`; else None."""
+    row = connection.execute(
+        "SELECT video_id FROM sources WHERE path = ?", (path_bytes(path),)
+    ).fetchone()
+    old = None if row is None else row[0]
+    if old is None or old == video_id:
+        return None
+    others = connection.execute(
+        "SELECT 1 FROM sources WHERE video_id = ? AND path != ?", (old, path_bytes(path))
+    ).fetchone()
+    return None if others else str(old)

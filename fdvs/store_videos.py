@@ -101,3 +101,8 @@ def delete_video(connection: sqlite3.Connection, video_id: str) -> None:
     if connection.execute("DELETE FROM videos WHERE video_id = ?", (video_id,)).rowcount == 0:
         raise NotFound(f"no video with id {video_id!r} in the library. See: fdvs list")
     connection.execute("DELETE FROM sources WHERE video_id = ?", (video_id,))
+
+
+def rename(connection: sqlite3.Connection, video_id: str, name: str) -> None:
+    """Give a video a name that no other has."""
+    connection.execute("UPDATE videos SET name = ? WHERE video_id = ?", (name, video_id))

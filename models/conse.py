@@ -75,7 +75,8 @@ class ConseMatcher:
 
     def place_query(self, query: str) -> Vectors:
         """Return the unit vector [E] of a query."""
-        return self._texts().embed_texts([TEMPLATE.format(query)])[0]
+        row: Vectors = self._texts().embed_texts([TEMPLATE.format(query)])[0]
+        return row
 
     @cached_property
     def _label_vectors(self) -> Vectors:

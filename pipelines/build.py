@@ -88,6 +88,7 @@ class Builder:
             self._finish(item)
 
     def _open(self, job: VideoJob) -> None:
+        job.replaces = self._store.replaced_by(job.path, job.video_id)
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
         self._note(job, "partial", "not finished yet")
         self._store.put_many(job.puts)
@@ -125,6 +126,9 @@ class Builder:
 
     def _done(self, job: VideoJob, saved: Saved | None) -> None:
         self._note(job, "ok", "; ".join(job.warnings))
+        if job.replaces:
+            logger.info("%s has new content; what it held before is forgotten", job.path.name)
+            self._store.replace_video(job.replaces, job.video_id)
         self._add(job, "built", saved)
         self._watch(
             BuildEvent(

@@ -32,6 +32,7 @@ def finish_video(job: VideoJob, store: Store, context: BuildContext) -> Saved:
     store.put(job.video_id, "saved", fingerprint="", payload=dataclasses.asdict(saved))
     for stage in (*keys.PER_CLIP, *(f"see:{key}" for key in context.describer_keys)):
         store.trim(job.video_id, stage, keep_items=len(job.clips))
+    store.trim_thumbnails(job.video_id, keep_items=len(job.clips))
     store.put(job.video_id, "done", fingerprint=job.done_key, payload={"gop": job.gop})
     return saved
 

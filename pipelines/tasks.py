@@ -15,7 +15,9 @@ from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
 
 @dataclass(slots=True, eq=False)
 class VideoJob:
-    """One file on its way. `failed` is set by whichever stage cannot go on; the rest skip it."""
+    """One file on its way. `replaces` is the video that this file held before, and no other.
+
+    `failed` is set by whichever stage cannot go on; the rest skip it."""
 
     path: Path
     size_bytes: int
@@ -28,6 +30,7 @@ class VideoJob:
     warnings: list[str] = field(default_factory=list)
     failed: str = ""
     done_key: str = ""
+    replaces: str | None = None
     extra: str = ""
     started: float = 0.0
     num_clips_computed: int = 0

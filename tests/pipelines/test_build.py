@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,57 @@ def test_a_moved_file_is_recognised_and_an_equal_one_is_no_work(
         assert report.saved.num_clips == 6, "a twin must not be counted twice"
         paths = [Path(row.path).name for row in library.videos()]
         assert sorted(paths) == ["colours.mp4", "moved.mp4", "text.mp4", "twin.mp4"]
+
+
+def test_new_content_at_an_old_path_replaces_the_old_story(
+    films: Path, tmp_path: Path, parts: dict[str, Any], make_film: Any
+) -> None:
+    with open_library(tmp_path, parts) as library:
+        library.build(films)
+        old = library.story("night.mp4").video_id
+        make_film(films / "night.mp4", [("white", 4), ("red", 4), ("blue", 4)])
+        library.build(films)
+        assert [record.video_id for record in library._store.videos()].count(old) == 0
+        assert all("yellow" not in m.text for m in library.search("wall", num=50))
+        assert library.story("night.mp4").num_clips == 3
+
+
+def test_the_old_story_stays_while_another_file_still_holds_it(
+    films: Path, tmp_path: Path, parts: dict[str, Any], make_film: Any
+) -> None:
+    (films / "copy.mp4").write_bytes((films / "night.mp4").read_bytes())
+    with open_library(tmp_path, parts) as library:
+        library.build(films)
+        make_film(films / "night.mp4", [("white", 4), ("red", 4)])
+        library.build(films)
+        assert any("yellow" in m.text for m in library.search("yellow"))
+
+
+def test_a_name_that_is_not_utf8_is_built_listed_and_searched(
+    films: Path, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    raw = os.fsencode(films) + b"/caf\xe9.mp4"
+    (films / "night.mp4").rename(os.fsdecode(raw))
+    with open_library(tmp_path, parts) as library:
+        report = library.build(films)
+        assert [row.status for row in report.rows] == ["built", "built", "failed"]
+        name = next(row.name for row in library.videos() if row.name.startswith("caf"))
+        name.encode("utf-8")
+        assert library.story(name).num_clips == 2
+        assert library.search("yellow")[0].name == name
+
+
+def test_fewer_clips_leave_no_thumbnail_behind(
+    films: Path, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    with open_library(tmp_path, parts) as library:
+        library.build(films / "colours.mp4")
+        folder = library._store.thumbnail_path(library.story("colours.mp4").video_id, 0).parent
+        assert len(list(folder.iterdir())) == 4
+    config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
+    with open_library(tmp_path, parts, config) as library:
+        library.build(films / "colours.mp4")
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.jpg", "000001.jpg"]
 
 
 def test_a_describer_that_fails_on_one_clip_fails_that_video_alone(

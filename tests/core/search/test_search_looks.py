@@ -21,7 +21,7 @@ FILMS = {
     "b.mp4": ["rabbit burrow", "empty room"],
 }
 # how much each clip looks like the query, whatever the query says
-LOOKS = {"a.mp4": [0.1, 0.8, 0.9, 0.2], "b.mp4": [0.3, 0.75]}
+LOOKS = {"a.mp4": [0.1, 0.88, 0.9, 0.2], "b.mp4": [0.3, 0.75]}
 CONFIG = SearchConfig(min_score=0.15)
 
 
@@ -65,6 +65,17 @@ def test_clips_that_look_like_the_query_are_found_and_touching_ones_are_one_mome
     assert [m.picture_score for m in found] == pytest.approx([0.9, 0.75], abs=1e-5)
     assert found[0].text == "open door"
     assert all(abs(m.score) < CONFIG.min_score for m in found)
+
+
+def test_a_touching_clip_that_looks_less_like_it_stays_a_moment_of_its_own(
+    library: Store, index: Index, pictures: Pictures, embedder: HashTextEmbedder
+) -> None:
+    far = np.array([[0.8, 0.6]], np.float32)
+    video = library.find_video("a.mp4").video_id
+    library.put(video, "look", 1, fingerprint="f", payload={}, vectors=far)
+    again = Pictures(looks=Looks.load(library), matcher=pictures.matcher)
+    found = search_moments(index, "zebra", embedder, CONFIG, pictures=again)
+    assert [(m.name, m.clips) for m in found] == [("a.mp4", (2,)), ("a.mp4", (1,)), ("b.mp4", (1,))]
 
 
 def test_a_chapter_found_by_text_has_no_picture_score(

@@ -99,7 +99,7 @@ class RedundancyConfig:
 class TextualConfig(RedundancyConfig):
     """Chapters against the mean of the last `memory` chapters (Sec. III-E, l = 35)."""
 
-    floor: float = 0.8
+    floor: float = 0.84
     identical: float = 0.995
     memory: int = 35
 

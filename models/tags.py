@@ -22,7 +22,7 @@ KIND_FLOOR = 0.1
 LIKELY = 0.5
 MAX_TAGS = 4
 
-NOTHING = "Nothing recognised with confidence."
+NOTHING = "Nothing is recognised with confidence."
 MOTION = (
     (0.004, "The picture stands still."),
     (0.03, "The picture moves little."),
@@ -37,6 +37,7 @@ class TagCaptioner:
     source = "tags"
     needs_frames = True
     batch_size = 8
+    version = 1
 
     def __init__(self, embedder: EfficientNetEmbedder, identity: ModelIdentity) -> None:
         self.identity = identity
@@ -99,13 +100,17 @@ def caption(found: Sequence[Tag]) -> str:
     """Return the sentence for tags: the likely ones, then the doubtful ones.
 
     >>> caption([Tag(name="rabbit", kinds=("hare",), probability=0.6)])
-    'Likely seen: rabbit (hare).'
+    'The picture likely shows rabbit (hare).'
     """
     likely = [tag.words() for tag in found if tag.probability >= LIKELY]
     doubtful = [tag.words() for tag in found if tag.probability < LIKELY]
-    parts = [f"Likely seen: {', '.join(likely)}."] if likely else []
-    parts += [f"Perhaps: {', '.join(doubtful)}."] if doubtful else []
+    parts = [f"The picture likely shows {_listed(likely)}."] if likely else []
+    parts += [f"The picture perhaps shows {_listed(doubtful)}."] if doubtful else []
     return " ".join(parts) or NOTHING
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def movement(motion: float) -> str:

@@ -12,10 +12,11 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.gpu import triton_hindrance
 from fdvs.kernels.dga.native import load_library
 
-Backend = Literal["auto", "reference", "eager", "cpp"]
-CPP_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+Backend = Literal["auto", "reference", "eager", "cpp", "triton"]
+FAST_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Choice(NamedTuple):
@@ -35,6 +36,7 @@ def backends() -> dict[str, tuple[bool, str]]:
         "reference": (True, "dense oracle in float32 or float64; for tests"),
         "eager": (True, "tiles of torch operations; runs wherever torch does"),
         "cpp": (library is not None, reason),
+        "triton": _triton_state(),
     }
 
 
@@ -60,25 +62,34 @@ def choose_backend(
         raise ValueError("backend='reference' keeps no cache; use 'eager' or 'auto'")
     if backend in ("reference", "eager"):
         return Choice(backend, "asked for by name")
-    hindrance = _cpp_hindrance(config, torch.device(device), dtype, needs_grad)
+    name = "cpp" if backend == "auto" else backend
+    hindrance = _hindrance(name, config, torch.device(device), dtype, needs_grad)
     if hindrance is None:
-        return Choice("cpp", load_library()[1] if backend == "auto" else "asked for by name")
-    if backend == "cpp":
-        raise ValueError(f"backend='cpp' cannot run this: {hindrance}; use 'eager' or 'auto'")
+        return Choice(name, load_library()[1] if backend == "auto" else "asked for by name")
+    if backend != "auto":
+        raise ValueError(f"backend={backend!r} cannot run this: {hindrance}; use 'eager' or 'auto'")
     return Choice("eager", f"torch tiles, because {hindrance}")
 
 
-def _cpp_hindrance(
-    config: DGAConfig, device: torch.device, dtype: torch.dtype, needs_grad: bool
+def _hindrance(
+    name: str, config: DGAConfig, device: torch.device, dtype: torch.dtype, needs_grad: bool
 ) -> str | None:
-    """Return why the C++ backend cannot run a call, or None."""
-    if device.type != "cpu":
-        return f"the C++ backend is for CPUs and the tensors are on {device.type}"
-    if dtype not in CPP_DTYPES:
-        return f"the C++ backend computes in float32 and the tensors are {dtype}"
+    """Return why the C++ or the Triton backend cannot run a call, or None."""
+    if dtype not in FAST_DTYPES:
+        return f"the {name} backend computes in float32 or less and the tensors are {dtype}"
     if needs_grad:
-        return "the C++ backend has no gradients and they are needed"
+        return f"the {name} backend has no gradients and they are needed"
     if config.select == "global" and not config.is_dense:
-        return "the C++ backend has no global mode"
+        return f"the {name} backend has no global mode"
+    if name == "triton":
+        return triton_hindrance(device)
+    if device.type != "cpu":
+        return f"the cpp backend is for CPUs and the tensors are on {device.type}"
     library, reason = load_library()
     return None if library is not None else reason
+
+
+def _triton_state() -> tuple[bool, str]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    hindrance = triton_hindrance(device)
+    return hindrance is None, hindrance or "by name only: checked in Triton's interpreter so far"

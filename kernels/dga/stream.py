@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fdvs.kernels.dga.commit import Units, build_units, judge_from
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.gpu import attend_triton
 from fdvs.kernels.dga.native import attend_native
 from fdvs.kernels.dga.threads import one_thread
 from fdvs.kernels.dga.tiles import attend
@@ -64,14 +65,14 @@ def append(
     """Append tokens and attend from them.
 
     Args:
-        backend: `eager` or `cpp`; what attends. Units are built by torch in both.
+        backend: `eager`, `cpp` or `triton`; what attends. Torch builds the units in all.
 
     Returns:
         Output [B, H, Q, E], log-sum-exp [B, H, Q] or None, and the next state.
     """
     with one_thread(q_BHQD.device):
         full = grow(state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ)
-    run = attend_native if backend == "cpp" else attend
+    run = {"cpp": attend_native, "triton": attend_triton}.get(backend, attend)
     out, lse = run(
         q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
         q_start=full.num_seen - q_BHQD.shape[2], raw_start=full.raw_start,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -207,3 +208,21 @@ def test_the_exponential_is_right_at_any_size_of_logits(size: float) -> None:
     good, good_lse = dga_attention(*wide, config=config, return_lse=True, backend="reference")
     torch.testing.assert_close(out.double(), good, atol=3e-5, rtol=3e-4)
     torch.testing.assert_close(lse.double(), good_lse, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 processors")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"], ids=["sse2", "avx2"])
+def test_narrower_vectors_agree(
+    processor: str, fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = tuple(flag.replace("native", processor) for flag in native.FLAGS)
+    monkeypatch.setattr(native, "FLAGS", flags)
+    if native.load_library()[0] is None:
+        pytest.skip(native.load_library()[1])
+    for heads, key_heads, dim in ((9, 3, 64), (2, 2, 20)):
+        tensors = batch(200, heads=heads, key_heads=key_heads, dim=dim)
+        out = dga_attention(*tensors, config=STREAM, backend="cpp")
+        assert isinstance(out, Tensor)
+        torch.testing.assert_close(out.double(), want(tensors, STREAM), atol=2e-5, rtol=2e-4)

@@ -172,7 +172,7 @@ class SearchConfig:
     """
 
     num_results: int = 5
-    min_score: float = 0.15
+    min_score: float = 0.3
     word_weight: float = 0.5
     picture_weight: float = 0.5
 

@@ -51,8 +51,10 @@ def build(
     What is done is not redone. Ends with what became of every file and what redundancy
     reduction saved. A bad video is a failed row with its reason; the others are built.
     """
+    from fdvs.pipelines.collect import collect
     from fdvs.pipelines.render_progress import watching
 
+    collect(paths)  # a mistyped path must not leave an empty library behind
     with (
         saying_so_when_interrupted(),
         opened(library, preset, config, create=True) as opened_library,

@@ -179,13 +179,22 @@ def _clip_citations(story: Story, name: str) -> Callable[[tuple[int, ...]], list
     return cite
 
 
+def ways(moment: Moment) -> str:
+    """Return in which ways a moment matched, its pictures with their own score."""
+    shown = []
+    for way in moment.matched_by:
+        with_score = way == "looks" and moment.picture_score is not None
+        shown.append(f"{way} ({moment.picture_score:.2f})" if with_score else one_line(way))
+    return " and ".join(shown)
+
+
 def show_moments(moments: Sequence[Moment], query: str, floor: float) -> None:
     """Print moments, best first: citation, score, what matched, text."""
     out = console()
     if not moments:
         _nothing(out, query, floor)
     for moment in moments:
-        matched = f"  by {one_line(' and '.join(moment.matched_by))}" if moment.matched_by else ""
+        matched = f"  by {ways(moment)}" if moment.matched_by else ""
         line(
             out,
             span(moment.name, moment.start_s, moment.end_s),

@@ -203,8 +203,11 @@ class FakeLibrary:
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLibrary:
+    """A scripted library, in a folder of its own where `films` exists."""
     fake = FakeLibrary()
+    (tmp_path / "films").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_common, "library_class", lambda: fake)
     monkeypatch.delenv("FDVS_LIBRARY", raising=False)
     monkeypatch.setenv("COLUMNS", "80")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,9 +77,9 @@ def test_nothing_to_build_exits_1_and_says_what_was_there(
 def test_the_json_of_a_build_holds_rows_and_savings(
     library: Any, last_json: Callable[..., Any]
 ) -> None:
-    code, value = last_json("build", "a", "b", "-l", "L")
+    code, value = last_json("build", "films", "films", "-l", "L")
     assert code == 0
-    assert library.calls[1] == ("build", (["a", "b"], True))
+    assert library.calls[1] == ("build", (["films", "films"], True))
     assert value["library"] == "L"
     assert value["rows"][0]["saved"]["num_frames_kept"] == 10
     assert value["saved"]["num_captioner_calls_saved"] == 14
@@ -117,3 +118,12 @@ def test_a_terminal_gets_a_bar(
     monkeypatch.setenv("TERM", "dumb")
     assert cli.run(["build", "films"]) == 0
     assert "failed b.mp4: no reason" in capsys.readouterr().err
+
+
+def test_a_mistyped_path_leaves_no_library_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["build", "flims", "--library", "new"]) == 2
+    assert "flims" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

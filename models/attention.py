@@ -106,12 +106,11 @@ def load_causal_lm(
         raise ValueError(f"attention={attention!r} is unknown; choose 'dga' or 'sdpa'")
     if attention == "sdpa" and config is not None:
         raise ValueError("config belongs to attention='dga'; drop it, or choose 'dga'")
-    register()
     if gguf_file is not None:
         options = {**options, "gguf_file": gguf_file}
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     model = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, attn_implementation=attention, **options
+        source, dtype=dtype, attn_implementation="sdpa", **options
     )
     model = model.to(device).eval()
     if attention == "dga":
@@ -131,12 +130,20 @@ def enable(model: Any, config: DGAConfig | None = None) -> None:
     config = DEFAULT if config is None else config
     DGACache(config)
     register()
-    if model.config.get_text_config()._attn_implementation != NAME:
-        model.set_attn_implementation(NAME)
-    setattr(model.config.get_text_config(), SETTINGS, config.to_dict())
+    text = model.config.get_text_config()
+    if text._attn_implementation != NAME:
+        model.set_attn_implementation(_text_only(model.config, NAME))
+    setattr(text, SETTINGS, config.to_dict())
     if not getattr(model, LAYER, False):
         setattr(model, LAYER, True)
         model.register_forward_pre_hook(_give_cache, with_kwargs=True)
+
+
+def _text_only(config: Any, name: str) -> str | dict[str, str]:
+    """Name the attention of the text backbone only, where a model has others (vision, sound)."""
+    text = config.get_text_config()
+    parts = [part for part in config.sub_configs if getattr(config, part, None) is text]
+    return dict.fromkeys(parts, name) or name
 
 
 def settings_of(model_or_module: Any) -> DGAConfig:

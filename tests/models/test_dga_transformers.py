@@ -172,6 +172,39 @@ def test_without_settings_short_prompts_are_exact(models: Callable[[str], Any]) 
     assert "exact for the first 2048 tokens" in describe_attention(twin)
 
 
+def test_only_the_text_part_of_a_multimodal_model_changes() -> None:
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+    )
+
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        image_size=16, patch_size=8,
+    )  # fmt: skip
+    text = LlamaConfig(
+        vocab_size=97, hidden_size=48, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=6, num_key_value_heads=2, head_dim=8, eos_token_id=None,
+        initializer_range=0.3,
+    )  # fmt: skip
+    config = LlavaConfig(
+        text_config=text, vision_config=vision, image_token_id=96, vision_feature_layer=-1
+    )
+    torch.manual_seed(3)
+    model = LlavaForConditionalGeneration(config).eval()
+    ids = prompt(50) % 90 + 2
+    ids[0, 3:7] = 96
+    options = {"pixel_values": torch.randn(1, 3, 16, 16), "max_new_tokens": 8, "do_sample": False}
+    want = model.generate(ids, **options)
+    enable(model, EXACT)
+    assert model.config.vision_config._attn_implementation == "sdpa"
+    assert torch.equal(model.generate(ids, **options), want)
+    enable(model, SMALL)
+    assert "48 of them as 21 units" in generate(model, ids, **options).attention
+
+
 def test_settings_of_one_model_do_not_reach_another(models: Callable[[str], Any]) -> None:
     plain = models("Llama")
     ids = prompt(80)

@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def media_dir(data_dir: Path) -> Path:
 
 
 @pytest.fixture
-def needs_models() -> Iterator[None]:
+def needs_models() -> None:
     """The offline preset's models are on disk."""
     from fdvs.models.fetch import missing_models
 
@@ -75,4 +74,3 @@ def needs_models() -> Iterator[None]:
         pytest.fail(f"models missing: {missing}; run: fdvs models fetch --preset offline")
     if missing:
         pytest.skip(f"models missing: {missing}; run: fdvs models fetch --preset offline")
-    yield

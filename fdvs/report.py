@@ -13,7 +13,11 @@ RowStatus = Literal["built", "unchanged", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRow:
-    """One file of a build: what became of it, and why where it failed (one line)."""
+    """One file of a build: what became of it, and why where it failed (one line).
+
+    `seconds` is the wall time from opening it to its last commit; files overlap, so rows add up
+    to more than the build took. `gop` describes its key frames.
+    """
 
     path: str
     name: str

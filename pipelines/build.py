@@ -29,6 +29,7 @@ from fdvs.types import Saved
 logger = logging.getLogger(__name__)
 
 NUM_AHEAD = 8
+REGULAR = "regular"  # the word of GopStatistics.describe
 
 
 def max_clips_in_flight(embed_batch: int, describe_batch: int) -> int:
@@ -71,6 +72,18 @@ class Builder:
             seconds=round(time.monotonic() - started, 2),
             backends=self._context.parts.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say where clips follow the encoder instead of the content."""
+        good = [row for row in self._rows if row.status != "failed"]
+        num_regular = sum(REGULAR in row.gop for row in good)
+        if self._context.config.cut.method != "keyframes" or not num_regular:
+            return ()
+        return (
+            f"{num_regular} of {len(good)} videos have key frames at a fixed distance, so their "
+            "clips follow the encoder, not the content; cut.method: scenes cuts by content",
         )
 
     def _unique_rows(self) -> list[BuildRow]:

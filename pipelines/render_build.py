@@ -70,7 +70,7 @@ def _cells(saved: Saved | None) -> list[str]:
 def _status(row: BuildRow) -> Text:
     if row.status == "unchanged":
         return Text("unchanged", style=FAINT)
-    return Text(f"built, {counted(row.num_clips_computed, 'clip')} in {row.seconds:.1f} s")
+    return Text(f"built, {counted(row.num_clips_computed, 'clip')} new")
 
 
 def saved_sentence(saved: Saved) -> str:

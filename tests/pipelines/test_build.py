@@ -422,3 +422,14 @@ def test_pictures_placed_by_other_models_are_not_searched(
         found = library.search("something green", min_score=0.9)
         assert all("looks" not in moment.matched_by for moment in found)
     assert "pictures not searched" in caplog.text
+
+
+def test_key_frames_at_a_fixed_distance_are_noted_unless_they_are_not_used(
+    films: Path, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    with open_library(tmp_path, parts) as library:
+        (note,) = library.build(films).notes
+        assert note.startswith("1 of 2 videos have key frames at a fixed distance")
+    config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
+    with open_library(tmp_path, parts, config) as library:
+        assert library.build(films).notes == ()

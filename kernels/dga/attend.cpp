@@ -136,6 +136,7 @@ void scores_of(Tile &t, const float *k, int64_t stride, int64_t keys, int64_t di
   float *s = t.scores + at * WIDTH;
   for (; r + ROWS <= keys; r += ROWS)
     dot_rows<ROWS, N>(k + r * stride, stride, dim, q, s + r * LANES);
+  for (; r + 4 <= keys; r += 4) dot_rows<4, N>(k + r * stride, stride, dim, q, s + r * LANES);
   for (; r < keys; ++r) dot_rows<1, N>(k + r * stride, stride, dim, q, s + r * LANES);
 }
 
@@ -146,6 +147,7 @@ void values_of(Tile &t, const float *v, int64_t stride, int64_t keys, int64_t di
   float *out = t.output + at * WIDTH;
   for (; c + ROWS <= dim; c += ROWS)
     add_values<ROWS, N>(v + c, stride, keys, p, out + c * LANES);
+  for (; c + 4 <= dim; c += 4) add_values<4, N>(v + c, stride, keys, p, out + c * LANES);
   for (; c < dim; ++c) add_values<1, N>(v + c, stride, keys, p, out + c * LANES);
 }
 

@@ -9,7 +9,8 @@ gets from them, normalised over the raw tokens from the chunk's start on. Chunks
 depend on each other, and nothing that was dropped is needed again.
 
 Shapes: B rows, H query heads, K key heads, G = H / K, R raw tokens, D head dim, E value dim,
-n chunks, C tokens of a chunk, S = C + window, J judges, F single tokens, g groups of m, U units.
+n chunks, C tokens of a chunk, S = C + window, J judges, X = G J judges of all heads, F single
+tokens, g groups of m, U units.
 """
 
 # ruff: noqa: N815 (names of tensors carry their shapes)
@@ -23,8 +24,9 @@ from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.config import DGAConfig
 
-#: Logits held at once while judging (floats); bounds the memory of a long prefill.
-JUDGE_BUDGET = 2**24
+#: Logits held at once while judging (floats): what a CPU's cache takes, what fills a GPU.
+JUDGE_BUDGET = {"cpu": 2**20}
+JUDGE_BUDGET_OTHER = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def build_units(
     """
     rows, heads = q_BHQD.shape[:2]
     per_chunk = rows * heads * config.score_queries * (config.chunk + config.window)
-    step = max(1, JUDGE_BUDGET // per_chunk)
+    step = max(1, JUDGE_BUDGET.get(q_BHQD.device.type, JUDGE_BUDGET_OTHER) // per_chunk)
     parts = []
     for at in range(chunks.start, chunks.stop, step):
         some = range(at, min(at + step, chunks.stop))
@@ -102,8 +104,8 @@ def _build(
     span_BKnDS = _windows(k_BKRD, first, size + config.window, size, count)
     judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
     q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
-    logits_BKGnJS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
-    scores_BKnC = _scores(logits_BKGnJS.detach(), config)
+    logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
+    scores_BKnC = _scores(logits_BKnXS.detach(), config)
     focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
     focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
     k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
@@ -115,7 +117,7 @@ def _build(
         q_BHnCD = unflatten(q_BHQD[:, :, at : at + count * size], 2, (count, size))
         w_BKngm = _last_weights(q_BHnCD, rest_k_BKngmD, rest_BKngm, scale)
     else:
-        w_BKngm = _mean_weights(logits_BKGnJS, rest_BKngm, config)
+        w_BKngm = _mean_weights(logits_BKnXS, rest_BKngm, config)
     pooled_k = (w_BKngm[..., None] * rest_k_BKngmD).sum(4).to(k_BKRD.dtype)
     pooled_v = (w_BKngm[..., None] * rest_v_BKngmE).sum(4).to(v_BKRE.dtype)
     bias_BKng = group_bias(w_BKngm, config)
@@ -133,20 +135,24 @@ def _windows(x_BXRD: Tensor, first: int, size: int, step: int, count: int) -> Te
 
 
 def _judge_logits(q_BHnDJ: Tensor, span_BKnDS: Tensor, scale: float) -> Tensor:
-    """Return the causal logits of the judges over raw tokens: float32 [B, K, G, n, J, S]."""
-    heads, judges, span = span_BKnDS.shape[1], q_BHnDJ.shape[-1], span_BKnDS.shape[-1]
+    """Return the causal logits of the judges, heads outermost, over raw tokens: [B, K, n, X, S]."""
+    heads, judges = span_BKnDS.shape[1], q_BHnDJ.shape[-1]
     wide = torch.promote_types(q_BHnDJ.dtype, torch.float32)
-    q_BKGnJD = unflatten(q_BHnDJ, 1, (heads, -1)).mT.to(wide)
-    logits = q_BKGnJD @ span_BKnDS.to(wide)[:, :, None] * scale
-    last_J = torch.arange(span - judges, span, device=logits.device)
-    later_JS = torch.arange(span, device=logits.device)[None] > last_J[:, None]
-    return logits.masked_fill(later_JS, -torch.inf)
+    # heads of a key head become rows, so that the span is not repeated for each
+    q_BKnGJD = unflatten(q_BHnDJ, 1, (heads, -1)).movedim(2, 3).mT.to(wide)
+    logits_BKnXS = (q_BKnGJD.flatten(3, 4) * scale) @ span_BKnDS.to(wide)
+    # only the last tokens can be later than a judge, and they are the judges' own
+    own_GJJ = unflatten(logits_BKnXS[..., -judges:], 3, (-1, judges))
+    own_GJJ += own_GJJ.new_full((judges, judges), -torch.inf).triu(1)
+    return logits_BKnXS
 
 
-def _scores(logits_BKGnJS: Tensor, config: DGAConfig) -> Tensor:
+def _scores(logits_BKnXS: Tensor, config: DGAConfig) -> Tensor:
     """Sum the attention that each token of a chunk gets: [B, K, n, C]."""
-    got_BKGnC = logits_BKGnJS.softmax(-1)[..., : config.chunk].sum(4)
-    return got_BKGnC.sum(2) if config.head_reduction == "sum" else got_BKGnC.amax(2)
+    got_BKnXC = logits_BKnXS.softmax(-1)[..., : config.chunk]
+    if config.head_reduction == "sum":
+        return got_BKnXC.sum(3)
+    return unflatten(got_BKnXC, 3, (-1, config.score_queries)).sum(4).amax(3)
 
 
 def _forced(
@@ -184,14 +190,14 @@ def _take(x_BKnCD: Tensor, index_BKnX: Tensor) -> Tensor:
     return x_BKnCD.gather(3, index_BKnX[..., None].expand(*index_BKnX.shape, x_BKnCD.shape[-1]))
 
 
-def _mean_weights(logits_BKGnJS: Tensor, rest_BKngm: Tensor, config: DGAConfig) -> Tensor:
+def _mean_weights(logits_BKnXS: Tensor, rest_BKngm: Tensor, config: DGAConfig) -> Tensor:
     """Pool by the judges' attention inside each group, mean over judges and heads."""
     if config.weight == "uniform":
-        return logits_BKGnJS.new_full(rest_BKngm.shape, 1.0 / config.group_size)
-    index = rest_BKngm.flatten(3)[:, :, None, :, None]
-    index = index.expand(*logits_BKGnJS.shape[:5], index.shape[-1])
-    inside = unflatten(logits_BKGnJS.gather(-1, index), -1, rest_BKngm.shape[3:])
-    return inside.softmax(-1).mean((2, 4))
+        return logits_BKnXS.new_full(rest_BKngm.shape, 1.0 / config.group_size)
+    index = rest_BKngm.flatten(3)[:, :, :, None]
+    index = index.expand(*logits_BKnXS.shape[:4], index.shape[-1])
+    inside = unflatten(logits_BKnXS.gather(-1, index), -1, rest_BKngm.shape[3:])
+    return inside.softmax(-1).mean(3)
 
 
 def _last_weights(

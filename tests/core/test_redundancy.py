@@ -19,7 +19,7 @@ from fdvs.redundancy import keep_mask
 PAPER = RedundancyConfig(policy="paper")
 REPAIRED = RedundancyConfig(policy="repaired", floor=0.8, identical=0.995)
 THRESHOLD = RedundancyConfig(policy="threshold", threshold=0.9)
-RANDOM = RedundancyConfig(policy="random", floor=0.8)
+RANDOM = RedundancyConfig(policy="random", floor=0.8, identical=0.995)
 NONE = RedundancyConfig(policy="none")
 
 score_lists = st.lists(st.integers(-10_000, 10_000).map(lambda n: n / 10_000), max_size=12)
@@ -158,7 +158,7 @@ def test_random_gives_every_free_item_about_the_same_chance() -> None:
 
 @pytest.mark.parametrize("policy", ["paper", "repaired", "threshold", "random"])
 def test_float_noise_of_another_batch_does_not_flip_a_decision(policy: str) -> None:
-    config = RedundancyConfig(policy=policy, floor=0.8, threshold=0.9)  # type: ignore[arg-type]
+    config = RedundancyConfig(policy=policy, floor=0.8, identical=0.995, threshold=0.9)  # type: ignore[arg-type]
     noise = random.Random(3)
     # four decimals, ties at mean, floor, threshold and identical included
     values = [1.0, 0.9, 0.9, 0.8, 0.995, 0.7, 0.9, 0.85, 0.85]

@@ -12,7 +12,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.models.scripted import GridImageEmbedder
 from fdvs.visual import keep_frames, similarity_to_key
 
-REPAIRED = RedundancyConfig(policy="repaired", floor=0.8)
+REPAIRED = RedundancyConfig(policy="repaired", floor=0.8, identical=0.995)
 
 
 def vectors(num_rows: int, num_dims: int = 16, seed: int = 0) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.fetch import identity_of, model_folder
-from fdvs.models.loading import needs, place
+from fdvs.models.loading import needs, place, reuse_memory
 from fdvs.types import Image, ModelIdentity, Vectors
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class EfficientNetEmbedder:
 
         timm = needs("timm", "offline")
         device, dtype = place(settings, card.name)
+        if device == "cpu":
+            reuse_memory()
         network = timm.create_model(ARCHITECTURE, pretrained=False)
         load_by_order(network, _checkpoint(model_folder(card)))
         network.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()

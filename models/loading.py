@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, ModelUnavailable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+KEPT_BYTES = 1 << 30
 
 logger = logging.getLogger(__name__)
 
@@ -90,3 +94,21 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if was_on:
             chatter.enable_progress_bar()
+
+
+@cache
+def reuse_memory() -> bool:
+    """Let the C library keep large blocks instead of handing each back to the system.
+
+    A convolution's activations are tens of megabytes; by default glibc maps and unmaps each of
+    them, and clearing the fresh pages took nearly half of the time on a CPU (op embed in
+    benchmarks/results.csv). Holds for the process; False where the C library is another one.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        logger.info("memory: no glibc here, large blocks are not kept")
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -175,13 +176,14 @@ def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) ->
 
 
 def _decode(
-    job: VideoJob, tasks: Sequence[ClipTask], reader: FrameReader, config: Config
+    job: VideoJob, tasks: list[ClipTask], reader: FrameReader, config: Config
 ) -> Iterator[ClipTask]:
     """Yield the tasks in order with their pictures: one forward pass over all times wanted."""
     frames = reader.frames_at(_wanted(tasks), short_side_px=config.sample.short_side_px)
-    for task in tasks:
-        if job.failed:
-            return
+    waiting = deque(tasks)
+    tasks.clear()  # a task holds pictures: nobody but the stages may keep it alive
+    while waiting and not job.failed:
+        task = waiting.popleft()
         if task.decode_s:
             _attach(task, list(itertools.islice(frames, len(task.decode_s))))
         yield task

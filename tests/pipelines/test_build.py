@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from fdvs.config import Config, CutConfig, RedundancyConfig, StoryConfig
 from fdvs.errors import BadModelOutput, MissingVideo, NotFound, StoreError
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
+from fdvs.pipelines.build import max_clips_in_flight
 from fdvs.pipelines.events import BuildEvent
 from fdvs.pipelines.library import Library
 from fdvs.story_json import story_to_json
@@ -433,3 +435,23 @@ def test_key_frames_at_a_fixed_distance_are_noted_unless_they_are_not_used(
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
     with open_library(tmp_path, parts, config) as library:
         assert library.build(films).notes == ()
+
+
+def test_pictures_are_let_go_once_their_clip_is_done(
+    tmp_path: Path, parts: dict[str, Any], make_film: Any
+) -> None:
+    film = make_film(tmp_path / "long.mp4", [("red", 3), ("green", 3), ("blue", 3)] * 20)
+    alive: list[int] = []
+    held: list[weakref.ref[Any]] = []
+
+    def look(view: ClipView) -> list[str]:
+        held.extend(weakref.ref(frame.image) for frame in view.frames)
+        alive.append(sum(ref() is not None for ref in held))
+        return ["x"]
+
+    parts["captioner"] = ScriptedDescriber(look, batch_size=1)
+    parts["image_embedder"].batch_size = 8
+    with open_library(tmp_path, parts) as library:
+        library.build(film)
+    assert len(alive) == 60
+    assert max(alive) <= max_clips_in_flight(1, 1)

@@ -40,7 +40,10 @@ PresetOption = Annotated[
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE.yaml", help="Settings laid over the preset; see docs."
+        "--config",
+        "-c",
+        metavar="FILE.yaml",
+        help="Settings laid over the preset; see docs/settings.md.",
     ),
 ]
 JsonOption = Annotated[

@@ -40,6 +40,22 @@ def test_the_page_of_the_command_line_is_what_help_says(make_docs: ModuleType) -
     assert (ROOT / "docs/cli.md").read_text("utf-8") == make_docs.cli_page()
 
 
+def test_the_page_of_settings_is_what_the_code_says(make_docs: ModuleType) -> None:
+    page = (ROOT / "docs/settings.md").read_text("utf-8")
+    assert page == make_docs.settings_page()
+    assert '| `policy` | `"repaired"` | `repaired`, `paper`,' in page
+
+
+def test_the_example_of_the_settings_page_is_valid(make_docs: ModuleType, tmp_path: Path) -> None:
+    from fdvs.config import Config
+    from fdvs.configfile import load_config
+
+    example = make_docs.SETTINGS_HEAD.split("```yaml\n")[1].split("```")[0]
+    file = tmp_path / "example.yaml"
+    file.write_text(example)
+    assert load_config(file, Config()).perceive.sources == ("subtitles", "speech-tiny-en")
+
+
 def test_the_check_notices_a_stale_page(
     make_docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,6 +63,7 @@ def test_the_check_notices_a_stale_page(
     page.parent.mkdir()
     monkeypatch.setattr(make_docs, "ROOT", tmp_path)
     monkeypatch.setattr(make_docs, "CLI_DOC", page)
+    monkeypatch.setattr(make_docs, "SETTINGS_DOC", page.with_name("settings.md"))
     monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check"])
     assert make_docs.main() == 1
     monkeypatch.setattr(sys, "argv", ["make_docs.py"])

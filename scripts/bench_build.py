@@ -9,21 +9,15 @@ own. Prints rows for benchmarks/results.csv; makes no claim, compares nothing.
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-COLUMNS = [
-    *("op", "backend", "shape", "dtype", "metric", "unit", "p20", "p50", "p80"),
-    *("device", "versions", "command", "date"),
-]
+from bench_rows import new_row, write_rows
+
+PACKAGES = ("fdvs", "torch", "av", "timm")
 CHILD = """
 import resource, sys
 from fdvs import Library
@@ -63,7 +57,16 @@ def measure(film: Path, minutes: float, folder: Path) -> list[dict[str, str]]:
         ("embed", "efficientnet-lite0", "speed", "x real time", film_s / embed_s),
     ]
     return [
-        row(op, backend, shape, metric, unit, value, command)
+        new_row(
+            op=op,
+            backend=backend,
+            shape=shape,
+            metric=metric,
+            unit=unit,
+            values=[value],
+            command=command,
+            packages=PACKAGES,
+        )
         for op, backend, metric, unit, value in figures
     ]
 
@@ -108,47 +111,6 @@ def parts(film: Path) -> tuple[float, float]:
                 embed_s += time.perf_counter() - before
                 batch = []
         return time.perf_counter() - started - embed_s, embed_s
-
-
-def row(
-    op: str, backend: str, shape: str, metric: str, unit: str, value: float, command: str
-) -> dict[str, str]:
-    packages = ("fdvs", "torch", "av", "timm")
-    return {
-        "op": op,
-        "backend": backend,
-        "shape": shape,
-        "dtype": "float32",
-        "metric": metric,
-        "unit": unit,
-        "p50": f"{value:.4g}",
-        "device": f"{cpu_name()}, {os.cpu_count()} cores",
-        "versions": " ".join(f"{p} {version(p)}" for p in packages)
-        + f" python {platform.python_version()}",
-        "command": command,
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "CPU")
-
-
-def write_rows(rows: list[dict[str, str]], target: Path | None) -> None:
-    out = csv.DictWriter(sys.stdout, COLUMNS, restval="")
-    out.writeheader()
-    out.writerows(rows)
-    if target is not None:
-        is_new = not target.exists()
-        with target.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            if is_new:
-                writer.writeheader()
-            writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,13 @@ time holds opening and scanning, not the start of Python. Prints rows for benchm
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
-from typing import TextIO
 
-COLUMNS = [
-    *("op", "backend", "shape", "dtype", "metric", "unit", "p20", "p50", "p80"),
-    *("device", "versions", "command", "date"),
-]
+from bench_rows import new_row, write_rows
+
 PACKAGES = ("fdvs", "av", "imageio-ffmpeg", "torch")
 CHILD = """
 import json, resource, sys, time
@@ -70,12 +61,7 @@ def main() -> None:
         for reader in args.readers[:: -1 if number % 2 else 1]:
             runs[reader].append(run(args.film, reader, args.short_side))
     rows = [row for reader in args.readers for row in rows_of(reader, runs[reader], args)]
-    if args.csv is None:
-        write(rows, sys.stdout, with_head=True)
-        return
-    is_new = not args.csv.exists()
-    with args.csv.open("a", newline="") as file:
-        write(rows, file, with_head=is_new)
+    write_rows(rows, args.csv)
 
 
 def run(film: Path, reader: str, short_side_px: int) -> dict[str, float]:
@@ -103,44 +89,19 @@ def rows_of(
         ("peak memory", "MiB"): [r["peak_mib"] for r in runs],
     }
     return [
-        {
-            "op": "decode 8 a clip",
-            "backend": reader,
-            "shape": shape,
-            "dtype": "uint8",
-            "metric": metric,
-            "unit": unit,
-            **percentiles(values),
-            "device": f"{cpu_name()}, {os.cpu_count()} cores",
-            "versions": " ".join(f"{name} {version(name)}" for name in PACKAGES)
-            + f" python {platform.python_version()}",
-            "command": f"scripts/bench_decode.py {args.film.name} --rounds {len(runs)}",
-            "date": datetime.date.today().isoformat(),
-        }
+        new_row(
+            op="decode 8 a clip",
+            backend=reader,
+            shape=shape,
+            dtype="uint8",
+            metric=metric,
+            unit=unit,
+            values=values,
+            command=f"scripts/bench_decode.py {args.film.name} --rounds {len(runs)}",
+            packages=PACKAGES,
+        )
         for (metric, unit), values in figures.items()
     ]
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "CPU")
-
-
-def percentiles(values: list[float]) -> dict[str, str]:
-    if len(values) == 1:
-        return dict.fromkeys(("p20", "p50", "p80"), f"{values[0]:.3g}")
-    p20, _, _, p80 = statistics.quantiles(values, n=5, method="inclusive")
-    return {"p20": f"{p20:.3g}", "p50": f"{statistics.median(values):.3g}", "p80": f"{p80:.3g}"}
-
-
-def write(rows: list[dict[str, str]], file: TextIO, *, with_head: bool) -> None:
-    writer = csv.DictWriter(file, COLUMNS)
-    if with_head:
-        writer.writeheader()
-    writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,185 @@
+"""The attention benchmark: what it compares, what it refuses, and what its rows say."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga import DGAConfig, choose_backend
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+SMALL = DGAConfig(importance_rate=0.2, group_size=4, chunk=20, window=40, sinks=2, score_queries=6)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    spec = importlib.util.spec_from_file_location("bench_attention", SCRIPTS / "bench_attention.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "bench_attention", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def _compiled() -> None:
+    try:
+        choose_backend("cpp", config=SMALL)
+    except ValueError as error:
+        pytest.skip(f"no C++ backend here: {error}")
+
+
+@pytest.fixture
+def small(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script with settings that commit within few tokens, and runs of few steps."""
+    monkeypatch.setattr(bench, "DGAConfig", lambda: SMALL)
+    monkeypatch.setattr(bench, "GATE_TOKENS", 130)
+    monkeypatch.setattr(bench, "DECODE_STEPS", 4)
+    return bench
+
+
+def run_main(bench: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench_attention.py", *arguments])
+    bench.main()
+
+
+def test_shapes_are_read_and_wrong_ones_refused(bench: ModuleType) -> None:
+    shape = bench.Shape.parse("14/2x64")
+    assert (shape.heads, shape.key_heads, shape.dim) == (14, 2, 64)
+    for text in ("14/3x64", "14x64", "0/1x8", "a/bxc", "4/2x0"):
+        with pytest.raises(argparse.ArgumentTypeError, match=text):
+            bench.Shape.parse(text)
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_every_candidate_agrees_with_float64(small: ModuleType) -> None:
+    errors = small.errors_at(small.Shape.parse("4/2x16"), SMALL, 130)
+    assert len(errors) == 9
+    assert max(errors.values()) < 1e-5
+    assert small.refuse_wrong(errors) is None
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_a_wrong_candidate_shows_in_its_error(
+    small: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = small.sliding
+    monkeypatch.setattr(small, "sliding", lambda q, k, v, window: right(q, k, v, window + 1))
+    errors = small.errors_at(small.Shape.parse("4/2x16"), SMALL, 130)
+    assert errors["prefill window torch sdpa"] > 1e-2
+    assert errors["decode window torch sdpa"] < 1e-5
+
+
+@pytest.mark.parametrize("error", [1e-3, float("nan")])
+def test_nothing_is_reported_where_correctness_is_red(
+    bench: ModuleType, error: float, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(bench, "choose_backend", lambda *_, **__: None)
+    errors = {"prefill full cpp": 1e-7, "decode dga cpp": error}
+    monkeypatch.setattr(bench, "errors_at", lambda *_: errors)
+    target = tmp_path / "rows.csv"
+    with pytest.raises(SystemExit, match=r"because decode dga cpp .* run tests/kernels"):
+        run_main(bench, monkeypatch, "--csv", str(target))
+    assert capsys.readouterr().out == ""
+    assert not target.exists()
+
+
+def test_a_machine_that_cannot_run_the_kernel_is_told_so(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no C++ compiler found")
+
+    monkeypatch.setattr(bench, "choose_backend", refuse)
+    with pytest.raises(SystemExit, match="bench_attention: no C"):
+        run_main(bench, monkeypatch)
+
+
+def test_the_window_sees_itself_and_so_many_before(bench: ModuleType) -> None:
+    q, k = torch.zeros(1, 2, 700, 4), torch.zeros(1, 1, 700, 4)
+    v = torch.arange(700.0).view(1, 1, 700, 1).expand(-1, -1, -1, 4)
+    out = bench.sliding(q, k, v, 5)[0, 1, :, 0]
+    expected = [sum(range(max(0, i - 4), i + 1)) / min(5, i + 1) for i in range(700)]
+    torch.testing.assert_close(out, torch.tensor(expected), rtol=1e-5, atol=1e-3)
+
+
+def test_candidates_take_turns_and_every_other_round_goes_backwards(bench: ModuleType) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> Tensor:
+        calls.append(name)
+        return torch.zeros(())
+
+    times = bench.take_turns({"a": lambda: note("a"), "b": lambda: note("b")}, 3)
+    assert calls == ["a", "b", "b", "a", "a", "b"]
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+
+
+def test_ratios_are_of_the_same_round_and_times_per_token(bench: ModuleType) -> None:
+    seconds = {bench.SDPA: [2.0, 30.0], bench.DGA: [1.0, 10.0]}
+    assert bench.ratio(seconds, bench.DGA, bench.SDPA) == [2.0, 3.0]
+    tokens = bench.per_token({bench.SDPA: [32.0], bench.DGA: [32.0]}, 160)
+    assert tokens == {bench.SDPA: [1.0], bench.DGA: [0.2]}
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_rows_name_every_candidate_and_hold_the_bytes_of_the_cache(
+    small: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target = tmp_path / "rows.csv"
+    arguments = ("--heads", "4/2x16", "--lengths", "217", "--rounds", "2", "--csv", str(target))
+    run_main(small, monkeypatch, *arguments)
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["op"], row["backend"], row["metric"]): row for row in rows}
+    for op, names in {
+        "attention prefill": {small.SDPA, small.FULL, small.WINDOW, small.DGA},
+        "attention decode": {small.SDPA, small.FOLDED, small.FULL, small.WINDOW, small.DGA},
+    }.items():
+        assert {b for o, b, metric in found if o == op and metric == "time"} == names
+        assert (op, small.DGA, "speed over full cpp") in found
+    cache = {m: float(found["attention cache", small.DGA, m]["p50"]) for m in (
+        "bytes of units", "bytes of raw", "bytes of queries", "bytes of full keys and values",
+    )}  # fmt: skip
+    # 8 chunks are committed and the next one's judges start at 214; 2 key heads of 16 numbers
+    parts = [8 * SMALL.units_per_chunk * 2 * 33 * 4, (217 - 160) * 2 * 32 * 4, 3 * 4 * 16 * 4]
+    share = 100 * sum(parts) / (217 * 2 * 32 * 4)
+    assert list(cache.values()) == pytest.approx([*parts, share], rel=1e-3)
+
+
+def test_curves_are_of_one_head_shape_and_thread_count(bench: ModuleType) -> None:
+    rows = [
+        {"shape": f"{heads}; {tokens} tokens; {threads}", "backend": "b", "p50": str(tokens)}
+        for heads in ("4/2 heads of 16", "8/2 heads of 16")
+        for threads in ("1 thread", "2 threads")
+        for tokens in (10, 20)
+    ]
+    assert bench.curves(rows) == {"b": ([10, 20], [10.0, 20.0])}
+
+
+def test_plots_without_matplotlib_say_what_to_install(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit, match="--plot needs matplotlib"):
+        bench.plot([], tmp_path / "x.png")

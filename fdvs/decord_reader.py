@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 
+from fdvs.closing import Closing
 from fdvs.errors import ModelUnavailable, UndecodableVideo
 from fdvs.picture import MAX_PIXELS, bounded_size, fit
 from fdvs.pyav_input import MAX_THREADS, one_line
@@ -40,7 +40,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("decord") is not None
 
 
-class DecordReader:
+class DecordReader(Closing):
     """Reads one local file; see `fdvs.protocols.FrameReader`. One child process per call."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
@@ -87,17 +87,6 @@ class DecordReader:
 
     def close(self) -> None:
         self._is_closed = True
-
-    def __enter__(self) -> DecordReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, request: dict[str, Any], short_side_px: int | None) -> Iterator[Frame]:
         if self._is_closed:

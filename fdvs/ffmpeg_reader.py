@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
+from fdvs.closing import Closing
 from fdvs.errors import ModelUnavailable, UndecodableVideo
 from fdvs.picture import bounded_size, fit
 from fdvs.pyav_input import MAX_THREADS, counted, one_line
@@ -180,7 +180,7 @@ class _Process:
         return bool(data)
 
 
-class FfmpegReader:
+class FfmpegReader(Closing):
     """Reads one local file; see `fdvs.protocols.FrameReader`."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
@@ -233,17 +233,6 @@ class FfmpegReader:
     def close(self) -> None:
         self._is_closed = True
         self._stop()
-
-    def __enter__(self) -> FfmpegReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _stop(self) -> None:
         self._held = self._ahead = None

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from fdvs.closing import Closing
 from fdvs.errors import UndecodableVideo
 from fdvs.picture import MAX_PIXELS, bounded_size, fit, right_angle
 from fdvs.pyav_input import Packets, counted, is_drain, media_errors, open_input, pick_stream
@@ -123,7 +123,7 @@ class _Cursor:
         return frames
 
 
-class PyAVReader:
+class PyAVReader(Closing):
     """Reads one local file; see `fdvs.protocols.FrameReader`. Not for several threads at once."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
@@ -178,17 +178,6 @@ class PyAVReader:
         self._is_closed = True
         self._held = self._ahead = None
         self._cursor.close()
-
-    def __enter__(self) -> PyAVReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ticks(self, time_s: float) -> int:
         if not 0 <= time_s < 1e9:

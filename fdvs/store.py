@@ -17,8 +17,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
+from fdvs.closing import Closing
 from fdvs.errors import StoreError
 from fdvs.store_artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store_lock import build_lock
@@ -49,7 +49,7 @@ THUMBNAILS_NAME = "thumbnails"
 MAX_REASON_CHARS = 1000  # a reason is one line; model and decoder messages can be pages
 
 
-class Store:
+class Store(Closing):
     """An open library; make one with `Store.open`, close it or use it in a `with`."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, *, is_read_only: bool) -> None:
@@ -75,17 +75,6 @@ class Store:
         """Close the database; closing twice is fine."""
         with store_errors(self.folder):
             self._connection.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # -- who may write -------------------------------------------------------------------------
 

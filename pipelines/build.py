@@ -16,7 +16,7 @@ from pathlib import Path
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.pipelines.collect import Collected
 from fdvs.pipelines.context import BuildContext
-from fdvs.pipelines.events import BuildEvent, Watcher
+from fdvs.pipelines.events import BuildEvent, EventKind, Watcher
 from fdvs.pipelines.finish import finish_video
 from fdvs.pipelines.flow import prefetch
 from fdvs.pipelines.read_stage import read_videos
@@ -105,9 +105,7 @@ class Builder:
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
         self._note(job, "partial", "not finished yet")
         self._store.put_many(job.puts)
-        self._watch(
-            BuildEvent(kind="video", name=record.name, done=self._num_done, total=self._num_files)
-        )
+        self._say("video", record.name)
 
     def _commit(self, task: ClipTask) -> None:
         """Commit what one clip gave; of a video that failed later, too: work is never lost."""
@@ -143,28 +141,13 @@ class Builder:
             logger.info("%s has new content; what it held before is forgotten", job.path.name)
             self._store.replace_video(job.replaces, job.video_id)
         self._add(job, "built", saved)
-        self._watch(
-            BuildEvent(
-                kind="done_video",
-                name=job.path.name,
-                done=self._num_done,
-                total=self._num_files,
-            )
-        )
+        self._say("done_video", job.path.name)
 
     def _failed(self, job: VideoJob) -> None:
         job.failed = " ".join(job.failed.split())
         self._note(job, "failed", job.failed)
         self._add(job, "failed", None)
-        self._watch(
-            BuildEvent(
-                kind="failed",
-                name=job.path.name,
-                text=job.failed,
-                done=self._num_done,
-                total=self._num_files,
-            )
-        )
+        self._say("failed", job.path.name, job.failed)
 
     def _unchanged(self, job: VideoJob) -> None:
         self._num_done += 1
@@ -177,14 +160,12 @@ class Builder:
         self._note(job, "ok", self._reason_of(job))
         saved = self._store.get(job.video_id, "saved")
         self._add(job, "unchanged", Saved(**saved.payload) if saved else None)
+        self._say("done_video", record.name, "unchanged")
+
+    def _say(self, kind: EventKind, name: str, text: str = "") -> None:
+        """Tell the watcher how far the files are."""
         self._watch(
-            BuildEvent(
-                kind="done_video",
-                name=record.name,
-                text="unchanged",
-                done=self._num_done,
-                total=self._num_files,
-            )
+            BuildEvent(kind=kind, name=name, text=text, done=self._num_done, total=self._num_files)
         )
 
     def _reason_of(self, job: VideoJob) -> str:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fdvs.answer import answer
+from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
@@ -42,7 +42,7 @@ PICTURES = "pictures"
 logger = logging.getLogger(__name__)
 
 
-class Library:
+class Library(Closing):
     """One library. Open it with `Library.open`, close it or use it in a `with`."""
 
     def __init__(self, store: Store, config: Config, parts: Parts) -> None:
@@ -92,17 +92,6 @@ class Library:
 
     def close(self) -> None:
         self._store.close()
-
-    def __enter__(self) -> Library:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def build(
         self,

@@ -58,6 +58,11 @@ class Store(Closing):
         self._connection = connection
         self._holds_build_lock = False
 
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a folder holds a library; its content is not looked at."""
+        return (Path(folder) / DATABASE_NAME).exists()
+
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> Store:
         """Open the library in a folder; `create` makes folder and library where missing.

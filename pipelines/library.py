@@ -70,6 +70,7 @@ class Library(Closing):
 
         Raises:
             LibraryMissing: there is none and `create` is False.
+            ModelUnavailable: it would be created, but a model of the settings is not here.
             ConfigError: a wrong preset or setting.
         """
         if isinstance(config, Config):
@@ -78,6 +79,9 @@ class Library(Closing):
             chosen = preset_named(preset) if preset else None
             if config is not None:
                 chosen = load_config(Path(config), chosen or preset_named("offline"))
+        if create and not Store.exists(Path(path)):
+            # before anything is written: settings that cannot run leave no empty library behind
+            Parts(chosen or preset_named("offline"), made=made).check()
         store = Store.open(Path(path), create=create)
         try:
             settings = chosen or _stored_config(store) or preset_named("offline")

@@ -9,6 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+if os.environ.get("CI"):
+    # The same examples in every run: what is found by chance is found by developers.
+    settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+    settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]

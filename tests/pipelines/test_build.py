@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fdvs.config import Config, CutConfig, RedundancyConfig, StoryConfig
-from fdvs.errors import BadModelOutput, MissingVideo, NotFound, StoreError
+from fdvs.errors import BadModelOutput, MissingVideo, ModelUnavailable, NotFound, StoreError
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.build import max_clips_in_flight
 from fdvs.pipelines.events import BuildEvent
@@ -455,3 +455,12 @@ def test_pictures_are_let_go_once_their_clip_is_done(
         library.build(film)
     assert len(alive) == 60
     assert max(alive) <= max_clips_in_flight(1, 1)
+
+
+def test_settings_that_cannot_run_leave_no_library_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelUnavailable, match="fdvs models fetch"):
+        Library.open(tmp_path / "library", preset="laptop")
+    assert not (tmp_path / "library").exists()

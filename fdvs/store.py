@@ -23,7 +23,7 @@ from fdvs.errors import StoreError
 from fdvs.store_artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store_lock import build_lock
 from fdvs.store_names import show_text
-from fdvs.store_schema import connect, drop_words, store_errors
+from fdvs.store_schema import DATABASE_NAME, connect, drop_words, store_errors
 from fdvs.store_sources import (
     SourceRow,
     SourceStatus,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fdvs.config import Config
+from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
 from fdvs.protocols import Describer, ImageEmbedder, PictureMatcher, TextEmbedder, TextWriter
@@ -127,8 +128,14 @@ class Parts:
         return tuple(keys)
 
     def backends(self) -> dict[str, str]:
-        """Return role -> model label, stand-ins marked, for reports."""
-        return {key: self.identity(key).label() for key in (*self.build_keys(), "llm")}
+        """Return role -> model label, stand-ins marked, for reports; a missing LLM is named so."""
+        return {key: self._label(key) for key in (*self.build_keys(), "llm")}
+
+    def _label(self, key: str) -> str:
+        try:
+            return self.identity(key).label()
+        except ModelUnavailable:
+            return f"{self._spec(key)[1]} (not on this machine)"
 
     def _card(self, key: str) -> Card:
         role, spec = self._spec(key)

@@ -76,3 +76,15 @@ def test_every_model_of_a_preset_has_a_card_of_its_role_and_a_backend(name: str)
 def test_an_unknown_preset_names_near_ones() -> None:
     with pytest.raises(UnknownName, match="offline"):
         preset("ofline")
+
+
+def test_a_build_does_not_need_the_language_model_that_only_answers_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
+    del parts["llm"]
+    held = Parts(Config(), made=parts)
+    held.check()
+    assert held.backends()["llm"] == "smollm2-135m (not on this machine)"
+    with pytest.raises(ModelUnavailable, match="smollm2-135m"):
+        held.llm.count_tokens("x")

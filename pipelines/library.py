@@ -24,7 +24,7 @@ from fdvs.pipelines.collect import collect
 from fdvs.pipelines.events import BuildEvent, Watcher, nobody
 from fdvs.pipelines.parts import Parts
 from fdvs.pipelines.presets import preset as preset_named
-from fdvs.pipelines.rows import video_rows
+from fdvs.pipelines.rows import row_of, video_rows
 from fdvs.report import BuildReport
 from fdvs.search import search_moments, search_videos
 from fdvs.store import Store
@@ -200,7 +200,7 @@ class Library(Closing):
     def remove(self, video: str) -> VideoRow:
         """Forget a video, by name or id, and return its last row. The file itself stays."""
         record = self._store.find_video(video)
-        row = next(row for row in video_rows(self._store) if row.video_id == record.video_id)
+        row = row_of(self._store, record)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
             self._index = self._looks = None

@@ -13,6 +13,22 @@ def video_rows(store: Store) -> list[VideoRow]:
     return [_row(store, source, records.get(source.video_id or "")) for source in store.sources()]
 
 
+def row_of(store: Store, record: VideoRecord) -> VideoRow:
+    """Return a video's row; of several files the first, of none a row without a file of its own."""
+    found = [row for row in video_rows(store) if row.video_id == record.video_id]
+    if found:
+        return found[0]
+    gone = SourceRow(
+        path=record.path,
+        size_bytes=0,
+        mtime_ns=0,
+        video_id=record.video_id,
+        status="ok",
+        reason="its file was given no more",
+    )
+    return _row(store, gone, record)
+
+
 def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRow:
     video_id = record.video_id if record else ""
     probe = store.get(video_id, "probe") if video_id else None

@@ -43,6 +43,8 @@ NAME = "dga"
 DEFAULT = DGAConfig(dense_threshold=2048)
 #: Where the settings live in a model's config, as plain JSON.
 SETTINGS = "dga_config"
+#: Settings of layers that differ, by index (as text: JSON).
+LAYER_SETTINGS = "dga_layer_configs"
 #: How the cache layer travels with the keys it was given, from the cache to the attention.
 LAYER = "_fdvs_dga_layer"
 #: Arguments of other models' attention that would change the result; none may be set.
@@ -118,22 +120,36 @@ def load_causal_lm(
     return model, tokenizer, describe_attention(model)
 
 
-def enable(model: Any, config: DGAConfig | None = None) -> None:
+def enable(
+    model: Any,
+    config: DGAConfig | None = None,
+    *,
+    layer_configs: Mapping[int, DGAConfig] | None = None,
+) -> None:
     """Let a model use grouped attention, and give `generate()` the cache it needs.
 
     Works on this one model: its attention implementation is switched, the settings are written
     into its config, and a forward hook puts a grouped cache where an empty stock cache would go.
 
+    Args:
+        layer_configs: settings of layers that differ from `config`, by index.
+
     Raises:
-        ValueError: the settings are not usable with a cache (`select="global"`).
+        ValueError: the settings are not usable with a cache (`select="global"`), or there is no
+            such layer.
     """
     config = DEFAULT if config is None else config
-    DGACache(config)
+    own = dict(layer_configs or {})
+    DGACache(config, layer_configs=own)
+    num_layers = model.config.get_text_config().num_hidden_layers
+    if wrong := [index for index in own if not 0 <= index < num_layers]:
+        raise ValueError(f"layer_configs names layers {wrong}; the model has 0 to {num_layers - 1}")
     register()
     text = model.config.get_text_config()
     if text._attn_implementation != NAME:
         model.set_attn_implementation(_text_only(model.config, NAME))
     setattr(text, SETTINGS, config.to_dict())
+    setattr(text, LAYER_SETTINGS, {str(index): one.to_dict() for index, one in own.items()})
     if not getattr(model, LAYER, False):
         setattr(model, LAYER, True)
         model.register_forward_pre_hook(_give_cache, with_kwargs=True)
@@ -147,10 +163,17 @@ def _text_only(config: Any, name: str) -> str | dict[str, str]:
 
 
 def settings_of(model_or_module: Any) -> DGAConfig:
-    """Return the settings in a model's (or one of its modules') config, or `DEFAULT`."""
+    """Return the settings in a model's (or one of its layers') config, or `DEFAULT`."""
     text = model_or_module.config.get_text_config()
+    own = layer_settings_of(model_or_module).get(getattr(model_or_module, "layer_idx", -1))
     written = getattr(text, SETTINGS, None)
-    return DEFAULT if written is None else DGAConfig(**written)
+    return own or (DEFAULT if written is None else DGAConfig(**written))
+
+
+def layer_settings_of(model: Any) -> dict[int, DGAConfig]:
+    """Return the settings of layers that differ from the model's, by index."""
+    written = getattr(model.config.get_text_config(), LAYER_SETTINGS, None) or {}
+    return {int(index): DGAConfig(**one) for index, one in written.items()}
 
 
 def describe_attention(model: Any) -> str:
@@ -161,15 +184,25 @@ def describe_attention(model: Any) -> str:
     config = settings_of(model)
     device = next(model.parameters()).device
     choice = choose_backend(config=config, device=device, dtype=model.dtype, cached=True)
-    return f"dga ({choice.name}, {choice.reason}): {_in_words(config)}"
+    return f"dga ({choice.name}, {choice.reason}): {_in_words(config)}{_of_layers(model)}"
 
 
-def make_cache(model: Any, config: DGAConfig | None = None) -> Any:
+def make_cache(
+    model: Any,
+    config: DGAConfig | None = None,
+    *,
+    layer_configs: Mapping[int, DGAConfig] | None = None,
+) -> Any:
     """Return an empty grouped cache for `past_key_values=`.
+
+    Without arguments it has the model's settings; those of single layers go with their `config`.
 
     It reports `num_bytes()` by part and `num_seen`, and its `store` is the `DGACache`.
     """
-    store = DGACache(config or settings_of(model))
+    if config is None:
+        config = settings_of(model)
+        layer_configs = layer_settings_of(model) if layer_configs is None else layer_configs
+    store = DGACache(config, layer_configs=layer_configs)
     return _classes()[1](store, model.config.get_text_config().num_hidden_layers)
 
 
@@ -370,11 +403,18 @@ def _in_words(config: DGAConfig) -> str:
         return "nothing is grouped, full attention"
     share = config.units_per_chunk / config.chunk
     first = max(config.dense_threshold, config.commit_time(0))
+    others = f"groups of {config.group_size}" if config.pool else "the others dropped"
     return (
-        f"{config.select}, {config.num_focal} of {config.chunk} tokens single, groups of "
-        f"{config.group_size} ({share:.1%} of the tokens kept), window {config.window}, "
-        f"exact for the first {first} tokens"
+        f"{config.select}, {config.num_focal} of {config.chunk} tokens single, {others} "
+        f"({share:.1%} of the tokens kept), window {config.window}, exact for the first {first} "
+        "tokens"
     )
+
+
+def _of_layers(model: Any) -> str:
+    own = len(layer_settings_of(model))
+    num_layers = model.config.get_text_config().num_hidden_layers
+    return f"; {own} of {num_layers} layers with settings of their own" if own else ""
 
 
 @cache

@@ -8,7 +8,7 @@ Knows nothing of models. Files: `disk.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import torch
@@ -130,16 +130,28 @@ class DGALayerCache:
 class DGACache:
     """Hold the layers of a model; grows as layers are asked for."""
 
-    def __init__(self, config: DGAConfig) -> None:
-        """Start empty; raises ValueError for `global`."""
+    def __init__(
+        self, config: DGAConfig, *, layer_configs: Mapping[int, DGAConfig] | None = None
+    ) -> None:
+        """Start empty.
+
+        Args:
+            layer_configs: settings of layers that differ from `config`, by index.
+
+        Raises:
+            ValueError: a setting with `select="global"`.
+        """
         self.config = config
+        self.layer_configs = dict(layer_configs or {})
         self.layers: list[DGALayerCache] = []
-        DGALayerCache(config)
+        for one in (config, *self.layer_configs.values()):
+            DGALayerCache(one)
 
     def layer(self, index: int) -> DGALayerCache:
         """Return a layer, made on first use."""
         while len(self.layers) <= index:
-            self.layers.append(DGALayerCache(self.config))
+            own = self.layer_configs.get(len(self.layers), self.config)
+            self.layers.append(DGALayerCache(own))
         return self.layers[index]
 
     def crop(self, num_tokens: int) -> None:

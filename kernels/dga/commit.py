@@ -21,8 +21,9 @@ from math import log
 
 import torch
 from torch import Tensor, unflatten
+from torch.nn.functional import normalize
 
-from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.config import DGAConfig, random_score
 
 #: Logits held at once while judging (floats): what a CPU's cache takes, what fills a GPU.
 JUDGE_BUDGET = {"cpu": 2**20}
@@ -105,11 +106,16 @@ def _build(
     judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
     q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
     logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
-    scores_BKnC = _scores(logits_BKnXS.detach(), config)
+    scores_BKnC = _scores(logits_BKnXS.detach(), config, chunks)
+    if config.score == "mixed":
+        keys_BKnCD = span_BKnDS[..., :size].detach().mT
+        scores_BKnC = mix_scores(scores_BKnC, distinctness(keys_BKnCD))
     focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
     focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
     k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
     v_BKnCE = unflatten(v_BKRE[:, :, first : first + count * size], 2, (count, size))
+    if not config.pool:
+        return _single(_take(k_BKnCD, focal_BKnF), _take(v_BKnCE, focal_BKnF))
     rest_k_BKngmD = unflatten(_take(k_BKnCD, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     rest_v_BKngmE = unflatten(_take(v_BKnCE, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     if config.weight == "lastq":
@@ -125,6 +131,16 @@ def _build(
         keys_BKND=torch.cat((_take(k_BKnCD, focal_BKnF), pooled_k), 3).flatten(2, 3),
         values_BKNE=torch.cat((_take(v_BKnCE, focal_BKnF), pooled_v), 3).flatten(2, 3),
         bias_BKN=torch.cat((bias_BKng.new_zeros(focal_BKnF.shape), bias_BKng), 3).flatten(2, 3),
+    )
+
+
+def _single(k_BKnFD: Tensor, v_BKnFE: Tensor) -> Units:
+    wide = torch.promote_types(k_BKnFD.dtype, torch.float32)
+    keys_BKND = k_BKnFD.flatten(2, 3)
+    return Units(
+        keys_BKND=keys_BKND,
+        values_BKNE=v_BKnFE.flatten(2, 3),
+        bias_BKN=keys_BKND.new_zeros(keys_BKND.shape[:3], dtype=wide),
     )
 
 
@@ -147,12 +163,42 @@ def _judge_logits(q_BHnDJ: Tensor, span_BKnDS: Tensor, scale: float) -> Tensor:
     return logits_BKnXS
 
 
-def _scores(logits_BKnXS: Tensor, config: DGAConfig) -> Tensor:
+def _scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:
     """Sum the attention that each token of a chunk gets: [B, K, n, C]."""
+    if config.score == "random":
+        return _random_scores(logits_BKnXS, config, chunks)
     got_BKnXC = logits_BKnXS.softmax(-1)[..., : config.chunk]
     if config.head_reduction == "sum":
         return got_BKnXC.sum(3)
     return unflatten(got_BKnXC, 3, (-1, config.score_queries)).sum(4).amax(3)
+
+
+def distinctness(keys_XCD: Tensor) -> Tensor:
+    """Return 1 - cosine between each key of a chunk and their mean direction: [..., C].
+
+    Tokens that later ones look up have unusual keys, which the judges may not have asked for yet.
+    """
+    wide = torch.promote_types(keys_XCD.dtype, torch.float32)
+    unit_XCD = normalize(keys_XCD.to(wide), dim=-1)
+    mean_X1D = normalize(unit_XCD.mean(-2, keepdim=True), dim=-1)
+    return 1.0 - (unit_XCD * mean_X1D).sum(-1)
+
+
+def mix_scores(first_XC: Tensor, second_XC: Tensor) -> Tensor:
+    """Let two rankings choose in turns, the first before the second: scores [..., C]."""
+    ranks = [
+        score.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+        for score in (first_XC, second_XC)
+    ]
+    best = torch.minimum(2 * ranks[0], 2 * ranks[1] + 1)
+    return -best.to(first_XC.dtype)
+
+
+def _random_scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:
+    positions = range(chunks.start * config.chunk, chunks.stop * config.chunk)
+    drawn = logits_BKnXS.new_tensor([random_score(j) for j in positions])
+    shape = (*logits_BKnXS.shape[:3], config.chunk)
+    return unflatten(drawn, 0, shape[2:]).expand(shape)
 
 
 def _forced(
@@ -176,12 +222,13 @@ def _forced(
 def _split(scores_BKnC: Tensor, forced_BnC: Tensor, config: DGAConfig) -> tuple[Tensor, Tensor]:
     """Split chunks into single tokens [B, K, n, F] and groups [B, K, n, g, m], in token order.
 
-    The stable sort lets the lower position win a tie.
+    The stable sort lets the lower position win a tie. Without pooling what is left is dropped.
     """
     scores_BKnC = scores_BKnC.masked_fill(forced_BnC[:, None], torch.inf)
     order = scores_BKnC.sort(dim=-1, descending=True, stable=True).indices
     focal_BKnF = order[..., : config.num_focal].sort(-1).values
-    rest = order[..., config.num_focal :].sort(-1).values
+    grouped = config.num_groups * config.group_size
+    rest = order[..., config.num_focal : config.num_focal + grouped].sort(-1).values
     return focal_BKnF, unflatten(rest, -1, (config.num_groups, config.group_size))
 
 

@@ -14,6 +14,7 @@ Select = Literal["stream", "global", "full"]
 Weight = Literal["lastq", "meanq", "uniform"]
 Bias = Literal["entropy", "logcount", "none"]
 Reduce = Literal["sum", "max"]
+Score = Literal["attention", "mixed", "random"]
 
 #: Keeps floor((1 - rate) * chunk / group) from falling one short by rounding of the product.
 ROUNDING = 1e-9
@@ -29,6 +30,9 @@ class DGAConfig:
             published method, not causal); `full` groups nothing.
         importance_rate: share of tokens that stay single ("focal"), 0 to 1.
         group_size: members of a group of the other tokens (m).
+        pool: whether the other tokens are pooled. Without (`stream` only) the places of the groups
+            go to further single tokens, so that a chunk leaves as many units, and what is not
+            chosen is dropped: after its chunk's commit no query sees it in any form.
         chunk: tokens that are judged and committed together (C), `stream` only.
         window: tokens between the end of a chunk and its commit (W); in `global`, between the
             last member of a group and its first use.
@@ -38,6 +42,10 @@ class DGAConfig:
             query at the group's last member (`lastq`: the cache must then keep a query for every
             raw token and head), or `uniform`.
         bias: what is added to a group's logit: entropy of its weights, log of its size, or none.
+        score: what makes a token stay single: the attention that it gets from the judges
+            (`attention`); in turns that and how far its key is from the chunk's mean direction
+            (`mixed`); or a pseudorandom number of its position (`random`, a control). The last two
+            in `stream` only.
         head_reduction: how the query heads of one key head join their scores.
         dense_threshold: queries before this position see no group (T, in tokens from the start).
 
@@ -48,12 +56,14 @@ class DGAConfig:
     select: Select = "stream"
     importance_rate: float = 0.1
     group_size: int = 16
+    pool: bool = True
     chunk: int = 160
     window: int = 256
     sinks: int = 4
     score_queries: int = 32
     weight: Weight = "meanq"
     bias: Bias = "entropy"
+    score: Score = "attention"
     head_reduction: Reduce = "sum"
     dense_threshold: int = 0
 
@@ -65,24 +75,32 @@ class DGAConfig:
 
     @property
     def num_groups(self) -> int:
-        """Groups of one chunk (`stream`)."""
-        return floor((1.0 - self.importance_rate) * self.chunk / self.group_size + ROUNDING)
+        """Groups of one chunk (`stream`); none where nothing is pooled."""
+        return self._groups_if_pooled if self.pool else 0
 
     @property
     def num_focal(self) -> int:
         """Tokens of one chunk that stay single (`stream`)."""
-        return self.chunk - self.group_size * self.num_groups
+        return self.units_per_chunk - self.num_groups
 
     @property
     def units_per_chunk(self) -> int:
-        """Units that one committed chunk leaves behind (U)."""
-        return self.num_focal + self.num_groups
+        """Units that one committed chunk leaves behind (U), the same with and without pooling."""
+        return self.chunk - (self.group_size - 1) * self._groups_if_pooled
+
+    @property
+    def _groups_if_pooled(self) -> int:
+        return floor((1.0 - self.importance_rate) * self.chunk / self.group_size + ROUNDING)
 
     @property
     def is_dense(self) -> bool:
         """Whether these settings can never group anything: the result is plain attention."""
         nothing = self.importance_rate == 1.0 or self.group_size == 1
-        return self.select == "full" or nothing or (self.select == "stream" and not self.num_groups)
+        return (
+            self.select == "full"
+            or nothing
+            or (self.select == "stream" and not self._groups_if_pooled)
+        )
 
     def commit_time(self, chunk_index: int) -> int:
         """Return t_c, the position whose arrival commits the chunk."""
@@ -134,8 +152,17 @@ def quality_config() -> DGAConfig:
     return DGAConfig(importance_rate=0.2, group_size=16)
 
 
+def random_score(position: int) -> float:
+    """Return a number from 0 to 1 that looks random and is the same in every run."""
+    mixed = (position + 1) * 0x9E3779B1 & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 15) * 0x85EBCA77 & 0xFFFFFFFF
+    return ((mixed ^ mixed >> 13) & 0xFFFFFF) / 2**24
+
+
 def _check_choices(config: DGAConfig) -> None:
-    kinds = {"select": Select, "weight": Weight, "bias": Bias, "head_reduction": Reduce}
+    kinds = {
+        "select": Select, "weight": Weight, "bias": Bias, "head_reduction": Reduce, "score": Score,
+    }  # fmt: skip
     for name, kind in kinds.items():
         value = getattr(config, name)
         if value not in get_args(kind):
@@ -143,6 +170,13 @@ def _check_choices(config: DGAConfig) -> None:
 
 
 def _check_numbers(config: DGAConfig) -> None:
+    if not isinstance(config.pool, bool):
+        raise ValueError(f"pool={config.pool!r} must be True or False")
+    if config.select == "global" and not (config.pool and config.score == "attention"):
+        raise ValueError(
+            f"pool={config.pool} with score={config.score!r} is for select='stream'; 'global' "
+            "pools, and judges by 'attention'"
+        )
     rate = config.importance_rate
     if isinstance(rate, bool) or not 0.0 <= rate <= 1.0:
         raise ValueError(f"importance_rate={rate} is outside 0 to 1; 1 keeps every token single")

@@ -52,6 +52,7 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
     manifest = {
         "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
         "tensors_sha256": digest, "extra": dict(extra or {}),
+        "layer_configs": {str(at): own.to_dict() for at, own in cache.layer_configs.items()},
     }  # fmt: skip
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -74,7 +75,8 @@ def from_disk(
     if not path.is_file() or _sha256(path) != manifest["tensors_sha256"]:
         raise ValueError(f"{path} does not match its manifest; delete {folder} and write it again")
     tensors = load_file(path, device=str(device))
-    cache = DGACache(DGAConfig(**manifest["config"]))
+    own = {int(at): DGAConfig(**told) for at, told in manifest.get("layer_configs", {}).items()}
+    cache = DGACache(DGAConfig(**manifest["config"]), layer_configs=own)
     for index, states in enumerate(manifest["layers"]):
         cache.layer(index).states = [
             None if numbers is None else _state(f"{index}.{at}", numbers, tensors)

@@ -4,7 +4,8 @@ Takes the queries, keys and values of one sequence, gives a `UnitTable`. The ref
 tests read it; the fast paths build the same units in bulk (`commit.py`). Loops on purpose.
 
 A unit (key, value, bias, appears, expires) is visible to query i when appears <= i < expires.
-For every i the members of the visible units are exactly the tokens 0..i, each once.
+For every i the members of the visible units are exactly the tokens 0..i, each once; with
+`pool=False` tokens of committed chunks that were not chosen are in none.
 
 Shapes: H query heads, K key heads, G = H / K, L tokens, D head dim, E value dim, N units,
 M members of the largest unit.
@@ -20,7 +21,7 @@ from math import ceil, log
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga.config import ROUNDING, DGAConfig
+from fdvs.kernels.dga.config import ROUNDING, DGAConfig, random_score
 
 #: "Never": later than any position.
 NEVER = 2**62
@@ -115,14 +116,14 @@ def _stream_units(
         tokens = list(range(first, first + config.chunk))
         judges = list(range(time - config.score_queries + 1, time + 1))
         scores = _scores(q_GLD, k_LD, judges, first, config, scale)
+        if config.score == "mixed":
+            scores = _in_turns(tokens, scores, k_LD)
         keep = {j for j in (*range(config.sinks), *forced) if j in tokens}
         focal = _best(tokens, scores, keep, config.num_focal)
         start = max(time, config.dense_threshold)
         committed += [_Unit(k_LD[j], v_LE[j], k_LD.new_zeros(()), start, NEVER, [j]) for j in focal]
-        committed += _groups(
-            [j for j in tokens if j not in focal], q_GLD, k_LD, v_LE, config, scale, judges,
-            start,
-        )  # fmt: skip
+        others = [j for j in tokens if j not in focal] if config.pool else []
+        committed += _groups(others, q_GLD, k_LD, v_LE, config, scale, judges, start)
         leaves.update(dict.fromkeys(tokens, start))
     return _raw_units(k_LD, v_LE, leaves) + committed
 
@@ -157,12 +158,31 @@ def _scores(
     q_GLD: Tensor, k_LD: Tensor, judges: list[int], first: int, config: DGAConfig, scale: float
 ) -> Tensor:
     """Sum, over judges, the attention that each token from `first` on gets from them: [L]."""
+    if config.score == "random":
+        return k_LD.new_tensor([random_score(j) for j in range(k_LD.shape[0])])
     scores_GL = k_LD.new_zeros(q_GLD.shape[0], k_LD.shape[0])
     for head in range(q_GLD.shape[0]):
         for i in judges:
             logits = (k_LD[first : i + 1] @ q_GLD[head, i]) * scale
             scores_GL[head, first : i + 1] += logits.softmax(0)
     return scores_GL.sum(0) if config.head_reduction == "sum" else scores_GL.amax(0)
+
+
+def _in_turns(tokens: list[int], scores_L: Tensor, k_LD: Tensor) -> Tensor:
+    """Rank the tokens of a chunk in turns by score and by the angle of their key to the mean."""
+    directions = {j: k_LD[j] / k_LD[j].norm().clamp_min(1e-12) for j in tokens}
+    mean_D = torch.stack(list(directions.values())).mean(0)
+    mean_D = mean_D / mean_D.norm().clamp_min(1e-12)
+    far = {j: -float(directions[j] @ mean_D) for j in tokens}
+    by_score = sorted(tokens, key=lambda j: (-float(scores_L[j]), j))
+    by_angle = sorted(tokens, key=lambda j: (-far[j], j))
+    order: list[int] = []
+    for pair in zip(by_score, by_angle, strict=True):
+        order += [j for j in pair if j not in order]
+    ranked = torch.zeros_like(scores_L)
+    for place, j in enumerate(dict.fromkeys(order)):
+        ranked[j] = -place
+    return ranked
 
 
 def _best(tokens: list[int], scores_L: Tensor, keep: set[int], count: int) -> set[int]:

@@ -28,6 +28,9 @@ STREAM = DGAConfig(
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
+    "dropped": replace(STREAM, pool=False),
+    "mixed": replace(STREAM, score="mixed"),
+    "random": replace(STREAM, pool=False, score="random"),
     "lastq": replace(STREAM, weight="lastq", bias="logcount"),
     "uniform": replace(STREAM, weight="uniform", head_reduction="max"),
     "cca": cca_config(group_size=4, window=9),

@@ -27,6 +27,9 @@ STREAM = DGAConfig(
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
+    "dropped": replace(STREAM, pool=False),
+    "mixed": replace(STREAM, score="mixed"),
+    "random": replace(STREAM, pool=False, score="random"),
     "lastq": replace(STREAM, weight="lastq"),
     "cca": cca_config(group_size=4, window=9),
     "full": full_config(),
@@ -236,3 +239,11 @@ def test_layers_come_on_first_use() -> None:
     cache.crop(1)
     cache.reorder([1])
     assert cache.layer(2).num_seen == [89]
+
+
+def test_layers_may_have_settings_of_their_own() -> None:
+    own = replace(STREAM, importance_rate=0.6)
+    cache = DGACache(STREAM, layer_configs={1: own})
+    assert [cache.layer(i).config for i in range(3)] == [STREAM, own, STREAM]
+    with pytest.raises(ValueError, match="has no cache"):
+        DGACache(STREAM, layer_configs={0: paper_config()})

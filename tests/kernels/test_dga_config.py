@@ -14,6 +14,7 @@ from fdvs.kernels.dga import (
     paper_config,
     quality_config,
 )
+from fdvs.kernels.dga.config import random_score
 
 
 def test_the_default_keeps_at_most_a_sixth_of_the_tokens() -> None:
@@ -33,6 +34,13 @@ def test_single_and_grouped_tokens_always_fill_the_chunk() -> None:
             config = DGAConfig(importance_rate=rate, chunk=chunk, group_size=size, sinks=0)
             assert config.num_focal + config.num_groups * size == chunk
             assert config.num_focal >= rate * chunk - 1e-9
+
+
+def test_random_scores_are_the_same_in_every_run_and_spread() -> None:
+    drawn = [random_score(j) for j in range(4000)]
+    assert drawn[:2] == [random_score(0), random_score(1)]
+    assert len(set(drawn)) > 3990
+    assert all(350 < sum(0.1 * n <= x < 0.1 * (n + 1) for x in drawn) < 450 for n in range(10))
 
 
 def test_no_unit_is_visible_before_the_first_commit() -> None:
@@ -60,6 +68,10 @@ def test_the_dense_threshold_counts_positions() -> None:
         ({"importance_rate": 0.0}, "sinks=4 do not fit"),
         ({"score_queries": 300}, "at most window"),
         ({"window": 256.0}, "whole number"),
+        ({"pool": 1}, "pool=1"),
+        ({"score": "best"}, "score='best'"),
+        ({"select": "global", "pool": False}, "for select='stream'"),
+        ({"select": "global", "score": "random"}, "for select='stream'"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, object], message: str) -> None:

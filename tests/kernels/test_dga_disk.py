@@ -63,6 +63,20 @@ def test_a_cache_read_back_goes_on_alike(
         assert torch.equal(one, two)
 
 
+def test_settings_of_single_layers_come_back(tmp_path: Path) -> None:
+    own = replace(CONFIG, importance_rate=0.6)
+    cache = DGACache(CONFIG, layer_configs={1: own})
+    for layer, config in ((0, CONFIG), (1, own)):
+        dga_attention(*tensors(90), config=config, cache=cache.layer(layer))
+    back, _ = from_disk(to_disk(cache, tmp_path))
+    assert [back.layer(layer).config for layer in range(3)] == [CONFIG, own, CONFIG]
+    assert back.num_bytes() == cache.num_bytes()
+    before, after = (c.layer(1).states[0].units for c in (cache, back))  # type: ignore[union-attr]
+    assert before is not None
+    assert after is not None
+    assert torch.equal(before.keys_BKND, after.keys_BKND)
+
+
 def test_an_empty_cache_comes_back_empty(tmp_path: Path) -> None:
     cache = DGACache(CONFIG)
     cache.layer(1)

@@ -60,6 +60,47 @@ def test_every_query_covers_every_earlier_token_once(mode: str, tokens: int) -> 
     assert (table.cover(tokens) == want).all()
 
 
+@pytest.mark.parametrize("score", ["attention", "mixed", "random"])
+def test_without_pooling_as_many_units_stay_and_the_rest_is_seen_by_nobody(score: str) -> None:
+    q, k, v = sequence(121, heads=4, key_heads=2)
+    pooled = replace(STREAM, score=score)
+    single = replace(pooled, pool=False)
+    assert single.units_per_chunk == pooled.units_per_chunk == single.num_focal
+    table = build_table(q, k, v, config=single, scale=0.3)
+    seen = table.cover(121)
+    assert seen.max() == 1
+    for i in range(121):
+        old = single.chunks_visible(i) * single.chunk
+        assert (seen[:, i, old : i + 1] == 1).all()
+        assert (seen[:, i, :old].sum(-1) == old // single.chunk * single.units_per_chunk).all()
+
+
+def test_in_turns_a_token_stays_that_nobody_looked_at_but_whose_key_is_unlike_the_others() -> None:
+    q, k, v = sequence(28, heads=1)
+    k = k * 0.05 + torch.ones(8, dtype=k.dtype)
+    k[0, 9] = -3.0 * torch.ones(8, dtype=k.dtype)
+    q = q.abs()
+
+    def singles(score: str) -> set[int]:
+        config = replace(STREAM, pool=False, sinks=0, score=score)
+        table = build_table(q, k, v, config=config, scale=0.7)
+        return set(table.members_KNM[0, 28:, 0].tolist())
+
+    assert 9 not in singles("attention")
+    assert 9 in singles("mixed")
+
+
+def test_without_pooling_the_pooled_ones_singles_stay_too() -> None:
+    q, k, v = sequence(90)
+    kept = [
+        {int(j) for row, b in zip(t.members_KNM[0], t.appears_KN[0], strict=True)
+         if (row >= 0).sum() == 1 and b != row[0] for j in row[:1]}
+        for t in (build_table(q, k, v, config=replace(STREAM, pool=p), scale=0.3)
+                  for p in (True, False))
+    ]  # fmt: skip
+    assert kept[0] < kept[1]
+
+
 @pytest.mark.parametrize("mode", ["stream", "lastq", "global_window", "paper"])
 def test_constant_values_give_constant_output(mode: str) -> None:
     q, k, v = sequence(90)

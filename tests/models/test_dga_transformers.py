@@ -220,6 +220,36 @@ def test_settings_of_one_model_do_not_reach_another(models: Callable[[str], Any]
     assert settings_of(two).group_size == 8
 
 
+def test_single_layers_may_have_settings_of_their_own(models: Callable[[str], Any]) -> None:
+    """Two layers exact and one grouped is neither all exact nor all grouped."""
+    plain, ids = models("Llama"), prompt(90)
+    outs = []
+    for layers in ({}, {0: EXACT, 2: EXACT}, dict.fromkeys(range(3), EXACT)):
+        model = dga_copy(plain, SMALL)
+        enable(model, SMALL, layer_configs=layers)
+        assert make_cache(model).store.layer_configs == layers
+        with torch.no_grad():
+            with_cache = model(ids).logits
+            without = model(ids, use_cache=False).logits
+        torch.testing.assert_close(with_cache, without, atol=1e-3, rtol=1e-3)
+        outs.append(with_cache)
+    with torch.no_grad():
+        exact = plain(ids).logits
+    gaps = [(out - exact).abs().max().item() for out in outs]
+    assert gaps[2] < 1e-3 < min(gaps[:2])
+    assert not torch.allclose(outs[0], outs[1], atol=1e-2)
+    with pytest.raises(ValueError, match=r"names layers \[3\]; the model has 0 to 2"):
+        enable(dga_copy(plain, SMALL), SMALL, layer_configs={3: EXACT})
+
+
+def test_words_name_the_layers_that_differ(models: Callable[[str], Any]) -> None:
+    model = dga_copy(models("Llama"), SMALL)
+    enable(model, replace(SMALL, pool=False), layer_configs={1: SMALL})
+    said = describe_attention(model)
+    assert "the others dropped" in said
+    assert "1 of 3 layers with settings of their own" in said
+
+
 def test_the_cache_is_smaller_than_all_keys_and_values(models: Callable[[str], Any]) -> None:
     model = dga_copy(models("Llama"), replace(SMALL, importance_rate=0.125, sinks=0))
     made = generate(model, prompt(400), max_new_tokens=2)

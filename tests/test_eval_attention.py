@@ -1,0 +1,242 @@
+"""The quality measurement: ids and ratios, intervals, needles, resuming; on a tiny random Llama."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = ROOT / "scripts" / "eval_attention.py"
+    spec = importlib.util.spec_from_file_location("eval_attention", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["eval_attention"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from fdvs.models.attention import enable
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
+    )  # fmt: skip
+    made = LlamaForCausalLM(config).eval()
+    enable(made)
+    return made
+
+
+class Letters:
+    """A tokenizer with a token for every character code below 64."""
+
+    eos_token_id = 0
+
+    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
+        return {"input_ids": [ord(c) % 64 for c in text]}
+
+    def encode(self, text: str, **_: object) -> list[int]:
+        return self(text)["input_ids"]
+
+    def decode(self, ids: Any, **_: object) -> str:
+        return "".join(chr(48 + int(i) % 10) for i in ids)
+
+
+def perplexity_row(document: str, settings: str, nll: float, **more: object) -> dict[str, Any]:
+    return {
+        "kind": "perplexity", "model": "m", "domain": "prose", "document": document,
+        "tokens": 8, "settings": settings, "config": "c", "units_share": 0.2, "nll": nll, **more,
+    }  # fmt: skip
+
+
+def test_the_controls_keep_as_many_units_as_what_they_control(script: ModuleType) -> None:
+    table = script.settings()
+    shares = {name: s.units_share(30) for name, s in table.items()}
+    equal = ["pooled", "pooled_mixed", "single", "single_mixed", "layers", "random"]
+    assert {round(shares[name], 9) for name in equal} == {0.15625}
+    assert shares["full"] == 1.0
+    assert shares["window_and_one"] < 0.01
+    assert shares["layers_quarter"] <= 0.25
+    assert [table[n].config.pool for n in ("pooled", "single")] == [True, False]
+
+
+def test_settings_of_one_name_and_another_content_are_told_apart(script: ModuleType) -> None:
+    one = script.settings()["single"]
+    other = replace(one, config=replace(one.config, window=300))
+    layered = replace(one, layers={1: one.config})
+    assert len({s.digest for s in (one, other, layered)}) == 3
+
+
+def test_domains_are_folders_and_a_changed_text_is_another_document(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    for path, text in (("prose/b.txt", "b"), ("prose/a.txt", "a"), ("code/c.py", "c")):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    found = script.find_documents(tmp_path)
+    assert [(d.domain, d.name) for d in found] == [("code", "c"), ("prose", "a"), ("prose", "b")]
+    before = found[1].id
+    (tmp_path / "prose/a.txt").write_text("another")
+    assert script.find_documents(tmp_path / "prose/a.txt")[0].id != before
+    turns = script.first_of_each(found, 1)
+    assert [d.name for d in turns] == ["c", "a"]
+
+
+def test_nothing_to_read_and_foreign_bytes_are_named(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no text files"):
+        script.find_documents(tmp_path)
+    (tmp_path / "x.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        script.find_documents(tmp_path)
+
+
+def test_a_row_cut_off_is_measured_again_and_damage_is_named(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    first, second = perplexity_row("a", "full", 1.0), perplexity_row("b", "full", 1.0)
+    script.Rows(path).add(first)
+    with path.open("a") as file:
+        file.write(json.dumps(second)[:40])
+    rows = script.Rows(path)
+    assert first in rows
+    assert second not in rows
+    rows.add(second)
+    assert second in script.Rows(path)
+    assert perplexity_row("b", "full", 1.0, config="other") not in rows
+    path.write_text("{}}\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl:1 is not JSON"):
+        script.Rows(path)
+
+
+def test_the_ratio_is_that_of_perplexities_on_the_same_document(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    rows = [
+        perplexity_row("a", "full", 1.0), perplexity_row("a", "x", 1.0 + math.log(1.1)),
+        perplexity_row("b", "x", 2.0), perplexity_row("b", "full", 2.0),
+        perplexity_row("c", "x", 9.0),
+    ]  # fmt: skip
+    (kept,) = [r for r in script.summary(rows) if r["settings"] == "x"]
+    assert kept["documents"] == 2
+    assert kept["ratio"] == pytest.approx(1.05)
+    assert (kept["low"], kept["high"]) == (pytest.approx(1.0), pytest.approx(1.1))
+    script.write_csv(rows, tmp_path / "out.csv", needle=False)
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == "model,domain,document,tokens,settings,units_share,nll,ratio"
+    assert "m,prose,a,8,x,0.2,1.0953,1.1" in lines
+    assert len(lines) == 5
+    assert any("| x | 20.0% | 2 | 1.0500 |" in line for line in script.table(rows))
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_more_documents(script: ModuleType) -> None:
+    few, many = [1.0, 1.2] * 2, [1.0, 1.2] * 50
+    mean, low, high = script.bootstrap(many)
+    assert low < mean < high
+    assert script.bootstrap(few)[2] - script.bootstrap(few)[1] > high - low
+    # the mean of 100 values of spread 0.1 has a standard error of 0.01
+    assert high - low == pytest.approx(2 * 1.96 * 0.01, rel=0.1)
+    with pytest.raises(ValueError, match="no values"):
+        script.bootstrap([])
+
+
+@pytest.mark.parametrize(
+    ("answer", "want"),
+    [
+        (" 12345.", True),
+        ("is 12345 and 9", True),
+        ("9 12345", False),
+        ("123456", False),
+        ("", False),
+    ],
+)
+def test_a_needle_counts_if_the_first_number_is_the_one(
+    script: ModuleType, answer: str, want: bool
+) -> None:
+    assert script.found(answer, "12345") == want
+
+
+def test_needles_lie_at_their_depth_and_numbers_differ(script: ModuleType) -> None:
+    assert script.place_needle([1, 2, 3, 4], [9], 0.5) == [1, 2, 9, 3, 4]
+    assert script.place_needle([1, 2], [9], 0.0) == [9, 1, 2]
+    assert script.place_needle([1, 2], [9], 1.0) == [1, 2, 9]
+    numbers = {script.secret("a", 100, depth / 10) for depth in range(10)}
+    assert len(numbers) == 10
+    assert all(len(number) == 5 for number in numbers)
+
+
+def test_the_loss_is_that_of_the_second_half(
+    script: ModuleType, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(script, "LOGIT_ROWS", 7)
+    ids = torch.randint(0, 64, (50,), generator=torch.Generator().manual_seed(1))
+    got = script.second_half_nll(model, ids, script.settings()["full"])
+    with torch.no_grad():
+        logp = model(ids[None]).logits[0].log_softmax(-1)
+    want = -sum(logp[i - 1, ids[i]].item() for i in range(25, 50)) / 25
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_grouping_changes_the_loss_and_layers_can_be_left_dense(
+    script: ModuleType, model: Any
+) -> None:
+    import torch
+
+    ids = torch.randint(0, 64, (700,), generator=torch.Generator().manual_seed(1))
+    table = script.settings()
+    full = script.second_half_nll(model, ids, table["full"])
+    pooled = table["pooled"]
+    dense = replace(pooled, layers=dict.fromkeys(range(2), table["full"].config))
+    assert script.second_half_nll(model, ids, pooled) != pytest.approx(full, abs=1e-7)
+    assert script.second_half_nll(model, ids, dense) == pytest.approx(full, abs=1e-6)
+
+
+def test_a_run_goes_on_where_it_stopped(script: ModuleType, model: Any, tmp_path: Path) -> None:
+    rows = script.Rows(tmp_path / "rows.jsonl")
+    document = script.Document(domain="prose", name="a", text="the rabbit runs " * 10)
+    chosen = [script.settings()[name] for name in ("full", "pooled")]
+    script.measure_perplexity(model, Letters(), "m", document, chosen[:1], 40, rows)
+    before = rows.path.read_text()
+    script.measure_perplexity(model, Letters(), "m", document, chosen, 40, rows)
+    assert rows.path.read_text().startswith(before)
+    assert [row["settings"] for row in rows.rows] == ["full", "pooled"]
+    assert "rabbit" not in rows.path.read_text()
+    # 40 tokens: nothing is grouped yet, so nothing may differ
+    assert script.with_ratios(rows.rows)[1]["ratio"] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="160 tokens, 999 are needed"):
+        script.measure_perplexity(model, Letters(), "m", document, chosen, 999, rows)
+
+
+def test_needles_are_asked_for_at_every_depth(
+    script: ModuleType, model: Any, tmp_path: Path
+) -> None:
+    rows = script.Rows(tmp_path / "rows.jsonl")
+    document = script.Document(domain="prose", name="a", text="the rabbit runs " * 40)
+    chosen = [script.settings()["full"]]
+    script.measure_needles(model, Letters(), "m", document, chosen, 300, [0.2, 0.8], rows)
+    script.measure_needles(model, Letters(), "m", document, chosen, 300, [0.2, 0.8], rows)
+    assert [row["depth"] for row in rows.rows] == [0.2, 0.8]
+    assert not any(row["found"] for row in rows.rows)
+    assert "| m | 300 | full | 0 | 2 |" in list(script.needle_table(rows.rows))
+    script.write_csv(rows.rows, tmp_path / "out.csv", needle=True)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3

@@ -1,4 +1,8 @@
-// Attend over committed units and the raw band on a CPU, in float32. One file, plain C interface.
+// Attend over committed units and the raw band on a CPU. One file, plain C interface.
+//
+// Arithmetic is float32, or, where the processor has it and the caller asks, products of bfloat16
+// pairs summed in float32 (logits, softmax and sums stay float32). Both are the same loops: T is
+// what an element of the operands holds, `float` or two bfloat16 in an int32_t.
 //
 // Lanes are queries, rows are keys: S^T = K Q^T and O^T = V^T P^T. A key is read as it lies in
 // memory and broadcast; only the small tile of queries is transposed. Maximum and sum of the
@@ -14,6 +18,15 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#define HAS_PAIRS 1
+#else
+#define HAS_PAIRS 0
+#endif
 
 #if defined(__AVX512F__)
 constexpr int WIDTH = 16, STEP = 4;  // floats in a vector, vectors of queries held at once
@@ -48,6 +61,23 @@ struct Call {
   float scale;
 };
 
+// Keys and values of one kind for one row and key head, as the loops read them.
+template <typename T>
+struct Keys {
+  const T *k, *v;
+  int64_t k_stride, v_stride;  // from key to key; for values from element to element of keys
+  const float *bias;           // null: none
+  int64_t bias_stride;
+};
+
+template <typename T>
+constexpr int64_t HELD = 1;  // numbers in an element: of one dim for K, of one key for V
+template <>
+constexpr int64_t HELD<int32_t> = 2;
+
+template <typename T>
+constexpr int64_t elements(int64_t numbers) { return (numbers + HELD<T> - 1) / HELD<T>; }
+
 // c(i): chunks that the query at position i sees as units. No division of a negative number.
 int64_t chunks_visible(const Call &c, int64_t i) {
   if (c.units_per_chunk == 0 || i < c.threshold || i + 1 < c.window) return 0;
@@ -56,27 +86,68 @@ int64_t chunks_visible(const Call &c, int64_t i) {
 
 inline vec splat(float x) { return vec{} + x; }
 inline vec load(const float *p) { return *reinterpret_cast<const vec *>(p); }
+inline ivec load(const int32_t *p) { return *reinterpret_cast<const ivec *>(p); }
 inline void store(float *p, vec x) { *reinterpret_cast<vec *>(p) = x; }
 
-// 2^x for x <= 0: round by adding 1.5 * 2^23, polynomial on the rest, integer into the exponent.
-inline vec exp2_vec(vec x) {
-  const vec magic = splat(12582912.0f);
-  const vec low = splat(-126.0f);
-  vec in = x > low ? x : low;
-  vec t = in + magic;
-  vec f = in - (t - magic);
-  vec p = splat(1.33335581e-3f);
-  p = p * f + 9.61812910e-3f;
+inline void multiply_add(vec &sum, vec x, float y) { sum += x * y; }
+
+// Round to the nearest bfloat16, ties to even; NaN stays NaN.
+inline uint32_t rounded(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return bits >> 16 | 0x40u;
+  return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
+inline int32_t pair(float a, float b) { return int32_t(rounded(a) | rounded(b) << 16); }
+
+#if HAS_PAIRS
+// sum[n] += x[n] . y, products of two bfloat16 each.
+inline void multiply_add(vec &sum, ivec x, int32_t y) {
+  sum = (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)x, (__m512bh)_mm512_set1_epi32(y));
+}
+
+// Round two vectors to bfloat16; lane n of the result holds a[n] (low half) and b[n].
+inline void store_pairs(int32_t *p, vec a, vec b) {
+  const __m512i order = _mm512_set_epi16(
+      31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
+      3, 18, 2, 17, 1, 16, 0);
+  const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+  _mm512_store_si512(p, _mm512_permutexvar_epi16(order, both));
+}
+
+#else
+inline void store_pairs(int32_t *p, vec a, vec b) {
+  for (int n = 0; n < WIDTH; ++n) p[n] = pair(a[n], b[n]);
+}
+#endif
+
+// 2^f for |f| <= 1/2: within 2e-7 for float, 1e-4 for pairs (whose weights are rounded by 4e-3).
+template <typename T>
+inline vec power_of_two(vec f) {
+  if constexpr (HELD<T> == 2)
+    return ((splat(5.517167e-2f) * f + 2.4261113e-1f) * f + 6.9326099e-1f) * f + 9.9992807e-1f;
+  vec p = splat(1.33335581e-3f) * f + 9.61812910e-3f;
   p = p * f + 5.55041087e-2f;
   p = p * f + 2.40226507e-1f;
   p = p * f + 6.93147181e-1f;
-  p = p * f + 1.0f;
-  ivec bits, power;
-  std::memcpy(&bits, &p, sizeof bits);
-  std::memcpy(&power, &t, sizeof power);
-  bits += power << 23;
-  std::memcpy(&p, &bits, sizeof p);
-  return x > low ? p : vec{};
+  return p * f + 1.0f;
+}
+
+// 2^x for x <= 0: the rest after rounding by the polynomial, the integer into the exponent.
+template <typename T>
+inline vec exp2_vec(vec x) {
+#if defined(__AVX512F__)
+  const __m512 whole = _mm512_roundscale_ps((__m512)x, 0);
+  return (vec)_mm512_scalef_ps((__m512)power_of_two<T>(x - (vec)whole), whole);
+#else
+  const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds
+  const vec low = splat(-126.0f);
+  vec in = x > low ? x : low;
+  vec t = in + magic;
+  const vec p = power_of_two<T>(in - (t - magic));
+  return x > low ? (vec)((ivec)p + ((ivec)t << 23)) : vec{};
+#endif
 }
 
 // What the lanes of a tile are, and their running softmax.
@@ -89,22 +160,23 @@ struct Tile {
   float max[LANES] __attribute__((aligned(64)));
   float sum[LANES] __attribute__((aligned(64)));
   float scores[BLOCK * LANES] __attribute__((aligned(64)));
-  float *queries;  // [dim][LANES], scaled
+  int32_t pairs[BLOCK / 2 * LANES] __attribute__((aligned(64)));  // the weights, as pairs of keys
+  void *queries;   // [elements of dim][LANES]
   float *output;   // [value_dim][LANES]
 };
 
 // scores[r] = K[r] . Q for R keys and N vectors of queries, from vector `at` on.
-template <int R, int N>
-inline void dot_rows(const float *k, int64_t stride, int64_t dim, const float *q, float *scores) {
+template <int R, int N, typename T>
+inline void dot_rows(const T *k, int64_t stride, int64_t depth, const T *q, float *scores) {
   vec acc[R][N];
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) acc[r][n] = vec{};
-  for (int64_t d = 0; d < dim; ++d) {
-    vec x[N];
+  for (int64_t d = 0; d < depth; ++d) {
+    decltype(load(q)) x[N];
     for (int n = 0; n < N; ++n) x[n] = load(q + d * LANES + n * WIDTH);
     for (int r = 0; r < R; ++r) {
-      const float y = k[r * stride + d];
-      for (int n = 0; n < N; ++n) acc[r][n] += x[n] * y;
+      const T y = k[r * stride + d];
+      for (int n = 0; n < N; ++n) multiply_add(acc[r][n], x[n], y);
     }
   }
   for (int r = 0; r < R; ++r)
@@ -112,47 +184,70 @@ inline void dot_rows(const float *k, int64_t stride, int64_t dim, const float *q
 }
 
 // output[c] += sum over keys of V[key][c] * P[key] for R dims of the values and N vectors.
-template <int R, int N>
-inline void add_values(const float *v, int64_t stride, int64_t keys, const float *p, float *out) {
+template <int R, int N, typename T>
+inline void add_values(const T *v, int64_t stride, int64_t depth, const T *p, float *out) {
   vec acc[R][N];
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) acc[r][n] = load(out + r * LANES + n * WIDTH);
-  for (int64_t key = 0; key < keys; ++key) {
-    vec x[N];
+  for (int64_t key = 0; key < depth; ++key) {
+    decltype(load(p)) x[N];
     for (int n = 0; n < N; ++n) x[n] = load(p + key * LANES + n * WIDTH);
     for (int r = 0; r < R; ++r) {
-      const float y = v[key * stride + r];
-      for (int n = 0; n < N; ++n) acc[r][n] += x[n] * y;
+      const T y = v[key * stride + r];
+      for (int n = 0; n < N; ++n) multiply_add(acc[r][n], x[n], y);
     }
   }
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) store(out + r * LANES + n * WIDTH, acc[r][n]);
 }
 
-template <int N>
-void scores_of(Tile &t, const float *k, int64_t stride, int64_t keys, int64_t dim, int64_t at) {
+template <int N, typename T>
+void scores_of(Tile &t, const T *k, int64_t stride, int64_t keys, int64_t dim, int64_t at) {
   int64_t r = 0;
-  const float *q = t.queries + at * WIDTH;
+  const int64_t depth = elements<T>(dim);
+  const T *q = static_cast<const T *>(t.queries) + at * WIDTH;
   float *s = t.scores + at * WIDTH;
   for (; r + ROWS <= keys; r += ROWS)
-    dot_rows<ROWS, N>(k + r * stride, stride, dim, q, s + r * LANES);
-  for (; r + 4 <= keys; r += 4) dot_rows<4, N>(k + r * stride, stride, dim, q, s + r * LANES);
-  for (; r < keys; ++r) dot_rows<1, N>(k + r * stride, stride, dim, q, s + r * LANES);
+    dot_rows<ROWS, N>(k + r * stride, stride, depth, q, s + r * LANES);
+  for (; r + 4 <= keys; r += 4) dot_rows<4, N>(k + r * stride, stride, depth, q, s + r * LANES);
+  for (; r < keys; ++r) dot_rows<1, N>(k + r * stride, stride, depth, q, s + r * LANES);
 }
 
-template <int N>
-void values_of(Tile &t, const float *v, int64_t stride, int64_t keys, int64_t dim, int64_t at) {
+template <int N, typename T>
+void values_of(Tile &t, const T *v, int64_t stride, int64_t keys, int64_t dim, int64_t at) {
   int64_t c = 0;
-  const float *p = t.scores + at * WIDTH;
+  const int64_t depth = elements<T>(keys);
+  const void *weights = HELD<T> == 1 ? static_cast<const void *>(t.scores) : t.pairs;
+  const T *p = static_cast<const T *>(weights) + at * WIDTH;
   float *out = t.output + at * WIDTH;
   for (; c + ROWS <= dim; c += ROWS)
-    add_values<ROWS, N>(v + c, stride, keys, p, out + c * LANES);
-  for (; c + 4 <= dim; c += 4) add_values<4, N>(v + c, stride, keys, p, out + c * LANES);
-  for (; c < dim; ++c) add_values<1, N>(v + c, stride, keys, p, out + c * LANES);
+    add_values<ROWS, N>(v + c, stride, depth, p, out + c * LANES);
+  for (; c + 4 <= dim; c += 4) add_values<4, N>(v + c, stride, depth, p, out + c * LANES);
+  for (; c < dim; ++c) add_values<1, N>(v + c, stride, depth, p, out + c * LANES);
 }
 
-// One vector of lanes: bias, mask, running maximum, exponentials in place, running sum.
-void softmax_step(Tile &t, int64_t at, int64_t keys, int64_t first, const float *bias,
+// Exponentials of one vector of lanes, as what the values are multiplied with; returns their sum.
+template <typename T>
+inline vec weigh(Tile &t, int64_t at, int64_t keys, vec most) {
+  vec sum{};
+  for (int64_t r = 0; r < keys; r += HELD<T>) {
+    float *s = t.scores + r * LANES + at * WIDTH;
+    const vec p = exp2_vec<T>(load(s) - most);
+    sum += p;
+    if constexpr (HELD<T> == 1) {
+      store(s, p);
+    } else {
+      const vec next = r + 1 < keys ? exp2_vec<T>(load(s + LANES) - most) : vec{};
+      sum += next;
+      store_pairs(t.pairs + r / 2 * LANES + at * WIDTH, p, next);
+    }
+  }
+  return sum;
+}
+
+// One vector of lanes: scale, bias, mask, running maximum, exponentials, running sum.
+template <typename T>
+void softmax_step(Tile &t, float scale, int64_t at, int64_t keys, int64_t first, const float *bias,
                   int64_t bias_stride, const int32_t *begin, const int32_t *end, bool masked,
                   int64_t value_dim) {
   float *s = t.scores + at * WIDTH;
@@ -162,7 +257,7 @@ void softmax_step(Tile &t, int64_t at, int64_t keys, int64_t first, const float 
   if (end) std::memcpy(&high, end + at * WIDTH, sizeof high);
   if (begin) std::memcpy(&low, begin + at * WIDTH, sizeof low);
   for (int64_t r = 0; r < keys; ++r) {
-    vec x = load(s + r * LANES);
+    vec x = load(s + r * LANES) * scale;
     if (bias) x += bias[r * bias_stride] * LOG2E;
     if (masked) {
       const ivec key = ivec{} + static_cast<int32_t>(first + r);
@@ -172,7 +267,7 @@ void softmax_step(Tile &t, int64_t at, int64_t keys, int64_t first, const float 
     most = x > most ? x : most;
   }
   vec sum = load(t.sum + at * WIDTH);
-  const vec shrink = exp2_vec(before - most);
+  const vec shrink = exp2_vec<float>(before - most);
   bool moved = false;
   for (int n = 0; n < WIDTH; ++n) moved |= before[n] != most[n];
   if (moved) {
@@ -182,47 +277,42 @@ void softmax_step(Tile &t, int64_t at, int64_t keys, int64_t first, const float 
       store(o, load(o) * shrink);
     }
   }
-  for (int64_t r = 0; r < keys; ++r) {
-    const vec p = exp2_vec(load(s + r * LANES) - most);
-    sum += p;
-    store(s + r * LANES, p);
-  }
+  sum += weigh<T>(t, at, keys, most);
   store(t.max + at * WIDTH, most);
   store(t.sum + at * WIDTH, sum);
 }
 
 // Attend to keys [first, last) of one kind; `begin` and `end` are the lanes' ranges.
-void attend_range(const Call &c, Tile &t, const float *k, int64_t k_stride, const float *v,
-                  int64_t v_stride, const float *bias, int64_t bias_stride, int64_t first,
-                  int64_t last, const int32_t *begin, const int32_t *end) {
+template <typename T>
+void attend_range(const Call &c, Tile &t, const Keys<T> &from, int64_t first, int64_t last,
+                  const int32_t *begin, const int32_t *end) {
   int64_t inner_begin = first, inner_end = last;
   for (int64_t n = 0; n < t.num_lanes; ++n) {
     if (begin && begin[n] > inner_begin) inner_begin = begin[n];
     if (end[n] < inner_end) inner_end = end[n];
   }
+  // values of a pair are read together: start at the pair, what comes too early is masked
+  first -= first % HELD<T>;
+  const int64_t wide = t.num_vecs / STEP * STEP;
   for (int64_t at = first; at < last; at += BLOCK) {
     const int64_t keys = last - at < BLOCK ? last - at : BLOCK;
     const bool masked = at < inner_begin || at + keys > inner_end;
-    const float *kb = k + at * k_stride, *vb = v + at * v_stride;
-    for (int64_t n = 0; n < t.num_vecs;) {
-      const bool wide = n + STEP <= t.num_vecs;
-      if (wide) scores_of<STEP>(t, kb, k_stride, keys, c.dim, n);
-      else scores_of<1>(t, kb, k_stride, keys, c.dim, n);
-      n += wide ? STEP : 1;
-    }
+    const T *kb = from.k + at * from.k_stride, *vb = from.v + at / HELD<T> * from.v_stride;
+    for (int64_t n = 0; n < wide; n += STEP) scores_of<STEP>(t, kb, from.k_stride, keys, c.dim, n);
+    for (int64_t n = wide; n < t.num_vecs; ++n) scores_of<1>(t, kb, from.k_stride, keys, c.dim, n);
     for (int64_t n = 0; n < t.num_vecs; ++n)
-      softmax_step(t, n, keys, at, bias ? bias + at * bias_stride : nullptr, bias_stride, begin,
-                   end, masked, c.value_dim);
-    for (int64_t n = 0; n < t.num_vecs;) {
-      const bool wide = n + STEP <= t.num_vecs;
-      if (wide) values_of<STEP>(t, vb, v_stride, keys, c.value_dim, n);
-      else values_of<1>(t, vb, v_stride, keys, c.value_dim, n);
-      n += wide ? STEP : 1;
-    }
+      softmax_step<T>(t, c.scale * LOG2E, n, keys, at,
+                      from.bias ? from.bias + at * from.bias_stride : nullptr, from.bias_stride,
+                      begin, end, masked, c.value_dim);
+    for (int64_t n = 0; n < wide; n += STEP)
+      values_of<STEP>(t, vb, from.v_stride, keys, c.value_dim, n);
+    for (int64_t n = wide; n < t.num_vecs; ++n)
+      values_of<1>(t, vb, from.v_stride, keys, c.value_dim, n);
   }
 }
 
 // Fill the lanes: `count` lanes from number `first`, of one query head or of the whole key head.
+template <typename T>
 void fill_tile(const Call &c, Tile &t, int64_t head, int64_t first, int64_t count) {
   t.num_lanes = count;
   t.num_vecs = (count + WIDTH - 1) / WIDTH;
@@ -232,13 +322,16 @@ void fill_tile(const Call &c, Tile &t, int64_t head, int64_t first, int64_t coun
     t.token[n] = lane % c.tokens;
     const int64_t i = c.q_start + t.token[n], chunks = chunks_visible(c, i);
     t.unit_end[n] = static_cast<int32_t>(chunks * c.units_per_chunk);
-    t.raw_begin[n] = static_cast<int32_t>(chunks * c.chunk - c.raw_start);
-    if (chunks == 0) t.raw_begin[n] = 0;
+    t.raw_begin[n] = chunks ? static_cast<int32_t>(chunks * c.chunk - c.raw_start) : 0;
     t.raw_end[n] = static_cast<int32_t>(i + 1 - c.raw_start);
     t.max[n] = LOWEST;
     t.sum[n] = 0.0f;
     const float *q = c.q + t.row * c.qs.row + t.head[n] * c.qs.head + t.token[n] * c.qs.token;
-    for (int64_t d = 0; d < c.dim; ++d) t.queries[d * LANES + n] = q[d] * (c.scale * LOG2E);
+    for (int64_t d = 0; d < elements<T>(c.dim); ++d) {
+      T &to = static_cast<T *>(t.queries)[d * LANES + n];
+      if constexpr (HELD<T> == 1) to = q[d];
+      else to = pair(q[2 * d], 2 * d + 1 < c.dim ? q[2 * d + 1] : 0.0f);
+    }
   }
   std::memset(t.output, 0, sizeof(float) * c.value_dim * LANES);
 }
@@ -254,50 +347,92 @@ void write_tile(const Call &c, const Tile &t) {
   }
 }
 
-void run_tile(const Call &c, Tile &t, int64_t head, int64_t first, int64_t count) {
-  fill_tile(c, t, head, first, count);
-  int64_t units = 0, raw_first = t.raw_begin[0], raw_last = 0;
+template <typename T>
+void run_tile(const Call &c, Tile &t, const Keys<T> &raw, const Keys<T> &units, int64_t head,
+              int64_t first, int64_t count) {
+  fill_tile<T>(c, t, head, first, count);
+  int64_t num_units = 0, raw_first = t.raw_begin[0], raw_last = 0;
   for (int64_t n = 0; n < count; ++n) {
-    if (t.unit_end[n] > units) units = t.unit_end[n];
+    if (t.unit_end[n] > num_units) num_units = t.unit_end[n];
     if (t.raw_begin[n] < raw_first) raw_first = t.raw_begin[n];
     if (t.raw_end[n] > raw_last) raw_last = t.raw_end[n];
   }
-  const int64_t b = t.row, h = t.key_head;
-  attend_range(c, t, c.raw_k + b * c.rks.row + h * c.rks.head, c.rks.token,
-               c.raw_v + b * c.rvs.row + h * c.rvs.head, c.rvs.token, nullptr, 0, raw_first,
-               raw_last, t.raw_begin, t.raw_end);
-  if (units)
-    attend_range(c, t, c.unit_k + b * c.uks.row + h * c.uks.head, c.uks.token,
-                 c.unit_v + b * c.uvs.row + h * c.uvs.head, c.uvs.token,
-                 c.bias + b * c.bs.row + h * c.bs.head, c.bs.token, 0, units, nullptr, t.unit_end);
+  attend_range(c, t, raw, raw_first, raw_last, t.raw_begin, t.raw_end);
+  if (num_units) attend_range(c, t, units, 0, num_units, nullptr, t.unit_end);
   write_tile(c, t);
 }
 
-Strides strides(const int64_t *s) { return Strides{s[0], s[1], s[2]}; }
+// Keys and values where the caller keeps them.
+struct InPlace {
+  const Call &c;
 
-}  // namespace
+  Keys<float> raw(int64_t b, int64_t h) const {
+    return {c.raw_k + b * c.rks.row + h * c.rks.head, c.raw_v + b * c.rvs.row + h * c.rvs.head,
+            c.rks.token, c.rvs.token, nullptr, 0};
+  }
+  Keys<float> units(int64_t b, int64_t h) const {
+    return {c.unit_k + b * c.uks.row + h * c.uks.head, c.unit_v + b * c.uvs.row + h * c.uvs.head,
+            c.uks.token, c.uvs.token, c.bias + b * c.bs.row + h * c.bs.head, c.bs.token};
+  }
+};
 
-// Returns 0, or 1 if there is no memory. `sizes`: rows, heads, key heads, tokens, dim, value dim,
-// q_start, raw_start, chunk, window, units per chunk (0: none are visible), threshold, threads.
-// `steps`: row, head and token strides in floats of q, unit_k, unit_v, bias, raw_k, raw_v, out.
-// The last dimension of every tensor is contiguous. `lse` may be null.
-extern "C" int fdvs_dga_attend(const float *q, const float *unit_k, const float *unit_v,
-                               const float *bias, const float *raw_k, const float *raw_v,
-                               float *out, float *lse, const int64_t *sizes, const int64_t *steps,
-                               float scale) {
-  Call c{q, unit_k, unit_v, bias, raw_k, raw_v, out, lse,
-         strides(steps), strides(steps + 3), strides(steps + 6), strides(steps + 9),
-         strides(steps + 12), strides(steps + 15), strides(steps + 18),
-         sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7],
-         sizes[8], sizes[9], sizes[10], sizes[11], scale};
+// Copies of keys and values as pairs of bfloat16, for all rows and key heads.
+struct Packed {
+  const Call &c;
+  const int64_t num_raw = c.q_start + c.tokens - c.raw_start;
+  const int64_t num_units = chunks_visible(c, c.q_start + c.tokens - 1) * c.units_per_chunk;
+  const int64_t k_row = elements<int32_t>(c.dim), v_row = c.value_dim;
+  const int64_t raw_size = num_raw * k_row + elements<int32_t>(num_raw) * v_row;
+  const int64_t head_size = raw_size + num_units * k_row + elements<int32_t>(num_units) * v_row;
+  int32_t *const data =
+      static_cast<int32_t *>(std::malloc(sizeof(int32_t) * c.rows * c.key_heads * head_size));
+
+  explicit Packed(const Call &call) : c(call) {}
+  Packed(const Packed &) = delete;
+  ~Packed() { std::free(data); }
+
+  int32_t *head(int64_t b, int64_t h) const { return data + (b * c.key_heads + h) * head_size; }
+
+  Keys<int32_t> raw(int64_t b, int64_t h) const {
+    return {head(b, h), head(b, h) + num_raw * k_row, k_row, v_row, nullptr, 0};
+  }
+  Keys<int32_t> units(int64_t b, int64_t h) const {
+    const int32_t *k = head(b, h) + raw_size;
+    return {k, k + num_units * k_row, k_row, v_row, c.bias + b * c.bs.row + h * c.bs.head,
+            c.bs.token};
+  }
+
+  void fill(int64_t b, int64_t h) const {
+    const InPlace from{c};
+    pack(from.raw(b, h), num_raw, head(b, h));
+    if (num_units) pack(from.units(b, h), num_units, head(b, h) + raw_size);
+  }
+
+  void pack(const Keys<float> &from, int64_t count, int32_t *k) const {
+    int32_t *v = k + count * k_row;
+    for (int64_t i = 0; i < count; ++i) {
+      const float *x = from.k + i * from.k_stride;
+      for (int64_t d = 0; d < c.dim; d += 2)
+        k[i * k_row + d / 2] = pair(x[d], d + 1 < c.dim ? x[d + 1] : 0.0f);
+    }
+    for (int64_t i = 0; i < count; i += 2) {
+      const float *x = from.v + i * from.v_stride;
+      for (int64_t d = 0; d < c.value_dim; ++d)
+        v[i / 2 * v_row + d] = pair(x[d], i + 1 < count ? x[from.v_stride + d] : 0.0f);
+    }
+  }
+};
+
+// Run all tiles on `threads` threads; returns 1 if there is no memory.
+template <typename T, typename Source>
+int run(const Call &c, const Source &source, int threads) {
   const int64_t group = c.heads / c.key_heads;
   // few new tokens: the lanes are all heads of a key head; many: the tokens of one head
   const bool folded = c.tokens < LANES;
   const int64_t lanes = folded ? group * c.tokens : c.tokens;
   const int64_t tiles = (lanes + LANES - 1) / LANES;
-  const int64_t owners = c.rows * (folded ? c.key_heads : c.heads);
-  const int64_t jobs = owners * tiles;
-  const int threads = static_cast<int>(sizes[12]);
+  const int64_t per_row = folded ? c.key_heads : c.heads;
+  const int64_t owners = c.rows * per_row, jobs = owners * tiles;
   int failed = 0;
 #pragma omp parallel num_threads(threads) if (threads > 1) reduction(| : failed)
   {
@@ -310,16 +445,56 @@ extern "C" int fdvs_dga_attend(const float *q, const float *unit_k, const float 
       if (failed) continue;
       // the longest tiles (the latest tokens) first; heads of one key head follow each other
       const int64_t tile = tiles - 1 - job / owners, owner = job % owners;
-      const int64_t per_row = folded ? c.key_heads : c.heads, inside = owner % per_row;
-      t->queries = scratch;
-      t->output = scratch + c.dim * LANES;
+      const int64_t inside = owner % per_row;
+      t->output = scratch;
+      t->queries = scratch + c.value_dim * LANES;
       t->row = owner / per_row;
       t->key_head = folded ? inside : inside / group;
       const int64_t first = tile * LANES, left = lanes - first;
-      run_tile(c, *t, folded ? inside * group : inside, first, left < LANES ? left : LANES);
+      run_tile<T>(c, *t, source.raw(t->row, t->key_head), source.units(t->row, t->key_head),
+                  folded ? inside * group : inside, first, left < LANES ? left : LANES);
     }
     std::free(t);
     std::free(scratch);
   }
   return failed;
+}
+
+#if HAS_PAIRS
+int run_packed(const Call &c, int threads) {
+  const Packed packed(c);
+  if (!packed.data) return 1;
+  const int64_t owners = c.rows * c.key_heads;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic, 1)
+  for (int64_t n = 0; n < owners; ++n) packed.fill(n / c.key_heads, n % c.key_heads);
+  return run<int32_t>(c, packed, threads);
+}
+#endif
+
+Strides strides(const int64_t *s) { return Strides{s[0], s[1], s[2]}; }
+
+}  // namespace
+
+// Whether `pairs` below can be 1.
+extern "C" int fdvs_dga_has_pairs() { return HAS_PAIRS; }
+
+// Returns 0, or 1 if there is no memory. `sizes`: rows, heads, key heads, tokens, dim, value dim,
+// q_start, raw_start, chunk, window, units per chunk (0: none are visible), threshold, threads,
+// pairs (1: multiply in bfloat16; copying the keys pays from a full tile of tokens on).
+// `steps`: row, head and token strides in floats of q, unit_k, unit_v, bias, raw_k, raw_v, out.
+// The last dimension of every tensor is contiguous. `lse` may be null.
+extern "C" int fdvs_dga_attend(const float *q, const float *unit_k, const float *unit_v,
+                               const float *bias, const float *raw_k, const float *raw_v,
+                               float *out, float *lse, const int64_t *sizes, const int64_t *steps,
+                               float scale) {
+  const Call c{q, unit_k, unit_v, bias, raw_k, raw_v, out, lse,
+               strides(steps), strides(steps + 3), strides(steps + 6), strides(steps + 9),
+               strides(steps + 12), strides(steps + 15), strides(steps + 18),
+               sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7],
+               sizes[8], sizes[9], sizes[10], sizes[11], scale};
+  const int threads = static_cast<int>(sizes[12]);
+#if HAS_PAIRS
+  if (sizes[13] && c.tokens >= LANES) return run_packed(c, threads);
+#endif
+  return run<float>(c, InPlace{c}, threads);
 }

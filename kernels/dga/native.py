@@ -47,6 +47,7 @@ def load_library() -> tuple[ctypes.CDLL | None, str]:
         library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         return None, f"{compiler} could not build it: {error}"
+    library.fdvs_dga_has_pairs.restype = ctypes.c_int
     library.fdvs_dga_attend.restype = ctypes.c_int
     library.fdvs_dga_attend.argtypes = [ctypes.c_void_p] * 10 + [ctypes.c_float]
     return library, f"compiled for this processor, {threads}"
@@ -69,7 +70,10 @@ def attend_native(
     scale: float,
     return_lse: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attend like `tiles.attend`, in float32 arithmetic whatever the dtype; no gradients.
+    """Attend like `tiles.attend`; no gradients.
+
+    Arithmetic is float32; many tokens at once are multiplied in bfloat16 (and summed in float32)
+    where `multiplies_in_bfloat16` says so.
 
     Raises:
         RuntimeError: the library could not be built, or ran out of memory.
@@ -92,6 +96,7 @@ def attend_native(
         rows, heads, k.shape[1], num_queries, dim, v.shape[3], q_start, raw_start, config.chunk,
         config.window, config.units_per_chunk if visible else 0, config.dense_threshold,
         torch.get_num_threads() if work * rows > SHORT_CALL else 1,
+        multiplies_in_bfloat16(q_BHQD.dtype),
     )  # fmt: skip
     steps = [n for x in (q, unit_k, unit_v, bias, k, v, out) for n in x.stride()[:3]]
     failed = library.fdvs_dga_attend(
@@ -104,6 +109,19 @@ def attend_native(
     if failed:
         raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
     return out.to(v_BKRE.dtype), lse
+
+
+def multiplies_in_bfloat16(dtype: torch.dtype) -> bool:
+    """Whether products are rounded to bfloat16: for bfloat16 tensors, if the processor can.
+
+    For float32 tensors only where the caller allowed it to all of torch, by
+    `torch.set_float32_matmul_precision("medium")`.
+    """
+    library, _ = load_library()
+    allowed = dtype == torch.bfloat16 or (
+        dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium"
+    )
+    return allowed and library is not None and bool(library.fdvs_dga_has_pairs())
 
 
 def _plain(x_BXYD: Tensor) -> Tensor:

@@ -210,6 +210,101 @@ def test_the_exponential_is_right_at_any_size_of_logits(size: float) -> None:
     torch.testing.assert_close(lse.double(), good_lse, atol=1e-4, rtol=1e-5)
 
 
+POOLED = replace(STREAM, importance_rate=0.0, sinks=0)  # no choice that rounding could flip
+
+
+@pytest.fixture
+def allowed(built: None) -> Iterator[None]:
+    """Let float32 tensors be multiplied in bfloat16."""
+    if not native.multiplies_in_bfloat16(torch.bfloat16):
+        pytest.skip("this processor does not multiply bfloat16")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def distance(got: Tensor, good: Tensor) -> float:
+    return float((got.double() - good).norm() / good.norm())
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("chunk", [20, 21])
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 1), (6, 3), (2, 2)])
+@pytest.mark.parametrize(
+    ("tokens", "dim", "value_dim"), [(64, 16, 16), (201, 15, 10), (333, 64, 7)]
+)
+def test_bfloat16_products_agree_at_any_size(
+    heads: int, key_heads: int, tokens: int, dim: int, value_dim: int, chunk: int
+) -> None:
+    q, k, _ = batch(tokens, heads=heads, key_heads=key_heads, dim=dim)
+    tensors = [q, k, draw(2, key_heads, tokens, value_dim, seed=7)]
+    config = replace(POOLED, chunk=chunk)
+    out, lse = dga_attention(*tensors, config=config, return_lse=True, backend="cpp")
+    wide = [x.double() for x in tensors]
+    good, good_lse = dga_attention(*wide, config=config, return_lse=True, backend="reference")
+    assert 1e-4 < distance(out, good) < 8e-3  # not float32, and not wrong
+    torch.testing.assert_close(lse.double(), good_lse, atol=3e-2, rtol=0)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_bfloat16_products_on_a_filled_cache() -> None:
+    tensors = batch(400, heads=4, key_heads=2)
+    cache, outs = DGALayerCache(POOLED), []
+    for first, last in pairwise((0, 70, 75, 200, 201, 400)):
+        part = [x[:, :, first:last] for x in tensors]
+        outs.append(dga_attention(*part, config=POOLED, cache=cache, backend="cpp"))
+    assert distance(torch.cat(outs, 2), want(tensors, POOLED)) < 8e-3
+
+
+@pytest.mark.usefixtures("allowed")
+def test_bfloat16_products_only_where_allowed_and_for_many_tokens() -> None:
+    tensors = batch(64, heads=2, key_heads=1)
+    config = full_config()
+    short = [x[:, :, :63] for x in tensors]
+    rounded, few = (dga_attention(*x, config=config, backend="cpp") for x in (tensors, short))
+    torch.set_float32_matmul_precision("high")
+    exact, same = (dga_attention(*x, config=config, backend="cpp") for x in (tensors, short))
+    assert torch.equal(few, same)
+    assert distance(exact, want(tensors, config)) < 1e-5 < distance(rounded, exact.double())
+    assert not native.multiplies_in_bfloat16(torch.float32)
+    assert not native.multiplies_in_bfloat16(torch.float16)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_bfloat16_tensors_lose_only_the_rounding_of_weights_and_output() -> None:
+    torch.set_float32_matmul_precision("highest")
+    tensors = [x.bfloat16() for x in batch(300, heads=4, key_heads=2, dim=64)]
+    config = full_config()
+    out, lse = dga_attention(*tensors, config=config, return_lse=True, backend="cpp")
+    wide = [x.double() for x in tensors]
+    good, good_lse = dga_attention(*wide, config=config, return_lse=True, backend="reference")
+    assert distance(out, good) < 4e-3
+    # logits are exact products summed in float32; 1e-4 is the exponential
+    torch.testing.assert_close(lse.double(), good_lse, atol=2e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_more_threads_change_no_bit_of_bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "SHORT_CALL", 0)
+    tensors = batch(300, heads=6, key_heads=3)
+    one = dga_attention(*tensors, config=POOLED, backend="cpp")
+    torch.set_num_threads(2)
+    assert torch.equal(dga_attention(*tensors, config=POOLED, backend="cpp"), one)
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+def test_the_short_exponential_is_right_at_any_size_of_logits(size: float) -> None:
+    # powers of two and few digits: bfloat16 holds the inputs exactly
+    q, k, v = ((x * 8).round() / 8 for x in batch(90, heads=2, key_heads=1))
+    scale = size / 4
+    out = dga_attention(q, k, v, config=full_config(), scale=scale, backend="cpp")
+    wide = (x.double() for x in (q, k, v))
+    good = dga_attention(*wide, config=full_config(), scale=scale, backend="reference")
+    assert distance(out, good) < 4e-3
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 processors")
 @pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"], ids=["sse2", "avx2"])
@@ -221,6 +316,7 @@ def test_narrower_vectors_agree(
     monkeypatch.setattr(native, "FLAGS", flags)
     if native.load_library()[0] is None:
         pytest.skip(native.load_library()[1])
+    assert not native.multiplies_in_bfloat16(torch.bfloat16)
     for heads, key_heads, dim in ((9, 3, 64), (2, 2, 20)):
         tensors = batch(200, heads=heads, key_heads=key_heads, dim=dim)
         out = dga_attention(*tensors, config=STREAM, backend="cpp")

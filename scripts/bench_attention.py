@@ -12,6 +12,8 @@ process, so that the machine's load hits all alike, and every ratio is one of th
   window torch sdpa    a sliding window of as many tokens as the DGA cache holds keys
 Baselines of a decode write into buffers made beforehand, so they copy no keys. Before anything is
 timed, every candidate is compared with float64; if one is off, the script says which and exits 1.
+`--dtypes mixed`: float32 tensors whose products our kernel may round to bfloat16 (prefill only; the
+decode is float32 as before), beside torch in float32. `bfloat16`: bfloat16 tensors everywhere.
 Prints rows for benchmarks/results.csv (`--csv` appends them); makes no claim.
 """
 
@@ -30,11 +32,11 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from fdvs.kernels.dga import DGAConfig, DGALayerCache, choose_backend, dga_attention, full_config
-from fdvs.kernels.dga.native import attend_native
+from fdvs.kernels.dga.native import attend_native, multiplies_in_bfloat16
 
 GATE_TOKENS = 800  # several commits at the default settings
 #: Relative L2 error against float64 that still counts as correct.
-TOLERANCE = 1e-5
+TOLERANCES = {"float32": 1e-5, "mixed": 1e-2, "bfloat16": 1e-2}
 DECODE_STEPS = 32  # tokens of one run of a baseline
 WINDOW_TILE = 512  # queries of one call of the sliding window
 DGA, FULL, SDPA, FOLDED, WINDOW = (
@@ -76,11 +78,13 @@ class Prompt:
     config: DGAConfig
 
     @classmethod
-    def draw(cls, shape: Shape, length: int, config: DGAConfig) -> Prompt:
+    def draw(cls, shape: Shape, length: int, config: DGAConfig, kind: str = "float32") -> Prompt:
         random = torch.Generator().manual_seed(length)
         counts = (shape.heads, shape.key_heads, shape.key_heads)
         q, k, v = (
-            torch.randn(1, count, length + config.chunk, shape.dim, generator=random)
+            torch.randn(1, count, length + config.chunk, shape.dim, generator=random).to(
+                torch.bfloat16 if kind == "bfloat16" else torch.float32
+            )
             for count in counts
         )
         return cls(q=q, k=k, v=v, length=length, config=config)
@@ -184,12 +188,14 @@ def dense64(prompt: Prompt, window: int | None = None) -> Tensor:
     return weights @ v.repeat_interleave(share, 1)
 
 
-def errors_at(shape: Shape, config: DGAConfig, tokens: int = GATE_TOKENS) -> dict[str, float]:
+def errors_at(
+    shape: Shape, config: DGAConfig, tokens: int = GATE_TOKENS, kind: str = "float32"
+) -> dict[str, float]:
     """Return each candidate's relative L2 error against float64, `prefill ...` and `decode ...`.
 
     DGA is compared with the dense reference on the same units: its rounding, not its method.
     """
-    prompt = Prompt.draw(shape, tokens, config)
+    prompt = Prompt.draw(shape, tokens, config, kind)
     window = tokens // 3
     wide = (x.double() for x in (prompt.q, prompt.k, prompt.v))
     dense, near = dense64(prompt), dense64(prompt, window)
@@ -208,13 +214,14 @@ def errors_at(shape: Shape, config: DGAConfig, tokens: int = GATE_TOKENS) -> dic
     return errors
 
 
-def refuse_wrong(errors: dict[str, float]) -> None:
+def refuse_wrong(errors: dict[str, float], kind: str = "float32") -> None:
     """Exit with 1 and a message if a candidate is off (or not a number)."""
-    wrong = [f"{name} {error:.2g}" for name, error in errors.items() if not error <= TOLERANCE]
+    most = TOLERANCES[kind]
+    wrong = [f"{name} {error:.2g}" for name, error in errors.items() if not error <= most]
     if wrong:
         sys.exit(
             f"bench_attention: nothing is reported, because {', '.join(wrong)} is more than "
-            f"{TOLERANCE:g} away from float64; run tests/kernels"
+            f"{most:g} away from float64; run tests/kernels"
         )
 
 
@@ -246,6 +253,7 @@ class Table:
 
     shape: str
     command: str
+    kind: str
 
     def row(
         self, op: str, name: str, metric: str, unit: str, values: list[float]
@@ -253,6 +261,7 @@ class Table:
         return new_row(
             op=f"attention {op}", backend=name, shape=self.shape, metric=metric, unit=unit,
             values=values, command=self.command, packages=("fdvs", "torch"),
+            dtype={"mixed": "float32, bfloat16 products"}.get(self.kind, self.kind),
         )  # fmt: skip
 
     def speeds(
@@ -278,16 +287,18 @@ class Table:
 
 
 def measure(
-    shape: Shape, length: int, threads: int, rounds: int, ops: list[str]
+    shape: Shape, length: int, threads: int, rounds: int, ops: list[str], kind: str
 ) -> list[dict[str, str]]:
     torch.set_num_threads(threads)
     name = f"{shape.heads}/{shape.key_heads} heads of {shape.dim}"
     table = Table(
         shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
         command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
-        f"--lengths {length} --threads {threads} --rounds {rounds} --ops {' '.join(ops)}",
+        f"--lengths {length} --threads {threads} --rounds {rounds} --ops {' '.join(ops)} "
+        f"--dtypes {kind}",
+        kind=kind,
     )
-    prompt = Prompt.draw(shape, length, DGAConfig())
+    prompt = Prompt.draw(shape, length, DGAConfig(), kind)
     cache = prompt.cache()
     window = num_kept(cache)
     rows = table.kept(cache, 2 * prompt.k[:, :, :length].numel() * prompt.k.element_size())
@@ -348,30 +359,44 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ops", nargs="+", default=["prefill", "decode"],
                         choices=["prefill", "decode"])  # fmt: skip
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=list(TOLERANCES))
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
     parser.add_argument("--plot", type=Path, help="draw the times (needs matplotlib)")
     args = parser.parse_args()
-    try:
-        choose_backend("cpp", config=DGAConfig())
-    except ValueError as error:
-        sys.exit(f"bench_attention: {error}")
+    refuse_unable(args.dtypes)
     rows = []
+    before = torch.get_float32_matmul_precision()
     with torch.no_grad():
-        for shape in args.heads:
-            rows += report(shape, args)
+        for kind in args.dtypes:
+            torch.set_float32_matmul_precision("medium" if kind == "mixed" else "highest")
+            for shape in args.heads:
+                rows += report(shape, kind, args)
+    torch.set_float32_matmul_precision(before)
     write_rows(rows, args.csv)
     if args.plot:
         plot(rows, args.plot)
 
 
-def report(shape: Shape, args: argparse.Namespace) -> list[dict[str, str]]:
+def refuse_unable(kinds: list[str]) -> None:
+    """Exit with 1 and a message if this machine cannot run what is asked for."""
+    try:
+        choose_backend("cpp", config=DGAConfig())
+    except ValueError as error:
+        sys.exit(f"bench_attention: {error}")
+    if set(kinds) != {"float32"} and not multiplies_in_bfloat16(torch.bfloat16):
+        sys.exit("bench_attention: no AVX512-BF16 here; measure --dtypes float32 alone")
+
+
+def report(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, str]]:
     """Check one head shape, then measure it."""
     torch.set_num_threads(max(args.threads))
-    errors = errors_at(shape, DGAConfig())
-    refuse_wrong(errors)
+    errors = errors_at(shape, DGAConfig(), GATE_TOKENS, kind)
+    refuse_wrong(errors, kind)
     table = Table(
         shape=f"{shape.heads}/{shape.key_heads} heads of {shape.dim}; {GATE_TOKENS} tokens",
-        command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim}",
+        command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
+        f"--dtypes {kind}",
+        kind=kind,
     )
     rows = [
         table.row(*key.split(" ", 1), "error against float64", "relative", [error])
@@ -379,8 +404,8 @@ def report(shape: Shape, args: argparse.Namespace) -> list[dict[str, str]]:
     ]
     for threads in args.threads:
         for length in args.lengths:
-            print(f"{shape}, {length} tokens, {threads} threads", file=sys.stderr)
-            rows += measure(shape, length, threads, args.rounds, args.ops)
+            print(f"{shape}, {kind}, {length} tokens, {threads} threads", file=sys.stderr)
+            rows += measure(shape, length, threads, args.rounds, args.ops, kind)
     return rows
 
 

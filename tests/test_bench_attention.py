@@ -79,6 +79,40 @@ def test_every_candidate_agrees_with_float64(small: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("_compiled")
+@pytest.mark.parametrize("kind", ["mixed", "bfloat16"])
+def test_rounded_products_show_in_the_error_and_in_the_rows(
+    small: ModuleType, kind: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if not small.multiplies_in_bfloat16(torch.bfloat16):
+        pytest.skip("this processor does not multiply bfloat16")
+    before = torch.get_float32_matmul_precision()
+    arguments = ("--heads", "4/2x16", "--lengths", "100", "--rounds", "1", "--dtypes", kind)
+    run_main(small, monkeypatch, *arguments)
+    assert torch.get_float32_matmul_precision() == before
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    dtype = {"mixed": "float32, bfloat16 products"}.get(kind, kind)
+    assert {row["dtype"] for row in rows} == {dtype}
+    errors = {
+        (row["op"], row["backend"]): float(row["p50"])
+        for row in rows
+        if row["metric"] == "error against float64"
+    }
+    assert 1e-4 < errors["attention prefill", small.FULL] < 1e-2
+    assert (errors["attention prefill", small.SDPA] < 1e-5) == (kind == "mixed")
+
+
+def test_what_the_processor_cannot_multiply_is_refused(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "choose_backend", lambda *_, **__: None)
+    monkeypatch.setattr(bench, "multiplies_in_bfloat16", lambda _: False)
+    bench.refuse_unable(["float32"])
+    with pytest.raises(SystemExit, match="no AVX512-BF16 here"):
+        bench.refuse_unable(["float32", "mixed"])
+
+
+@pytest.mark.usefixtures("_compiled")
 def test_a_wrong_candidate_shows_in_its_error(
     small: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ LOGIT_ROWS = 512
 #: Draws of the bootstrap, and the share of them that the interval leaves out.
 DRAWS, OUTSIDE = 2000, 0.05
 BASE = DGAConfig(pool=True, score="attention")
-SINGLE = replace(BASE, pool=False, score="mixed")
+SINGLE = replace(BASE, pool=False)
 #: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
 #: 85 units of a chunk in 6 layers and 10 in 24 are 25 on average.
 RICH = range(18, 24)
@@ -48,9 +48,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "default": {"config": DGAConfig()},
     "quality": {"config": quality_config()},
     "pooled": {"config": BASE},
-    "pooled_mixed": {"config": replace(BASE, score="mixed")},
-    "single": {"config": replace(BASE, pool=False)},
-    "single_mixed": {"config": SINGLE},
+    "single": {"config": SINGLE},
     "single_window_512": {"config": replace(SINGLE, window=512)},
     "single_128_judges": {"config": replace(SINGLE, score_queries=128)},
     "layers": {"config": replace(SINGLE, importance_rate=0.0), "layers": RICH_LAYERS},

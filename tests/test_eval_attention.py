@@ -70,7 +70,7 @@ def perplexity_row(document: str, settings: str, nll: float, **more: object) -> 
 def test_the_controls_keep_as_many_units_as_what_they_control(script: ModuleType) -> None:
     table = script.settings()
     shares = {name: s.units_share(30) for name, s in table.items()}
-    equal = ["pooled", "pooled_mixed", "single", "single_mixed", "layers", "random"]
+    equal = ["pooled", "single", "layers", "random"]
     assert {round(shares[name], 9) for name in equal} == {0.15625}
     assert shares["full"] == 1.0
     assert shares["window_and_one"] < 0.01

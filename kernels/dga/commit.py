@@ -21,7 +21,6 @@ from math import log
 
 import torch
 from torch import Tensor, unflatten
-from torch.nn.functional import normalize
 
 from fdvs.kernels.dga.config import DGAConfig, random_score
 
@@ -107,9 +106,6 @@ def _build(
     q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
     logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
     scores_BKnC = _scores(logits_BKnXS.detach(), config, chunks)
-    if config.score == "mixed":
-        keys_BKnCD = span_BKnDS[..., :size].detach().mT
-        scores_BKnC = mix_scores(scores_BKnC, distinctness(keys_BKnCD))
     focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
     focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
     k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
@@ -171,27 +167,6 @@ def _scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:
     if config.head_reduction == "sum":
         return got_BKnXC.sum(3)
     return unflatten(got_BKnXC, 3, (-1, config.score_queries)).sum(4).amax(3)
-
-
-def distinctness(keys_XCD: Tensor) -> Tensor:
-    """Return 1 - cosine between each key of a chunk and their mean direction: [..., C].
-
-    Tokens that later ones look up have unusual keys, which the judges may not have asked for yet.
-    """
-    wide = torch.promote_types(keys_XCD.dtype, torch.float32)
-    unit_XCD = normalize(keys_XCD.to(wide), dim=-1)
-    mean_X1D = normalize(unit_XCD.mean(-2, keepdim=True), dim=-1)
-    return 1.0 - (unit_XCD * mean_X1D).sum(-1)
-
-
-def mix_scores(first_XC: Tensor, second_XC: Tensor) -> Tensor:
-    """Let two rankings choose in turns, the first before the second: scores [..., C]."""
-    ranks = [
-        score.argsort(dim=-1, descending=True, stable=True).argsort(-1)
-        for score in (first_XC, second_XC)
-    ]
-    best = torch.minimum(2 * ranks[0], 2 * ranks[1] + 1)
-    return -best.to(first_XC.dtype)
 
 
 def _random_scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:

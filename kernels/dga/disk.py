@@ -23,7 +23,7 @@ from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.stream import StreamState
 
 FORMAT = "fdvs-dga-cache"
-VERSION = 1
+VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 #: The tensors of a state and of its units, by their field names.
 STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")

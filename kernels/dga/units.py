@@ -116,8 +116,6 @@ def _stream_units(
         tokens = list(range(first, first + config.chunk))
         judges = list(range(time - config.score_queries + 1, time + 1))
         scores = _scores(q_GLD, k_LD, judges, first, config, scale)
-        if config.score == "mixed":
-            scores = _in_turns(tokens, scores, k_LD)
         keep = {j for j in (*range(config.sinks), *forced) if j in tokens}
         focal = _best(tokens, scores, keep, config.num_focal)
         start = max(time, config.dense_threshold)
@@ -166,23 +164,6 @@ def _scores(
             logits = (k_LD[first : i + 1] @ q_GLD[head, i]) * scale
             scores_GL[head, first : i + 1] += logits.softmax(0)
     return scores_GL.sum(0) if config.head_reduction == "sum" else scores_GL.amax(0)
-
-
-def _in_turns(tokens: list[int], scores_L: Tensor, k_LD: Tensor) -> Tensor:
-    """Rank the tokens of a chunk in turns by score and by the angle of their key to the mean."""
-    directions = {j: k_LD[j] / k_LD[j].norm().clamp_min(1e-12) for j in tokens}
-    mean_D = torch.stack(list(directions.values())).mean(0)
-    mean_D = mean_D / mean_D.norm().clamp_min(1e-12)
-    far = {j: -float(directions[j] @ mean_D) for j in tokens}
-    by_score = sorted(tokens, key=lambda j: (-float(scores_L[j]), j))
-    by_angle = sorted(tokens, key=lambda j: (-far[j], j))
-    order: list[int] = []
-    for pair in zip(by_score, by_angle, strict=True):
-        order += [j for j in pair if j not in order]
-    ranked = torch.zeros_like(scores_L)
-    for place, j in enumerate(dict.fromkeys(order)):
-        ranked[j] = -place
-    return ranked
 
 
 def _best(tokens: list[int], scores_L: Tensor, keep: set[int], count: int) -> set[int]:

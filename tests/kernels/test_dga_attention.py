@@ -23,13 +23,12 @@ from fdvs.kernels.dga.stream import grow
 from fdvs.kernels.dga.tiles import attend
 
 STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
 )  # fmt: skip
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
     "dropped": replace(STREAM, pool=False),
-    "mixed": replace(STREAM, score="mixed"),
     "random": replace(STREAM, pool=False, score="random"),
     "lastq": replace(STREAM, weight="lastq", bias="logcount"),
     "uniform": replace(STREAM, weight="uniform", head_reduction="max"),

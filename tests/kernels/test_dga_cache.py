@@ -22,13 +22,12 @@ from fdvs.kernels.dga import (
 )
 
 STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
 )  # fmt: skip
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
     "dropped": replace(STREAM, pool=False),
-    "mixed": replace(STREAM, score="mixed"),
     "random": replace(STREAM, pool=False, score="random"),
     "lastq": replace(STREAM, weight="lastq"),
     "cca": cca_config(group_size=4, window=9),

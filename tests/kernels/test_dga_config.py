@@ -19,8 +19,15 @@ from fdvs.kernels.dga.config import random_score
 
 def test_the_default_keeps_at_most_a_sixth_of_the_tokens() -> None:
     config = DGAConfig()
-    assert (config.num_focal, config.num_groups) == (16, 9)
+    assert (config.num_focal, config.num_groups) == (25, 0)
     assert config.units_per_chunk / config.chunk <= 1 / 6
+
+
+def test_pooling_is_asked_for_and_leaves_as_many_units() -> None:
+    pooled = DGAConfig(pool=True)
+    assert not DGAConfig().pool
+    assert (pooled.num_focal, pooled.num_groups) == (16, 9)
+    assert pooled.units_per_chunk == DGAConfig().units_per_chunk
 
 
 def test_quality_keeps_at_most_a_quarter() -> None:
@@ -31,7 +38,9 @@ def test_quality_keeps_at_most_a_quarter() -> None:
 def test_single_and_grouped_tokens_always_fill_the_chunk() -> None:
     for rate in (0.0, 0.05, 0.1, 0.3, 0.5, 0.77, 0.99):
         for chunk, size in ((160, 16), (128, 16), (100, 7), (33, 5)):
-            config = DGAConfig(importance_rate=rate, chunk=chunk, group_size=size, sinks=0)
+            config = DGAConfig(
+                importance_rate=rate, chunk=chunk, group_size=size, sinks=0, pool=True
+            )
             assert config.num_focal + config.num_groups * size == chunk
             assert config.num_focal >= rate * chunk - 1e-9
 
@@ -65,13 +74,13 @@ def test_the_dense_threshold_counts_positions() -> None:
         ({"window": -1}, "window=-1"),
         ({"select": "best"}, "select='best'"),
         ({"weight": "mean"}, "weight='mean'"),
-        ({"importance_rate": 0.0}, "sinks=4 do not fit"),
+        ({"importance_rate": 0.0, "pool": True}, "sinks=4 do not fit"),
         ({"score_queries": 300}, "at most window"),
         ({"window": 256.0}, "whole number"),
         ({"pool": 1}, "pool=1"),
         ({"score": "best"}, "score='best'"),
-        ({"select": "global", "pool": False}, "for select='stream'"),
-        ({"select": "global", "score": "random"}, "for select='stream'"),
+        ({"select": "global"}, "pool=False with score='attention' is for select='stream'"),
+        ({"select": "global", "pool": True, "score": "random"}, "for select='stream'"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, object], message: str) -> None:

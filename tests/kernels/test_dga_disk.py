@@ -14,7 +14,7 @@ from torch import Tensor
 from fdvs.kernels.dga import DGACache, DGAConfig, dga_attention, from_disk, to_disk
 
 CONFIG = DGAConfig(
-    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from fdvs.kernels.dga import (
 )
 
 STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
 )  # fmt: skip
 
 

@@ -26,10 +26,11 @@ import fdvs.kernels.dga.gpu as gpu
 
 torch.set_num_threads(1)
 SMALL = DGAConfig(
-    importance_rate=0.2, group_size=4, chunk=20, window=8, sinks=2, score_queries=6
+    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
 )
 CASES = {
-    "stream": SMALL, "late": replace(SMALL, dense_threshold=61),
+    "stream": SMALL, "single": replace(SMALL, pool=False),
+    "late": replace(SMALL, dense_threshold=61),
     "cca": cca_config(group_size=4, window=9), "full": full_config(),
 }
 

@@ -27,7 +27,7 @@ from fdvs.models.attention import (
 )
 
 SMALL = DGAConfig(
-    importance_rate=0.25, group_size=4, chunk=16, window=8, sinks=2, score_queries=4
+    importance_rate=0.25, group_size=4, pool=True, chunk=16, window=8, sinks=2, score_queries=4
 )  # fmt: skip
 EXACT = replace(SMALL, importance_rate=1.0)
 FAMILIES = ["Llama", "Qwen2", "Qwen3", "Mistral"]

@@ -27,7 +27,10 @@ from typing import Any
 from fdvs.kernels.dga import DGAConfig, full_config, quality_config
 
 FULL = "full"
-COLUMNS = ("model", "domain", "document", "tokens", "settings", "units_share", "nll", "ratio")
+COLUMNS = (
+    *("model", "domain", "document", "tokens", "settings", "units_share", "kept_share"),
+    *("nll", "ratio"),
+)
 NEEDLE_COLUMNS = ("model", "domain", "document", "tokens", "depth", "settings", "found")
 #: What tells one result from another.
 KEY = ("kind", "model", "domain", "document", "tokens", "depth", "settings", "config")
@@ -53,6 +56,10 @@ TABLE: dict[str, dict[str, Any]] = {
     "single_128_judges": {"config": replace(SINGLE, score_queries=128)},
     "layers": {"config": replace(SINGLE, importance_rate=0.0), "layers": RICH_LAYERS},
     "layers_quarter": {"config": SINGLE, "layers": RICH_LAYERS},
+    "layers_window_512": {
+        "config": replace(SINGLE, importance_rate=0.0, window=512),
+        "layers": dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5, window=512)),
+    },
     "random": {"config": replace(BASE, pool=False, score="random")},
     "window_and_one": {
         "config": DGAConfig(
@@ -77,6 +84,14 @@ class Setting:
         each = [self.layers.get(index, self.config) for index in range(num_layers)]
         kept = (1.0 if c.is_dense else c.units_per_chunk / c.chunk for c in each)
         return sum(kept) / num_layers
+
+    def kept_share(self, tokens: int, num_layers: int) -> float:
+        """Tokens' worth of keys and values left after a text (units and raw tail), over all."""
+        total = 0
+        for config in (self.layers.get(index, self.config) for index in range(num_layers)):
+            built = config.chunks_built(tokens)
+            total += tokens - built * (config.chunk - config.units_per_chunk)
+        return total / (num_layers * tokens)
 
     @property
     def digest(self) -> str:
@@ -204,7 +219,8 @@ def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         mean, low, high = bootstrap([row["ratio"] for row in group])
         out.append({
             "model": model, "tokens": tokens, "domain": domain, "settings": name,
-            "units_share": group[0]["units_share"], "documents": len(group),
+            "units_share": group[0]["units_share"], "kept_share": group[0]["kept_share"],
+            "documents": len(group),
             "ratio": mean, "low": low, "high": high,
         })  # fmt: skip
     return out
@@ -212,13 +228,13 @@ def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Write the summary as lines of a Markdown table."""
-    yield "| model | tokens | domain | settings | units | documents | ratio | 95 % |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| model | tokens | domain | settings | units | kept | documents | ratio | 95 % |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for r in summary(rows):
         yield (
             f"| {r['model']} | {r['tokens']} | {r['domain']} | {r['settings']} "
-            f"| {r['units_share']:.1%} | {r['documents']} | {r['ratio']:.4f} "
-            f"| {r['low']:.4f} to {r['high']:.4f} |"
+            f"| {r['units_share']:.1%} | {r['kept_share']:.1%} | {r['documents']} "
+            f"| {r['ratio']:.4f} | {r['low']:.4f} to {r['high']:.4f} |"
         )
 
 
@@ -295,6 +311,7 @@ def measure_perplexity(
             "kind": "perplexity", "model": name, "domain": document.domain,
             "document": document.id, "tokens": tokens, "settings": setting.name,
             "config": setting.digest, "units_share": setting.units_share(num_layers),
+            "kept_share": setting.kept_share(tokens, num_layers),
         }  # fmt: skip
         if row not in rows:
             rows.add({**row, "nll": second_half_nll(model, torch.tensor(ids), setting)})

@@ -63,7 +63,8 @@ class Letters:
 def perplexity_row(document: str, settings: str, nll: float, **more: object) -> dict[str, Any]:
     return {
         "kind": "perplexity", "model": "m", "domain": "prose", "document": document,
-        "tokens": 8, "settings": settings, "config": "c", "units_share": 0.2, "nll": nll, **more,
+        "tokens": 8, "settings": settings, "config": "c", "units_share": 0.2,
+        "kept_share": 0.3, "nll": nll, **more,
     }  # fmt: skip
 
 
@@ -76,6 +77,15 @@ def test_the_controls_keep_as_many_units_as_what_they_control(script: ModuleType
     assert shares["window_and_one"] < 0.01
     assert shares["layers_quarter"] <= 0.25
     assert [table[n].config.pool for n in ("pooled", "single")] == [True, False]
+
+
+def test_what_is_kept_counts_units_and_the_raw_tail(script: ModuleType) -> None:
+    table = script.settings()
+    # 4096 tokens: 24 chunks of 160 are committed, 256 + 0 tokens are raw
+    assert table["single"].kept_share(4096, 30) == pytest.approx((24 * 25 + 256) / 4096)
+    assert table["layers"].kept_share(4096, 30) == pytest.approx((24 * 25 + 256) / 4096)
+    assert table["full"].kept_share(4096, 30) == 1.0
+    assert table["single"].kept_share(400, 30) == 1.0
 
 
 def test_settings_of_one_name_and_another_content_are_told_apart(script: ModuleType) -> None:
@@ -141,10 +151,10 @@ def test_the_ratio_is_that_of_perplexities_on_the_same_document(
     assert (kept["low"], kept["high"]) == (pytest.approx(1.0), pytest.approx(1.1))
     script.write_csv(rows, tmp_path / "out.csv", needle=False)
     lines = (tmp_path / "out.csv").read_text().splitlines()
-    assert lines[0] == "model,domain,document,tokens,settings,units_share,nll,ratio"
-    assert "m,prose,a,8,x,0.2,1.0953,1.1" in lines
+    assert lines[0] == "model,domain,document,tokens,settings,units_share,kept_share,nll,ratio"
+    assert "m,prose,a,8,x,0.2,0.3,1.0953,1.1" in lines
     assert len(lines) == 5
-    assert any("| x | 20.0% | 2 | 1.0500 |" in line for line in script.table(rows))
+    assert any("| x | 20.0% | 30.0% | 2 | 1.0500 |" in line for line in script.table(rows))
 
 
 def test_the_interval_holds_the_mean_and_shrinks_with_more_documents(script: ModuleType) -> None:

@@ -147,8 +147,8 @@ def paper_config(*, importance_rate: float = 0.1, group_size: int = 16) -> DGACo
 
 
 def quality_config() -> DGAConfig:
-    """Return `stream` with about a quarter of the tokens left as units, for closer results."""
-    return DGAConfig(importance_rate=0.2, group_size=16)
+    """Return `stream` with a quarter of the tokens left as units and a window of 1024."""
+    return DGAConfig(importance_rate=0.2, group_size=16, window=1024)
 
 
 def random_score(position: int) -> float:

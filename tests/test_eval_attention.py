@@ -250,3 +250,44 @@ def test_needles_are_asked_for_at_every_depth(
     assert "| m | 300 | full | 0 | 2 |" in list(script.needle_table(rows.rows))
     script.write_csv(rows.rows, tmp_path / "out.csv", needle=True)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    for domain in ("code", "prose"):
+        (tmp_path / "texts" / domain).mkdir(parents=True)
+        (tmp_path / "texts" / domain / "a.txt").write_text(f"the {domain} runs " * 30)
+    return tmp_path / "texts"
+
+
+def test_a_whole_run_prints_a_row_for_every_domain_and_setting(
+    script: ModuleType, model: Any, texts: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(script, "load", lambda name: (model, Letters()))
+    rows, table = texts.parent / "rows.jsonl", texts.parent / "out.csv"
+    script.main(
+        [str(texts), "--tokens", "60", "--rows", str(rows), "--csv", str(table), "--settings",
+         "pooled", "--documents", "1"]
+    )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 4
+    assert len(table.read_text().splitlines()) == 1 + 4
+    script.main(
+        [str(texts), "--tokens", "200", "--rows", str(rows), "--needle", "--depths", "0.5",
+         "--settings", "pooled"]
+    )  # fmt: skip
+    assert "| smollm2-135m | 200 | pooled | 0 | 2 |" in capsys.readouterr().out
+
+
+def test_a_folder_of_weights_is_loaded_with_grouped_attention(
+    script: ModuleType, model: Any, tmp_path: Path
+) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    model.save_pretrained(tmp_path)
+    words = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>").save_pretrained(tmp_path)
+    loaded, tokenizer = script.load(str(tmp_path))
+    assert loaded.config._attn_implementation == "dga"
+    assert tokenizer("a")["input_ids"] == [0]

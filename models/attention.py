@@ -394,8 +394,10 @@ def _what_ran(model: Any, used: Any) -> str:
     grouped = chunks * config.chunk
     if not grouped:
         return f"{describe_attention(model)}; {seen} tokens read, none grouped yet: exact"
-    units = chunks * config.units_per_chunk
-    return f"{describe_attention(model)}; {seen} tokens read, {grouped} of them as {units} units"
+    units = "units, more or fewer by layer"
+    if not used.store.layer_configs:
+        units = f"{chunks * config.units_per_chunk} units"
+    return f"{describe_attention(model)}; {seen} tokens read, {grouped} of them as {units}"
 
 
 def _in_words(config: DGAConfig) -> str:

@@ -248,6 +248,10 @@ def test_words_name_the_layers_that_differ(models: Callable[[str], Any]) -> None
     said = describe_attention(model)
     assert "the others dropped" in said
     assert "1 of 3 layers with settings of their own" in said
+    assert (
+        "as units, more or fewer by layer"
+        in generate(model, prompt(90), max_new_tokens=1).attention
+    )
 
 
 def test_the_cache_is_smaller_than_all_keys_and_values(models: Callable[[str], Any]) -> None:

@@ -20,6 +20,7 @@ Prints rows for benchmarks/results.csv (`--csv` appends them); makes no claim.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -293,9 +294,9 @@ def measure(
     name = f"{shape.heads}/{shape.key_heads} heads of {shape.dim}"
     table = Table(
         shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
-        command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
-        f"--lengths {length} --threads {threads} --rounds {rounds} --ops {' '.join(ops)} "
-        f"--dtypes {kind}",
+        command=f"{waiting()}scripts/bench_attention.py "
+        f"--heads {shape.heads}/{shape.key_heads}x{shape.dim} --lengths {length} "
+        f"--threads {threads} --rounds {rounds} --ops {' '.join(ops)} --dtypes {kind}",
         kind=kind,
     )
     prompt = Prompt.draw(shape, length, DGAConfig(), kind)
@@ -310,6 +311,12 @@ def measure(
         times = per_token(times, prompt.config.chunk)
         rows += table.speeds("decode", times, FOLDED, "us/token", 1e6)
     return rows
+
+
+def waiting() -> str:
+    """Return how threads wait for each other, where it was said: it decides many short calls."""
+    policy = os.environ.get("OMP_WAIT_POLICY")
+    return f"OMP_WAIT_POLICY={policy} " if policy else ""
 
 
 def num_kept(cache: DGALayerCache) -> int:

@@ -181,10 +181,12 @@ def test_rows_name_every_candidate_and_hold_the_bytes_of_the_cache(
     small: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     target = tmp_path / "rows.csv"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     arguments = ("--heads", "4/2x16", "--lengths", "217", "--rounds", "2", "--csv", str(target))
     run_main(small, monkeypatch, *arguments)
     with target.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert rows[-1]["command"].startswith("OMP_WAIT_POLICY=passive scripts/bench_attention.py ")
     found = {(row["op"], row["backend"], row["metric"]): row for row in rows}
     for op, names in {
         "attention prefill": {small.SDPA, small.FULL, small.WINDOW, small.DGA},

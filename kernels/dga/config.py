@@ -33,7 +33,7 @@ class DGAConfig:
         pool: whether the other tokens are pooled. By default they are not (`stream` only): the
             places of the groups go to further single tokens, so that a chunk leaves as many units,
             and what is not chosen is dropped: after its chunk's commit no query sees it in any
-            form. Without fine-tuning that lost less quality on every text measured.
+            form. Without fine-tuning that lost less quality on most texts (decision 011).
         chunk: tokens that are judged and committed together (C), `stream` only.
         window: tokens between the end of a chunk and its commit (W); in `global`, between the
             last member of a group and its first use.

@@ -1,0 +1,128 @@
+"""The Python API around a build: opening, settings, what it tells, odd moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdvs.config import Config
+from fdvs.errors import BadModelOutput, CorruptLibrary, LibraryMissing, NotFound
+from fdvs.models.scripted import ScriptedDescriber
+from fdvs.pipelines.library import Library
+from fdvs.pipelines.rows import row_of
+from fdvs.store import Store, video_id_from
+from fdvs.store_meta import get_meta, set_meta
+from fdvs.types import ClipView
+
+
+@pytest.fixture
+def film(tmp_path: Path, make_film: Any) -> Path:
+    path: Path = make_film(tmp_path / "a.mp4", [("red", 3), ("green", 3), ("blue", 3)])
+    return path
+
+
+def test_a_yaml_file_is_laid_over_a_preset(
+    tmp_path: Path, film: Path, parts: dict[str, Any]
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("cut: {method: fixed, fixed_clip_s: 4.5}\n")
+    with Library.open(tmp_path / "l", preset="offline", config=file, made=parts) as library:
+        library.build(film)
+        assert library.story("a.mp4").num_clips == 2
+        assert library.config.preset == "offline"
+
+
+def test_what_was_saved_and_who_made_it_is_kept(
+    tmp_path: Path, film: Path, parts: dict[str, Any]
+) -> None:
+    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+        report = library.build([film])
+        assert library.saved() == {"a.mp4": report.rows[0].saved}
+        assert "scripted" in library.backends()["captioner"]
+        assert library.path == tmp_path / "l"
+
+
+def test_no_library_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(LibraryMissing, match="fdvs build"):
+        Library.open(tmp_path / "none", create=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_video_whose_story_is_not_told_yet_says_so(
+    tmp_path: Path, film: Path, parts: dict[str, Any]
+) -> None:
+    def refuse(view: ClipView) -> list[str]:
+        raise BadModelOutput("nothing")
+
+    parts["captioner"] = ScriptedDescriber(refuse)
+    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+        assert library.build(film).rows[0].status == "failed"
+        with pytest.raises(NotFound, match="no story yet"):
+            library.story("a.mp4")
+
+
+def test_a_story_that_cannot_be_told_is_a_failed_row(
+    tmp_path: Path, film: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fdvs.pipelines import finish
+
+    def refuse(**_: Any) -> None:
+        raise BadModelOutput("no words")
+
+    monkeypatch.setattr(finish, "tell", refuse)
+    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+        (row,) = library.build(film).rows
+        assert (row.status, row.reason) == ("failed", "story could not be written: no words")
+
+
+def test_a_twin_of_a_failed_file_fails_for_the_same_reason(
+    tmp_path: Path, film: Path, parts: dict[str, Any]
+) -> None:
+    def refuse(view: ClipView) -> list[str]:
+        raise BadModelOutput("nothing")
+
+    twin = tmp_path / "b.mp4"
+    twin.write_bytes(film.read_bytes())
+    parts["captioner"] = ScriptedDescriber(refuse)
+    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+        first, second = library.build([film, twin]).rows
+        assert (first.status, second.status) == ("failed", "failed")
+        assert second.reason.startswith("same content as a.mp4")
+
+
+def test_files_that_are_no_files_are_rows_with_a_reason(
+    tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    folder = tmp_path / "odd"
+    (folder / "folder.mp4").mkdir(parents=True)
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+        (row,) = library.build(folder).rows
+        assert row.name == "gone.mp4"
+        assert row.reason.startswith("cannot be read")
+
+
+def test_a_video_without_a_source_row_can_still_be_removed(tmp_path: Path) -> None:
+    sha256 = "c" * 64
+    with Store.open(tmp_path / "l", create=True) as store:
+        record = store.add_video(
+            video_id=video_id_from(sha256), sha256=sha256, path=tmp_path / "x.mp4"
+        )
+        assert row_of(store, record).name == "x.mp4"
+    with Library.open(tmp_path / "l") as library:
+        assert library.remove("x.mp4").video_id == record.video_id
+        with pytest.raises(NotFound):
+            library.remove("x.mp4")
+
+
+@pytest.mark.parametrize("value", ["no json", "[1]"])
+def test_damaged_facts_about_the_library_are_named(tmp_path: Path, value: str) -> None:
+    with Store.open(tmp_path / "l", create=True) as store:
+        set_meta(store, "settings", {"a": 1})
+        assert get_meta(store, "settings") == {"a": 1}
+        with store.writing() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'settings'", (value,))
+        with pytest.raises(CorruptLibrary, match="settings"):
+            get_meta(store, "settings")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fdvs.chapters import listed
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.fetch import identity_of, weights_card
 from fdvs.models.imagenet import EfficientNetEmbedder
@@ -104,13 +105,9 @@ def caption(found: Sequence[Tag]) -> str:
     """
     likely = [tag.words() for tag in found if tag.probability >= LIKELY]
     doubtful = [tag.words() for tag in found if tag.probability < LIKELY]
-    parts = [f"The picture likely shows {_listed(likely)}."] if likely else []
-    parts += [f"The picture perhaps shows {_listed(doubtful)}."] if doubtful else []
+    parts = [f"The picture likely shows {listed(likely)}."] if likely else []
+    parts += [f"The picture perhaps shows {listed(doubtful)}."] if doubtful else []
     return " ".join(parts) or NOTHING
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def movement(motion: float) -> str:

@@ -5,7 +5,6 @@ Reads the store through its own connection and writes nothing; results travel to
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import time
@@ -23,7 +22,7 @@ from fdvs.errors import (
     NotAVideo,
     UndecodableVideo,
 )
-from fdvs.fingerprint import digest
+from fdvs.fingerprint import digest, file_sha256
 from fdvs.pipelines import keys
 from fdvs.pipelines.context import BuildContext
 from fdvs.pipelines.tasks import ClipTask, Finished, Item, Opened, Unchanged, VideoJob
@@ -94,15 +93,10 @@ def _identify(job: VideoJob, store: Store) -> None:
         if stat.st_size == 0:
             raise NotAVideo("empty file (0 bytes)")
         known = store.known_video(job.path, size_bytes=job.size_bytes, mtime_ns=job.mtime_ns)
-        job.sha256 = store.find_video(known).sha256 if known else _sha256(job.path)
+        job.sha256 = store.find_video(known).sha256 if known else file_sha256(job.path)
     except OSError as error:
         raise MissingVideo(f"cannot be read: {error.strerror or error}") from error
     job.video_id = video_id_from(job.sha256)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cut(job: VideoJob, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -138,5 +138,46 @@ class TextWriter(Protocol):
         """Answer greedily (temperature 0).
 
         Raises ModelError where the prompt does not fit in `context_tokens`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionScore:
+    """How likely a model finds a text after a prompt: natural log, summed over its tokens."""
+
+    log_prob: float
+    num_tokens: int
+
+
+@runtime_checkable
+class ReadText(Protocol):
+    """A text that a language model has read: whatever is asked now pays only for itself."""
+
+    num_tokens: int
+
+    def write(
+        self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
+    ) -> Written:
+        """Answer `rest`, which follows the text that was read, greedily.
+
+        `on_text` is given the answer piece by piece as it is written. The reading is left as it
+        was, so that the next call does not see this one. Raises ModelError where it does not fit.
+        """
+        ...
+
+    def score(self, rest: str, options: Sequence[str]) -> tuple[OptionScore, ...]:
+        """Return the likelihood of each option as the answer to `rest`. Reads `rest` once."""
+        ...
+
+
+@runtime_checkable
+class TextReader(TextWriter, Protocol):
+    """A language model that can read a text once, and be asked about it many times."""
+
+    def read(self, system: str, text: str) -> ReadText:
+        """Read the fixed part of a prompt: the system text and what the user gives first.
+
+        Raises ModelError where it does not fit in `context_tokens`.
         """
         ...

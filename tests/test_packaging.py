@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+CORE_PARTS = ("answering", "metrics")
 ROLES = ("models", "kernels", "datasets", "pipelines")
 SOURCES = ("fdvs", *ROLES, "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
@@ -57,6 +58,8 @@ def names(wheel: Path) -> set[str]:
 
 def expected_modules() -> set[str]:
     found = {f"fdvs/{path.name}" for path in (ROOT / "fdvs").glob("*.py")}
+    for part in CORE_PARTS:
+        found |= {f"fdvs/{part}/{path.name}" for path in (ROOT / "fdvs" / part).glob("*.py")}
     for role in ROLES:
         found |= {f"fdvs/{path.relative_to(ROOT)}" for path in (ROOT / role).rglob("*.py")}
     return found
@@ -68,7 +71,11 @@ def test_the_wheel_holds_every_module_once(names: set[str]) -> None:
 
 
 def test_the_wheel_holds_the_cards_and_the_type_marker(names: set[str]) -> None:
-    cards = {f"fdvs/models/cards/{path.name}" for path in (ROOT / "models/cards").glob("*.yaml")}
+    cards = {
+        f"fdvs/{role}/cards/{path.name}"
+        for role in ("models", "datasets")
+        for path in (ROOT / role / "cards").glob("*.yaml")
+    }
     assert cards
     assert cards | {"fdvs/py.typed"} <= names
 

@@ -1,0 +1,1 @@
+"""Scores of public benchmarks: plain numbers in, plain numbers out; no model, no file."""

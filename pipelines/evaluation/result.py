@@ -1,0 +1,60 @@
+"""What an evaluation returns: one score with everything that is needed to judge it.
+
+All scores are fractions from 0 to 1, ranks count from 1, times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalResult:
+    """The score of one row, beside its floor and its controls.
+
+    Attributes:
+        row: name of the row; `split` says which records were used, and whether they are partial.
+        metric: what `score` is (`accuracy`, `R@1`, ...); `metrics` holds all that were computed.
+        interval: 95 % interval of the score, by bootstrap over videos.
+        floor: the same score with TF-IDF instead of any model; None where it has no meaning.
+        other_video: the same score with another video's texts; None where it has no meaning.
+        controls: further controls by name (`question_and_options_only`, `random`, ...).
+        groups: scores by kind of question, with their counts under `num_` names.
+        source: where the texts came from (published captions, videos, another description).
+        backends: role -> model, stand-ins marked as such.
+        settings: everything that was chosen and can change the score.
+        notes: one sentence each: what is not comparable, what is missing, what was left out.
+    """
+
+    row: str
+    dataset: str
+    split: str
+    is_partial: bool
+    metric: str
+    score: float
+    interval: tuple[float, float] | None
+    num_items: int
+    num_videos: int
+    source: str
+    floor: float | None = None
+    other_video: float | None = None
+    controls: Numbers = field(default_factory=dict)
+    metrics: Numbers = field(default_factory=dict)
+    groups: Numbers = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    backends: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    num_prompt_tokens: int = 0
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; mappings in the order in which they were filled."""
+        found = asdict(self)
+        return {key: dict(value) if isinstance(value, dict) else value for key, value in
+                found.items()}  # fmt: skip

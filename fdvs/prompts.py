@@ -1,23 +1,19 @@
 """What language models are asked, in our own words after the paper's prompts (Table II).
 
-All text that comes from a video or from a model stands between tags that it cannot close: angle
-brackets inside are replaced, so neither the closing tag nor a chat template's special tokens can
-be spelled there. The system text says that what stands inside is material, not instruction.
+All text that comes from a video or from a model stands between tags that it cannot close (see
+`fdvs.answering.fence`). The system text says that what stands inside is material, not instruction.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fdvs.answering.fence import fence, neutral
 from fdvs.quartile import PHRASES
 from fdvs.timecode import timecode
 from fdvs.types import Observation, Quartile
-
-_NO_ANGLES = str.maketrans({"<": "‹", ">": "›"})
-_CHAT_MARK = re.compile(r"\[(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+))\]", re.IGNORECASE)
 
 # questions, since a small model (SmolLM2-135M) repeated the words of an order in its answer
 CHAPTER_QUESTION = "What is seen and what happens?"
@@ -50,16 +46,6 @@ class Prompt:
     user: str
 
 
-def neutral(text: str) -> str:
-    """Return one line in which no tag and no special token of a chat template can be spelled."""
-    return _CHAT_MARK.sub(r"(\1)", " ".join(text.translate(_NO_ANGLES).split()))
-
-
-def fence(tag: str, lines: Iterable[str]) -> str:
-    """Return the lines, each a single neutral one, between `<tag>` and `</tag>`."""
-    return "\n".join([f"<{tag}>", *(neutral(line) for line in lines), f"</{tag}>"])
-
-
 def chapter_prompt(observations: Sequence[Observation]) -> Prompt:
     """Ask for one paragraph on one clip from arranged observations."""
     system = (
@@ -68,12 +54,12 @@ def chapter_prompt(observations: Sequence[Observation]) -> Prompt:
         "given, name nothing that is not there, and do not mention frames, sources or these "
         f"rules. {_MATERIAL}"
     )
-    lines = [f"{_label(o.source)}: {o.text}" for o in observations]
+    lines = [(f"{_label(o.source)}:", o.text) for o in observations]
     return Prompt(system=system, user=f"{fence('observations', lines)}\n{CHAPTER_QUESTION}")
 
 
 def _label(source: str) -> str:
-    return _LABELS.get(source, neutral(source))
+    return _LABELS.get(source, f"source ({neutral(source)})")
 
 
 def scene_prompt(chapters: Sequence[tuple[float, str]]) -> Prompt:
@@ -83,7 +69,7 @@ def scene_prompt(chapters: Sequence[tuple[float, str]]) -> Prompt:
         "two to four sentences what happens in the scene, in order, saying each thing once. Use "
         f"only what is given. {_MATERIAL}"
     )
-    lines = [f"[{timecode(start_s)}] {text}" for start_s, text in chapters]
+    lines = [(f"[{timecode(start_s)}]", text) for start_s, text in chapters]
     return Prompt(system=system, user=f"{fence('moments', lines)}\n{SCENE_QUESTION}")
 
 
@@ -94,7 +80,7 @@ def story_prompt(parts: Sequence[tuple[Quartile, str]]) -> Prompt:
         "connected story in detail, using words such as first, then, after that and finally. Keep "
         f"the order, leave out repetitions and use only what is given. {_MATERIAL}"
     )
-    lines = [f"{PHRASES[part]}: {text}" for part, text in parts]
+    lines = [(f"{PHRASES[part]}:", text) for part, text in parts]
     return Prompt(system=system, user=f"{fence('parts', lines)}\n{STORY_QUESTION}")
 
 
@@ -109,7 +95,7 @@ def answer_prompt(
         f"{_MATERIAL}"
     )
     lines = [
-        f"[{timecode(start)}-{timecode(math.ceil(end))}] {text}" for start, end, text in evidence
+        (f"[{timecode(start)}-{timecode(math.ceil(end))}]", text) for start, end, text in evidence
     ]
     user = "\n".join(
         [

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +33,7 @@ from fdvs.kernels.dga import (
     spans_of_mask,
     to_disk,
 )
+from fdvs.models.grouped_cache import LAYER, cache_classes
 
 Attention = Literal["dga", "sdpa"]
 
@@ -45,8 +45,6 @@ DEFAULT = DGAConfig(dense_threshold=2048)
 SETTINGS = "dga_config"
 #: Settings of layers that differ, by index (as text: JSON).
 LAYER_SETTINGS = "dga_layer_configs"
-#: How the cache layer travels with the keys it was given, from the cache to the attention.
-LAYER = "_fdvs_dga_layer"
 #: Arguments of other models' attention that would change the result; none may be set.
 UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
 
@@ -203,7 +201,7 @@ def make_cache(
         config = settings_of(model)
         layer_configs = layer_settings_of(model) if layer_configs is None else layer_configs
     store = DGACache(config, layer_configs=layer_configs)
-    return _classes()[1](store, model.config.get_text_config().num_hidden_layers)
+    return cache_classes()[1](store, [0] * model.config.get_text_config().num_hidden_layers)
 
 
 def save_cache(cache_: Any, folder: Path, *, extra: Mapping[str, Any] | None = None) -> Path:
@@ -225,11 +223,7 @@ def load_cache(model: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
             f"{folder} holds {len(kept['slots'])} layers, the model has {num_layers}; "
             "it was written by another model"
         )
-    made = _classes()[1](store, num_layers)
-    for layer, slots in zip(made.layers, kept["slots"], strict=True):
-        layer.slots = layer.appended = slots
-        layer.is_initialized = slots > 0
-    return made, kept["extra"]
+    return cache_classes()[1](store, kept["slots"]), kept["extra"]
 
 
 def generate(
@@ -247,7 +241,7 @@ def generate(
         input_ids: [rows, tokens], padded on the left. With a filled `cache`: all tokens, those
             already read included.
         attention_mask: [rows, tokens], 0 where padded; None without padding.
-        cache: from `make_cache` or `load_cache`; None for a new one.
+        cache: from `make_cache`, `load_cache` or a stock one; None for a new one.
         options: passed to `model.generate` (`do_sample`, `num_beams`, `eos_token_id`, ...).
     """
     if cache is None and model.config.get_text_config()._attn_implementation == NAME:
@@ -260,7 +254,7 @@ def generate(
             input_ids, attention_mask=mask, max_new_tokens=max_new_tokens,
             **{"do_sample": False, **options},
         )  # fmt: skip
-    said = describe_attention(model) if cache is None else _what_ran(model, cache)
+    said = describe_run(model, cache)
     new_tokens = sequences[:, input_ids.shape[1] :]
     return Generated(sequences=sequences, new_tokens=new_tokens, attention=said, cache=cache)
 
@@ -387,7 +381,10 @@ def _give_cache(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return args, {**kwargs, "past_key_values": make_cache(model)}
 
 
-def _what_ran(model: Any, used: Any) -> str:
+def describe_run(model: Any, used: Any | None) -> str:
+    """Say which attention a model used, and how much of what a cache holds it grouped."""
+    if not hasattr(used, "store"):
+        return describe_attention(model)
     seen = max(used.store.layer(0).num_seen, default=0)
     config: DGAConfig = used.store.config
     chunks = config.chunks_visible(seen)
@@ -417,82 +414,3 @@ def _of_layers(model: Any) -> str:
     own = len(layer_settings_of(model))
     num_layers = model.config.get_text_config().num_hidden_layers
     return f"; {own} of {num_layers} layers with settings of their own" if own else ""
-
-
-@cache
-def _classes() -> tuple[type[Any], type[Any]]:
-    """Define the cache classes on first use: transformers is imported only when needed."""
-    from transformers.cache_utils import Cache, CacheLayerMixin
-
-    class GroupedLayer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
-        """One layer: hands the new keys on, tagged with itself; `attend` appends them."""
-
-        is_sliding = False
-        is_croppable = False
-        supports_early_init = False
-
-        def __init__(self, state: DGALayerCache) -> None:
-            super().__init__()
-            self.state = state
-            self.slots = 0
-            self.appended = 0
-
-        def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-            self.is_initialized = True
-
-        def update(
-            self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
-        ) -> tuple[Tensor, Tensor]:
-            self.is_initialized = True
-            self.slots += key_states.shape[2]
-            setattr(key_states, LAYER, self)
-            return key_states, value_states
-
-        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-            return self.slots + query_length, 0
-
-        def get_seq_length(self) -> int:
-            return self.slots
-
-        def get_max_length(self) -> int:
-            return -1
-
-        def reset(self) -> None:
-            self.state.reset()
-            self.slots = self.appended = 0
-
-        def crop(self, tokens_to_remove: int) -> None:
-            self.state.crop(abs(tokens_to_remove))
-            self.slots -= abs(tokens_to_remove)
-            self.appended = self.slots
-
-        def reorder_cache(self, beam_idx: Tensor) -> None:
-            self.state.reorder(beam_idx)
-
-        def batch_select_indices(self, indices: Tensor) -> None:
-            self.state.reorder(indices)
-
-        def batch_repeat_interleave(self, repeats: int) -> None:
-            rows = torch.arange(self.state.num_rows)
-            self.state.reorder(rows.repeat_interleave(repeats))
-
-        def offload(self) -> None:
-            raise NotImplementedError("a grouped cache is small and stays on its device")
-
-    class GroupedCache(Cache):  # type: ignore[misc]  # untyped library
-        """The layers of a model; `store` holds their tensors."""
-
-        def __init__(self, store: DGACache, num_layers: int) -> None:
-            self.store = store
-            super().__init__(layers=[GroupedLayer(store.layer(i)) for i in range(num_layers)])
-
-        def num_bytes(self) -> dict[str, int]:
-            """Return the bytes held, by part."""
-            return self.store.num_bytes()
-
-        @property
-        def num_seen(self) -> list[int]:
-            """Tokens of each row, without padding."""
-            return self.store.layer(0).num_seen
-
-    return GroupedLayer, GroupedCache

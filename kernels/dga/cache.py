@@ -8,7 +8,7 @@ Knows nothing of models. Files: `disk.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
 import torch
@@ -95,6 +95,21 @@ class DGALayerCache:
         else:
             self.states = [self.states[i] for i in index.tolist()]
 
+    def fork(self, rows: int = 1) -> DGALayerCache:
+        """Return a cache that goes on from here on its own; nothing is copied.
+
+        Args:
+            rows: times that the only row is repeated, as views; 1 keeps the batch as it is.
+
+        Raises:
+            ValueError: `rows` with a batch of several rows.
+        """
+        if rows != 1 and self.num_rows != 1:
+            raise ValueError(f"cannot repeat a batch of {self.num_rows} rows {rows} times; need 1")
+        made = DGALayerCache(self.config)
+        made.states = [s if s is None or rows == 1 else _spread(s, rows) for s in self.states]
+        return made
+
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes held, by part: units, raw, queries (with marks)."""
         parts = {"units": 0, "raw": 0, "queries": 0}
@@ -164,6 +179,12 @@ class DGACache:
         for layer in self.layers:
             layer.reorder(rows)
 
+    def fork(self, rows: int = 1) -> DGACache:
+        """Return a cache that goes on from here on its own; see `DGALayerCache.fork`."""
+        made = DGACache(self.config, layer_configs=self.layer_configs)
+        made.layers = [layer.fork(rows) for layer in self.layers]
+        return made
+
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes held over all layers, by part."""
         parts = [layer.num_bytes() for layer in self.layers]
@@ -206,13 +227,22 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
 
 def _select(state: StreamState, index: Tensor) -> StreamState:
     index = index.to(state.k_BKRD.device)
+    return _mapped(state, lambda x: x[index])
+
+
+def _spread(state: StreamState, rows: int) -> StreamState:
+    return _mapped(state, lambda x: x.expand(rows, *x.shape[1:]))
+
+
+def _mapped(state: StreamState, change: Callable[[Tensor], Tensor]) -> StreamState:
+    """Return the state with every tensor of rows changed."""
     units = state.units
     if units is not None:
-        units = Units(**{f.name: getattr(units, f.name)[index] for f in fields(Units)})
+        units = Units(**{f.name: change(getattr(units, f.name)) for f in fields(Units)})
     return replace(
-        state, units=units, k_BKRD=state.k_BKRD[index], v_BKRE=state.v_BKRE[index],
-        q_BHJD=state.q_BHJD[index],
-        focal_BR=None if state.focal_BR is None else state.focal_BR[index],
+        state, units=units, k_BKRD=change(state.k_BKRD), v_BKRE=change(state.v_BKRE),
+        q_BHJD=change(state.q_BHJD),
+        focal_BR=None if state.focal_BR is None else change(state.focal_BR),
     )  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""The grouped cache in the form that transformers asks for: `past_key_values` of a model.
+
+Wraps a `DGACache` of `fdvs.kernels.dga`, one layer of it for each layer of the model. A layer
+hands new keys on with itself attached; the attention appends them. Made by `attention.make_cache`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga import DGACache, DGALayerCache
+
+#: How the cache layer travels with the keys it was given, from the cache to the attention.
+LAYER = "_fdvs_dga_layer"
+
+
+@cache
+def cache_classes() -> tuple[type[Any], type[Any]]:
+    """Define the cache classes on first use: transformers is imported only when needed."""
+    from transformers.cache_utils import Cache, CacheLayerMixin
+
+    class GroupedLayer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
+        """One layer: hands the new keys on, tagged with itself; `attend` appends them."""
+
+        is_sliding = False
+        is_croppable = False
+        supports_early_init = False
+
+        def __init__(self, state: DGALayerCache, slots: int = 0) -> None:
+            super().__init__()
+            self.state = state
+            self.slots = self.appended = slots
+            self.is_initialized = slots > 0
+
+        def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+            self.is_initialized = True
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+        ) -> tuple[Tensor, Tensor]:
+            self.is_initialized = True
+            self.slots += key_states.shape[2]
+            setattr(key_states, LAYER, self)
+            return key_states, value_states
+
+        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+            return self.slots + query_length, 0
+
+        def get_seq_length(self) -> int:
+            return self.slots
+
+        def get_max_length(self) -> int:
+            return -1
+
+        def reset(self) -> None:
+            self.state.reset()
+            self.slots = self.appended = 0
+
+        def crop(self, tokens_to_remove: int) -> None:
+            self.state.crop(abs(tokens_to_remove))
+            self.slots -= abs(tokens_to_remove)
+            self.appended = self.slots
+
+        def reorder_cache(self, beam_idx: Tensor) -> None:
+            self.state.reorder(beam_idx)
+
+        def batch_select_indices(self, indices: Tensor) -> None:
+            self.state.reorder(indices)
+
+        def batch_repeat_interleave(self, repeats: int) -> None:
+            rows = torch.arange(self.state.num_rows)
+            self.state.reorder(rows.repeat_interleave(repeats))
+
+        def offload(self) -> None:
+            raise NotImplementedError("a grouped cache is small and stays on its device")
+
+    class GroupedCache(Cache):  # type: ignore[misc]  # untyped library
+        """The layers of a model; `store` holds their tensors."""
+
+        def __init__(self, store: DGACache, slots: list[int]) -> None:
+            self.store = store
+            layers = [GroupedLayer(store.layer(i), count) for i, count in enumerate(slots)]
+            super().__init__(layers=layers)
+
+        def num_bytes(self) -> dict[str, int]:
+            """Return the bytes held, by part."""
+            return self.store.num_bytes()
+
+        @property
+        def num_seen(self) -> list[int]:
+            """Tokens of each row, without padding."""
+            return self.store.layer(0).num_seen
+
+        def fork(self, rows: int = 1) -> GroupedCache:
+            """Return a cache that goes on from here on its own; see `DGACache.fork`."""
+            return GroupedCache(self.store.fork(rows), [layer.slots for layer in self.layers])
+
+    return GroupedLayer, GroupedCache

@@ -57,8 +57,10 @@ class Split:
     """One split of a dataset as its files on disk hold it.
 
     `name` carries what the files are: the dataset, the split, and "partial" where records are
-    missing. `captions` are published ones, by video id, in time order; empty where there are none.
-    `expected` is the official number of videos and records, `dataset` the card's name.
+    missing. `captions` are published ones, by video id, in time order; empty where there are none
+    or none were asked for. `without_captions` are the videos that a partial caption file lacks:
+    their questions stay. `durations_s` holds what the files say or imply, by video id.
+    `expected` is the official number of `videos` and `records`, `dataset` the card's name.
     """
 
     dataset: str
@@ -69,5 +71,6 @@ class Split:
     questions: tuple[OpenQuestion, ...] = ()
     queries: tuple[Query, ...] = ()
     captions: Mapping[str, tuple[Caption, ...]] = field(default_factory=dict)
+    without_captions: tuple[str, ...] = ()
     durations_s: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,140 @@
+"""Dataset cards: one YAML file a dataset in `cards/`, the only place where its facts stand.
+
+Official counts, file names, licence, metric, and what of the published scores can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+
+from fdvs.errors import ConfigError, UnknownName
+
+Task = Literal["choice", "open", "retrieval"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitCard:
+    """One split: official counts, and the accepted names of each file by its role.
+
+    `label` is what a score's name says of the split. `captions` says whose published captions
+    the file of role `captions` holds; empty where there are none.
+    """
+
+    label: str
+    videos: int
+    records: int
+    files: Mapping[str, tuple[str, ...]]
+    captions: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Scores that others published for a row, in percent unless the name says otherwise."""
+
+    row: str
+    system: str
+    scores: Mapping[str, float]
+    source: str
+    not_comparable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetCard:
+    """What a dataset is. `rows` are the benchmark rows that it serves, `folders` its folder names.
+
+    `video_names` are patterns of a video's file name without suffix, `{id}` is the video's id.
+    `version` changes when the same files would give other examples; `changes` says how.
+    """
+
+    name: str
+    title: str
+    about: str
+    task: Task
+    rows: tuple[str, ...]
+    folders: tuple[str, ...]
+    source: str
+    licence: str
+    metric: str
+    comparable: str
+    version: int
+    changes: Mapping[int, str]
+    default_split: str
+    splits: Mapping[str, SplitCard]
+    video_names: tuple[str, ...] = ("{id}",)
+    published: tuple[Published, ...] = field(default_factory=tuple)
+
+    def split(self, name: str | None = None) -> SplitCard:
+        """Return a split by name, the default one without. Raises UnknownName."""
+        name = self.default_split if name is None else name
+        if name not in self.splits:
+            raise UnknownName("split", name, self.splits, where=self.title)
+        return self.splits[name]
+
+
+def card_names() -> list[str]:
+    """Return the names of all datasets, sorted."""
+    folder = resources.files("fdvs.datasets") / "cards"
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
+
+
+@cache
+def load_card(name: str) -> DatasetCard:
+    """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
+    if name not in card_names():
+        raise UnknownName("dataset", name, card_names())
+    text = (resources.files("fdvs.datasets") / "cards" / f"{name}.yaml").read_text("utf-8")
+    return card_from(name, yaml.safe_load(text))
+
+
+def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
+    """Make a card from a mapping; an unknown or missing key is an error."""
+    where = f"dataset card {name}"
+    plain = dict(values)
+    plain["splits"] = {
+        key: _split_from(split, where=f"{where}, split {key}")
+        for key, split in plain.get("splits", {}).items()
+    }
+    plain["published"] = tuple(
+        _make(Published, entry, where=f"{where}, published") for entry in plain.get("published", ())
+    )
+    for key in ("rows", "folders", "video_names"):
+        if key in plain:
+            plain[key] = tuple(plain[key])
+    card = _make(DatasetCard, {**plain, "name": name}, where=where)
+    _check(card, where)
+    return card
+
+
+def _split_from(values: Mapping[str, Any], *, where: str) -> SplitCard:
+    files = {role: tuple(names) for role, names in values.get("files", {}).items()}
+    return _make(SplitCard, {**values, "files": files}, where=where)
+
+
+def _make(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UnknownName("field", key, known, where=where)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}; every field of {kind.__name__} is needed") from None
+
+
+def _check(card: DatasetCard, where: str) -> None:
+    if card.task not in get_args(Task):
+        raise ConfigError(f"{where}: task {card.task!r}; allowed: {get_args(Task)}")
+    if card.version not in card.changes:
+        raise ConfigError(f"{where}: version {card.version} stands not in its changes")
+    if stray := [entry.row for entry in card.published if entry.row not in card.rows]:
+        raise ConfigError(f"{where}: published row {stray[0]!r}; allowed: {card.rows}")
+    card.split()

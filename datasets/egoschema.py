@@ -52,7 +52,8 @@ def load(
     name, is_partial = checks.official_name(
         card, split, num_videos=len(ids), num_records=len(ids), allow_partial=allow_partial
     )
-    captions, lacking = {}, ()
+    captions: dict[str, tuple[Caption, ...]] = {}
+    lacking: tuple[str, ...] = ()
     if with_captions:
         captions = read_captions(paths["captions"], most=card.split(split).videos)
         captions = {one: captions[one] for one in ids if one in captions}

@@ -11,7 +11,8 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,8 +66,7 @@ def parse_json(text: str, *, where: str) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) < len(items):
-            seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))
+            twice = next(key for key, times in Counter(k for k, _ in items).items() if times > 1)
             raise DataError(f"{where}: key {twice[:80]!r} twice in one object; each id once")
         return made
 
@@ -131,8 +131,6 @@ def _check_header(header: Sequence[str], columns: Sequence[str], path: Path) -> 
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        return (
-            "nothing in it" if not value else "an object" if isinstance(value, dict) else "a list"
-        )
-    return type(value).__name__
+    if isinstance(value, dict | list) and not value:
+        return "nothing in it"
+    return {dict: "an object", list: "a list"}.get(type(value), type(value).__name__)

@@ -13,7 +13,7 @@ from fdvs.datasets import checks
 from fdvs.datasets.caption_zip import read_caption_zip
 from fdvs.datasets.cards import load_card
 from fdvs.datasets.errors import DataError
-from fdvs.datasets.examples import ChoiceQuestion, Split
+from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.datasets.files import csv_records
 from fdvs.datasets.records import Record
 
@@ -53,7 +53,8 @@ def load(
     name, is_partial = checks.official_name(
         card, split, num_videos=len(ids), num_records=len(choices), allow_partial=allow_partial
     )
-    captions, lacking = {}, ()
+    captions: dict[str, tuple[Caption, ...]] = {}
+    lacking: tuple[str, ...] = ()
     if wanted:
         captions = read_caption_zip(paths["captions"], ids, most=card.split(split).videos)
         lacking = checks.without_captions(

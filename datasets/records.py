@@ -61,10 +61,9 @@ class Record:
         value = self._value.get(field)
         if self._is_text and isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
             value = int(value)
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not is_whole or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.fault(field, f"a whole number from {low} to {high}")
-        return int(value)
+        return value
 
     def number(self, field: str, *, low: float, high: float) -> float:
         """Return a finite number in low..high, both included."""
@@ -105,7 +104,7 @@ def check_id(value: Any, *, where: str) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that a plain decimal text says, else None; `nan`, `1e5` and `0x1` are not."""
+    """Return the number that a plain decimal text says, else None; also for `nan` and `1e5`."""
     return float(text) if re.fullmatch(r"\s*-?\d{1,15}(\.\d{1,15})?\s*", text) else None
 
 

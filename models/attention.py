@@ -383,7 +383,7 @@ def _give_cache(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
 
 def describe_run(model: Any, used: Any | None) -> str:
     """Say which attention a model used, and how much of what a cache holds it grouped."""
-    if not hasattr(used, "store"):
+    if used is None or not hasattr(used, "store"):
         return describe_attention(model)
     seen = max(used.store.layer(0).num_seen, default=0)
     config: DGAConfig = used.store.config

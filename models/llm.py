@@ -1,22 +1,26 @@
 """A language model on this machine: any causal one of transformers, or a GGUF file.
 
-Follows a system and a user text through the model's own chat template, greedily. The texts come
-from outside: control tokens in them are taken out, so that a caption cannot end its turn.
+Follows a system and a user text through the model's own chat template (`chat.py`), greedily, or
+reads the beginning of a prompt once and answers many questions about it (`reading.py`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.chat import Chat, Opening
 from fdvs.models.fetch import identity_of, model_folder
 from fdvs.models.gguf import as_folder, find_gguf
 from fdvs.models.loading import needs, place, without_progress_bars
 from fdvs.models.options import options_from
+from fdvs.models.reading import Pieces, Reading, empty_cache, read_ahead
 from fdvs.protocols import Written
 from fdvs.types import ModelIdentity
 
@@ -49,21 +53,14 @@ class LocalWriter:
         why: str,
         options: WriterOptions | None = None,
     ) -> None:
+        options = options or WriterOptions()
         self.identity = identity
         self.attention = f"{attention} ({why})"
-        self._why = why
-        self._model = model
-        self._tokenizer = tokenizer
-        self._stops = _stop_tokens(model, tokenizer)
-        options = options or WriterOptions()
-        if options.chat_template:
-            tokenizer.chat_template = options.chat_template
-        if not tokenizer.chat_template:
-            raise ModelUnavailable(
-                f"{identity.name} brings no chat template, so it takes no instructions; choose an "
-                "instruct model, or a card with options.chat_template"
-            )
+        self.model = model
+        self.chat = Chat(tokenizer, name=identity.name, template=options.chat_template)
         self.context_tokens = options.context_tokens or _context_tokens(model, tokenizer)
+        self._why = why
+        self._stops = _stop_tokens(model, tokenizer)
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> LocalWriter:
@@ -77,70 +74,91 @@ class LocalWriter:
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a bare text, without the chat template's own."""
-        return len(self._ids(text))
+        return len(self.chat.ids(text))
 
     def write(self, system: str, user: str, *, max_tokens: int) -> Written:
         """Answer greedily. Raises ModelError where prompt and answer do not fit the context."""
+        ids = self.chat.ids(self.chat.prompt(system, user))
+        return self.go_on(ids, None, max_tokens=max_tokens)
+
+    def read(self, system: str, text: str) -> Reading:
+        """Read the fixed part of a prompt: the system text and what the user gives first.
+
+        Let `text` end with one newline: its tokens are then, with most tokenizers, those that it
+        has in front of any question. Raises ModelError where it does not fit the context.
+        """
+        return self.read_opening(self.chat.opening(system, text))
+
+    def read_opening(self, opening: Opening) -> Reading:
+        """Read an opening. Raises ModelError where it does not fit the context."""
+        self.check_fits(len(opening.ids), 1)
+        with self.model_errors():
+            cache = empty_cache(self.model)
+            read_ahead(self.model, opening.ids, cache)
+        self.note_attention(cache)
+        return Reading(self, opening, cache)
+
+    def go_on(
+        self,
+        ids: list[int],
+        cache: Any | None,
+        *,
+        max_tokens: int,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Written:
+        """Write greedily after a prompt, the first tokens of which `cache` may hold already.
+
+        Raises ModelError where prompt and answer do not fit the context.
+        """
         import torch
 
         from fdvs.models.attention import generate
 
-        ids = self._ids(self._prompt(system, user))
-        if len(ids) + max_tokens > self.context_tokens:
-            raise ModelError(
-                f"{self.identity.name}: a prompt of {len(ids)} tokens and {max_tokens} to write "
-                f"exceed its context of {self.context_tokens}; shorten the prompt"
-            )
-        input_ids = torch.tensor([ids], device=self._model.device)
-        try:
+        self.check_fits(len(ids), max_tokens)
+        streamer = None if on_text is None else Pieces(self.chat.text, on_text)
+        with self.model_errors():
             made = generate(
-                self._model,
-                input_ids,
+                self.model,
+                torch.tensor([ids], device=self.model.device),
                 max_new_tokens=max_tokens,
+                cache=cache,
                 eos_token_id=self._stops,
                 pad_token_id=self._stops[0],
+                streamer=streamer,
                 **GREEDY,
             )
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.identity.name}: {str(error)[:300]}") from error
         self.attention = f"{made.attention} ({self._why})"
         return self._written(made.new_tokens[0].tolist(), len(ids))
 
+    def note_attention(self, cache: Any) -> None:
+        """Let `attention` say what ran on a cache."""
+        from fdvs.models.attention import describe_run
+
+        self.attention = f"{describe_run(self.model, cache)} ({self._why})"
+
+    def check_fits(self, num_prompt_tokens: int, max_tokens: int) -> None:
+        """Raise ModelError where a prompt and what is to follow exceed the context."""
+        if num_prompt_tokens + max_tokens > self.context_tokens:
+            raise ModelError(
+                f"{self.identity.name}: a prompt of {num_prompt_tokens} tokens and {max_tokens} to "
+                f"write exceed its context of {self.context_tokens}; shorten the prompt"
+            )
+
+    @contextmanager
+    def model_errors(self) -> Iterator[None]:
+        """Turn what a model refuses or fails at into a ModelError."""
+        try:
+            yield
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.identity.name}: {str(error)[:300]}") from error
+
     def _written(self, tokens: list[int], num_prompt_tokens: int) -> Written:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return Written(
-            text=text.strip(),
+            text=self.chat.text(tokens).strip(),
             num_prompt_tokens=num_prompt_tokens,
             num_tokens=len(tokens),
             stopped=bool(tokens) and tokens[-1] in self._stops,
         )
-
-    def _prompt(self, system: str, user: str) -> str:
-        """Return the chat template's text; a template without a system turn gets one turn."""
-        from jinja2 import TemplateError
-
-        system, user = (self._without_controls(text) for text in (system, user))
-        turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        try:
-            return self._render(turns if system else turns[1:])
-        except TemplateError:
-            return self._render([{"role": "user", "content": f"{system}\n\n{user}"}])
-
-    def _render(self, turns: list[dict[str, str]]) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        )
-
-    def _without_controls(self, text: str) -> str:
-        """Take the tokenizer's control tokens out, also those that a removal puts together."""
-        controls = [t for t in self._tokenizer.all_special_tokens if t]
-        while any(control in text for control in controls):
-            for control in controls:
-                text = text.replace(control, "")
-        return text
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}

@@ -133,8 +133,8 @@ def test_a_template_without_a_system_turn_gets_one_turn(
         "{% endif %}{{ m.content }}{% endfor %}"
     )
     writer = LocalWriter.load(card_of(llama_folder, chat_template=strict), SDPA)
-    assert writer._prompt("the notes", "what") == "the notes\n\nwhat"
-    assert writer._prompt("", "what") == "what"
+    assert writer.chat.prompt("the notes", "what") == "the notes\n\nwhat"
+    assert writer.chat.prompt("", "what") == "what"
 
 
 def test_a_model_without_a_chat_template_is_refused_unless_the_card_has_one(
@@ -148,7 +148,7 @@ def test_a_model_without_a_chat_template_is_refused_unless_the_card_has_one(
         LocalWriter.load(card_of(folder), SDPA)
     template = load_card("vicuna-7b-v1.5").options["chat_template"]
     writer = LocalWriter.load(card_of(folder, chat_template=template), SDPA)
-    assert writer._prompt("Be short.", "what moves") == "Be short. USER: what moves ASSISTANT:"
+    assert writer.chat.prompt("Be short.", "what moves") == "Be short. USER: what moves ASSISTANT:"
 
 
 def test_a_model_without_an_end_token_or_a_context_is_refused(writer: LocalWriter) -> None:

@@ -36,13 +36,18 @@ class SplitCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Scores that others published for a row, in percent unless the name says otherwise."""
+    """What others published for a row.
+
+    `scores` are fractions from 0 to 1 by the metric's name, as our own results are; `points` are
+    those on another scale. `not_comparable` says why they only orientate; empty where they compare.
+    """
 
     row: str
     system: str
     scores: Mapping[str, float]
     source: str
     not_comparable: str
+    points: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
         for key, split in plain.get("splits", {}).items()
     }
     plain["published"] = tuple(
-        _make(Published, entry, where=f"{where}, published") for entry in plain.get("published", ())
+        _published_from(entry, where=f"{where}, published") for entry in plain.get("published", ())
     )
     for key in ("rows", "folders", "video_names"):
         if key in plain:
@@ -117,6 +122,16 @@ def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
 def _split_from(values: Mapping[str, Any], *, where: str) -> SplitCard:
     files = {role: tuple(names) for role, names in values.get("files", {}).items()}
     return _make(SplitCard, {**values, "files": files}, where=where)
+
+
+def _published_from(values: Mapping[str, Any], *, where: str) -> Published:
+    # People write and check percent, as papers print them; code everywhere holds fractions.
+    plain = dict(values)
+    percent = plain.pop("percent", {})
+    if wrong := [f"{key} {value}" for key, value in percent.items() if not 0 <= value <= 100]:
+        raise ConfigError(f"{where}: {wrong[0]}; allowed: percent from 0 to 100")
+    scores = {key: round(value / 100, 6) for key, value in percent.items()}
+    return _make(Published, {**plain, "scores": scores}, where=where)
 
 
 def _make(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:

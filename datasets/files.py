@@ -133,4 +133,6 @@ def _check_header(header: Sequence[str], columns: Sequence[str], path: Path) -> 
 def _kind(value: Any) -> str:
     if isinstance(value, dict | list) and not value:
         return "nothing in it"
-    return {dict: "an object", list: "a list"}.get(type(value), type(value).__name__)
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else type(value).__name__

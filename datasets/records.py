@@ -41,14 +41,14 @@ class Record:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         return DataError(f"{self.where}: {field} is {shown}; expected {expected}")
 
-    def text(self, field: str, *, max_chars: int = MAX_CHARS) -> str:
-        """Return a text of 1..max_chars characters on one line."""
+    def text(self, field: str, *, min_chars: int = 1, max_chars: int = MAX_CHARS) -> str:
+        """Return a text of min_chars..max_chars characters on one line."""
         value = self._value.get(field)
         if not isinstance(value, str):
             raise self.fault(field, "a text")
         text = plain_text(value)
-        if not 0 < len(text) <= max_chars:
-            raise self.fault(field, f"a text of 1 to {max_chars} characters")
+        if not min_chars <= len(text) <= max_chars:
+            raise self.fault(field, f"a text of {min_chars} to {max_chars} characters")
         return text
 
     def name(self, field: str) -> str:

@@ -1,0 +1,34 @@
+"""MSRVTT-QA: open questions made from captions, answers of one word.
+
+Files: the authors' `val_qa.json` and `test_qa.json`, or `msrvtt_qa_val.csv`, the val split as
+IG-VLM carries it. Paper: Xu et al., ACM Multimedia 2017.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fdvs.datasets import checks
+from fdvs.datasets.cards import load_card
+from fdvs.datasets.examples import Split
+from fdvs.datasets.open_split import open_split, read_qa
+
+NAME = "msrvtt_qa"
+#: The authors number the videos, split by split; a file is called by prefix and number.
+NUMBERS = {"val": range(6513, 7010), "test": range(7010, 10000)}
+VIDEO_PREFIX = "video"
+
+
+def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
+    """Read val (the default) or test; `kind` is what, who, how, when, where or other.
+
+    Most published scores are those of test: a score on val says so in its name.
+
+    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
+    the official file (unless `allow_partial`), UnknownName for another split.
+    """
+    card = load_card(NAME)
+    split = card.default_split if split is None else split
+    path = checks.find_files(folder, card, split)["questions"]
+    questions = read_qa(path, numbers=NUMBERS[split], video_prefix=VIDEO_PREFIX)
+    return open_split(card, split, questions, allow_partial=allow_partial)

@@ -1,0 +1,118 @@
+"""Videos of a dataset under a folder of the user's, found by id; missing ones counted and named.
+
+Only names are looked at, no file is opened. Files may lie at any depth, as downloads leave them
+(`train/101/ID.mp4`, `1106/ID.mp4`, `ID.mkv.webm`), with any suffix that names a video container.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from fdvs.datasets.errors import DataError
+
+SUFFIXES = frozenset(
+    {
+        ".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+        ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
+    }
+)  # fmt: skip
+NUM_NAMED = 5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundVideos:
+    """Paths by video id in the order asked for, and what was not found.
+
+    `doubles` are ids with several files and all of these; `paths` holds the first by name.
+    """
+
+    paths: Mapping[str, Path]
+    missing: tuple[str, ...]
+    doubles: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def missing_words(self) -> str:
+        """The missing videos in words, the first few by name; empty where none is missing."""
+        if not self.missing:
+            return ""
+        named = ", ".join(self.missing[:NUM_NAMED])
+        more = "" if len(self.missing) <= NUM_NAMED else ", ..."
+        total = len(self.missing) + len(self.paths)
+        return f"{len(self.missing)} of {total} videos missing: {named}{more}"
+
+
+def find_videos(
+    folder: Path, video_ids: Iterable[str], *, names: Sequence[str] = ("{id}", "v_{id}")
+) -> FoundVideos:
+    """Look for the videos' files below a folder.
+
+    `names` are patterns of a file's name without suffixes; an earlier one wins. ActivityNet-QA
+    says `ID` where ActivityNet's files are called `v_ID.mp4`, hence the second. Links to folders
+    are not followed, links to files are. Ids match in their case: YouTube's differ in it.
+
+    Raises DataError where the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the one that holds the videos")
+    files: dict[str, list[Path]] = {}
+    for path in _video_files(folder):
+        for stem in _stems(path):
+            files.setdefault(stem, []).append(path)
+    candidates = {one: _candidates(one, files, names) for one in dict.fromkeys(video_ids)}
+    found = FoundVideos(
+        paths={one: paths[0] for one, paths in candidates.items() if paths},
+        missing=tuple(one for one, paths in candidates.items() if not paths),
+        doubles={one: paths for one, paths in candidates.items() if len(paths) > 1},
+    )
+    _tell(folder, found)
+    return found
+
+
+def _video_files(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(root, name)
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
+
+
+def _stems(path: PurePath) -> list[str]:
+    """Return every id that the name may stand for: with each of its video suffixes taken off.
+
+    DiDeMo's ids end in a suffix or a bare dot themselves ("x.mov", "x."), and were saved as
+    "x.mov", "x.mov.mp4" or "x.mp4".
+    """
+    name, stems = path.name, [path.name]
+    while (suffix := PurePath(name).suffix).lower() in SUFFIXES:
+        name = name[: -len(suffix)]
+        stems.append(name)
+    return stems
+
+
+def _candidates(
+    video_id: str, files: Mapping[str, list[Path]], names: Sequence[str]
+) -> tuple[Path, ...]:
+    spellings = [video_id]
+    bare = PurePath(video_id)
+    if bare.suffix.lower() in SUFFIXES or video_id.endswith("."):
+        spellings.append(video_id.rpartition(".")[0])
+    for spelling in spellings:
+        for pattern in names:
+            if found := files.get(pattern.replace("{id}", spelling)):
+                return tuple(found)
+    return ()
+
+
+def _tell(folder: Path, found: FoundVideos) -> None:
+    if found.missing:
+        logger.warning("%s: %s", folder, found.missing_words)
+    for video_id, paths in found.doubles.items():
+        logger.warning("%s: %d files of %s, taking %s", folder, len(paths), video_id, paths[0])

@@ -20,11 +20,13 @@ from torch import Tensor
 from fdvs.kernels.dga.cache import DGACache
 from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.heads import told, untold
 from fdvs.kernels.dga.stream import StreamState
 
 FORMAT = "fdvs-dga-cache"
 VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+MOST_MANIFEST_BYTES = 2**24
 #: The tensors of a state and of its units, by their field names.
 STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
 UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
@@ -52,7 +54,7 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
     manifest = {
         "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
         "tensors_sha256": digest, "extra": dict(extra or {}),
-        "layer_configs": {str(at): own.to_dict() for at, own in cache.layer_configs.items()},
+        "layer_configs": {str(at): told(own) for at, own in cache.layer_configs.items()},
     }  # fmt: skip
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -65,24 +67,42 @@ def from_disk(
 ) -> tuple[DGACache, dict[str, Any]]:
     """Read a cache and what was kept beside it.
 
+    The files may come from anywhere: every number and shape is checked against the others, so
+    that no kernel reads beyond a tensor.
+
     Raises:
-        ValueError: no cache there, another version, or tensors that do not match the manifest.
+        ValueError: no cache there, another version, or parts that do not fit each other.
     """
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
 
     manifest = _read_manifest(folder)
-    path = folder / TENSORS
-    if not path.is_file() or _sha256(path) != manifest["tensors_sha256"]:
-        raise ValueError(f"{path} does not match its manifest; delete {folder} and write it again")
-    tensors = load_file(path, device=str(device))
-    own = {int(at): DGAConfig(**told) for at, told in manifest.get("layer_configs", {}).items()}
-    cache = DGACache(DGAConfig(**manifest["config"]), layer_configs=own)
-    for index, states in enumerate(manifest["layers"]):
-        cache.layer(index).states = [
-            None if numbers is None else _state(f"{index}.{at}", numbers, tensors)
-            for at, numbers in enumerate(states)
-        ]
-    return cache, manifest["extra"]
+    try:
+        tensors = _read_tensors(folder / TENSORS, manifest["tensors_sha256"], device)
+        own = {int(at): untold(one) for at, one in manifest.get("layer_configs", {}).items()}
+        cache = DGACache(DGAConfig(**manifest["config"]), layer_configs=own)
+        for index, states in enumerate(manifest["layers"]):
+            layer = cache.layer(index)
+            layer.states = [
+                None if numbers is None else _state(f"{index}.{at}", numbers, tensors, layer.config)
+                for at, numbers in enumerate(states)
+            ]
+        return cache, dict(manifest["extra"])
+    except (KeyError, TypeError, AttributeError, OverflowError, SafetensorError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{folder} is damaged ({told[:200]}); delete it, write it again"
+        ) from error
+
+
+def _read_tensors(path: Path, sha256: str, device: torch.device | str) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    data = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(
+            f"{path} does not match its manifest; delete {path.parent} and write it again"
+        )
+    return {name: x.to(device) for name, x in load(data).items()}
 
 
 def _flatten(cache: DGACache) -> tuple[dict[str, Tensor], list[list[dict[str, int] | None]]]:
@@ -111,7 +131,9 @@ def _tensors_of(prefix: str, state: StreamState) -> dict[str, Tensor]:
     }
 
 
-def _state(prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor]) -> StreamState:
+def _state(
+    prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor], config: DGAConfig
+) -> StreamState:
     found = {name: tensors.get(f"{prefix}.{name}") for name in (*STATE_TENSORS, *UNIT_TENSORS)}
     missing = [name for name in STATE_TENSORS[:3] if found[name] is None]
     if missing or (numbers["num_built"] and found["keys_BKND"] is None):
@@ -120,14 +142,56 @@ def _state(prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor
     units = Units(**parts) if numbers["num_built"] else None
     rest: dict[str, Any] = {name: found[name] for name in STATE_TENSORS}
     rest |= {name: int(numbers[name]) for name in STATE_NUMBERS}
-    return StreamState(units=units, **rest)
+    state = StreamState(units=units, **rest)
+    if not _fits(state, config):
+        raise ValueError(f"state {prefix} has shapes that do not fit its numbers; write it again")
+    return state
+
+
+def _fits(state: StreamState, config: DGAConfig) -> bool:
+    """Whether a state's tensors are as long as its numbers and settings say."""
+    rows, heads, num_raw, dim = state.k_BKRD.shape
+    width, num_queries = state.v_BKRE.shape[-1], state.num_seen - state.q_start
+    query_heads = state.q_BHJD.shape[1]
+    wanted = [
+        (state.v_BKRE, (rows, heads, num_raw, width)),
+        (state.q_BHJD, (rows, query_heads, num_queries, dim)),
+    ]
+    units, num_units = state.units, state.num_built * config.units_per_chunk
+    if units is not None:
+        wanted += [
+            (units.keys_BKND, (rows, heads, num_units, dim)),
+            (units.values_BKNE, (rows, heads, num_units, width)),
+            (units.bias_BKN, (rows, heads, num_units)),
+        ]
+    if state.focal_BR is not None:
+        wanted.append((state.focal_BR, (rows, num_raw)))
+    kinds = {x.dtype for x in (state.k_BKRD, state.v_BKRE, state.q_BHJD)}
+    first_needed = config.chunks_visible(state.num_seen) * config.chunk
+    return (
+        all(tuple(x.shape) == shape for x, shape in wanted)
+        and rows > 0 and heads > 0 and query_heads > 0 and query_heads % heads == 0
+        and state.num_built == config.chunks_built(state.num_seen)
+        and 0 <= state.raw_start <= first_needed
+        and num_raw == state.num_seen - state.raw_start
+        and len(kinds) == 1
+        and state.k_BKRD.is_floating_point()
+        and (state.focal_BR is None or state.focal_BR.dtype == torch.bool)
+        and (units is None or units.bias_BKN.is_floating_point())
+        and (units is None or {units.keys_BKND.dtype, units.values_BKNE.dtype} <= kinds)
+    )  # fmt: skip
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{folder} holds no cache (no {MANIFEST}); write one with to_disk")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if path.stat().st_size > MOST_MANIFEST_BYTES:
+        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path} is no manifest of {FORMAT}; choose another folder")
     if manifest.get("version") != VERSION:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from fdvs.fingerprint import file_sha256
 from fdvs.kernels.dga import DGACache, DGAConfig, dga_attention, from_disk, to_disk
 
 CONFIG = DGAConfig(
@@ -124,3 +126,81 @@ def test_no_file_is_a_pickle(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "manifest.json", "tensors.safetensors",
     ]  # fmt: skip
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest, and let its hash fit the tensors that are there."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["tensors_sha256"] = file_sha256(folder / "tensors.safetensors")
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("num_seen", 91), ("num_built", 5), ("num_built", -1), ("raw_start", -20), ("q_start", 3)],
+)
+def test_numbers_that_do_not_fit_the_tensors_are_refused(
+    name: str, number: int, tmp_path: Path
+) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    rewritten(tmp_path, lambda manifest: manifest["layers"][1][0].update({name: number}))
+    with pytest.raises(ValueError, match="do not fit its numbers"):
+        from_disk(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [("keys_BKND", 2), ("values_BKNE", 2), ("bias_BKN", 2), ("v_BKRE", 2), ("q_BHJD", 1)],
+)
+def test_tensors_that_are_too_short_are_refused(name: str, cut: int, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    path = tmp_path / "tensors.safetensors"
+    found = load_file(path)
+    key = f"0.0.{name}"
+    found[key] = found[key].narrow(cut, 1, found[key].shape[cut] - 1).contiguous()
+    save_file(found, path)
+    rewritten(tmp_path, lambda manifest: None)
+    with pytest.raises(ValueError, match="do not fit its numbers"):
+        from_disk(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.pop("layers"),
+        lambda manifest: manifest.update(layers=7),
+        lambda manifest: manifest.update(layers=[[7]]),
+        lambda manifest: manifest.update(config={"chunk": 16, "colour": 1}),
+        lambda manifest: manifest.update(config={"chunk": -1}),
+        lambda manifest: manifest.update(layer_configs=[]),
+        lambda manifest: manifest.update(extra=3),
+        lambda manifest: manifest["layers"][0][0].update(num_seen=1e400),
+    ],
+)
+def test_a_manifest_of_other_content_is_refused(
+    change: Callable[[dict[str, Any]], object], tmp_path: Path
+) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    rewritten(tmp_path, change)
+    with pytest.raises(ValueError, match=r"damaged|must be|do not fit"):
+        from_disk(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{", "\xff", " " * (2**24 + 1)])
+def test_a_manifest_that_is_no_json_is_refused(text: str, tmp_path: Path) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"manifest|Expecting|decode"):
+        from_disk(tmp_path)
+
+
+def test_tensors_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
+    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    (tmp_path / "tensors.safetensors").write_bytes(b"a pickle")
+    rewritten(tmp_path, lambda manifest: None)
+    with pytest.raises(ValueError, match="damaged"):
+        from_disk(tmp_path)

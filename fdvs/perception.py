@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fdvs.escapes import ESCAPES
 from fdvs.types import Observation
 
 # sources in the order in which a chapter tells them; others follow in alphabetical order
@@ -37,7 +38,7 @@ _READ_AHEAD = 20
 def clean_text(text: str, *, max_chars: int) -> str:
     """Return one line of visible text, at most `max_chars` long.
 
-    Unicode NFKC; control, format, bidirectional and other invisible characters removed; white
+    Unicode NFKC; terminal escape sequences, control, format, bidirectional and other invisible characters removed; white
     space folded to single spaces; cut at a word's end where too long, marked by `...`.
     """
     if max_chars < len(CUT_MARK):
@@ -51,7 +52,7 @@ def clean_text(text: str, *, max_chars: int) -> str:
 
 def _visible(text: str) -> str:
     """Normalise, drop what is invisible, and normalise what thereby came to stand together."""
-    shown = (_shown(c) for c in unicodedata.normalize("NFKC", text))
+    shown = (_shown(c) for c in unicodedata.normalize("NFKC", ESCAPES.sub("", text)))
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", "".join(shown)))
 
 

@@ -6,17 +6,11 @@ they are shown. JSON output does not: there, escaping is the encoder's work.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
+from fdvs.escapes import ESCAPES
 from fdvs.timecode import citation
 
-# CSI (colours, cursor), OSC (titles, links; ended by BEL or ST) and the two-character sequences.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
 # Direction overrides can make a name read backwards: they are format characters of no use here.
 _DIRECTIONS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -29,7 +23,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\\x1b[31mred\\n name")
     'ared name'
     """
-    shown = "".join(map(_shown, _ESCAPES.sub("", text)))
+    shown = "".join(map(_shown, ESCAPES.sub("", text)))
     return " ".join(shown.split())
 
 

@@ -43,7 +43,7 @@ def test_cleaning_twice_changes_nothing(text: str, max_chars: int) -> None:
         ("pay\u202eload\u202c", "payload"),
         ("zero\u200bwidth\ufeff", "zerowidth"),
         ("soft\u00adhyphen", "softhyphen"),
-        ("\x1b[31mred\x07", "[31mred"),
+        ("\x1b[31mred\x07", "red"),
         ("ｆｕｌｌ ｗｉｄｔｈ", "full width"),
         ("ﬁne", "fine"),
         ("\u2066isolated\u2069", "isolated"),

@@ -27,12 +27,15 @@ from fdvs.kernels.dga import (
     DGACache,
     DGAConfig,
     DGALayerCache,
+    HeadsCache,
+    LayerConfig,
     choose_backend,
     dga_attention,
     from_disk,
     spans_of_mask,
     to_disk,
 )
+from fdvs.kernels.dga.heads import check_heads, config_of, config_values
 from fdvs.models.grouped_cache import LAYER, cache_classes
 
 Attention = Literal["dga", "sdpa"]
@@ -122,7 +125,7 @@ def enable(
     model: Any,
     config: DGAConfig | None = None,
     *,
-    layer_configs: Mapping[int, DGAConfig] | None = None,
+    layer_configs: Mapping[int, LayerConfig] | None = None,
 ) -> None:
     """Let a model use grouped attention, and give `generate()` the cache it needs.
 
@@ -130,7 +133,8 @@ def enable(
     into its config, and a forward hook puts a grouped cache where an empty stock cache would go.
 
     Args:
-        layer_configs: settings of layers that differ from `config`, by index.
+        layer_configs: settings of layers that differ from `config`, by index; a tuple has those of
+            each key head.
 
     Raises:
         ValueError: the settings are not usable with a cache (`select="global"`), or there is no
@@ -139,15 +143,18 @@ def enable(
     config = DEFAULT if config is None else config
     own = dict(layer_configs or {})
     DGACache(config, layer_configs=own)
-    num_layers = model.config.get_text_config().num_hidden_layers
+    text = model.config.get_text_config()
+    num_layers = text.num_hidden_layers
+    for one in own.values():
+        if isinstance(one, tuple):
+            check_heads(one, text.num_key_value_heads)
     if wrong := [index for index in own if not 0 <= index < num_layers]:
         raise ValueError(f"layer_configs names layers {wrong}; the model has 0 to {num_layers - 1}")
     register()
-    text = model.config.get_text_config()
     if text._attn_implementation != NAME:
         model.set_attn_implementation(_text_only(model.config, NAME))
     setattr(text, SETTINGS, config.to_dict())
-    setattr(text, LAYER_SETTINGS, {str(index): one.to_dict() for index, one in own.items()})
+    setattr(text, LAYER_SETTINGS, {str(index): config_values(one) for index, one in own.items()})
     if not getattr(model, LAYER, False):
         setattr(model, LAYER, True)
         model.register_forward_pre_hook(_give_cache, with_kwargs=True)
@@ -160,18 +167,21 @@ def _text_only(config: Any, name: str) -> str | dict[str, str]:
     return dict.fromkeys(parts, name) or name
 
 
-def settings_of(model_or_module: Any) -> DGAConfig:
-    """Return the settings in a model's (or one of its layers') config, or `DEFAULT`."""
-    text = model_or_module.config.get_text_config()
-    own = layer_settings_of(model_or_module).get(getattr(model_or_module, "layer_idx", -1))
-    written = getattr(text, SETTINGS, None)
-    return own or (DEFAULT if written is None else DGAConfig(**written))
+def settings_of(model: Any) -> DGAConfig:
+    """Return the settings in a model's config, or `DEFAULT`; single layers may differ."""
+    written = getattr(model.config.get_text_config(), SETTINGS, None)
+    return DEFAULT if written is None else DGAConfig(**written)
 
 
-def layer_settings_of(model: Any) -> dict[int, DGAConfig]:
+def layer_settings_of(model: Any) -> dict[int, LayerConfig]:
     """Return the settings of layers that differ from the model's, by index."""
     written = getattr(model.config.get_text_config(), LAYER_SETTINGS, None) or {}
-    return {int(index): DGAConfig(**one) for index, one in written.items()}
+    return {int(index): config_of(one) for index, one in written.items()}
+
+
+def _settings_of_module(module: Any) -> LayerConfig:
+    own = layer_settings_of(module).get(getattr(module, "layer_idx", -1))
+    return settings_of(module) if own is None else own
 
 
 def describe_attention(model: Any) -> str:
@@ -189,7 +199,7 @@ def make_cache(
     model: Any,
     config: DGAConfig | None = None,
     *,
-    layer_configs: Mapping[int, DGAConfig] | None = None,
+    layer_configs: Mapping[int, LayerConfig] | None = None,
 ) -> Any:
     """Return an empty grouped cache for `past_key_values=`.
 
@@ -294,7 +304,11 @@ def attend(
     if attention_mask is not None:
         new_BL = attention_mask[:, -query.shape[2] :]
         spans = None if bool(new_BL.all()) else spans_of_mask(new_BL)
-    run = _cached(layer, query.shape[2]) if layer is not None else {"config": settings_of(module)}
+    run = (
+        _cached(layer, query.shape[2])
+        if layer is not None
+        else {"config": _settings_of_module(module)}
+    )
     out = dga_attention(query, key, value, scale=scaling, lengths=spans, **run)
     assert isinstance(out, Tensor)
     return out.transpose(1, 2).contiguous(), None
@@ -354,7 +368,7 @@ def _refuse(
 
 
 def _cached(layer: Any, num_new: int) -> dict[str, Any]:
-    state: DGALayerCache = layer.state
+    state: DGALayerCache | HeadsCache = layer.state
     if layer.appended + num_new != layer.slots:
         raise RuntimeError(
             f"the cache was told of {layer.slots} tokens and given {layer.appended + num_new}; "

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga import DGACache, DGALayerCache
+from fdvs.kernels.dga import DGACache, DGALayerCache, HeadsCache
 
 #: How the cache layer travels with the keys it was given, from the cache to the attention.
 LAYER = "_fdvs_dga_layer"
@@ -30,7 +30,7 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
         is_croppable = False
         supports_early_init = False
 
-        def __init__(self, state: DGALayerCache, slots: int = 0) -> None:
+        def __init__(self, state: DGALayerCache | HeadsCache, slots: int = 0) -> None:
             super().__init__()
             self.state = state
             self.slots = self.appended = slots

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from fdvs.kernels.dga.attention import dga_attention
 from fdvs.kernels.dga.backends import Backend, Choice, backends, choose_backend
-from fdvs.kernels.dga.cache import DGACache, DGALayerCache
+from fdvs.kernels.dga.cache import DGACache, DGALayerCache, HeadsCache
 from fdvs.kernels.dga.config import (
     DGAConfig,
     cca_config,
@@ -20,6 +20,7 @@ from fdvs.kernels.dga.config import (
     quality_config,
 )
 from fdvs.kernels.dga.disk import from_disk, to_disk
+from fdvs.kernels.dga.heads import LayerConfig
 from fdvs.kernels.dga.inputs import spans_of_mask
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "DGACache",
     "DGAConfig",
     "DGALayerCache",
+    "HeadsCache",
+    "LayerConfig",
     "backends",
     "cca_config",
     "choose_backend",

@@ -9,14 +9,22 @@ Shapes: B rows, H query heads, K key heads (H a multiple of K), L tokens, D head
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fdvs.kernels.dga.backends import choose_backend
-from fdvs.kernels.dga.cache import DGALayerCache
+from fdvs.kernels.dga.cache import DGALayerCache, HeadsCache
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.heads import (
+    LayerConfig,
+    check_heads,
+    head_groups,
+    joined_heads,
+    query_heads,
+)
 from fdvs.kernels.dga.inputs import Spans, check_focal, check_scale, check_tensors, row_spans
 from fdvs.kernels.dga.reference import reference_attention
 from fdvs.kernels.dga.stream import append
@@ -30,10 +38,10 @@ def dga_attention(
     k_BKLD: Tensor,
     v_BKLE: Tensor,
     *,
-    config: DGAConfig,
+    config: LayerConfig,
     scale: float | None = None,
     lengths: Tensor | Sequence[int] | None = None,
-    cache: DGALayerCache | None = None,
+    cache: DGALayerCache | HeadsCache | None = None,
     focal_mask: Tensor | None = None,
     return_lse: bool = False,
     backend: str = "auto",
@@ -41,6 +49,7 @@ def dga_attention(
     """Attend causally, with tokens that matter less seen as groups.
 
     Args:
+        config: the settings, or a tuple with those of each key head (`stream` and `full` only).
         scale: factor of the logits; 1 / sqrt(D) by default.
         lengths: valid tokens of each row: None (all), [B] counts (padding at the end) or [B, 2]
             half-open spans (padding at both ends). Positions count from the first valid token.
@@ -64,6 +73,14 @@ def dga_attention(
     spans = row_spans(lengths, rows, num_tokens)
     if cache is not None and cache.config != config:
         raise ValueError(f"the cache was made for {cache.config}, the call has {config}")
+    if isinstance(config, tuple):
+        parts = cache.parts if isinstance(cache, HeadsCache) else None
+        out, lse = _by_head(
+            *tensors, configs=config, parts=parts, scale=factor, lengths=lengths,
+            focal_mask=focal_mask, return_lse=return_lse, backend=backend,
+        )  # fmt: skip
+        return (out, lse) if lse is not None else out
+    assert not isinstance(cache, HeadsCache)  # its config is a tuple
     choice = choose_backend(
         backend, config=config, device=q_BHLD.device, dtype=q_BHLD.dtype, cached=cache is not None,
         needs_grad=torch.is_grad_enabled() and any(x.requires_grad for x in tensors),
@@ -77,6 +94,28 @@ def dga_attention(
         run = _runner(choice.name, config, factor, return_lse)
         out, lse = _by_span(run, q_BHLD, k_BKLD, v_BKLE, focal_mask, spans)
     return out if lse is None or not return_lse else (out, lse)
+
+
+def _by_head(
+    q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, configs: tuple[DGAConfig, ...],
+    parts: Sequence[DGALayerCache] | None, return_lse: bool, **others: Any,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Attend for each group of key heads with equal settings."""
+    key_heads = k_BKLD.shape[1]
+    check_heads(configs, key_heads)
+    groups, per_key = head_groups(configs), q_BHLD.shape[1] // key_heads
+    outs, sums = [], []
+    for index, (config, heads) in enumerate(groups):
+        own = query_heads(heads, per_key)
+        made = dga_attention(
+            q_BHLD[:, own], k_BKLD[:, heads], v_BKLE[:, heads], config=config,
+            cache=None if parts is None else parts[index], return_lse=return_lse, **others,
+        )  # fmt: skip
+        out, lse = made if isinstance(made, tuple) else (made, None)
+        outs.append(out)
+        sums += [] if lse is None else [lse]
+    order = [heads for _, heads in groups]
+    return joined_heads(outs, order, per_key), joined_heads(sums, order, per_key) if sums else None
 
 
 def _runner(name: str, config: DGAConfig, scale: float, return_lse: bool) -> Run:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.heads import LayerConfig, head_groups
 from fdvs.kernels.dga.inputs import Spans
 from fdvs.kernels.dga.stream import StreamState, append
 
@@ -48,6 +49,10 @@ class DGALayerCache:
             if state is not None
             for _ in range(state.k_BKRD.shape[0])
         ]
+
+    def state_configs(self, num_states: int) -> list[DGAConfig]:
+        """Return the settings of each of so many states."""
+        return [self.config] * num_states
 
     def append(
         self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, spans: Spans, scale: float,
@@ -142,31 +147,116 @@ class DGALayerCache:
         return [(slice(i, i + 1), span) for i, span in enumerate(spans)]
 
 
+class HeadsCache:
+    """Hold one layer whose key heads have settings of their own: a cache for each group of heads.
+
+    The same methods as `DGALayerCache`; `config` is the tuple of the heads' settings.
+    """
+
+    def __init__(self, configs: tuple[DGAConfig, ...]) -> None:
+        """Start empty.
+
+        Raises:
+            ValueError: a setting with `select="global"`, or none.
+        """
+        if not configs:
+            raise ValueError("no settings were given; give one DGAConfig for each key head")
+        self.config = configs
+        self.parts = [DGALayerCache(config) for config, _ in head_groups(configs)]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the batch, 0 while empty."""
+        return self.parts[0].num_rows
+
+    @property
+    def num_seen(self) -> list[int]:
+        """Tokens of each row so far, without padding."""
+        return self.parts[0].num_seen
+
+    @property
+    def states(self) -> list[StreamState | None]:
+        """The states of all groups, group after group; as many of each."""
+        return [state for part in self.parts for state in part.states]
+
+    @states.setter
+    def states(self, states: list[StreamState | None]) -> None:
+        each = len(self.state_configs(len(states))) // len(self.parts)
+        for index, part in enumerate(self.parts):
+            part.states = states[index * each : (index + 1) * each]
+
+    def state_configs(self, num_states: int) -> list[DGAConfig]:
+        """Return the settings of each of so many states.
+
+        Raises:
+            ValueError: they do not divide among the groups of heads.
+        """
+        each, left = divmod(num_states, len(self.parts))
+        if left or not each:
+            raise ValueError(
+                f"{num_states} states do not divide among {len(self.parts)} groups of heads; "
+                "the cache was written with other settings"
+            )
+        return [part.config for part in self.parts for _ in range(each)]
+
+    def crop(self, num_tokens: int) -> None:
+        """Forget the last tokens; see `DGALayerCache.crop`. All groups do, or none."""
+        for part in [*(part.fork() for part in self.parts), *self.parts]:
+            part.crop(num_tokens)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for part in self.parts:
+            part.reset()
+
+    def reorder(self, rows: Tensor | Sequence[int]) -> None:
+        """Replace the batch by the given rows."""
+        for part in self.parts:
+            part.reorder(rows)
+
+    def fork(self, rows: int = 1) -> HeadsCache:
+        """Return a cache that goes on from here on its own; see `DGALayerCache.fork`."""
+        made = HeadsCache(self.config)
+        made.parts = [part.fork(rows) for part in self.parts]
+        return made
+
+    def num_bytes(self) -> dict[str, int]:
+        """Return the bytes held, by part."""
+        each = [part.num_bytes() for part in self.parts]
+        return {name: sum(part[name] for part in each) for name in each[0]}
+
+
+def layer_cache(config: LayerConfig) -> DGALayerCache | HeadsCache:
+    """Return an empty cache for the settings of a layer."""
+    return HeadsCache(config) if isinstance(config, tuple) else DGALayerCache(config)
+
+
 class DGACache:
     """Hold the layers of a model; grows as layers are asked for."""
 
     def __init__(
-        self, config: DGAConfig, *, layer_configs: Mapping[int, DGAConfig] | None = None
+        self, config: DGAConfig, *, layer_configs: Mapping[int, LayerConfig] | None = None
     ) -> None:
         """Start empty.
 
         Args:
-            layer_configs: settings of layers that differ from `config`, by index.
+            layer_configs: settings of layers that differ from `config`, by index; a tuple has
+                those of each key head.
 
         Raises:
             ValueError: a setting with `select="global"`.
         """
         self.config = config
         self.layer_configs = dict(layer_configs or {})
-        self.layers: list[DGALayerCache] = []
+        self.layers: list[DGALayerCache | HeadsCache] = []
         for one in (config, *self.layer_configs.values()):
-            DGALayerCache(one)
+            layer_cache(one)
 
-    def layer(self, index: int) -> DGALayerCache:
+    def layer(self, index: int) -> DGALayerCache | HeadsCache:
         """Return a layer, made on first use."""
         while len(self.layers) <= index:
             own = self.layer_configs.get(len(self.layers), self.config)
-            self.layers.append(DGALayerCache(own))
+            self.layers.append(layer_cache(own))
         return self.layers[index]
 
     def crop(self, num_tokens: int) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from fdvs.kernels.dga.cache import DGACache
 from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.heads import told, untold
+from fdvs.kernels.dga.heads import config_of, config_values
 from fdvs.kernels.dga.stream import StreamState
 
 FORMAT = "fdvs-dga-cache"
@@ -54,7 +54,7 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
     manifest = {
         "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
         "tensors_sha256": digest, "extra": dict(extra or {}),
-        "layer_configs": {str(at): told(own) for at, own in cache.layer_configs.items()},
+        "layer_configs": {str(at): config_values(own) for at, own in cache.layer_configs.items()},
     }  # fmt: skip
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -78,13 +78,15 @@ def from_disk(
     manifest = _read_manifest(folder)
     try:
         tensors = _read_tensors(folder / TENSORS, manifest["tensors_sha256"], device)
-        own = {int(at): untold(one) for at, one in manifest.get("layer_configs", {}).items()}
+        own = {int(at): config_of(one) for at, one in manifest.get("layer_configs", {}).items()}
         cache = DGACache(DGAConfig(**manifest["config"]), layer_configs=own)
         for index, states in enumerate(manifest["layers"]):
             layer = cache.layer(index)
             layer.states = [
-                None if numbers is None else _state(f"{index}.{at}", numbers, tensors, layer.config)
-                for at, numbers in enumerate(states)
+                None if numbers is None else _state(f"{index}.{at}", numbers, tensors, config)
+                for at, (numbers, config) in enumerate(
+                    zip(states, layer.state_configs(len(states)), strict=True)
+                )
             ]
         return cache, dict(manifest["extra"])
     except (KeyError, TypeError, AttributeError, OverflowError, SafetensorError) as error:
@@ -153,7 +155,7 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
     rows, heads, num_raw, dim = state.k_BKRD.shape
     width, num_queries = state.v_BKRE.shape[-1], state.num_seen - state.q_start
     query_heads = state.q_BHJD.shape[1]
-    wanted = [
+    wanted: list[tuple[Tensor, tuple[int, ...]]] = [
         (state.v_BKRE, (rows, heads, num_raw, width)),
         (state.q_BHJD, (rows, query_heads, num_queries, dim)),
     ]

@@ -40,6 +40,8 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             video_id = record.name("video")
             queries.append(_query(record, f"{video_id}_{seen[video_id]}"))
             seen[video_id] += 1
+    if not queries:
+        raise DataError(f"{path}: nothing in it; expected a line VIDEO START END##sentence each")
     return retrieval_split(card, split, queries, allow_partial=allow_partial)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fdvs.datasets.cards import DatasetCard
-from fdvs.datasets.errors import DataError, PartialData
+from fdvs.datasets.errors import AbsentData, DataError, PartialData
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +20,13 @@ def find_files(
     `folder` is the dataset's own folder or the parent that holds one folder a dataset. A folder
     of the dataset's name inside wins, so that another's `val.json` beside it is not taken.
 
-    Raises DataError with every place and name that was looked for.
+    Raises AbsentData with every place and name that was looked for.
     """
     wanted = card.split(split).files
     wanted = wanted if roles is None else {role: wanted[role] for role in roles}
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give the folder with {card.title}'s files")
+        raise AbsentData(f"{folder}: no such folder; give the folder with {card.title}'s files")
     places = [p for name in card.folders if (p := folder / name).is_dir()] + [folder]
     for place in places:
         found = {role: _first(place, names) for role, names in wanted.items()}
@@ -36,7 +36,7 @@ def find_files(
         " or ".join(names) for names in wanted.values() if not any(_first(p, names) for p in places)
     ]
     what = ", ".join(missing) or "one folder with all of " + _listed(wanted)
-    raise DataError(
+    raise AbsentData(
         f"{card.title} {split}: no {what} in {' or '.join(map(str, places))}; give the folder with "
         f"these files or the one that holds {' or '.join(f'{n}/' for n in card.folders)} "
         f"({card.source})"

@@ -41,6 +41,11 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
     if "ids" in paths:
         listed = read_ids(paths["ids"])
         queries = [query for query in queries if query.video_id in listed]
+        if not queries:
+            raise DataError(
+                f"{paths['ids']}: none of its {len(listed)} videos is in {paths['descriptions']}; "
+                "give both files of the same split"
+            )
     return retrieval_split(card, split, queries, allow_partial=allow_partial)
 
 

@@ -31,9 +31,10 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; give a readable file") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(f"{path}: not a regular file; give the dataset's own file")
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DataError(f"{path}: not a regular file; give the dataset's own file")
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise DataError(f"{path}: over {max_bytes} bytes; give the dataset's own file")
@@ -105,6 +106,7 @@ def json_records(path: Path) -> Iterator[Record]:
 
 def csv_records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a CSV file as records; the header must hold `columns`, any order."""
+    number = 0
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
@@ -118,6 +120,8 @@ def csv_records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
             yield Record(dict(zip(header, cells, strict=True)), where=where, is_text=True)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+    if not number:
+        raise DataError(f"{path}: no row below the header; give the dataset's own file")
 
 
 def _check_header(header: Sequence[str], columns: Sequence[str], path: Path) -> None:

@@ -6,6 +6,7 @@ carries the val splits as CSV: video_name, question_id, question, answer and mor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,5 +83,5 @@ def _question(record: Record, name: str, video_id: str) -> OpenQuestion:
 
 def kind_of(question: str) -> str:
     """Return the question's kind by its first word: one of KINDS, or "other"."""
-    first = question.split()[0].lower()
-    return first if first in KINDS else OTHER_KIND
+    first = re.match(r"[a-z]*", question.lower())
+    return first[0] if first and first[0] in KINDS else OTHER_KIND

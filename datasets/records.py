@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -109,8 +108,8 @@ def parse_number(text: str) -> float | None:
 
 
 def check_number(value: Any, *, low: float, high: float, fault: Any, field: str) -> float:
-    """Return a finite number in low..high; `fault(field, expected)` makes the error."""
+    """Return a number in low..high, so no NaN; `fault(field, expected)` makes the error."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
+    if not is_number or not low <= value <= high:
         raise fault(field, f"a number from {low:g} to {high:g}")
     return float(value)

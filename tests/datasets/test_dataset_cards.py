@@ -1,0 +1,112 @@
+"""Cards: complete, checked, and the only source of a split's counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fdvs.datasets.cards import card_from, card_names, load_card
+from fdvs.datasets.published import published_for
+from fdvs.datasets.registry import DATASETS, get_dataset, load_split
+from fdvs.errors import ConfigError, UnknownName
+
+GOOD: dict[str, Any] = {
+    "title": "T", "about": "a", "task": "open", "rows": ["r"], "folders": ["t"], "source": "s",
+    "licence": "l", "metric": "m", "comparable": "c", "version": 1, "changes": {1: "first"},
+    "default_split": "val",
+    "splits": {"val": {"label": "val", "videos": 1, "records": 2, "files": {"q": ["q.json"]}}},
+    "published": [{"row": "r", "system": "S", "percent": {"R@1": 14.5}, "points": {"judge": 3.3},
+                   "source": "p", "not_comparable": "other"}],
+}  # fmt: skip
+
+
+def test_every_dataset_has_a_card_and_every_card_a_loader() -> None:
+    assert card_names() == sorted(DATASETS)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_a_card_says_everything(name: str) -> None:
+    card = get_dataset(name).card
+    for text in (card.title, card.about, card.source, card.licence, card.metric, card.comparable):
+        assert len(text) > 5 or text == card.title
+    assert "https://" in card.source
+    assert all(folder.isidentifier() for folder in card.folders)
+    assert all("{id}" in pattern for pattern in card.video_names)
+    for split in card.splits.values():
+        assert 0 < split.videos <= split.records
+        assert split.files
+        assert all(names for names in split.files.values())
+        assert bool(split.captions) == ("captions" in split.files)
+
+
+def test_the_eight_rows_of_the_paper_have_a_dataset() -> None:
+    rows = {row for name in DATASETS for row in load_card(name).rows}
+    assert rows >= {
+        "prvr-activitynet", "prvr-charades", "retrieval-activitynet", "retrieval-msrvtt",
+        "msrvtt-qa", "activitynet-qa", "egoschema", "nextqa",
+    }  # fmt: skip
+
+
+def test_an_unknown_dataset_is_answered_with_near_names() -> None:
+    for ask in (load_card, get_dataset):
+        with pytest.raises(UnknownName, match="Did you mean egoschema"):
+            ask("egoshema")
+
+
+def test_a_good_card_is_read_and_percent_become_fractions() -> None:
+    card = card_from("t", GOOD)
+    assert card.split().records == 2
+    assert card.published[0].scores == {"R@1": 0.145}
+    assert card.published[0].points == {"judge": 3.3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"colour": 1}, "unknown field 'colour'"),
+        ({"task": "sing"}, "task 'sing'"),
+        ({"version": 2}, "version 2 stands not in its changes"),
+        ({"default_split": "test"}, "unknown split 'test'"),
+        ({"title": None}, "missing 1 required.*title"),
+        ({"splits": {"val": {"label": "val"}}}, "missing 2 required"),
+        ({"splits": {"val": {"size": 1}}}, "unknown field 'size'"),
+        ({"published": [{**GOOD["published"][0], "row": "x"}]}, "published row 'x'"),
+        ({"published": [{**GOOD["published"][0], "percent": {"R@1": 140}}]}, "R@1 140"),
+        ({"published": [{"row": "r"}]}, "missing 3 required"),
+    ],
+)
+def test_a_wrong_card_is_an_error(changes: dict[str, Any], said: str) -> None:
+    values = {key: value for key, value in (GOOD | changes).items() if value is not None}
+    with pytest.raises(ConfigError, match=said):
+        card_from("t", values)
+
+
+@pytest.mark.parametrize("name", ["egoschema", "nextqa"])
+def test_load_split_can_leave_captions_out(tiny: Callable[[str], Any], name: str) -> None:
+    made = tiny(name)
+    made.write()
+    assert load_split(name, made.folder).captions
+    assert load_split(name, made.folder, with_captions=False).captions == {}
+
+
+def test_load_split_passes_split_and_permission_on(tiny: Callable[[str], Any]) -> None:
+    made = tiny("activitynet_qa")
+    made.write()
+    for file in ("q", "a"):
+        (made.folder / f"test_{file}.json").rename(made.folder / f"val_{file}.json")
+    split = load_split(
+        "activitynet_qa", made.folder, split="val", allow_partial=True, with_captions=False
+    )
+    assert split.name == "activitynet_qa val (partial, 2 of 18000)"
+
+
+def test_published_scores_are_fractions_with_a_source() -> None:
+    assert published_for("no such row") == ()
+    for name in DATASETS:
+        for entry in load_card(name).published:
+            assert entry in published_for(entry.row)
+            assert entry.source
+            assert entry.scores or entry.points
+            assert all(0 <= score <= 1 for score in entry.scores.values())

@@ -1,0 +1,237 @@
+"""Predictions on disk: append-only JSON lines that survive `kill -9` and are picked up again.
+
+The first line names the settings that the predictions were made with, every other line is one
+prediction with its `id`. A line is handed to the system whole as soon as it is known; what a killed
+process left unfinished is at most the last line, which is dropped on opening. Predictions made
+with other settings are never mixed: opening them is refused, or they are put aside.
+
+The file holds what models said about somebody's data: it belongs to whoever ran the evaluation.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal
+
+from fdvs.errors import ConfigError, CorruptLibrary, LibraryBusy
+from fdvs.fingerprint import canonical_json, digest
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+HEADER_KEY = "fdvs_predictions"
+MAX_LINE_BYTES = 4_000_000
+NUM_DIFFERENCES_TOLD = 5
+
+OnChange = Literal["refuse", "start over"]
+Record = Mapping[str, Any]
+
+
+class Predictions:
+    """An open file of predictions; a context manager, one writer at a time.
+
+    `done` holds the records by id, those of earlier runs included; `num_resumed` counts these.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes], done: dict[str, Record]) -> None:
+        self.path = path
+        self.done = done
+        self.num_resumed = len(done)
+        self._file = file
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self.done
+
+    def __enter__(self) -> Predictions:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, record: Record) -> None:
+        """Write one prediction; its `id` must be new.
+
+        Raises ValueError for an id that is missing, no text or there already, for NaN and for a
+        record over 4 MB; TypeError for what JSON cannot hold.
+        """
+        item_id = record.get("id")
+        if not isinstance(item_id, str) or item_id in self.done:
+            raise ValueError(f"a prediction's id is {item_id!r}; need a text that is not there yet")
+        line = _line(record)
+        self._file.write(line)
+        self._file.flush()
+        # what later runs would read, not the caller's object
+        self.done[item_id] = json.loads(line)
+
+    def close(self) -> None:
+        """Close the file, everything on disk. May be called twice."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def open_predictions(
+    path: Path, *, settings: Mapping[str, Any], on_change: OnChange = "refuse"
+) -> Predictions:
+    """Open a file of predictions for writing, and read what is there.
+
+    Args:
+        path: the file; made with its folders where there is none.
+        settings: everything that can change a prediction; plain JSON values.
+        on_change: what to do with predictions of other settings: refuse, or move them to the
+            same name with `.old` behind it (replacing what has that name) and start over.
+
+    Raises:
+        ConfigError: made with other settings (says which), or the file cannot be written.
+        CorruptLibrary: not such a file, or damaged elsewhere than at its end.
+        LibraryBusy: another process writes it.
+    """
+    file = _locked(path)
+    try:
+        found = _read(path, file)
+        changed = "" if found is None else _difference(found[0], settings)
+        if changed and on_change == "refuse":
+            raise ConfigError(
+                f"{path} holds predictions made with other settings ({changed}); "
+                "name another file, or start over"
+            )
+        if changed:
+            file = _put_aside(path, file)
+        done = {} if found is None or changed else found[1]
+        if not done and not file.tell():
+            file.write(_line(_header(settings)))
+            file.flush()
+    except BaseException:
+        file.close()
+        raise
+    log.info("%s: %d predictions are there", path, len(done))
+    return Predictions(path, file, done)
+
+
+def read_predictions(path: Path) -> tuple[dict[str, Any], dict[str, Record]]:
+    """Return settings and records by id of a file that is only read. Raises CorruptLibrary."""
+    with path.open("rb") as file:
+        found = _read(path, file)
+    if found is None:
+        raise CorruptLibrary(f"{path} is empty; remove it and run the evaluation again")
+    return found
+
+
+def _locked(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"cannot write {path}: {reason}; name another file") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise LibraryBusy(
+            f"{path} is being written by another process; wait for it or name another file"
+        ) from None
+    return file
+
+
+def _put_aside(path: Path, file: IO[bytes]) -> IO[bytes]:
+    old = path.with_name(path.name + ".old")
+    os.replace(path, old)
+    file.close()
+    log.warning("%s: made with other settings, kept as %s", path, old.name)
+    return _locked(path)
+
+
+def _header(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {HEADER_KEY: VERSION, "fingerprint": digest(settings)[:32], "settings": dict(settings)}
+
+
+def _line(value: Record) -> bytes:
+    line = (canonical_json(value) + "\n").encode("ascii")
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"a prediction of {len(line)} bytes; at most {MAX_LINE_BYTES}")
+    return line
+
+
+def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Record]] | None:
+    """Return settings and records, and cut off an unfinished line; None where nothing is there."""
+    file.seek(0)
+    settings: dict[str, Any] | None = None
+    done: dict[str, Record] = {}
+    for number, value in _values(path, file):
+        if settings is None:
+            settings = _settings_of(path, value)
+            continue
+        item_id = value.get("id")
+        if not isinstance(item_id, str) or item_id in done:
+            raise _corrupt(path, number, f"id {item_id!r} is no text, or there twice")
+        done[item_id] = value
+    return None if settings is None else (settings, done)
+
+
+def _values(path: Path, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and object of each whole line; leave the file's end at the last of them."""
+    number = end = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            raise _corrupt(path, number, f"longer than {MAX_LINE_BYTES} bytes")
+        if not line.endswith(b"\n"):
+            log.warning("%s: line %d was not finished; dropped", path, number)
+            break
+        yield number, _object(path, number, line)
+        end = file.tell()
+    if file.writable():
+        file.truncate(end)
+        file.seek(end)
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise _corrupt(path, number, "not JSON") from None
+    if not isinstance(value, dict):
+        raise _corrupt(path, number, "not a JSON object")
+    return value
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(name)
+
+
+def _settings_of(path: Path, header: Record) -> dict[str, Any]:
+    settings, version = header.get("settings"), header.get(HEADER_KEY)
+    if not isinstance(settings, dict) or version != VERSION:
+        raise _corrupt(path, 1, f"no header of predictions of version {VERSION}")
+    if header.get("fingerprint") != digest(settings)[:32]:
+        raise _corrupt(path, 1, "the settings are not those that were written")
+    return settings
+
+
+def _corrupt(path: Path, number: int, why: str) -> CorruptLibrary:
+    return CorruptLibrary(
+        f"{path}, line {number}: {why}; restore the file, or remove it and start over"
+    )
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say which settings differ, as canonical JSON; empty where none does."""
+    told = []
+    for key in sorted({*old, *new}):
+        was, now = (canonical_json(side[key]) if key in side else "none" for side in (old, new))
+        if was != now:
+            told.append(f"{key} was {was[:80]}, is {now[:80]}")
+    more = len(told) - NUM_DIFFERENCES_TOLD
+    return "; ".join(told[:NUM_DIFFERENCES_TOLD]) + (f"; and {more} more" if more > 0 else "")

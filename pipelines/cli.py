@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from fdvs import __version__
+from fdvs.datasets.errors import DataError
 from fdvs.errors import (
     ConfigError,
     FdvsError,
@@ -25,12 +26,12 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines import cli_build, cli_models, cli_read
+from fdvs.pipelines import cli_build, cli_eval, cli_models, cli_read
 from fdvs.pipelines.cli_common import emit
 from fdvs.pipelines.plain import one_line
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 70, 130, 141
-USAGE_ERRORS = (ConfigError, NotFound, LibraryMissing, MediaError, ModelUnavailable)
+USAGE_ERRORS = (ConfigError, DataError, NotFound, LibraryMissing, MediaError, ModelUnavailable)
 INTERRUPTED = "interrupted: what was finished is kept; the same command goes on from there"
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 cli_build.register(app)
 cli_read.register(app)
+cli_eval.register(app)
 cli_models.register(app)
 
 

@@ -55,6 +55,16 @@ class EvalResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; mappings in the order in which they were filled."""
-        found = asdict(self)
-        return {key: dict(value) if isinstance(value, dict) else value for key, value in
-                found.items()}  # fmt: skip
+        return {
+            key: dict(value) if isinstance(value, Mapping) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def result_from_json(values: Mapping[str, Any]) -> EvalResult:
+    """Return the result that `to_json` wrote. Raises TypeError for other fields."""
+    plain = dict(values)
+    interval = plain.get("interval")
+    plain["interval"] = None if interval is None else (float(interval[0]), float(interval[1]))
+    plain["notes"] = tuple(plain.get("notes", ()))
+    return EvalResult(**plain)

@@ -1,0 +1,74 @@
+"""What one evaluation is asked to do, and the words about the videos that it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fdvs.config import Config
+from fdvs.datasets.examples import Caption
+from fdvs.errors import ConfigError, InvalidValue
+from fdvs.pipelines.evaluation.rows import Row
+from fdvs.pipelines.parts import Parts
+
+DEFAULT_OUT = Path("fdvs-eval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row to be evaluated.
+
+    Attributes:
+        data: the dataset's own folder, or the parent that holds one folder a dataset.
+        out: the row's own folder for predictions, results and, with videos, a library.
+        videos: folder with the dataset's videos; the whole pipeline runs on them.
+        captions: file with texts about the videos, instead of videos.
+        made: own models by role, instead of those that the config names (see `Parts`).
+        limit: how many questions or queries at most, in the order of the files.
+        allow_partial: whether files with fewer records than the official ones are taken.
+        llm: card, folder or GGUF file of a language model; None for the row's default.
+        quick: a small, fixed part of everything: to see that it runs, not to quote.
+    """
+
+    row: Row
+    data: Path | None
+    out: Path
+    config: Config
+    made: Mapping[str, Any] | None = None
+    videos: Path | None = None
+    captions: Path | None = None
+    limit: int | None = None
+    allow_partial: bool = False
+    llm: str | None = None
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InvalidValue("--limit", self.limit, "1 or more")
+        if self.videos and self.captions:
+            raise ConfigError(
+                f"--videos {self.videos} and --captions {self.captions} both say where the words "
+                "come from; give one of them"
+            )
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The models of the job, loaded on first use."""
+        return Parts(self.config, made=self.made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Words about the videos, by video id, in time order; `source` says whose they are.
+
+    `missing` names the videos of the split that have none.
+    """
+
+    source: str
+    captions: Mapping[str, tuple[Caption, ...]]
+    backends: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,160 @@
+"""Run rows: load the official files, find the words, score, and write down what came out.
+
+Each row has a folder with `predictions.jsonl` (appended as it goes), `result.json`, `report.md` and
+`plot.svg`. A row whose result stands there and was made from the same files with the same settings
+is not computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from fdvs import __version__
+from fdvs.configfile import config_to_json
+from fdvs.datasets.examples import Split
+from fdvs.datasets.forms import by_paragraph
+from fdvs.datasets.published import published_for
+from fdvs.datasets.registry import load_split
+from fdvs.errors import ConfigError
+from fdvs.fingerprint import digest
+from fdvs.pipelines.evaluation.job import Job, Texts
+from fdvs.pipelines.evaluation.plot import save_plot
+from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
+from fdvs.pipelines.evaluation.runners import runner_for
+from fdvs.pipelines.evaluation.sources import texts_for
+from fdvs.pipelines.evaluation.tables import report
+
+RESULT, REPORT, PLOT = "result.json", "report.md", "plot.svg"
+#: Raised when scores change without any setting changing.
+VERSION = 1
+
+logger = logging.getLogger(__name__)
+
+
+def run_row(job: Job, *, again: bool = False) -> EvalResult:
+    """Evaluate one row and write its files; `again` computes even what stands there already.
+
+    Raises:
+        ConfigError: no data folder, or no words about the videos.
+        DataError: the dataset's files are wrong, or partial (see `Job.allow_partial`).
+        ModelUnavailable: a model of the settings is not here.
+    """
+    started = time.monotonic()
+    job.out.mkdir(parents=True, exist_ok=True)
+    if job.row.task == "made":
+        split, texts = made_split(job), Texts(source=job.row.texts, captions={})
+    else:
+        split = limited(split_of(job), job.limit)
+        texts = texts_for(job, split)
+    key = fingerprint_of(job, split, texts)
+    stored = None if again else stored_result(job.out, key)
+    if stored is not None:
+        logger.info("%s: %s holds the result of these settings", job.row.name, job.out)
+        return stored
+    result = runner_for(job.row.task)(job, split, texts)
+    result = with_circumstances(result, texts, seconds=time.monotonic() - started)
+    _write(job, result, key)
+    return result
+
+
+def split_of(job: Job) -> Split:
+    """Load the row's split. Captions are read only where nothing else gives the words."""
+    if job.data is None:
+        raise ConfigError(
+            f"{job.row.name} needs --data FOLDER: the folder of {job.row.dataset}'s official "
+            "files, or the parent that holds one folder a dataset"
+        )
+    split = load_split(
+        job.row.dataset,
+        job.data,
+        split=job.row.split,
+        allow_partial=job.allow_partial,
+        with_captions=job.videos is None and job.captions is None,
+    )
+    return by_paragraph(split) if job.row.paragraphs else split
+
+
+def made_split(job: Job) -> Split:
+    """Return the split of a row that makes its own videos: empty, its runner fills it."""
+    return Split(dataset=job.row.dataset, name=job.row.split, is_partial=job.quick, video_ids=())
+
+
+def limited(split: Split, limit: int | None) -> Split:
+    """Return the first `limit` questions or queries of a split; its name says so.
+
+    Of questions, only their videos stay. A gallery stays whole: asking less must not make it
+    easier to find something.
+    """
+    asked = [question.video_id for question in split.choices]
+    asked += [question.video_id for question in split.questions]
+    if limit is None or limit >= max(len(asked), len(split.queries)):
+        return split
+    videos = set(asked[:limit])
+    return replace(
+        split,
+        name=f"{split.name}, first {limit}",
+        is_partial=True,
+        video_ids=tuple(v for v in split.video_ids if not asked or v in videos),
+        choices=split.choices[:limit],
+        questions=split.questions[:limit],
+        queries=split.queries[:limit],
+    )
+
+
+def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
+    """Return a digest of everything that decides the result."""
+    models = {role: job.parts.fingerprint(role) for role in ("text_embedder", "llm")}
+    return digest(
+        [VERSION, job.row, split, texts, config_to_json(job.config), models, job.llm, job.quick]
+    )
+
+
+def with_circumstances(result: EvalResult, texts: Texts, *, seconds: float) -> EvalResult:
+    """Add what every row tells: its source, missing videos, versions and time."""
+    notes = [*result.notes, *texts.notes]
+    if texts.missing:
+        notes.append(
+            f"{len(texts.missing)} videos without words: {', '.join(texts.missing[:5])}"
+            + (", ..." if len(texts.missing) > 5 else "")
+        )
+    return replace(
+        result,
+        source=result.source or texts.source,
+        backends={**texts.backends, **result.backends},
+        counts={**result.counts, "num_videos_missing": len(texts.missing)},
+        notes=tuple(notes),
+        seconds=round(seconds, 1),
+        versions={"fdvs": __version__},
+    )
+
+
+def stored_result(folder: Path, key: str) -> EvalResult | None:
+    """Return the result that stands in a folder, if it was made with these settings."""
+    try:
+        values = json.loads((folder / RESULT).read_text("utf-8"))
+        return result_from_json(values["result"]) if values.get("key") == key else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s is not used: %s", folder / RESULT, error)
+        return None
+
+
+def _write(job: Job, result: EvalResult, key: str) -> None:
+    published = published_for(result.row)
+    save_plot(result, published, job.out / PLOT)
+    _replace(job.out / REPORT, report(result, published))
+    text = json.dumps({"key": key, "result": result.to_json()}, indent=2, allow_nan=False)
+    _replace(job.out / RESULT, text + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once: whoever reads it sees the old or the new one, whole."""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    part.write_text(text, "utf-8")
+    part.replace(path)

@@ -1,0 +1,127 @@
+"""Several rows in one command: what runs, what cannot run here and why, and one table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdvs.config import Config
+from fdvs.datasets.errors import AbsentData
+from fdvs.datasets.published import published_for
+from fdvs.errors import FdvsError, ModelError
+from fdvs.pipelines.evaluation.job import Job
+from fdvs.pipelines.evaluation.result import EvalResult
+from fdvs.pipelines.evaluation.rows import ROWS, Row, row_named
+from fdvs.pipelines.evaluation.run import run_row
+from fdvs.pipelines.evaluation.tables import detail_table, percent, published_table, result_table
+from fdvs.pipelines.plain import one_line
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks for; fields as in `Job`. `row` is a row's name, or `all`."""
+
+    row: str
+    data: Path | None
+    out: Path
+    config: Config
+    made: Mapping[str, Any] | None = None
+    videos: Path | None = None
+    captions: Path | None = None
+    limit: int | None = None
+    allow_partial: bool = False
+    llm: str | None = None
+    quick: bool = False
+    again: bool = False
+
+    def job(self, row: Row) -> Job:
+        """Return the job of one row, in a folder of its own."""
+        return Job(
+            row=row,
+            data=self.data,
+            out=self.out / row.name,
+            config=self.config,
+            made=self.made,
+            videos=self.videos,
+            captions=self.captions,
+            limit=self.limit,
+            allow_partial=self.allow_partial,
+            llm=self.llm,
+            quick=self.quick,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Results by row, and the reason of every row that has none.
+
+    `failed` broke while running; `skipped` could not run here: no videos, no files.
+    """
+
+    results: tuple[EvalResult, ...]
+    failed: Mapping[str, str]
+    skipped: Mapping[str, str]
+    is_single: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result's object, or, of several rows, one object with all by name."""
+        if self.is_single and self.results:
+            return self.results[0].to_json()
+        return {
+            "rows": {result.row: result.to_json() for result in self.results},
+            "failed": dict(self.failed),
+            "skipped": dict(self.skipped),
+        }
+
+    def markdown(self) -> str:
+        """Return what people read: one table, and with a single row everything about it."""
+        parts = [result_table(self.results)] if self.results else []
+        if self.is_single:
+            for result in self.results:
+                parts += [detail_table(result), _beside(result), _notes(result)]
+        parts += [f"{name}: not run here: {why}" for name, why in self.skipped.items()]
+        parts += [f"{name}: FAILED: {why}" for name, why in self.failed.items()]
+        return "\n".join(part for part in parts if part)
+
+
+def _beside(result: EvalResult) -> str:
+    published = published_for(result.row)
+    return published_table(result, published) if published else ""
+
+
+def _notes(result: EvalResult) -> str:
+    return "".join(f"- {note}\n" for note in result.notes)
+
+
+def run_all(request: Request, *, told: Callable[[str], None]) -> Suite:
+    """Run one row, or all that can run with what is here; each row's outcome is told at once.
+
+    With one row an error is raised; of several, one broken row does not stop the others.
+    Raises UnknownName for a row that is none.
+    """
+    if request.row != ALL:
+        result = run_row(request.job(row_named(request.row)), again=request.again)
+        return Suite(results=(result,), failed={}, skipped={}, is_single=True)
+    results: list[EvalResult] = []
+    failed: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    for row in ROWS.values():
+        if not row.texts and request.videos is None and request.captions is None:
+            skipped[row.name] = "no published captions; needs its videos or texts about them"
+            continue
+        try:
+            results.append(run_row(request.job(row), again=request.again))
+        except ModelError:
+            raise
+        except FdvsError as error:
+            reasons = skipped if isinstance(error, AbsentData) else failed
+            reasons[row.name] = one_line(str(error))
+            told(f"{row.name}: {one_line(str(error))}")
+            continue
+        done = results[-1]
+        told(f"{row.name}: {done.metric} {percent(done.score)}, {done.seconds:.0f} s")
+    return Suite(results=tuple(results), failed=failed, skipped=skipped, is_single=False)

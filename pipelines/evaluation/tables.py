@@ -1,0 +1,85 @@
+"""What people read of an evaluation: a Markdown table of results, beside published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fdvs.datasets.published import Published
+from fdvs.pipelines.evaluation.result import EvalResult
+
+NOT_COMPARABLE = (
+    "Published numbers stand here for orientation: they were made with other captions, other "
+    "models and, where a split is partial, on other questions."
+)
+
+
+def result_table(results: Sequence[EvalResult]) -> str:
+    """Return one Markdown line a row: score, interval, floor, controls, counts, source."""
+    lines = [
+        "| row | split | score | 95 % interval | floor (TF-IDF) | another video | n | texts |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        cells = (
+            result.row,
+            result.split,
+            f"{result.metric} {percent(result.score)}",
+            interval_words(result.interval),
+            percent(result.floor),
+            percent(result.other_video),
+            f"{result.num_items} on {result.num_videos} videos",
+            result.source,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def detail_table(result: EvalResult) -> str:
+    """Return everything else that was measured on one row."""
+    parts = [("control", result.controls), ("metric", result.metrics), ("group", result.groups)]
+    lines = ["| what | name | value |", "|---|---|---|"]
+    for what, numbers in parts:
+        lines += [f"| {what} | {name} | {number_words(name, numbers[name])} |" for name in numbers]
+    return "\n".join(lines) + "\n"
+
+
+def published_table(result: EvalResult, published: Iterable[Published]) -> str:
+    """Return our score above the published ones of the same row, and why they do not compare."""
+    lines = [f"| system | {result.metric} | source |", "|---|---|---|"]
+    lines.append(f"| **FDVS (this run)** | **{percent(result.score)}** | {result.source} |")
+    for one in published:
+        score = one.scores.get(result.metric)
+        lines.append(f"| {one.system} | {percent(score)} | {one.source} |")
+    return "\n".join([*lines, "", NOT_COMPARABLE, ""])
+
+
+def report(result: EvalResult, published: Sequence[Published]) -> str:
+    """Return the whole Markdown page of one row."""
+    notes = "".join(f"- {note}\n" for note in result.notes)
+    backends = "".join(f"- {role}: {name}\n" for role, name in result.backends.items())
+    return "\n".join(
+        [
+            f"# {result.row}: {result.split}\n",
+            result_table([result]),
+            detail_table(result),
+            f"{published_table(result, published)}" if published else "",
+            f"Models\n\n{backends}" if backends else "",
+            f"Notes\n\n{notes}" if notes else "",
+            f"{result.seconds:.0f} s; a language model read {result.num_prompt_tokens} tokens.\n",
+        ]
+    )
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as percent with one digit; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def interval_words(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def number_words(name: str, value: float) -> str:
+    """Return counts and ranks as they are, everything else as percent."""
+    is_plain = name.startswith(("num_", "MedR", "MeanR")) or name.endswith("_s") or value > 1
+    return f"{value:g}" if is_plain else percent(value)

@@ -130,7 +130,9 @@ class TextWriter(Protocol):
 
     identity: ModelIdentity
     context_tokens: int
-    attention: str
+
+    @property
+    def attention(self) -> str: ...
 
     def count_tokens(self, text: str) -> int: ...
 

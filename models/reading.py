@@ -23,10 +23,16 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """A ReadText of a local model. `cache` is the model's, filled with the opening's tokens."""
+    """A ReadText of a local model. `cache` is the model's, filled with the opening's tokens.
 
-    def __init__(self, writer: LocalWriter, opening: Opening, cache: Any) -> None:
+    `reused` says that it was not read now, but came from a `ReadingCache`.
+    """
+
+    def __init__(
+        self, writer: LocalWriter, opening: Opening, cache: Any, *, reused: bool = False
+    ) -> None:
         self.num_tokens = len(opening.ids)
+        self.reused = reused
         self.opening = opening
         self.cache = cache
         self._writer = writer

@@ -5,7 +5,7 @@ Official counts, file names, licence, metric, and what of the published scores c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import resources
@@ -109,7 +109,9 @@ def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
         for key, split in plain.get("splits", {}).items()
     }
     plain["published"] = tuple(
-        _published_from(entry, where=f"{where}, published") for entry in plain.get("published", ())
+        entry
+        for group in plain.get("published", ())
+        for entry in _published_from(group, where=f"{where}, published")
     )
     for key in ("rows", "folders", "video_names"):
         if key in plain:
@@ -124,14 +126,16 @@ def _split_from(values: Mapping[str, Any], *, where: str) -> SplitCard:
     return _make(SplitCard, {**values, "files": files}, where=where)
 
 
-def _published_from(values: Mapping[str, Any], *, where: str) -> Published:
-    # People write and check percent, as papers print them; code everywhere holds fractions.
-    plain = dict(values)
-    percent = plain.pop("percent", {})
-    if wrong := [f"{key} {value}" for key, value in percent.items() if not 0 <= value <= 100]:
-        raise ConfigError(f"{where}: {wrong[0]}; allowed: percent from 0 to 100")
-    scores = {key: round(value / 100, 6) for key, value in percent.items()}
-    return _make(Published, {**plain, "scores": scores}, where=where)
+def _published_from(group: Mapping[str, Any], *, where: str) -> Iterator[Published]:
+    """Yield the systems of one table of one source; YAML says percent, as papers print them."""
+    shared = dict(group)
+    for system, values in shared.pop("systems", {}).items():
+        plain = {**shared, **values, "system": system}
+        percent = plain.pop("percent", {})
+        if wrong := [f"{key} {value}" for key, value in percent.items() if not 0 <= value <= 100]:
+            raise ConfigError(f"{where}, {system}: {wrong[0]}; allowed: percent from 0 to 100")
+        scores = {key: round(value / 100, 6) for key, value in percent.items()}
+        yield _make(Published, {**plain, "scores": scores}, where=where)
 
 
 def _make(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:

@@ -17,8 +17,8 @@ GOOD: dict[str, Any] = {
     "licence": "l", "metric": "m", "comparable": "c", "version": 1, "changes": {1: "first"},
     "default_split": "val",
     "splits": {"val": {"label": "val", "videos": 1, "records": 2, "files": {"q": ["q.json"]}}},
-    "published": [{"row": "r", "system": "S", "percent": {"R@1": 14.5}, "points": {"judge": 3.3},
-                   "source": "p", "not_comparable": "other"}],
+    "published": [{"row": "r", "source": "p", "not_comparable": "other", "systems": {
+        "S": {"percent": {"R@1": 14.5}, "points": {"judge": 3.3}}, "Z": {"percent": {"R@1": 0}}}}],
 }  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def test_a_good_card_is_read_and_percent_become_fractions() -> None:
     assert card.split().records == 2
     assert card.published[0].scores == {"R@1": 0.145}
     assert card.published[0].points == {"judge": 3.3}
+    assert [entry.system for entry in card.published] == ["S", "Z"]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,8 @@ def test_a_good_card_is_read_and_percent_become_fractions() -> None:
         ({"splits": {"val": {"label": "val"}}}, "missing 2 required"),
         ({"splits": {"val": {"size": 1}}}, "unknown field 'size'"),
         ({"published": [{**GOOD["published"][0], "row": "x"}]}, "published row 'x'"),
-        ({"published": [{**GOOD["published"][0], "percent": {"R@1": 140}}]}, "R@1 140"),
-        ({"published": [{"row": "r"}]}, "missing 3 required"),
+        ({"published": [{"row": "r", "systems": {"S": {"percent": {"R@1": 140}}}}]}, "S: R@1 140"),
+        ({"published": [{"row": "r", "systems": {"S": {}}}]}, "missing 2 required"),
     ],
 )
 def test_a_wrong_card_is_an_error(changes: dict[str, Any], said: str) -> None:
@@ -102,11 +103,26 @@ def test_load_split_passes_split_and_permission_on(tiny: Callable[[str], Any]) -
     assert split.name == "activitynet_qa val (partial, 2 of 18000)"
 
 
+def test_the_papers_own_score_stands_first_among_its_rows() -> None:
+    assert published_for("egoschema")[0].scores == {"accuracy": 0.424}
+    assert published_for("prvr-activitynet")[0].scores == {"R@1": 0.14, "R@5": 0.325, "R@10": 0.439}
+    for row in ("prvr-charades", "retrieval-activitynet", "retrieval-msrvtt", "msrvtt-qa",
+                "activitynet-qa", "nextqa"):  # fmt: skip
+        assert published_for(row)[0].system == "FDVS (paper)"
+
+
+def test_a_systems_name_stands_once_in_a_row() -> None:
+    for row in {row for name in DATASETS for row in load_card(name).rows}:
+        names = [entry.system for entry in published_for(row)]
+        assert len(names) == len(set(names))
+
+
 def test_published_scores_are_fractions_with_a_source() -> None:
     assert published_for("no such row") == ()
     for name in DATASETS:
         for entry in load_card(name).published:
             assert entry in published_for(entry.row)
             assert entry.source
+            assert entry.not_comparable
             assert entry.scores or entry.points
             assert all(0 <= score <= 1 for score in entry.scores.values())

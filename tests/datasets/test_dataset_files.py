@@ -10,7 +10,15 @@ import pytest
 
 from fdvs.datasets import files
 from fdvs.datasets.errors import DataError
-from fdvs.datasets.files import csv_records, parse_json, read_bytes, read_json, read_text
+from fdvs.datasets.files import (
+    csv_records,
+    json_list,
+    json_object,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+)
 from fdvs.datasets.records import Record, check_id, plain_text
 
 
@@ -49,6 +57,15 @@ def test_faults_of_json_are_told(text: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         parse_json(text, where="file")
     assert said in str(caught.value)
+
+
+def test_a_value_of_another_kind_is_named() -> None:
+    with pytest.raises(DataError, match="x: an object; expected a list"):
+        json_list({"a": 1}, where="x")
+    with pytest.raises(DataError, match="x: str; expected an object"):
+        json_object("a", where="x")
+    with pytest.raises(DataError, match="x: nothing in it; expected a list"):
+        json_list([], where="x")
 
 
 def test_good_json_is_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fdvs.datasets.errors import DataError, PartialData
+from fdvs.datasets.errors import AbsentData, DataError, PartialData
 from fdvs.datasets.registry import DATASETS
 from fdvs.errors import UnknownName
 
@@ -74,7 +74,7 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(each: Any) -> None
     each.write()
     for name in sorted(each.files):
         (each.folder / name).unlink()
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(AbsentData) as caught:
             DATASETS[each.name].load(each.folder)
         assert name in str(caught.value)
         assert str(each.folder) in str(caught.value)
@@ -86,6 +86,16 @@ def test_a_missing_folder_is_named(each: Any) -> None:
     shutil.rmtree(each.folder)
     with pytest.raises(DataError, match="no such folder"):
         DATASETS[each.name].load(each.folder)
+
+
+def test_files_that_lie_in_several_folders_are_not_put_together(
+    tiny: Callable[[str], Any],
+) -> None:
+    made = tiny("activitynet_qa")
+    made.write()
+    (made.folder / "test_a.json").rename(made.folder.parent / "test_a.json")
+    with pytest.raises(AbsentData, match=r"no one folder with all of test_q\.json, test_a\.json"):
+        DATASETS[made.name].load(made.folder.parent)
 
 
 def test_an_unknown_split_is_answered_with_the_known_ones(each: Any) -> None:

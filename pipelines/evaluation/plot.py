@@ -33,6 +33,7 @@ def bars_of(result: EvalResult, published: Sequence[Published]) -> list[tuple[st
 def save_plot(result: EvalResult, published: Sequence[Published], path: Path) -> bool:
     """Write an SVG; return False, and say so in the log, where matplotlib is not installed."""
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         logger.warning("no plot: matplotlib is not installed; pip install 'fdvs[eval]'")
@@ -42,7 +43,8 @@ def save_plot(result: EvalResult, published: Sequence[Published], path: Path) ->
     _draw(figure.subplots(), result, bars)
     path.parent.mkdir(parents=True, exist_ok=True)
     # without date and random ids equal results give equal files
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "fdvs"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})
     return True
 
 

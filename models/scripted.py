@@ -8,6 +8,7 @@ anything: never compare their results with those of a real model.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from fdvs.errors import ModelError
-from fdvs.protocols import Written
+from fdvs.protocols import OptionScore, Written
 from fdvs.types import ClipView, Image, ModelIdentity, Observation, Vectors
 
 _WORD = re.compile(r"\w+")
@@ -28,10 +29,12 @@ def _identity(role: str, name: str, revision: str = "1") -> ModelIdentity:
 
 
 class ScriptedWriter:
-    """A TextWriter that answers from a queue, or by a function of (system, user).
+    """A TextReader that answers from a queue, or by a function of (system, user).
 
-    It remembers every prompt in `prompts` and fails loudly where the queue is empty or a prompt
-    does not fit. A token is a word, so that a test can count along.
+    It remembers every prompt in `prompts` and what it was given to read in `read_texts`, and
+    fails loudly where the queue is empty or a prompt does not fit. A token is a word, so that a
+    test can count along. `log_prob` scores an option after a prompt; by default an option is
+    the likelier the more of its words the prompt holds.
     """
 
     attention = "none"
@@ -42,10 +45,13 @@ class ScriptedWriter:
         *,
         context_tokens: int = 8192,
         name: str = "scripted-writer",
+        log_prob: Callable[[str, str], float] | None = None,
     ) -> None:
         self.identity = _identity("llm", name)
         self.context_tokens = context_tokens
         self.prompts: list[tuple[str, str]] = []
+        self.read_texts: list[tuple[str, str]] = []
+        self.log_prob = log_prob or log_prob_by_words
         self._answer = replies if callable(replies) else self._from_queue(replies)
 
     def count_tokens(self, text: str) -> int:
@@ -53,12 +59,7 @@ class ScriptedWriter:
 
     def write(self, system: str, user: str, *, max_tokens: int) -> Written:
         """Answer with the next reply, cut after `max_tokens` words. Raises ModelError."""
-        num_prompt = self.count_tokens(system) + self.count_tokens(user)
-        if num_prompt + max_tokens > self.context_tokens:
-            raise ModelError(
-                f"the prompt has {num_prompt} tokens and asks for {max_tokens}; "
-                f"{self.identity.name} holds {self.context_tokens}: shorten it"
-            )
+        num_prompt = self.check_fits(system, user, max_tokens)
         self.prompts.append((system, user))
         reply = self._answer(system, user)
         words = reply.split()
@@ -66,6 +67,22 @@ class ScriptedWriter:
             return Written(text=reply, num_prompt_tokens=num_prompt, num_tokens=len(words))
         cut = " ".join(words[:max_tokens])
         return Written(text=cut, num_prompt_tokens=num_prompt, num_tokens=max_tokens, stopped=False)
+
+    def read(self, system: str, text: str) -> ScriptedReading:
+        """Keep the text for the questions that follow. Raises ModelError where it does not fit."""
+        self.check_fits(system, text, 1)
+        self.read_texts.append((system, text))
+        return ScriptedReading(self, system, text)
+
+    def check_fits(self, system: str, user: str, max_tokens: int) -> int:
+        """Return the tokens of a prompt. Raises ModelError where they do not fit."""
+        num_prompt = self.count_tokens(system) + self.count_tokens(user)
+        if num_prompt + max_tokens > self.context_tokens:
+            raise ModelError(
+                f"the prompt has {num_prompt} tokens and asks for {max_tokens}; "
+                f"{self.identity.name} holds {self.context_tokens}: shorten it"
+            )
+        return num_prompt
 
     def _from_queue(self, replies: Iterable[str]) -> Callable[[str, str], str]:
         waiting = deque(replies)
@@ -76,6 +93,42 @@ class ScriptedWriter:
             return waiting.popleft()
 
         return answer
+
+
+class ScriptedReading:
+    """A ReadText of a ScriptedWriter: asks it with the text and the rest together."""
+
+    def __init__(self, writer: ScriptedWriter, system: str, text: str) -> None:
+        self.num_tokens = writer.count_tokens(system) + writer.count_tokens(text)
+        self._writer = writer
+        self._system = system
+        self._text = text
+
+    def write(
+        self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
+    ) -> Written:
+        """Answer, a word a piece. Raises ModelError."""
+        made = self._writer.write(self._system, self._text + rest, max_tokens=max_tokens)
+        if on_text is not None:
+            for piece in re.findall(r"\s*\S+", made.text):
+                on_text(piece)
+        return made
+
+    def score(self, rest: str, options: Sequence[str]) -> tuple[OptionScore, ...]:
+        """Return the score of each option by the writer's `log_prob`. Raises ModelError."""
+        counts = [self._writer.count_tokens(option) for option in options]
+        self._writer.check_fits(self._system, self._text + rest, max(counts, default=0))
+        prompt = f"{self._system}\n{self._text}{rest}"
+        return tuple(
+            OptionScore(log_prob=self._writer.log_prob(prompt, option), num_tokens=count)
+            for option, count in zip(options, counts, strict=True)
+        )
+
+
+def log_prob_by_words(prompt: str, option: str) -> float:
+    """Return the sum over an option's words: log 1/2 for one of the prompt's, else log 1/64."""
+    known = set(_WORD.findall(prompt.lower()))
+    return sum(math.log(0.5 if w in known else 1 / 64) for w in _WORD.findall(option.lower()))
 
 
 class ScriptedDescriber:

@@ -14,7 +14,7 @@ from fdvs.models.scripted import (
     ScriptedDescriber,
     ScriptedWriter,
 )
-from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
+from fdvs.protocols import Describer, ImageEmbedder, ReadText, TextEmbedder, TextReader, TextWriter
 from fdvs.types import Clip, ClipView
 
 
@@ -26,6 +26,7 @@ def view(index: int) -> ClipView:
 def test_all_keep_their_protocols_and_call_themselves_stand_ins() -> None:
     models = [
         (ScriptedWriter([]), TextWriter),
+        (ScriptedWriter([]), TextReader),
         (ScriptedDescriber({}), Describer),
         (HashTextEmbedder(), TextEmbedder),
         (GridImageEmbedder(), ImageEmbedder),
@@ -53,6 +54,41 @@ def test_a_writer_refuses_what_does_not_fit() -> None:
     assert writer.write("a b", "c d", max_tokens=6).num_prompt_tokens == 4
     with pytest.raises(ModelError, match="shorten it"):
         writer.write("a b", "c d", max_tokens=7)
+
+
+def test_a_reading_answers_with_text_and_rest_piece_by_piece() -> None:
+    writer = ScriptedWriter(["it rains  now", "no"])
+    reading = writer.read("s", "the story. ")
+    assert isinstance(reading, ReadText)
+    pieces: list[str] = []
+    made = reading.write("Why?", max_tokens=9, on_text=pieces.append)
+    assert "".join(pieces) == made.text == "it rains  now"
+    assert reading.write("How?", max_tokens=9).text == "no"
+    assert writer.read_texts == [("s", "the story. ")]
+    assert writer.prompts == [("s", "the story. Why?"), ("s", "the story. How?")]
+
+
+def test_a_reading_scores_by_shared_words_or_as_it_is_told() -> None:
+    reading = ScriptedWriter([]).read("s", "a red car. ")
+    near, far, longer = reading.score("What?", ["red car", "blue boat", "red car car"])
+    assert near.log_prob == pytest.approx(2 * np.log(0.5))
+    assert near.log_prob > longer.log_prob > far.log_prob
+    assert (near.num_tokens, longer.num_tokens) == (2, 3)
+    asked: list[tuple[str, str]] = []
+    told = ScriptedWriter([], log_prob=lambda *pair: asked.append(pair) or -1.0)
+    assert told.read("s", "t ").score("r", ["o"])[0].log_prob == -1.0
+    assert asked == [("s\nt r", "o")]
+    assert reading.score("r", []) == ()
+
+
+def test_a_reading_refuses_what_does_not_fit() -> None:
+    writer = ScriptedWriter(["x"], context_tokens=4)
+    with pytest.raises(ModelError, match="shorten it"):
+        writer.read("s", "one two three four")
+    reading = writer.read("s", "one ")
+    with pytest.raises(ModelError, match="shorten it"):
+        reading.score("r", ["two words"])
+    assert reading.score("r", ["two"])
 
 
 def test_a_describer_says_what_it_was_told_per_clip() -> None:

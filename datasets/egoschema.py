@@ -1,7 +1,9 @@
 """EgoSchema: 500 five-way questions about three-minute egocentric clips, with LaViLa captions.
 
-Files: `subset_anno.json` {uid: {q_uid, google_drive_id, question, "option 0".."option 4", truth}}
-and `lavila_subset.json` {uid: [180 captions]}. Paper: Mangalam et al., arXiv 2308.09126.
+Files: the authors' `questions.json` [{q_uid, google_drive_id, question, "option 0".."option 4"}] of
+all 5,031 with `subset_answers.json` {uid: answer} of 500; or both in one, as caption-based systems
+carry it, `subset_anno.json` {uid: {..., truth}}. Captions: `lavila_subset.json` {uid: [180 texts]}.
+Paper: Mangalam et al., arXiv 2308.09126.
 
 The captions are narrations in Ego4D's notation, one a second: caption i covers [i, i + 1). A
 marker opens each: "#C" says that the camera wearer acts, who is called C; "#O" that another
@@ -18,13 +20,14 @@ from typing import Any
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
-from fdvs.datasets.errors import DataError
+from fdvs.datasets.errors import AbsentData, DataError
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
-from fdvs.datasets.files import json_object, read_json
+from fdvs.datasets.files import json_list, json_object, read_json
 from fdvs.datasets.records import MAX_CHARS, Record, check_id, plain_text
 
 NAME = "egoschema"
 NUM_OPTIONS = 5
+ANSWERED, ANSWERS = "subset_anno.json", "subset_answers.json"
 # Every clip of EgoSchema is three minutes long, and LaViLa's captions are one a second.
 CLIP_S = 180
 _OPENING = re.compile(r"^#\s*[A-Za-z]\s+")
@@ -74,22 +77,52 @@ def load(
 
 
 def read_questions(path: Path) -> tuple[ChoiceQuestion, ...]:
-    """Parse subset_anno.json; the question's id is the clip's. Raises DataError."""
-    records = json_object(read_json(path), where=str(path))
-    return tuple(_question(uid, record, path) for uid, record in records.items())
+    """Parse subset_anno.json, or questions.json with its answers; a question's id is the clip's.
+
+    Raises DataError, AbsentData where questions.json has no subset_answers.json beside it.
+    """
+    if path.name == ANSWERED:
+        records = json_object(read_json(path), where=str(path)).items()
+        return tuple(_question_with_answer(uid, record, path) for uid, record in records)
+    answers = _read_answers(path.with_name(ANSWERS))
+    listed = json_list(read_json(path), where=str(path))
+    asked = [Record(one, where=f"{path}, record {n}") for n, one in enumerate(listed, start=1)]
+    questions = tuple(
+        _question(record, name, answers[name])
+        for record in asked
+        if (name := record.name("q_uid")) in answers
+    )
+    checks.unique((question.id for question in questions), where=str(path))
+    if missing := sorted(answers.keys() - {question.id for question in questions}):
+        raise DataError(f"{path}: no question for {len(missing)} of the answers, e.g. {missing[0]}")
+    return questions
 
 
-def _question(uid: str, value: Any, path: Path) -> ChoiceQuestion:
+def _read_answers(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        raise AbsentData(f"{path}: no such file; questions.json needs it, or give {ANSWERED}")
+    answers = Record(json_object(read_json(path), where=str(path)), where=str(path))
+    return {
+        check_id(uid, where=f"{path}: id"): answers.integer(uid, low=0, high=NUM_OPTIONS - 1)
+        for uid in answers.fields
+    }
+
+
+def _question_with_answer(uid: str, value: Any, path: Path) -> ChoiceQuestion:
     record = Record(value, where=f"{path}, record {uid[:80]}")
     name = check_id(uid, where=f"{path}: id")
     if record.name("q_uid") != name:
         raise record.fault("q_uid", f"the record's own id {name}")
+    return _question(record, name, record.integer("truth", low=0, high=NUM_OPTIONS - 1))
+
+
+def _question(record: Record, name: str, answer: int) -> ChoiceQuestion:
     return ChoiceQuestion(
         id=name,
         video_id=name,
         question=record.text("question"),
         options=tuple(record.text(f"option {i}") for i in range(NUM_OPTIONS)),
-        answer=record.integer("truth", low=0, high=NUM_OPTIONS - 1),
+        answer=answer,
     )
 
 

@@ -32,6 +32,11 @@ class Record:
         self._is_text = is_text
         self.where = where
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that are there, in the order of the file."""
+        return tuple(self._value)
+
     def fault(self, field: str, expected: str) -> DataError:
         """Return the error that `field` is not what was expected."""
         if field not in self._value:

@@ -13,7 +13,7 @@ import pytest
 from fdvs.datasets import caption_zip
 from fdvs.datasets.caption_zip import parse_captions
 from fdvs.datasets.egoschema import readable
-from fdvs.datasets.errors import DataError, PartialData
+from fdvs.datasets.errors import AbsentData, DataError, PartialData
 from fdvs.datasets.examples import Caption, ChoiceQuestion
 
 CAPS, LAVILA = "nextqa_allcaps_1fps.zip", "lavila_subset.json"
@@ -33,6 +33,56 @@ def test_an_egoschema_question_keeps_its_options_in_order(tiny: Callable[[str], 
         answer=3,
     )
     assert split.durations_s == {"uid-a": 180.0, "uid-b": 180.0}
+
+
+def official(made: Any) -> Any:
+    """Turn the carrier's file into the authors' two, with a question whose answer is secret."""
+    records = made.files.pop("subset_anno.json")
+    made.files["subset_answers.json"] = {uid: one["truth"] for uid, one in records.items()}
+    secret = {**records["uid-a"], "q_uid": "uid-secret"}
+    made.files["questions.json"] = [
+        {key: value for key, value in one.items() if key != "truth"}
+        for one in (secret, *records.values())
+    ]
+    return made
+
+
+def test_the_authors_two_files_give_the_same_as_the_joined_one(tiny: Callable[[str], Any]) -> None:
+    joined = tiny("egoschema").load()
+    made = official(tiny("egoschema"))
+    (made.folder / "subset_anno.json").unlink()
+    assert made.load() == joined
+
+
+def test_questions_without_the_file_of_answers_are_refused(tiny: Callable[[str], Any]) -> None:
+    made = official(tiny("egoschema"))
+    made.files.pop("subset_answers.json")
+    with pytest.raises(AbsentData, match=r"subset_answers\.json: no such file"):
+        made.load()
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"uid-a": 5}, "whole number from 0 to 4"),
+        ({"uid-a": 3, "uid-b": 0, "uid-x": 1}, "no question for 1 of the answers, e.g. uid-x"),
+        ({"../a": 3}, "expected an id"),
+    ],
+)
+def test_wrong_answers_of_egoschema_are_refused(
+    tiny: Callable[[str], Any], answers: dict[str, int], said: str
+) -> None:
+    made = official(tiny("egoschema"))
+    made.files["subset_answers.json"] = answers
+    with pytest.raises(DataError, match=said):
+        made.load(allow_partial=True)
+
+
+def test_a_question_that_stands_twice_is_refused(tiny: Callable[[str], Any]) -> None:
+    made = official(tiny("egoschema"))
+    made.files["questions.json"].append(made.files["questions.json"][1])
+    with pytest.raises(DataError, match="id 'uid-a' twice"):
+        made.load()
 
 
 def test_egoschema_captions_cover_a_second_each_and_wordless_ones_leave_a_gap(

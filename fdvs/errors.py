@@ -15,7 +15,8 @@ FdvsError
 |- ConfigError              the user's settings
 |  |- UnknownName           with near matches
 |  `- InvalidValue          field, value and what is allowed
-`- NotFound                 no such video in the library
+|- NotFound                 no such video in the library
+`- DataError                a benchmark's files (in fdvs.datasets.errors)
 
 Every message names the value, what was allowed and the next step.
 """

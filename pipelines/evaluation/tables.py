@@ -45,11 +45,11 @@ def detail_table(result: EvalResult) -> str:
 
 def published_table(result: EvalResult, published: Iterable[Published]) -> str:
     """Return our score above the published ones of the same row, and why they do not compare."""
-    lines = [f"| system | {result.metric} | source |", "|---|---|---|"]
-    lines.append(f"| **FDVS (this run)** | **{percent(result.score)}** | {result.source} |")
+    lines = [f"| system | {result.metric} | from | why it does not compare |", "|---|---|---|---|"]
+    lines.append(f"| **this run** | **{percent(result.score)}** | {result.source} | |")
     for one in published:
-        score = one.scores.get(result.metric)
-        lines.append(f"| {one.system} | {percent(score)} | {one.source} |")
+        cells = (one.system, percent(one.scores.get(result.metric)), one.source)
+        lines.append(f"| {' | '.join(cells)} | {one.not_comparable} |")
     return "\n".join([*lines, "", NOT_COMPARABLE, ""])
 
 

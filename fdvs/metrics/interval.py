@@ -87,6 +87,39 @@ def interval_of_difference(
     )
 
 
+def interval_of_ratio_difference(
+    ours: Values,
+    theirs: Values,
+    totals: Values,
+    groups: Sequence[Hashable],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> Interval:
+    """Return sum(ours - theirs) / sum(totals) and its interval: pooled shares, on the same draws.
+
+    For lists of different size: of `totals` [N] things, `ours` and `theirs` [N] are left.
+    `num_items` counts the lists. Raises InvalidValue as `interval_of_mean`, and where all totals
+    of a video are 0 (leave such a video out).
+    """
+    difference = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    sums, num_each = _per_group(difference, groups)
+    whole, _ = _per_group(np.asarray(totals, dtype=np.float64), groups)
+    if not (whole > 0).all():
+        raise InvalidValue("total of a video", 0, "more than 0")
+    _check_settings(num_resamples, level)
+    shares = _resampled_means(sums, whole, num_resamples, seed) if len(sums) > 1 else None
+    return Interval(
+        value=float(sums.sum() / whole.sum()),
+        bounds=None if shares is None else _percentiles(shares, level),
+        num_items=int(num_each.sum()),
+        num_groups=len(sums),
+        num_resamples=num_resamples,
+        level=level,
+    )
+
+
 def _check_settings(num_resamples: int, level: float) -> None:
     if num_resamples < 1:
         raise InvalidValue("num_resamples", num_resamples, "at least 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Request:
             row=row,
             data=self.data,
             out=self.out / row.name,
-            config=self.config,
+            config=with_llm(self.config, self.llm),
             made=self.made,
             videos=self.videos,
             captions=self.captions,
@@ -53,6 +53,14 @@ class Request:
             llm=self.llm,
             quick=self.quick,
         )
+
+
+def with_llm(config: Config, llm: str | None) -> Config:
+    """Return the config with another language model: a card, `BACKEND:TARGET`, or a path."""
+    if llm is None:
+        return config
+    spec = f"transformers:{Path(llm).resolve()}" if Path(llm).exists() else llm
+    return replace(config, models=replace(config.models, llm=spec))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,112 @@
+"""Open-ended rows: short answers from the words about each video, scored by exact match.
+
+The headline is exact match under the paper's rule; the official rule stands beside it. Judges are
+apart (`judge.py`): what they say depends on the judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fdvs.datasets.examples import OpenQuestion, Split
+from fdvs.fingerprint import digest
+from fdvs.metrics.choice import Accuracy
+from fdvs.pipelines.evaluation.job import Job, Texts
+from fdvs.pipelines.evaluation.open_answers import NUM_EVIDENCE, VERSION, CaptionAnswerer
+from fdvs.pipelines.evaluation.open_ended import (
+    Categories,
+    OpenScore,
+    answer_questions,
+    constant_answers,
+    score_open,
+)
+from fdvs.pipelines.evaluation.predictions import open_predictions
+from fdvs.pipelines.evaluation.result import EvalResult
+
+PREDICTIONS, OTHER_VIDEO = "predictions.jsonl", "other_video.jsonl"
+FLOOR_NOTE = (
+    "The floor answers every question of a kind with the answer that is right most often here: it "
+    "reads the right answers and sees no video."
+)
+
+
+def run(job: Job, split: Split, texts: Texts) -> EvalResult:
+    """Answer and score the questions whose videos have words; the others are counted."""
+    asked = [question for question in split.questions if question.video_id in texts.captions]
+    answerer = CaptionAnswerer(texts.captions, job.parts.text_embedder, job.parts.llm)
+    categories: Categories = "activitynet" if split.dataset == "activitynet_qa" else "kind"
+    score = _score(job, asked, answerer, texts, name=PREDICTIONS, categories=categories)
+    videos = list(dict.fromkeys(question.video_id for question in asked))
+    other = None
+    if len(videos) > 1:
+        swapped = other_videos(videos)
+        other = _score(
+            job, asked, answerer, texts, name=OTHER_VIDEO, categories=categories, swapped=swapped
+        ).accuracy
+    floor = score_open(asked, constant_answers(asked, by_kind=True), categories=categories)
+    return EvalResult(
+        row=job.row.name,
+        dataset=split.dataset,
+        split=split.name,
+        is_partial=split.is_partial or len(asked) < len(split.questions),
+        metric=job.row.metric,
+        score=score.accuracy,
+        interval=score.interval.bounds,
+        num_items=score.num_questions,
+        num_videos=score.num_videos,
+        source=texts.source,
+        floor=floor.accuracy,
+        other_video=other,
+        metrics=score.named(),
+        groups=_groups(score.groups),
+        counts={
+            "num_unanswered": score.num_unanswered,
+            "num_without_words": len(split.questions) - len(asked),
+        },
+        backends={role: job.parts.identity(role).label() for role in ("text_embedder", "llm")},
+        settings={"num_evidence": NUM_EVIDENCE, "version": VERSION},
+        notes=(FLOOR_NOTE,),
+        num_prompt_tokens=answerer.num_prompt_tokens,
+    )
+
+
+def other_videos(videos: Sequence[str]) -> dict[str, str]:
+    """Return for each video another one: the next of the list, the first for the last."""
+    return dict(zip(videos, (*videos[1:], *videos[:1]), strict=True))
+
+
+def _score(
+    job: Job,
+    asked: Sequence[OpenQuestion],
+    answerer: CaptionAnswerer,
+    texts: Texts,
+    *,
+    name: str,
+    categories: Categories,
+    swapped: Mapping[str, str] | None = None,
+) -> OpenScore:
+    settings = _settings(job, texts, swapped)
+    with open_predictions(job.out / name, settings=settings, on_change="start over") as log:
+        said = answer_questions(asked, answerer, log, video_of=swapped)
+    return score_open(asked, said, categories=categories)
+
+
+def _settings(job: Job, texts: Texts, swapped: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what decides an answer."""
+    return {
+        "version": VERSION,
+        "num_evidence": NUM_EVIDENCE,
+        "text_embedder": job.parts.fingerprint("text_embedder"),
+        "llm": job.parts.fingerprint("llm"),
+        "texts": digest(texts.captions),
+        "videos": "swapped" if swapped else "own",
+    }
+
+
+def _groups(groups: Mapping[str, Accuracy]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, group in groups.items():
+        found[name] = group.value
+        found[f"num_{name}"] = float(group.num_questions)
+    return found

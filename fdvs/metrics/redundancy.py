@@ -144,7 +144,7 @@ def redundancy_score(
     left = np.array([_num_left(one, one.kept[None])[0] for one in lists], dtype=np.float64)
     drawn = np.stack([_drawn(one, i, num_draws, seed) for i, one in enumerate(lists)])
     telling = np.flatnonzero(num_told)  # what tells nothing has no share to lose
-    groups: list[Hashable] = [lists[i].group for i in telling]
+    groups: list[Hashable] = [lists[i].group for i in telling.tolist()]
     return RedundancyScore(
         left=against_chance(left.sum() / num_told.sum(), drawn.sum(axis=0) / num_told.sum()),
         gain=interval_of_ratio_difference(

@@ -1,0 +1,194 @@
+"""Open-ended questions: ask them, keep what was said, and score it by exact match.
+
+Takes questions and anything that answers one; what it says goes into a file of predictions, so
+that a stopped run goes on where it was. Scores come under the three rules of
+`fdvs.metrics.open_ended`, by category, with an interval over videos. Knows no model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fdvs.datasets.examples import OpenQuestion
+from fdvs.errors import BadModelOutput, InvalidValue, NotFound
+from fdvs.metrics.choice import Accuracy
+from fdvs.metrics.interval import Interval, interval_of_mean
+from fdvs.metrics.open_ended import RULES, MatchRule, activitynet_accuracy, exact_match, matches
+from fdvs.perception import clean_text
+from fdvs.pipelines.evaluation.predictions import Predictions
+
+logger = logging.getLogger(__name__)
+
+MAX_SAID_CHARS = 1000
+PROGRESS_EVERY = 500
+
+Answerer = Callable[[str, str], str]  # question, video id -> what is answered
+Categories = Literal["activitynet", "kind"]
+Said = Mapping[str, str | None]  # question id -> words, None where nothing was answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenScore:
+    """Exact match of all questions asked; `groups` and `interval` are of rule `rule`.
+
+    `num_unanswered` questions have no words: they count as wrong under every rule.
+    """
+
+    rule: MatchRule
+    by_rule: dict[MatchRule, Accuracy]
+    interval: Interval
+    groups: dict[str, Accuracy]
+    num_questions: int
+    num_videos: int
+    num_unanswered: int
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction right under `rule`."""
+        return self.by_rule[self.rule].value
+
+    def named(self) -> dict[str, float]:
+        """Return the fractions right by name, one a rule."""
+        return {f"exact_match_{rule}": self.by_rule[rule].value for rule in self.by_rule}
+
+
+def answer_questions(
+    questions: Sequence[OpenQuestion],
+    answerer: Answerer,
+    log: Predictions,
+    *,
+    video_of: Mapping[str, str] | None = None,
+) -> dict[str, str | None]:
+    """Return what is said to each question, by its id, in the order of the questions.
+
+    Questions that `log` holds already are not asked again. Where there is nothing to answer from
+    (NotFound) or the reply holds no word (BadModelOutput) the question stays unanswered, with the
+    reason in the log; every other error ends the run, and the next one goes on.
+
+    Args:
+        video_of: video id -> the video whose texts are given instead (the other-video control).
+    """
+    for number, asked in enumerate(questions, 1):
+        if asked.id not in log:
+            video_id = asked.video_id if video_of is None else video_of[asked.video_id]
+            log.add({"id": asked.id, "video_id": video_id, **_ask(asked, video_id, answerer)})
+        if number % PROGRESS_EVERY == 0:
+            logger.info("%d of %d questions answered", number, len(questions))
+    return {asked.id: log.done[asked.id]["said"] for asked in questions}
+
+
+def _ask(asked: OpenQuestion, video_id: str, answerer: Answerer) -> dict[str, str | None]:
+    try:
+        said = clean_text(answerer(asked.question, video_id), max_chars=MAX_SAID_CHARS)
+    except (NotFound, BadModelOutput) as error:
+        return {"said": None, "why": clean_text(str(error), max_chars=MAX_SAID_CHARS)}
+    return {"said": said} if said else {"said": None, "why": "no visible text"}
+
+
+def score_open(
+    questions: Sequence[OpenQuestion],
+    said: Said,
+    *,
+    rule: MatchRule = "paper",
+    categories: Categories = "kind",
+) -> OpenScore:
+    """Score what was said; questions without an entry in `said` count as unanswered.
+
+    Args:
+        rule: the headline: that of the interval and the groups.
+        categories: "activitynet" for the official groups of ActivityNet-QA, "kind" for the
+            questions' own kinds.
+
+    Raises InvalidValue where nothing was asked, or two questions have one id.
+    """
+    if len({asked.id for asked in questions}) != len(questions):
+        raise InvalidValue("ids of the questions", "not unique", "one question an id")
+    if not questions:
+        raise InvalidValue("number of questions", 0, "at least 1")
+    words = [said.get(asked.id) for asked in questions]
+    answers = [asked.answer for asked in questions]
+    videos = [asked.video_id for asked in questions]
+    return OpenScore(
+        rule=rule,
+        by_rule={one: exact_match(words, answers, rule=one) for one in RULES},
+        interval=interval_of_mean(matches(words, answers, rule=rule), videos),
+        groups=_groups(questions, words, rule=rule, categories=categories),
+        num_questions=len(questions),
+        num_videos=len(set(videos)),
+        num_unanswered=words.count(None),
+    )
+
+
+def _groups(
+    questions: Sequence[OpenQuestion],
+    words: Sequence[str | None],
+    *,
+    rule: MatchRule,
+    categories: Categories,
+) -> dict[str, Accuracy]:
+    answers, kinds = [q.answer for q in questions], [q.kind for q in questions]
+    if categories == "activitynet":
+        return activitynet_accuracy(words, answers, kinds, rule=rule)
+    members: dict[str, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        members.setdefault(kind, []).append(place)
+    return {
+        kind: exact_match([words[i] for i in places], [answers[i] for i in places], rule=rule)
+        for kind, places in sorted(members.items())
+        if kind
+    }
+
+
+def constant_answers(questions: Sequence[OpenQuestion], *, by_kind: bool) -> dict[str, str | None]:
+    """Answer every question with the answer that is right most often here: a floor that peeks.
+
+    It reads the right answers themselves, so no method that looks at nothing can do better with
+    one answer (for each kind); a score below it has used neither video nor question.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for asked in questions:
+        counts.setdefault(asked.kind if by_kind else "", Counter())[asked.answer] += 1
+    best = {kind: min(found, key=lambda a: (-found[a], a)) for kind, found in counts.items()}
+    return {asked.id: best[asked.kind if by_kind else ""] for asked in questions}
+
+
+def nearest_question_answers(
+    questions: Sequence[OpenQuestion], known: Sequence[OpenQuestion]
+) -> dict[str, str | None]:
+    """Answer with the answer of the nearest known question by TF-IDF: sees no video at all.
+
+    `known` are questions of another split; ties go to the answer that is most frequent there. A
+    question that shares no word with any gets that answer too.
+
+    Raises InvalidValue where a video of the questions is among the known ones.
+    """
+    shared = {q.video_id for q in questions} & {q.video_id for q in known}
+    if shared:
+        raise InvalidValue("a video of the known questions", min(shared), "none of those asked")
+    # the most frequent answer first: the first of equals is then the most frequent
+    counts = Counter(asked.answer for asked in known)
+    ordered = sorted(known, key=lambda asked: (-counts[asked.answer], asked.answer, asked.id))
+    nearest = _nearest([q.question for q in questions], [q.question for q in ordered])
+    return {q.id: ordered[i].answer for q, i in zip(questions, nearest, strict=True)}
+
+
+def _nearest(texts: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Return for each text the first place of those known with the highest TF-IDF cosine."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # no stop words: "what", "is" and "how many" say what kind of answer is wanted
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32)
+    known_rows = vectorizer.fit_transform(known)
+    rows = vectorizer.transform(texts)
+    found: list[int] = []
+    for start in range(0, len(texts), PROGRESS_EVERY):
+        cosines = (rows[start : start + PROGRESS_EVERY] @ known_rows.T).toarray()
+        # 1e-6: equal questions must tie whatever the order in which their words were added
+        best = cosines.max(axis=1, keepdims=True)
+        found += (cosines >= best - 1e-6).argmax(axis=1).tolist()
+    return found

@@ -19,86 +19,31 @@ import json
 import math
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fdvs.kernels.dga import DGAConfig, full_config, quality_config
+from eval_needles import measure_needles, needle_table
+from eval_plots import needle_plot, quality_plot
+from eval_settings import FULL, Setting, cache_for, load, settings
 
-FULL = "full"
 COLUMNS = (
     *("model", "domain", "document", "tokens", "settings", "units_share", "kept_share"),
     *("nll", "ratio"),
 )
-NEEDLE_COLUMNS = ("model", "domain", "document", "tokens", "depth", "settings", "found")
+NEEDLE_COLUMNS = (
+    *("model", "domain", "document", "tokens", "needles", "depth", "settings", "found"),
+)
 #: What tells one result from another.
-KEY = ("kind", "model", "domain", "document", "tokens", "depth", "settings", "config")
+KEY = (
+    *("kind", "model", "domain", "document", "tokens", "precision", "needles", "depth"),
+    *("settings", "config"),
+)
 #: Positions whose logits are held at once.
 LOGIT_ROWS = 512
 #: Draws of the bootstrap, and the share of them that the interval leaves out.
 DRAWS, OUTSIDE = 2000, 0.05
-BASE = DGAConfig(pool=True, score="attention")
-SINGLE = replace(BASE, pool=False)
-#: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
-#: 85 units of a chunk in 6 layers and 10 in 24 are 25 on average.
-RICH = range(18, 24)
-RICH_LAYERS = dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5))
-#: The settings by name. `window_and_one` keeps one token a chunk beside the window: what the
-#: units are for.
-TABLE: dict[str, dict[str, Any]] = {
-    FULL: {"config": full_config()},
-    "default": {"config": DGAConfig()},
-    "quality": {"config": quality_config()},
-    "pooled": {"config": BASE},
-    "single": {"config": SINGLE},
-    "single_window_512": {"config": replace(SINGLE, window=512)},
-    "single_128_judges": {"config": replace(SINGLE, score_queries=128)},
-    "layers": {"config": replace(SINGLE, importance_rate=0.0), "layers": RICH_LAYERS},
-    "layers_quarter": {"config": SINGLE, "layers": RICH_LAYERS},
-    "layers_window_512": {
-        "config": replace(SINGLE, importance_rate=0.0, window=512),
-        "layers": dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5, window=512)),
-    },
-    "random": {"config": replace(BASE, pool=False, score="random")},
-    "window_and_one": {
-        "config": DGAConfig(
-            pool=False, score="random", importance_rate=0.0, group_size=160, sinks=1
-        )
-    },
-}
-NEEDLE = "\n\nRemember this: the secret number is {number}.\n\n"
-QUESTION = "\n\nQuestion: what is the secret number?\nAnswer: the secret number is"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Name one way to attend; `layers` are those with settings of their own, by index."""
-
-    name: str
-    config: DGAConfig
-    layers: Mapping[int, DGAConfig] = field(default_factory=dict)
-
-    def units_share(self, num_layers: int) -> float:
-        """Units over tokens where they are grouped, mean over layers; raw tail not counted."""
-        each = [self.layers.get(index, self.config) for index in range(num_layers)]
-        kept = (1.0 if c.is_dense else c.units_per_chunk / c.chunk for c in each)
-        return sum(kept) / num_layers
-
-    def kept_share(self, tokens: int, num_layers: int) -> float:
-        """Tokens' worth of keys and values left after a text (units and raw tail), over all."""
-        total = 0
-        for config in (self.layers.get(index, self.config) for index in range(num_layers)):
-            built = config.chunks_built(tokens)
-            total += tokens - built * (config.chunk - config.units_per_chunk)
-        return total / (num_layers * tokens)
-
-    @property
-    def digest(self) -> str:
-        """Tell settings of the same name from each other."""
-        own = {str(index): config.to_dict() for index, config in self.layers.items()}
-        told = json.dumps([self.config.to_dict(), own], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +58,6 @@ class Document:
     def id(self) -> str:
         """Name and a hash of the text: a changed text is another document."""
         return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
-
-
-def settings() -> dict[str, Setting]:
-    """Return the named settings: the baseline, the presets, controls and ablations."""
-    return {name: Setting(name=name, **how) for name, how in TABLE.items()}
 
 
 def find_documents(source: Path) -> list[Document]:
@@ -185,12 +125,12 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 def with_ratios(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the perplexity rows that have a baseline, with their ratio to it."""
     rows = [row for row in rows if row["kind"] == "perplexity"]
-    place = ("model", "domain", "document", "tokens")
-    full = {tuple(r[k] for k in place): r["nll"] for r in rows if r["settings"] == FULL}
+    place = ("model", "domain", "document", "tokens", "precision")
+    full = {tuple(r.get(k) for k in place): r["nll"] for r in rows if r["settings"] == FULL}
     return [
         {**row, "ratio": math.exp(row["nll"] - full[at])}
         for row in rows
-        if (at := tuple(row[k] for k in place)) in full
+        if (at := tuple(row.get(k) for k in place)) in full
     ]
 
 
@@ -238,24 +178,6 @@ def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def place_needle(text_ids: list[int], needle_ids: list[int], depth: float) -> list[int]:
-    """Put the needle at a share of the text (0: first, 1: last)."""
-    at = round(depth * len(text_ids))
-    return [*text_ids[:at], *needle_ids, *text_ids[at:]]
-
-
-def secret(document: str, tokens: int, depth: float) -> str:
-    """Return the number to be found: five digits, the same in every run."""
-    told = hashlib.sha256(f"{document}/{tokens}/{depth}".encode()).digest()
-    return str(10000 + int.from_bytes(told[:4]) % 90000)
-
-
-def found(answer: str, number: str) -> bool:
-    """Return whether the first number of an answer is the one that was asked for."""
-    digits = "".join(c if c.isdigit() else " " for c in answer).split()
-    return bool(digits) and digits[0] == number
-
-
 def second_half_nll(model: Any, ids: Any, setting: Setting) -> float:
     """Return the mean loss (nats) of the tokens of the second half, read in one go.
 
@@ -277,66 +199,21 @@ def second_half_nll(model: Any, ids: Any, setting: Setting) -> float:
     return total / (last - first)
 
 
-def answer_of(model: Any, tokenizer: Any, ids: list[int], setting: Setting) -> str:
-    """Let the model write on greedily for a few tokens."""
-    import torch
-
-    from fdvs.models.attention import generate
-
-    made = generate(
-        model, torch.tensor([ids]), max_new_tokens=10, cache=cache_for(model, setting),
-        pad_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    return str(tokenizer.decode(made.new_tokens[0], skip_special_tokens=True))
-
-
-def cache_for(model: Any, setting: Setting) -> Any:
-    """Return an empty cache with the settings."""
-    from fdvs.models.attention import make_cache
-
-    return make_cache(model, setting.config, layer_configs=setting.layers)
-
-
 def measure_perplexity(
-    model: Any, tokenizer: Any, name: str, document: Document, chosen: Sequence[Setting],
-    tokens: int, rows: Rows,
-) -> None:  # fmt: skip
-    """Measure what is not in the rows yet. Raises ValueError for a text that is too short."""
+    model: Any, row: dict[str, Any], ids: list[int], chosen: Sequence[Setting], rows: Rows
+) -> None:
+    """Measure what is not in the rows yet; `row` is what all of them have in common."""
     import torch
 
-    ids = _ids(tokenizer, document, tokens)
     num_layers = model.config.get_text_config().num_hidden_layers
     for setting in chosen:
-        row: dict[str, Any] = {
-            "kind": "perplexity", "model": name, "domain": document.domain,
-            "document": document.id, "tokens": tokens, "settings": setting.name,
-            "config": setting.digest, "units_share": setting.units_share(num_layers),
-            "kept_share": setting.kept_share(tokens, num_layers),
+        own = {
+            **row, "kind": "perplexity", "settings": setting.name, "config": setting.digest,
+            "units_share": setting.units_share(num_layers),
+            "kept_share": setting.kept_share(row["tokens"], num_layers),
         }  # fmt: skip
-        if row not in rows:
-            rows.add({**row, "nll": second_half_nll(model, torch.tensor(ids), setting)})
-
-
-def measure_needles(
-    model: Any, tokenizer: Any, name: str, document: Document, chosen: Sequence[Setting],
-    tokens: int, depths: Sequence[float], rows: Rows,
-) -> None:  # fmt: skip
-    """Hide a number at several depths, ask for it at the end."""
-    for depth in depths:
-        number = secret(document.id, tokens, depth)
-        needle = tokenizer.encode(NEEDLE.format(number=number), add_special_tokens=False)
-        question = tokenizer.encode(QUESTION, add_special_tokens=False)
-        text = _ids(tokenizer, document, tokens - len(needle) - len(question))
-        ids = [*place_needle(text, needle, depth), *question]
-        for setting in chosen:
-            row: dict[str, Any] = {
-                "kind": "needle", "model": name, "domain": document.domain,
-                "document": document.id, "tokens": tokens, "depth": depth,
-                "settings": setting.name, "config": setting.digest,
-            }  # fmt: skip
-            if row not in rows:
-                said = answer_of(model, tokenizer, ids, setting)
-                rows.add({**row, "found": found(said, number)})
+        if own not in rows:
+            rows.add({**own, "nll": second_half_nll(model, torch.tensor(ids), setting)})
 
 
 def _ids(tokenizer: Any, document: Document, tokens: int) -> list[int]:
@@ -347,20 +224,6 @@ def _ids(tokenizer: Any, document: Document, tokens: int) -> list[int]:
             "lower --tokens or leave it out"
         )
     return ids[:tokens]
-
-
-def load(name: str) -> tuple[Any, Any]:
-    """Load a model card, a local folder or a GGUF file. Raises ModelUnavailable, ModelError."""
-    from fdvs.models.attention import load_causal_lm
-    from fdvs.models.cards import load_card
-    from fdvs.models.fetch import model_folder
-    from fdvs.models.gguf import as_folder, find_gguf
-
-    place = Path(name) if Path(name).exists() else model_folder(load_card(name))
-    gguf = find_gguf(place)
-    folder = place if gguf is None else as_folder(gguf)
-    model, tokenizer, _ = load_causal_lm(folder, local_files_only=True)
-    return model, tokenizer
 
 
 def write_csv(rows: Iterable[dict[str, Any]], path: Path, *, needle: bool) -> None:
@@ -380,15 +243,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="smollm2-135m", help="a card, a folder or a GGUF file")
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument(
-        "--settings", nargs="+", default=[FULL, "default"], choices=sorted(TABLE), metavar="NAME",
-        help=f"of: {', '.join(sorted(TABLE))}",
+        "--settings", nargs="+", default=[FULL, "default"], metavar="NAME",
+        help=f"of: {', '.join(sorted(settings()))}, and the names of --plans",
     )  # fmt: skip
     parser.add_argument("--rows", type=Path, required=True, help="JSON lines; grows, resumes")
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--plot", type=Path, help="SVG or PNG (needs matplotlib)")
+    parser.add_argument("--plans", nargs="+", type=Path, default=[], help="settings by head")
     parser.add_argument("--needle", action="store_true", help="needles instead of perplexity")
+    parser.add_argument(
+        "--together", action="store_true", help="all needles in one text, each asked for alone"
+    )
     parser.add_argument("--depths", nargs="+", type=float, default=[0.1, 0.3, 0.5, 0.7, 0.9])
     parser.add_argument("--documents", type=int, metavar="N", help="at most N a domain")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--precision", default="highest", choices=("highest", "medium"),
+        help="medium: products of float32 tensors may be rounded to bfloat16, in all settings",
+    )  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -408,35 +280,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     torch.set_num_threads(args.threads)
+    torch.set_float32_matmul_precision(args.precision)
+    known = settings(args.plans)
+    if unknown := [name for name in args.settings if name not in known]:
+        raise SystemExit(f"--settings {unknown}: choose of {sorted(known)}")
     rows = Rows(args.rows)
-    chosen = [settings()[name] for name in dict.fromkeys([FULL, *args.settings])]
+    chosen = [known[name] for name in dict.fromkeys([FULL, *args.settings])]
     documents = first_of_each(find_documents(args.texts), args.documents)
     model, tokenizer = load(args.model)
-    name = Path(args.model).name
     for document in documents:
+        row = {
+            "model": Path(args.model).name, "domain": document.domain, "document": document.id,
+            "tokens": args.tokens, "precision": args.precision,
+        }  # fmt: skip
+        ids = _ids(tokenizer, document, args.tokens)
         if args.needle:
             measure_needles(
-                model, tokenizer, name, document, chosen, args.tokens, args.depths, rows
+                model, tokenizer, row, ids, chosen, args.depths, rows, together=args.together
             )
         else:
-            measure_perplexity(model, tokenizer, name, document, chosen, args.tokens, rows)
+            measure_perplexity(model, row, ids, chosen, rows)
+    report(rows.rows, args)
+
+
+def report(rows: Sequence[dict[str, Any]], args: argparse.Namespace) -> None:
+    """Write the table, the CSV file and the plot that were asked for."""
     if args.csv is not None:
-        write_csv(rows.rows, args.csv, needle=args.needle)
-    lines = needle_table(rows.rows) if args.needle else table(rows.rows)
+        write_csv(rows, args.csv, needle=args.needle)
+    if args.plot is not None and args.needle:
+        needle_plot(rows, args.plot)
+    elif args.plot is not None:
+        quality_plot(summary(rows), args.plot)
+    lines = needle_table(rows) if args.needle else table(rows)
     sys.stdout.writelines(f"{line}\n" for line in lines)
-
-
-def needle_table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Write how often the needle was found as lines of a Markdown table."""
-    kinds: dict[tuple[Any, ...], list[bool]] = {}
-    for row in rows:
-        if row["kind"] == "needle":
-            at = (row["model"], row["tokens"], row["settings"])
-            kinds.setdefault(at, []).append(bool(row["found"]))
-    yield "| model | tokens | settings | found | of |"
-    yield "|---|---|---|---|---|"
-    for (model, tokens, name), hits in kinds.items():
-        yield f"| {model} | {tokens} | {name} | {sum(hits)} | {len(hits)} |"
 
 
 if __name__ == "__main__":

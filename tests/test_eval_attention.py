@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = ROOT / "scripts" / "eval_attention.py"
-    spec = importlib.util.spec_from_file_location("eval_attention", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["eval_attention"] = module
-    spec.loader.exec_module(module)
+    for name in ("eval_settings", "eval_needles", "eval_plots", "eval_attention"):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
     return module
 
 
@@ -181,14 +181,20 @@ def test_the_interval_holds_the_mean_and_shrinks_with_more_documents(script: Mod
 def test_a_needle_counts_if_the_first_number_is_the_one(
     script: ModuleType, answer: str, want: bool
 ) -> None:
-    assert script.found(answer, "12345") == want
+    assert needles().found(answer, "12345") == want
+
+
+def needles() -> ModuleType:
+    return sys.modules["eval_needles"]
 
 
 def test_needles_lie_at_their_depth_and_numbers_differ(script: ModuleType) -> None:
-    assert script.place_needle([1, 2, 3, 4], [9], 0.5) == [1, 2, 9, 3, 4]
-    assert script.place_needle([1, 2], [9], 0.0) == [9, 1, 2]
-    assert script.place_needle([1, 2], [9], 1.0) == [1, 2, 9]
-    numbers = {script.secret("a", 100, depth / 10) for depth in range(10)}
+    assert needles().place_needle([1, 2, 3, 4], [9], 0.5) == [1, 2, 9, 3, 4]
+    assert needles().place_needle([1, 2], [9], 0.0) == [9, 1, 2]
+    assert needles().place_needle([1, 2], [9], 1.0) == [1, 2, 9]
+    both = needles().place_needles([1, 2, 3, 4], [[8, 8], [9]], [0.5, 0.25])
+    assert both == [1, 9, 2, 8, 8, 3, 4]
+    numbers = {needles().secret("a", 100, depth / 10) for depth in range(10)}
     assert len(numbers) == 10
     assert all(len(number) == 5 for number in numbers)
 
@@ -225,31 +231,94 @@ def test_a_run_goes_on_where_it_stopped(script: ModuleType, model: Any, tmp_path
     rows = script.Rows(tmp_path / "rows.jsonl")
     document = script.Document(domain="prose", name="a", text="the rabbit runs " * 10)
     chosen = [script.settings()[name] for name in ("full", "pooled")]
-    script.measure_perplexity(model, Letters(), "m", document, chosen[:1], 40, rows)
+    at = {"model": "m", "domain": "prose", "document": document.id, "tokens": 40}
+    ids = script._ids(Letters(), document, 40)
+    script.measure_perplexity(model, at, ids, chosen[:1], rows)
     before = rows.path.read_text()
-    script.measure_perplexity(model, Letters(), "m", document, chosen, 40, rows)
+    script.measure_perplexity(model, at, ids, chosen, rows)
     assert rows.path.read_text().startswith(before)
     assert [row["settings"] for row in rows.rows] == ["full", "pooled"]
     assert "rabbit" not in rows.path.read_text()
     # 40 tokens: nothing is grouped yet, so nothing may differ
     assert script.with_ratios(rows.rows)[1]["ratio"] == pytest.approx(1.0)
     with pytest.raises(ValueError, match="160 tokens, 999 are needed"):
-        script.measure_perplexity(model, Letters(), "m", document, chosen, 999, rows)
+        script._ids(Letters(), document, 999)
 
 
+@pytest.mark.parametrize("together", [False, True])
 def test_needles_are_asked_for_at_every_depth(
-    script: ModuleType, model: Any, tmp_path: Path
+    script: ModuleType, model: Any, tmp_path: Path, together: bool
 ) -> None:
     rows = script.Rows(tmp_path / "rows.jsonl")
-    document = script.Document(domain="prose", name="a", text="the rabbit runs " * 40)
+    ids = Letters()("the rabbit runs " * 40)["input_ids"]
     chosen = [script.settings()["full"]]
-    script.measure_needles(model, Letters(), "m", document, chosen, 300, [0.2, 0.8], rows)
-    script.measure_needles(model, Letters(), "m", document, chosen, 300, [0.2, 0.8], rows)
+    at = {"model": "m", "domain": "prose", "document": "a", "tokens": 400}
+    for _ in range(2):
+        needles().measure_needles(
+            model, Letters(), at, ids, chosen, [0.2, 0.8], rows, together=together
+        )
     assert [row["depth"] for row in rows.rows] == [0.2, 0.8]
     assert not any(row["found"] for row in rows.rows)
-    assert "| m | 300 | full | 0 | 2 |" in list(script.needle_table(rows.rows))
+    count = 2 if together else 1
+    assert f"| m | 400 | {count} | full | 0 | 2 |" in list(script.needle_table(rows.rows))
     script.write_csv(rows.rows, tmp_path / "out.csv", needle=True)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_question_is_answered_as_if_text_and_question_were_read_in_one_go(
+    script: ModuleType, model: Any
+) -> None:
+    import torch
+
+    from fdvs.models.attention import generate
+
+    ids = torch.randint(64, (600,), generator=torch.Generator().manual_seed(2)).tolist()
+    setting = script.settings()["pooled"]
+    questions = [[5, 6, 7], [9, 8]]
+    got = needles().answers(model, Letters(), ids, questions, setting)
+    for question, answer in zip(questions, got, strict=True):
+        made = generate(
+            model, torch.tensor([[*ids, *question]]), max_new_tokens=10,
+            cache=script.cache_for(model, setting), pad_token_id=0,
+        )  # fmt: skip
+        assert answer == Letters().decode(made.new_tokens[0])
+
+
+def test_plots_are_drawn_and_the_same_numbers_give_the_same_file(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    rows = [
+        perplexity_row(name, settings, nll, domain=domain)
+        for domain in ("prose", "code")
+        for name in "ab"
+        for settings, nll in (("full", 1.0), ("x", 1.1))
+    ]
+    plots = sys.modules["eval_plots"]
+    for name in ("one.svg", "two.svg"):
+        plots.quality_plot(script.summary(rows), tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    hits = [
+        {"kind": "needle", "settings": "full", "tokens": tokens, "depth": 0.5, "found": True}
+        for tokens in (100, 200)
+    ]
+    plots.needle_plot([*hits, {**hits[0], "settings": "x", "found": False}], tmp_path / "n.png")
+    assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")
+    assert plots._share(hits, "full", 100, 0.5) == 1.0
+    assert math.isnan(plots._share(hits, "full", 300, 0.5))
+
+
+def test_a_plan_is_a_setting_and_its_shares_count_every_head(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    from fdvs.kernels.dga import DGAConfig, full_config
+    from fdvs.kernels.dga.plan import HeadPlan
+
+    plan = HeadPlan(model="m", levels=(DGAConfig(), full_config()), heads=((0, 1), (0, 0)))
+    plan.write(tmp_path / "mine.json")
+    setting = script.settings([tmp_path / "mine.json"])["mine"]
+    assert setting.units_share(2) == pytest.approx((3 * 25 / 160 + 1) / 4)
+    assert setting.kept_share(4096, 2) == pytest.approx(plan.kept_share(4096))
+    assert setting.digest != replace(setting, layers={}).digest
 
 
 @pytest.fixture
@@ -276,7 +345,7 @@ def test_a_whole_run_prints_a_row_for_every_domain_and_setting(
         [str(texts), "--tokens", "200", "--rows", str(rows), "--needle", "--depths", "0.5",
          "--settings", "pooled"]
     )  # fmt: skip
-    assert "| smollm2-135m | 200 | pooled | 0 | 2 |" in capsys.readouterr().out
+    assert "| smollm2-135m | 200 | 1 | pooled | 0 | 2 |" in capsys.readouterr().out
 
 
 def test_a_folder_of_weights_is_loaded_with_grouped_attention(

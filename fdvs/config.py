@@ -13,7 +13,7 @@ from fdvs.errors import InvalidValue
 
 ReaderName = Literal["pyav", "ffmpeg", "decord"]
 CutMethod = Literal["keyframes", "scenes", "fixed"]
-Policy = Literal["repaired", "paper", "threshold", "random", "none"]
+Policy = Literal["repaired", "paper", "cover", "threshold", "random", "none"]
 ChapterWriter = Literal["template", "llm"]
 StoryWriter = Literal["extractive", "abstractive"]
 
@@ -77,9 +77,10 @@ class SampleConfig:
 class RedundancyConfig:
     """One rule for frames and for chapters; see `fdvs.redundancy` for what each policy does.
 
-    `floor`: below this similarity nothing is redundant (repaired). `identical`: from here on
+    `floor`: below this similarity nothing is redundant (repaired, cover). `identical`: from here on
     it always is (repaired). Both were measured with the offline preset's
-    features (docs/decisions/004). `threshold`: the fixed bound of policy threshold. `seed`: random.
+    features (docs/decisions/004). `threshold`: the fixed bound of policy threshold. `seed`: random,
+    which drops as many as policy `like` would.
     """
 
     policy: Policy = "repaired"
@@ -87,6 +88,7 @@ class RedundancyConfig:
     identical: float = 0.95
     threshold: float = 0.9
     seed: int = 0
+    like: Literal["repaired", "cover", "paper", "threshold"] = "repaired"
 
     def __post_init__(self) -> None:
         check_choices(self)

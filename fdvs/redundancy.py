@@ -44,8 +44,11 @@ def keep_mask(
             not below `floor`; what is unlike in absolute terms is never called redundant.
         paper: drop what is above the mean of all scores; `forced` and `in_mean` do not count.
         threshold: drop what is not below `threshold`.
-        random: drop as many as `repaired` would, chosen by (`seed`, `salt`): a control.
+        random: drop as many as `repaired` would, chosen by (`seed`, `salt`): a control. See
+            `random_mask` for the control of another rule.
         none: keep all.
+
+    `cover` needs more than one score an item: see `fdvs.cover`.
 
     Args:
         scores: similarity [N] of each item to what it is compared with.
@@ -60,6 +63,8 @@ def keep_mask(
     must = np.zeros(len(steps), dtype=np.bool_)
     if len(steps):
         must[list(forced)] = True
+    if config.policy == "cover":
+        raise ValueError("policy cover compares items with each other; use fdvs.cover.keep_cover")
     if config.policy == "none":
         return np.ones(len(steps), dtype=np.bool_)
     if config.policy == "paper":
@@ -71,6 +76,13 @@ def keep_mask(
     if config.policy == "random":
         drop = _random_drop(~must, int(drop.sum()), f"{config.seed}|{salt}")
     return ~drop
+
+
+def random_mask(like: Mask, config: RedundancyConfig, *, keeps_first: bool, salt: str) -> Mask:
+    """Return a random mask [N] that keeps as many items as `like`: the control of any rule."""
+    free = np.ones(len(like), dtype=np.bool_)
+    free[: 1 if keeps_first else 0] = False
+    return ~_random_drop(free, int((~like).sum()), f"{config.seed}|{salt}")
 
 
 def _step(score: float) -> int:

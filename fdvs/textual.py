@@ -7,10 +7,13 @@ repaired rule looks back only and keeps the first.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fdvs.config import TextualConfig
-from fdvs.redundancy import Mask, Scores, keep_mask
+from fdvs.cover import keep_cover
+from fdvs.redundancy import Mask, Scores, keep_mask, random_mask
 from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 
@@ -45,8 +48,14 @@ def similarity_to_memory(vectors: Vectors, *, memory: int, include_self: bool = 
 def keep_chapters(vectors: Vectors, config: TextualConfig, *, salt: str) -> Mask:
     """Return which chapters [N] of one video to keep; `salt` names the video.
 
-    The first chapter is always kept and left out of the mean, but not under `paper`.
+    The first chapter is always kept and left out of the mean, but not under `paper`. Under
+    `cover` the memory reaches both ways: what a later chapter says better may go, too.
     """
+    if config.policy == "random":
+        like = keep_chapters(vectors, replace(config, policy=config.like), salt=salt)
+        return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
+    if config.policy == "cover":
+        return keep_cover(vectors, floor=config.floor, reach=config.memory)
     scores = similarity_to_memory(
         vectors, memory=config.memory, include_self=config.policy == "paper"
     )

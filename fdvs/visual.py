@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fdvs.config import RedundancyConfig
-from fdvs.redundancy import Mask, Scores, keep_mask
+from fdvs.cover import keep_cover
+from fdvs.redundancy import Mask, Scores, keep_mask, random_mask
 from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 
@@ -26,6 +29,12 @@ def similarity_to_key(vectors: Vectors) -> Scores:
 def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mask:
     """Return which frames [N] of one clip to keep; `salt` names the clip.
 
-    The key frame is always kept and left out of the mean, but not under `paper`.
+    The key frame is always kept and left out of the mean, but not under `paper`. Under `cover`
+    frames are compared with each other, not with the key frame alone.
     """
+    if config.policy == "random":
+        like = keep_frames(vectors, replace(config, policy=config.like), salt=salt)
+        return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
+    if config.policy == "cover":
+        return keep_cover(vectors, floor=config.floor)
     return keep_mask(similarity_to_key(vectors), config, salt=salt)

@@ -25,6 +25,7 @@ from fdvs.fingerprint import digest
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.plot import save_plot
 from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
+from fdvs.pipelines.evaluation.rows import Task
 from fdvs.pipelines.evaluation.runners import runner_for
 from fdvs.pipelines.evaluation.sources import texts_for
 from fdvs.pipelines.evaluation.tables import report
@@ -32,6 +33,9 @@ from fdvs.pipelines.evaluation.tables import report
 RESULT, REPORT, PLOT = "result.json", "report.md", "plot.svg"
 #: Raised when scores change without any setting changing.
 VERSION = 1
+
+#: Videos of a quick run.
+QUICK_VIDEOS: dict[Task, int] = {"choice": 12, "open": 5, "retrieval": 200, "prvr": 60}
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,8 @@ def run_row(job: Job, *, again: bool = False) -> EvalResult:
     if job.row.task == "made":
         split, texts = made_split(job), Texts(source=job.row.texts, captions={})
     else:
-        split = limited(split_of(job), job.limit)
+        split = split_of(job)
+        split = limited(quick_part(split, job.row.task) if job.quick else split, job.limit)
         texts = texts_for(job, split)
     key = fingerprint_of(job, split, texts)
     stored = None if again else stored_result(job.out, key)
@@ -103,6 +108,22 @@ def limited(split: Split, limit: int | None) -> Split:
         choices=split.choices[:limit],
         questions=split.questions[:limit],
         queries=split.queries[:limit],
+    )
+
+
+def quick_part(split: Split, task: Task) -> Split:
+    """Return the first few videos with all that is asked about them: a run to see that it runs."""
+    videos = split.video_ids[: QUICK_VIDEOS[task]]
+    chosen = set(videos)
+    return replace(
+        split,
+        name=f"{split.name}, quick: {len(videos)} videos",
+        is_partial=True,
+        video_ids=videos,
+        choices=tuple(one for one in split.choices if one.video_id in chosen),
+        questions=tuple(one for one in split.questions if one.video_id in chosen),
+        queries=tuple(one for one in split.queries if one.video_id in chosen),
+        captions={video: told for video, told in split.captions.items() if video in chosen},
     )
 
 

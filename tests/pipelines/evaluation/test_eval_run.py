@@ -209,6 +209,17 @@ def test_a_limit_of_questions_needs_only_their_videos(tmp_path: Path) -> None:
     assert limited(split, None) is split
 
 
+def test_a_quick_run_takes_few_videos_with_all_their_questions(
+    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+) -> None:
+    data = write_egoschema(tmp_path / "data", num=20)
+    result = run_row(job_of("egoschema", data, tmp_path / "out", parts, quick=True))
+    split, texts = calls[0]
+    assert len(split.choices) == len(split.video_ids) == len(texts.captions) == 12
+    assert not texts.missing
+    assert "quick" in result.split
+
+
 def test_a_captions_file_stands_in_for_videos(
     tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:

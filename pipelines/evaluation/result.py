@@ -27,6 +27,7 @@ class EvalResult:
         source: where the texts came from (published captions, videos, another description).
         backends: role -> model, stand-ins marked as such.
         settings: everything that was chosen and can change the score.
+        details: whatever else was measured, as plain JSON values.
         notes: one sentence each: what is not comparable, what is missing, what was left out.
     """
 
@@ -48,6 +49,7 @@ class EvalResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     num_prompt_tokens: int = 0
     seconds: float = 0.0

@@ -35,7 +35,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from fdvs.kernels.dga import DGAConfig, DGALayerCache, choose_backend, dga_attention, full_config
 from fdvs.kernels.dga.native import attend_native, multiplies_in_bfloat16
 
-GATE_TOKENS = 800  # several commits at the default settings
+GATE_TOKENS = 1200  # several commits at the default settings
 #: Relative L2 error against float64 that still counts as correct.
 TOLERANCES = {"float32": 1e-5, "mixed": 1e-2, "bfloat16": 1e-2}
 DECODE_STEPS = 32  # tokens of one run of a baseline
@@ -288,7 +288,7 @@ class Table:
 
 
 def measure(
-    shape: Shape, length: int, threads: int, rounds: int, ops: list[str], kind: str
+    shape: Shape, length: int, threads: int, kind: str, args: argparse.Namespace
 ) -> list[dict[str, str]]:
     torch.set_num_threads(threads)
     name = f"{shape.heads}/{shape.key_heads} heads of {shape.dim}"
@@ -296,21 +296,27 @@ def measure(
         shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
         command=f"{waiting()}scripts/bench_attention.py "
         f"--heads {shape.heads}/{shape.key_heads}x{shape.dim} --lengths {length} "
-        f"--threads {threads} --rounds {rounds} --ops {' '.join(ops)} --dtypes {kind}",
+        f"--threads {threads} --rounds {args.rounds} --ops {' '.join(args.ops)} --dtypes {kind}"
+        + ("" if args.window is None else f" --window {args.window}"),
         kind=kind,
     )
-    prompt = Prompt.draw(shape, length, DGAConfig(), kind)
+    prompt = Prompt.draw(shape, length, settings(args.window), kind)
     cache = prompt.cache()
     window = num_kept(cache)
     rows = table.kept(cache, 2 * prompt.k[:, :, :length].numel() * prompt.k.element_size())
-    if "prefill" in ops:
-        times = take_turns(prefill_runs(prompt, window), rounds)
+    if "prefill" in args.ops:
+        times = take_turns(prefill_runs(prompt, window), args.rounds)
         rows += table.speeds("prefill", times, SDPA, "ms", 1e3)
-    if "decode" in ops:
-        times = take_turns(decode_runs(prompt, cache, window), rounds)
+    if "decode" in args.ops:
+        times = take_turns(decode_runs(prompt, cache, window), args.rounds)
         times = per_token(times, prompt.config.chunk)
         rows += table.speeds("decode", times, FOLDED, "us/token", 1e6)
     return rows
+
+
+def settings(window: int | None) -> DGAConfig:
+    """Return the default settings, or those with another window."""
+    return DGAConfig() if window is None else DGAConfig(window=window)
 
 
 def waiting() -> str:
@@ -367,6 +373,7 @@ def main() -> None:
     parser.add_argument("--ops", nargs="+", default=["prefill", "decode"],
                         choices=["prefill", "decode"])  # fmt: skip
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=list(TOLERANCES))
+    parser.add_argument("--window", type=int, help="of the grouped attention; default: its own")
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
     parser.add_argument("--plot", type=Path, help="draw the times (needs matplotlib)")
     args = parser.parse_args()
@@ -397,7 +404,7 @@ def refuse_unable(kinds: list[str]) -> None:
 def report(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, str]]:
     """Check one head shape, then measure it."""
     torch.set_num_threads(max(args.threads))
-    errors = errors_at(shape, DGAConfig(), GATE_TOKENS, kind)
+    errors = errors_at(shape, settings(args.window), GATE_TOKENS, kind)
     refuse_wrong(errors, kind)
     table = Table(
         shape=f"{shape.heads}/{shape.key_heads} heads of {shape.dim}; {GATE_TOKENS} tokens",
@@ -412,7 +419,7 @@ def report(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, 
     for threads in args.threads:
         for length in args.lengths:
             print(f"{shape}, {kind}, {length} tokens, {threads} threads", file=sys.stderr)
-            rows += measure(shape, length, threads, args.rounds, args.ops, kind)
+            rows += measure(shape, length, threads, kind, args)
     return rows
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fdvs.kernels.dga import DGAConfig, LayerConfig, full_config, quality_config
+from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
 from fdvs.kernels.dga.plan import kept_share, read_plan, units_share
 
 FULL = "full"
-BASE = DGAConfig(pool=True, score="attention")
+BASE = DGAConfig(pool=True, score="attention", window=256)
 SINGLE = replace(BASE, pool=False)
 #: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
 #: 85 units of a chunk in 6 layers and 10 in 24 are 25 on average.
@@ -25,6 +25,7 @@ RICH_LAYERS = dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5))
 TABLE: dict[str, dict[str, Any]] = {
     FULL: {"config": full_config()},
     "default": {"config": DGAConfig()},
+    "fast": {"config": fast_config()},
     "quality": {"config": quality_config()},
     "pooled": {"config": BASE},
     "single": {"config": SINGLE},
@@ -39,7 +40,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "random": {"config": replace(BASE, pool=False, score="random")},
     "window_and_one": {
         "config": DGAConfig(
-            pool=False, score="random", importance_rate=0.0, group_size=160, sinks=1
+            pool=False, score="random", importance_rate=0.0, group_size=160, sinks=1, window=256
         )
     },
 }

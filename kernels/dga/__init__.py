@@ -15,6 +15,7 @@ from fdvs.kernels.dga.cache import DGACache, DGALayerCache, HeadsCache
 from fdvs.kernels.dga.config import (
     DGAConfig,
     cca_config,
+    fast_config,
     full_config,
     paper_config,
     quality_config,
@@ -35,6 +36,7 @@ __all__ = [
     "cca_config",
     "choose_backend",
     "dga_attention",
+    "fast_config",
     "from_disk",
     "full_config",
     "paper_config",

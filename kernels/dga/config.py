@@ -57,7 +57,7 @@ class DGAConfig:
     group_size: int = 16
     pool: bool = False
     chunk: int = 160
-    window: int = 256
+    window: int = 512
     sinks: int = 4
     score_queries: int = 32
     weight: Weight = "meanq"
@@ -144,6 +144,11 @@ def paper_config(*, importance_rate: float = 0.1, group_size: int = 16) -> DGACo
         select="global", importance_rate=importance_rate, group_size=group_size, pool=True,
         window=0, sinks=0, weight="lastq", bias="none",
     )  # fmt: skip
+
+
+def fast_config() -> DGAConfig:
+    """Return `stream` with a window of 256: a little faster than the default, and clearly worse."""
+    return DGAConfig(window=256)
 
 
 def quality_config() -> DGAConfig:

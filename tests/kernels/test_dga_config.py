@@ -75,7 +75,7 @@ def test_the_dense_threshold_counts_positions() -> None:
         ({"select": "best"}, "select='best'"),
         ({"weight": "mean"}, "weight='mean'"),
         ({"importance_rate": 0.0, "pool": True}, "sinks=4 do not fit"),
-        ({"score_queries": 300}, "at most window"),
+        ({"score_queries": 600}, "at most window"),
         ({"window": 256.0}, "whole number"),
         ({"pool": 1}, "pool=1"),
         ({"score": "best"}, "score='best'"),

@@ -27,6 +27,8 @@ from fdvs.types import ModelIdentity
 if TYPE_CHECKING:
     import torch
 
+    from fdvs.models.attention_options import AttentionOptions
+
 ATTENTIONS = ("auto", "dga", "sdpa")
 
 logger = logging.getLogger(__name__)
@@ -65,11 +67,17 @@ class LocalWriter:
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> LocalWriter:
         """Load weights and tokenizer from disk. Raises ModelUnavailable, ModelError."""
-        options = options_from(card, WriterOptions, shared=("files",))
+        needs("transformers", "offline")
+        from fdvs.models.attention import describe_attention
+        from fdvs.models.attention_options import OPTION, attention_options
+
+        options = options_from(card, WriterOptions, shared=("files", OPTION))
+        own = attention_options(card)
         attention, why = choose_attention(settings.attention)
         folder = _weights_folder(card)
         device, dtype = place(settings, card.name)
-        model, tokenizer, said = _load(folder, attention=attention, dtype=dtype, device=device)
+        model, tokenizer = _load(folder, own, attention=attention, dtype=dtype, device=device)
+        said = describe_attention(model)
         return cls(model, tokenizer, identity_of(card), attention=said, why=why, options=options)
 
     def count_tokens(self, text: str) -> int:
@@ -187,22 +195,27 @@ def _weights_folder(card: Card) -> Path:
     return found
 
 
-def _load(folder: Path, *, attention: str, dtype: torch.dtype, device: str) -> tuple[Any, Any, str]:
-    needs("transformers", "offline")
-    from fdvs.models.attention import load_causal_lm
+def _load(
+    folder: Path, own: AttentionOptions, *, attention: str, dtype: torch.dtype, device: str
+) -> tuple[Any, Any]:
+    """Return model and tokenizer, grouped attention set as the card says. Raises ModelError."""
+    from fdvs.models.attention import enable, load_causal_lm
 
     try:
         with without_progress_bars():
-            return load_causal_lm(
+            model, tokenizer, _ = load_causal_lm(
                 folder,
-                attention="dga" if attention == "dga" else "sdpa",
+                attention="sdpa",
                 dtype=dtype,
                 device=device,
                 local_files_only=True,
                 trust_remote_code=False,
             )
+        if attention == "dga":
+            enable(model, own.config, layer_configs=own.layers)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"cannot load {folder}: {str(error)[:300]}") from error
+    return model, tokenizer
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> list[int]:

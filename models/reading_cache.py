@@ -28,10 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue
 from fdvs.fingerprint import canonical_json, digest
-from fdvs.models.attention import layer_settings_of, settings_of
 from fdvs.models.llm import LocalWriter
 from fdvs.models.reading import Reading
-from fdvs.models.reading_files import full_bytes, load, save, why_not
 from fdvs.protocols import TextWriter, Written
 
 if TYPE_CHECKING:
@@ -96,13 +94,38 @@ class ReadingCache:
         reading = self._load(writer, opening, key)
         if reading is None:
             reading = writer.read_opening(opening)
-            self._keep(writer, reading, key)
+            self.keep(writer, reading)
         self._last = key, reading.cache
         return reading
 
     def wrap(self, writer: TextWriter) -> TextWriter:
         """Return a TextReader that reads through this cache; other writers come back as is."""
         return CachedReader(writer, self) if isinstance(writer, LocalWriter) else writer
+
+    def keep(self, writer: LocalWriter, reading: Reading) -> None:
+        """Write a reading down; where that fails, the log says why."""
+        from fdvs.models import reading_files
+
+        key = reading_key(writer, reading.opening)
+        if not key:
+            return
+        if odd := reading_files.why_not(writer.model, reading.cache, reading.num_tokens):
+            logger.info("reading %s is not kept: %s", key, odd)
+            return
+        part = self.folder / f".{key}.{secrets.token_hex(8)}"
+        try:
+            reading_files.save(reading.cache, part, extra={"key": key})
+            told = _parts(writer.model, reading)
+            (part / ACCOUNT).write_text(canonical_json(told), encoding="utf-8")
+            if (size := _size_of(part)) > self.max_bytes:
+                raise ValueError(f"its {size} bytes exceed the {self.max_bytes} allowed in all")
+            self._remove(self.folder / key)
+            part.rename(self.folder / key)
+            self._make_room()
+        except (OSError, ValueError) as error:
+            logger.warning("reading %s is not kept: %s", key, error)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
     def stats(self) -> ReadingStats:
         """Return what is kept; a reading whose own account cannot be read counts as other bytes."""
@@ -122,13 +145,15 @@ class ReadingCache:
         return sum(self._remove(place) for place in self._kept())
 
     def _load(self, writer: LocalWriter, opening: Opening, key: str) -> Reading | None:
+        from fdvs.models import reading_files
+
         place = self.folder / key
         if not place.is_dir():
             return None
         try:
             if (size := _size_of(place)) > self.max_bytes:
                 raise ValueError(f"{size} bytes, where {self.max_bytes} are allowed in all")
-            cache, extra = load(writer.model, place, num_tokens=len(opening.ids))
+            cache, extra = reading_files.load(writer.model, place, num_tokens=len(opening.ids))
             if extra.get("key") != key:
                 raise ValueError("it was written for another text or model")
             os.utime(place)
@@ -137,25 +162,6 @@ class ReadingCache:
             return None
         writer.note_attention(cache)
         return Reading(writer, opening, cache, reused=True)
-
-    def _keep(self, writer: LocalWriter, reading: Reading, key: str) -> None:
-        if odd := why_not(writer.model, reading.cache, reading.num_tokens):
-            logger.info("reading %s is not kept: %s", key, odd)
-            return
-        part = self.folder / f".{key}.{secrets.token_hex(8)}"
-        try:
-            save(reading.cache, part, extra={"key": key})
-            told = _parts(writer.model, reading)
-            (part / ACCOUNT).write_text(canonical_json(told), encoding="utf-8")
-            if (size := _size_of(part)) > self.max_bytes:
-                raise ValueError(f"its {size} bytes exceed the {self.max_bytes} allowed in all")
-            self._remove(self.folder / key)
-            part.rename(self.folder / key)
-            self._make_room()
-        except (OSError, ValueError) as error:
-            logger.warning("reading %s is not kept: %s", key, error)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     def _make_room(self) -> None:
         """Remove what was used longest ago until the rest fits, and what a crash left over."""
@@ -224,6 +230,8 @@ def reading_key(writer: LocalWriter, opening: Opening) -> str:
         return ""
     import torch
 
+    from fdvs.models.attention import layer_settings_of, settings_of
+
     model = writer.model
     text = model.config.get_text_config()
     parts = {
@@ -251,6 +259,8 @@ def _code() -> str:
 
 
 def _parts(model: Any, reading: Reading) -> dict[str, int]:
+    from fdvs.models.reading_files import full_bytes
+
     cache = reading.cache
     full = full_bytes(model, reading.num_tokens)
     held = cache.num_bytes() if hasattr(cache, "num_bytes") else {"units": 0, "raw": full}

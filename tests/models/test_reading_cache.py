@@ -17,7 +17,7 @@ import torch
 from fdvs.errors import InvalidValue, ModelError
 from fdvs.fingerprint import file_sha256
 from fdvs.kernels.dga import DGAConfig
-from fdvs.models import reading_cache
+from fdvs.models import reading_cache, reading_files
 from fdvs.models.attention import enable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import LocalWriter
@@ -416,15 +416,15 @@ def test_two_writers_of_the_same_reading_leave_one(
     writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process finishes the same reading while this one still writes."""
-    real = reading_cache.save
+    real = reading_files.save
     other = fresh(cache)
 
     def save(*args: Any, **options: Any) -> None:
-        monkeypatch.setattr(reading_cache, "save", real)
+        monkeypatch.setattr(reading_files, "save", real)
         other.read(writer, "a", TEXT)
         real(*args, **options)
 
-    monkeypatch.setattr(reading_cache, "save", save)
+    monkeypatch.setattr(reading_files, "save", save)
     cache.read(writer, "a", TEXT)
     assert only_reading(cache).is_dir()
     assert fresh(cache).read(writer, "a", TEXT).reused
@@ -439,7 +439,7 @@ def test_a_reading_that_vanishes_while_it_is_read_is_a_miss(
         shutil.rmtree(only_reading(cache))
         return load(*args, **options)
 
-    monkeypatch.setattr(reading_cache, "load", vanish)
+    monkeypatch.setattr(reading_files, "load", vanish)
     assert not fresh(cache).read(writer, "a", TEXT).reused
 
 

@@ -30,7 +30,8 @@ at work; 2 usage: unknown option, missing path, video, library or model, wrong s
 with a traceback; 130 interrupted, the same command goes on from there; 141 the reader of standard
 output went away.
 
-With `--json` the last line of standard output is one JSON object (`list`: one array), on errors
+With `--json` the last line of standard output is one JSON object (`list`, `models list` and
+`eval --list`: one array), on errors
 an object with `error` and `exit_code`. Progress and logs go to standard error.
 """
 

@@ -1,0 +1,118 @@
+"""Vectors of texts that were made once, on disk: an evaluation that was cut off goes on.
+
+`StoredEmbedder` is a text embedder that looks first in a SQLite file, by digest of the embedder and
+the text. The file holds digests and numbers, no text. It can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from fdvs.errors import StoreError
+from fdvs.pipelines.evaluation.job import Job
+from fdvs.protocols import TextEmbedder
+from fdvs.types import Vectors
+
+FILE_NAME = "vectors.sqlite"
+#: Texts embedded between two writes: what a kill can cost.
+NUM_AT_ONCE = 1024
+NUM_ASKED = 500  # keys in one SELECT
+WAIT_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+def vectors_file(job: Job) -> Path:
+    """Return where a row keeps vectors: beside the rows where it is one of several.
+
+    The rows of one dataset ask for the same texts.
+    """
+    folder = job.out.parent if job.out.name == job.row.name else job.out
+    return folder / FILE_NAME
+
+
+class StoredEmbedder:
+    """A text embedder that remembers. `fingerprint` covers all that can change its vectors.
+
+    `num_made` and `num_found` count texts since it was opened. Not shared between threads;
+    several processes may use one file.
+    """
+
+    def __init__(self, embedder: TextEmbedder, *, fingerprint: str, path: Path) -> None:
+        self.identity = embedder.identity
+        self.num_made = self.num_found = 0
+        self._embedder = embedder
+        self._fingerprint = fingerprint
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID"
+            )
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D], rows of unit length.
+
+        Raises StoreError where the file cannot be read or written, or is none of ours.
+        """
+        if not texts:
+            return self._embedder.embed_texts([])
+        keys = {text: self._key(text) for text in dict.fromkeys(texts)}
+        with self._open() as database:
+            rows = _read(database, list(keys.values()))
+            self.num_found += len(rows)
+            # long and short texts apart: a batch costs as much as its longest text
+            missing = sorted((t for t, key in keys.items() if key not in rows), key=len)
+            for start in range(0, len(missing), NUM_AT_ONCE):
+                part = missing[start : start + NUM_AT_ONCE]
+                made = self._embedder.embed_texts(part).astype("<f4")
+                new = {keys[text]: row for text, row in zip(part, made, strict=True)}
+                _write(database, new)
+                rows |= new
+                self.num_made += len(part)
+                logger.info("%d of %d texts embedded", start + len(part), len(missing))
+        return self._stack([rows[keys[text]] for text in texts])
+
+    def _key(self, text: str) -> bytes:
+        data = f"{self._fingerprint}\0{text}".encode("utf-8", errors="surrogatepass")
+        return hashlib.sha256(data).digest()
+
+    def _stack(self, rows: Sequence[Vectors]) -> Vectors:
+        lengths = {len(row) for row in rows}
+        if len(lengths) != 1 or not all(np.isfinite(row).all() for row in rows):
+            raise StoreError(f"{self._path} holds damaged vectors; delete it and run again")
+        return np.stack(rows).astype(np.float32)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=WAIT_S)) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}; delete it and run again") from None
+
+
+def _read(database: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
+    rows: dict[bytes, Vectors] = {}
+    for start in range(0, len(keys), NUM_ASKED):
+        part = keys[start : start + NUM_ASKED]
+        marks = ", ".join("?" * len(part))
+        found = database.execute(f"SELECT key, row FROM vectors WHERE key IN ({marks})", part)
+        # a row cut to another length is caught when rows are put together
+        rows |= {key: np.frombuffer(row[: len(row) // 4 * 4], dtype="<f4") for key, row in found}
+    return rows
+
+
+def _write(database: sqlite3.Connection, rows: dict[bytes, Vectors]) -> None:
+    with database:
+        database.executemany(
+            "INSERT OR REPLACE INTO vectors (key, row) VALUES (?, ?)",
+            [(key, row.tobytes()) for key, row in rows.items()],
+        )

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 PROMPT = "What does C do?\nA. She sleeps.\nB. She cooks.\nC. She runs.\nAnswer with the letter."
-    "What does C do?\nA. She sleeps.\nB. She cooks.\nC. She runs.\nAnswer with the letter only."
-)
 
 
 @dataclass(frozen=True)

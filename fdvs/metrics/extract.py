@@ -54,7 +54,9 @@ def chosen_option(reply: str, options: Sequence[str], *, rule: Rule) -> int | No
 
 def _lenient(reply: str, options: Sequence[str]) -> int | None:
     """Try the rules from the surest on; the first that finds a letter decides."""
-    reply = _DENIED.sub(" ", reply)
+    # long runs of spaces would make the patterns below slow
+    reply = "\n".join(" ".join(line.split()) for line in reply.split("\n"))
+    reply = _DENIED.sub(" ", re.sub(r"\n+", "\n", reply))
     announced = set(_ANNOUNCED.findall(reply))
     if announced:
         return _only(announced, len(options))

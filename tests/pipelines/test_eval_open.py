@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fdvs.datasets.examples import Caption, OpenQuestion
@@ -18,9 +19,9 @@ from fdvs.pipelines.evaluation.open_answers import (
 from fdvs.pipelines.evaluation.open_ended import (
     answer_questions,
     constant_answers,
-    nearest_question_answers,
     score_open,
 )
+from fdvs.pipelines.evaluation.open_floors import question_only_answers
 from fdvs.pipelines.evaluation.predictions import Predictions, open_predictions
 
 
@@ -191,19 +192,75 @@ def test_the_question_only_floor_answers_as_the_nearest_known_question() -> None
         OpenQuestion(id="c", video_id="v", question="xylophone", answer=""),
     ]
     # "xylophone" shares nothing with any: the most frequent answer
-    assert nearest_question_answers(asked, train) == {"a": "red", "b": "2", "c": "yes"}
-    assert nearest_question_answers(asked, train[::-1]) == {"a": "red", "b": "2", "c": "yes"}
+    assert question_only_answers(asked, train, num_nearest=1) == {"a": "red", "b": "2", "c": "yes"}
+    assert question_only_answers(asked, train[::-1], num_nearest=1) == {
+        "a": "red",
+        "b": "2",
+        "c": "yes",
+    }
 
 
 def test_equal_known_questions_give_the_more_frequent_answer() -> None:
     train = [known(1, "is it day", "no"), known(2, "is it day", "yes"), known(3, "who runs", "yes")]
     asked = [OpenQuestion(id="a", video_id="v", question="is it day", answer="")]
-    assert nearest_question_answers(asked, train) == {"a": "yes"}
+    assert question_only_answers(asked, train, num_nearest=1) == {"a": "yes"}
+
+
+def test_more_neighbours_outvote_the_nearest() -> None:
+    train = [
+        known(1, "what does he hold", "cup"),
+        known(2, "what does he hold now", "ball"),
+        known(3, "what does he hold there", "ball"),
+        known(4, "is it day", "yes"),
+    ]
+    asked = [OpenQuestion(id="a", video_id="v", question="what does he hold", answer="")]
+    assert question_only_answers(asked, train, num_nearest=1) == {"a": "cup"}
+    assert question_only_answers(asked, train, num_nearest=3) == {"a": "ball"}
+    assert question_only_answers(asked, train, num_nearest=99) == {"a": "ball"}
+
+
+def test_the_vote_is_scikit_learns_where_nothing_ties() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.neighbors import KNeighborsClassifier
+
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(40)])
+
+    def text() -> str:
+        return " ".join(rng.choice(words, size=12))
+
+    train = [known(i, text(), str(rng.integers(4))) for i in range(60)]
+    asked = [OpenQuestion(id=str(i), video_id="v", question=text(), answer="") for i in range(30)]
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+")
+    rows = vectorizer.fit_transform([*(k.question for k in train), "what"])[:60]
+    judge = KNeighborsClassifier(
+        n_neighbors=5, metric="cosine", weights=lambda distances: 1 - distances
+    )
+    judge.fit(rows, [k.answer for k in train])
+    expected = judge.predict(vectorizer.transform([a.question for a in asked])).tolist()
+    assert list(question_only_answers(asked, train, num_nearest=5).values()) == expected
+
+
+def test_without_known_questions_each_half_of_the_videos_answers_the_other() -> None:
+    questions = [
+        OpenQuestion(id=f"q{i}", video_id=f"v{i // 2}", question="is it day", answer=f"a{i // 2}")
+        for i in range(20)
+    ]
+    found = question_only_answers(questions)
+    assert list(found) == [q.id for q in questions]
+    # nobody gets the answer of the own video
+    assert all(found[q.id] != q.answer for q in questions)
+    assert question_only_answers(questions[:2]) == {"q0": None, "q1": None}
+
+
+def test_someone_must_vote() -> None:
+    with pytest.raises(InvalidValue, match="num_nearest"):
+        question_only_answers(QUESTIONS, num_nearest=0)
 
 
 def test_known_questions_about_the_same_videos_are_refused() -> None:
     with pytest.raises(InvalidValue, match="'v1'"):
-        nearest_question_answers(QUESTIONS, [question(9, "a", video="v1")])
+        question_only_answers(QUESTIONS, [question(9, "a", video="v1")])
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
 
 from fdvs.errors import InvalidValue
 from fdvs.metrics.choice import (
@@ -150,3 +155,25 @@ def test_the_number_of_options_is_bounded(num_options: int) -> None:
 
 def test_equal_options_cannot_be_told_apart_by_their_text() -> None:
     assert chosen_option("a boat", ["a boat", "a boat"], rule="lenient") is None
+
+
+@given(reply=st.text(max_size=300), rule=st.sampled_from(["strict", "lenient"]))
+@example_settings(max_examples=150, deadline=None)
+def test_any_reply_gives_a_place_or_none(reply: str, rule: Rule) -> None:
+    found = chosen_option(reply, OPTIONS, rule=rule)
+    assert found is None or 0 <= found < len(OPTIONS)
+    strict = chosen_option(reply, OPTIONS, rule="strict")
+    if strict is not None:
+        assert chosen_option(reply, OPTIONS, rule="lenient") == strict
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["answer" + " " * 4000, "not " * 1000, "(" * 4000, "answer is " * 400, "A" + ")" * 3998 + "x",
+     "B\n" * 2000, "answer is" * 440, "( " * 2000],
+    ids=lambda reply: repr(reply[:12]),
+)  # fmt: skip
+def test_no_reply_takes_long(reply: str) -> None:
+    start_s = time.monotonic()
+    chosen_option(reply, OPTIONS, rule="lenient")
+    assert time.monotonic() - start_s < 0.5

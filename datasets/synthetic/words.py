@@ -1,4 +1,4 @@
-"""Invented things to write on screen and to say: short, common, unlike each other."""
+"""Invented things to write on screen and to say: short, common, no word in two of the lists."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TITLES: tuple[str, ...] = (
 
 BANNERS: tuple[str, ...] = (
     "FIRE ALARM", "ROAD CLOSED", "NEW RECORD", "LAST CALL", "STORM WARNING", "TICKETS SOLD",
-    "POWER FAILURE", "DOORS OPEN", "GOAL SCORED", "PLATFORM CHANGE", "WET PAINT", "LOST DOG",
+    "POWER FAILURE", "DOORS OPEN", "GOAL SCORED", "PLATFORM CHANGE", "WET PAINT", "FREE ENTRY",
 )  # fmt: skip
 
 SPOKEN: tuple[str, ...] = (
     "Remember to feed the horses.",
-    "The museum opens on Sunday.",
+    "The office opens on Sunday.",
     "Please bring your own coffee.",
     "My brother works in London.",
     "The doctor called this morning.",
@@ -29,7 +29,7 @@ SPOKEN: tuple[str, ...] = (
     "They bought a house near the river.",
     "It will snow on Monday.",
     "The band plays music tonight.",
-    "He broke the kitchen window.",
-    "The children are in the garden.",
-    "Turn left at the hospital.",
+    "He broke the bathroom window.",
+    "The children are at school.",
+    "Turn left at the corner.",
 )

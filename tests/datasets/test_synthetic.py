@@ -31,6 +31,7 @@ from fdvs.datasets.synthetic.recipe import (
     recipe_to_json,
 )
 from fdvs.datasets.synthetic.scenes import blend, fit_picture
+from fdvs.datasets.synthetic.words import BANNERS, SPOKEN, TITLES
 from fdvs.errors import ConfigError, InvalidValue, ModelError, ModelUnavailable
 from fdvs.video import open_reader, probe
 
@@ -219,6 +220,15 @@ def test_a_file_that_holds_no_recipe_is_refused(tmp_path: Path, content: str) ->
         read_recipe(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_recipe(tmp_path / "none.json")
+
+
+def test_no_word_is_both_shown_and_said() -> None:
+    shown = {word for text in TITLES for word in text.lower().split()}
+    banners = {word for text in BANNERS for word in text.lower().split()}
+    said = {word.strip(".") for text in SPOKEN for word in text.lower().split()}
+    assert not shown & said
+    assert not banners & (shown | said)
+    assert len(set(TITLES)) == len(TITLES) >= 30
 
 
 # --- questions

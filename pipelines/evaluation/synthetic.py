@@ -1,0 +1,156 @@
+"""The synthetic benchmark, end to end: make films, build a library of them, score every stage.
+
+    result = run(Path("out"), num_films=8, seed=0)
+
+Cutting, redundancy of frames and of chapters, moments and multiple-choice answers are held against
+the recipes of the films. Everything lies under the folder given: films/, library/, and is not made
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fdvs.answering.protocol import Chooser
+from fdvs.config import Config
+from fdvs.datasets.examples import ChoiceQuestion, Query, Split
+from fdvs.datasets.synthetic.film import make_films
+from fdvs.datasets.synthetic.questions import split_of
+from fdvs.datasets.synthetic.recipe import Recipe
+from fdvs.datasets.synthetic.sound import MISSING, can_speak
+from fdvs.pipelines.evaluation.synthetic_answers import choice_scores, moment_scores
+from fdvs.pipelines.evaluation.synthetic_films import (
+    BuiltFilm,
+    build_films,
+    can_hear,
+    synthetic_config,
+)
+from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts, redundancy_rows
+from fdvs.pipelines.library import Library
+from fdvs.pipelines.parts import Parts
+
+NUM_FILMS, NUM_QUICK = 8, 2
+SPOKEN_KINDS = ("said", "written")
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    out: Path,
+    *,
+    num_films: int = NUM_FILMS,
+    seed: int = 0,
+    clips: Path | None = None,
+    quick: bool = False,
+    config: Config | None = None,
+    chooser: Chooser | None = None,
+    made: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Make, build and score; return everything that was measured.
+
+    Args:
+        out: folder for films and library.
+        num_films: how many films; `quick` takes at most two short ones.
+        seed: which set of films.
+        clips: folder with real films, of which every second scene is taken.
+        config: settings of the build; preset offline by default. Reading text on screen, and
+            speech where films have any, are added.
+        chooser: answers multiple-choice questions; by default the one that `fdvs ask` uses.
+        made: own models by role (see `Parts`).
+
+    Raises:
+        ModelUnavailable: no ffmpeg, or a model of the settings is not here.
+        ConfigError: nothing to take shots from in `clips`.
+    """
+    started = time.monotonic()
+    number = min(num_films, NUM_QUICK) if quick else num_films
+    recipes = make_films(out / "films", num_films=number, seed=seed, clips=clips, short=quick)
+    deaf = can_hear(made) if can_speak() else MISSING
+    split = split_of(recipes)
+    questions, queries = heard_only(split, recipes, is_deaf=bool(deaf))
+    settings = synthetic_config(hears=not deaf, base=config)
+    with Library.open(out / "library", config=settings, made=made) as library:
+        films, report = build_films(library, out / "films", recipes)
+        parts = Parts(settings, made=made)
+        embedder = parts.text_embedder
+        answers = choice_scores(
+            questions,
+            {film.recipe.name: film.told for film in films},
+            recipes,
+            chooser or default_chooser(parts),
+            embedder,
+        )
+        moments = moment_scores(queries, films, library)
+    return {
+        "metric": "accuracy",
+        **answers,
+        "moments": moments,
+        "cuts": cut_results(films),
+        "redundancy": redundancy_rows(films, settings.visual, settings.textual),
+        "counts": counts(films, questions, queries),
+        "has_speech": not deaf,
+        "notes": notes(deaf, clips),
+        "backends": dict(report.backends),
+        "settings": {"num_films": number, "seed": seed, "quick": quick, "clips": bool(clips)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def default_chooser(parts: Parts) -> Chooser:
+    """Return the chooser of multiple-choice answers that needs no language model."""
+    raise NotImplementedError
+
+
+def heard_only(
+    split: Split, recipes: Sequence[Recipe], *, is_deaf: bool
+) -> tuple[list[ChoiceQuestion], list[Query]]:
+    """Return the questions and queries; those about speech only where it can be heard."""
+    if not is_deaf:
+        return list(split.choices), list(split.queries)
+    spoken = {line.text for recipe in recipes for line in recipe.speech}
+    return (
+        [question for question in split.choices if question.kind not in SPOKEN_KINDS],
+        [query for query in split.queries if not query.text.endswith(tuple(spoken) or ("\0",))],
+    )
+
+
+def cut_results(films: Sequence[BuiltFilm]) -> dict[str, Any]:
+    """Return the scores of cut points: all films, and apart by where key frames lie."""
+    found = {"all": films}
+    for kind in ("cuts", "fixed"):
+        found[f"key_frames_{kind}"] = [f for f in films if f.recipe.key_frames == kind]
+    return {
+        name: cut_rows([f.recipe for f in some], [found_cuts(f) for f in some])
+        for name, some in found.items()
+        if some
+    }
+
+
+def counts(
+    films: Sequence[BuiltFilm], questions: Sequence[ChoiceQuestion], queries: Sequence[Query]
+) -> dict[str, int]:
+    return {
+        "num_films": len(films),
+        "num_questions": len(questions),
+        "num_queries": len(queries),
+        "num_clips": sum(len(film.chapters) for film in films),
+        "num_chapters_kept": sum(int(film.kept.sum()) for film in films),
+        "num_frames": sum(len(mask) for film in films for mask in film.kept_frames),
+        "num_frames_kept": sum(int(m.sum()) for film in films for m in film.kept_frames),
+    }
+
+
+def notes(deaf: str, clips: Path | None) -> list[str]:
+    """Return what limits the result, one sentence each."""
+    found = ["Films are drawn: the scores say what the pipeline does, not what its eyes are worth."]
+    if deaf:
+        found.append(f"No speech in these scores: {deaf}")
+    if clips is None:
+        found.append("No real clips: name a folder of them to have every second scene taken there.")
+    else:
+        found.append("Cuts inside real clips are unknown and count neither way.")
+    return found

@@ -102,6 +102,18 @@ def test_answers_are_the_same_with_and_without_the_cache(
         assert writer.attention == ran
 
 
+def test_answers_are_the_same_where_heads_have_settings_of_their_own(
+    sharp_folder: Path, model_cache: Path, cache: ReadingCache
+) -> None:
+    writer = writer_of(sharp_folder, "dga")
+    enable(writer.model, SMALL, layer_configs={1: (replace(SMALL, window=14), SMALL)})
+    first = cache.read(writer, "a", TEXT)
+    from_disk = fresh(cache).read(writer, "a", TEXT)
+    assert (first.reused, from_disk.reused) == (False, True)
+    assert from_disk.score(REST, OPTIONS) == first.score(REST, OPTIONS)
+    assert from_disk.write(REST, max_tokens=20) == first.write(REST, max_tokens=20)
+
+
 def test_nothing_is_read_again(
     writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,7 +161,7 @@ class Gallery:
         best = words.max(axis=1, keepdims=True)
         return ScoreParts(
             story=queries.whole @ self._stories.T,
-            chapters=self._best_chapters(queries),
+            chapters=self.best_chapters(queries),
             words=np.divide(words, best, out=np.zeros_like(words), where=best > 0),
             crowding=self.crowding(num_near),
         )
@@ -180,7 +180,7 @@ class Gallery:
             self._crowding[num_near] = _crowding(self._stories, num_near)
         return self._crowding[num_near]
 
-    def _best_chapters(self, queries: Queries) -> Vectors:
+    def best_chapters(self, queries: Queries) -> Vectors:
         """Return the mean over a query's sentences of each video's best chapter: cosines [Q, V]."""
         found = np.empty((len(queries), len(self.video_ids)), dtype=np.float32)
         for rows in _blocks(queries.starts, max(1, MAX_CELLS // len(self._chapters))):

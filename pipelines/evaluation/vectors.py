@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from fdvs.errors import StoreError
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.protocols import TextEmbedder
-from fdvs.types import Vectors
+from fdvs.types import ModelIdentity, Vectors
 
 FILE_NAME = "vectors.sqlite"
 #: Texts embedded between two writes: what a kill can cost.
@@ -38,17 +38,34 @@ def vectors_file(job: Job) -> Path:
     return folder / FILE_NAME
 
 
+def stored_embedder(job: Job) -> StoredEmbedder:
+    """Return the job's text embedder with the vectors that its evaluations made before."""
+    return StoredEmbedder(
+        lambda: job.parts.text_embedder,
+        identity=job.parts.identity("text_embedder"),
+        fingerprint=job.parts.fingerprint("text_embedder"),
+        path=vectors_file(job),
+    )
+
+
 class StoredEmbedder:
     """A text embedder that remembers. `fingerprint` covers all that can change its vectors.
 
-    `num_made` and `num_found` count texts since it was opened. Not shared between threads;
-    several processes may use one file.
+    The embedder itself is loaded with the first text that is not there. `num_made` and
+    `num_found` count texts since it was opened. Several processes may use one file.
     """
 
-    def __init__(self, embedder: TextEmbedder, *, fingerprint: str, path: Path) -> None:
-        self.identity = embedder.identity
+    def __init__(
+        self,
+        load: Callable[[], TextEmbedder],
+        *,
+        identity: ModelIdentity,
+        fingerprint: str,
+        path: Path,
+    ) -> None:
+        self.identity = identity
         self.num_made = self.num_found = 0
-        self._embedder = embedder
+        self._load = load
         self._fingerprint = fingerprint
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +80,7 @@ class StoredEmbedder:
         Raises StoreError where the file cannot be read or written, or is none of ours.
         """
         if not texts:
-            return self._embedder.embed_texts([])
+            return self._load().embed_texts([])
         keys = {text: self._key(text) for text in dict.fromkeys(texts)}
         with self._open() as database:
             rows = _read(database, list(keys.values()))
@@ -72,7 +89,7 @@ class StoredEmbedder:
             missing = sorted((t for t, key in keys.items() if key not in rows), key=len)
             for start in range(0, len(missing), NUM_AT_ONCE):
                 part = missing[start : start + NUM_AT_ONCE]
-                made = self._embedder.embed_texts(part).astype("<f4")
+                made = self._load().embed_texts(part).astype("<f4")
                 new = {keys[text]: row for text, row in zip(part, made, strict=True)}
                 _write(database, new)
                 rows |= new

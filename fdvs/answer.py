@@ -1,9 +1,11 @@
-"""Answer a question from a story and the chapters that match best, with time stamps.
+"""Answer a question from a story and the chapters that match best, with checked time stamps.
 
 As in the paper (arXiv 2412.06182): story plus the top K = 5 chapters go to the language model.
 We hand the chapters over in time order (the authors' code sorts them by similarity), rank them by
-meaning and words, and take kept chapters only, so that repeats do not fill the K places. Without a
-language model the answer is extractive and says so.
+meaning and words, and take kept chapters only, so that repeats do not fill the K places. What the
+model says is held against the chapters (`fdvs.answering.check`); what none supports is not said. A
+question that no chapter fits is not answered (`fdvs.answering.fit`). Without a language model the
+evidence itself is quoted.
 """
 
 from __future__ import annotations
@@ -13,23 +15,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from fdvs.answer_prompt import fitted_prompt
+from fdvs.answering.asking import OnText
+from fdvs.answering.fit import FitJudge
+from fdvs.answering.from_index import is_kept, kept_chapters, material_of
+from fdvs.answering.history import Turn, looked_up
+from fdvs.answering.open_answer import Given, quoted, refused, written_answer
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.errors import NotFound
 from fdvs.index import Entry, Index
 from fdvs.protocols import TextEmbedder, TextWriter
 from fdvs.ranking import Match, clean_query
-from fdvs.replies import ask_writer
-from fdvs.search import NEAR_BEST, ranked_matches
-from fdvs.sentences import finish, unique_sentences
+from fdvs.search import ranked_matches
 from fdvs.types import Answer, Moment
-from fdvs.vectors import unit_rows
 
 log = logging.getLogger(__name__)
 
-MAX_EXTRACTED_SENTENCES = 3
+NUM_NEAR = 16  # chapters nearest in meaning, that decide whether a question fits at all
 
 
 def answer(
@@ -41,33 +42,70 @@ def answer(
     config: AskConfig,
     search: SearchConfig,
     video_id: str | None = None,
+    history: Sequence[Turn] = (),
+    on_text: OnText | None = None,
+    judge: FitJudge | None = None,
 ) -> Answer:
     """Answer a question; the evidence is the chapters given, video by video in time order.
 
-    `backend` names who answered and, where the material did not fit, what was left out.
+    `backend` names who answered; `notes` say what did not fit or was taken out. `on_text` is given
+    the model's words as they come, before they are checked. `judge` may be kept between questions.
 
     Raises:
         InvalidValue: the question holds no visible text.
-        NotFound: there is no chapter to answer from.
+        NotFound: there is no chapter to answer from, or none holds text.
         BadModelOutput: the model answered without a word.
         ModelError: the model failed, or its context does not even hold the question.
     """
     started = time.monotonic()
     question = clean_query(question)
+    asked = looked_up(question, history)
+    judge = judge or FitJudge(embedder)
+    given = _given(question, asked, index, embedder, config, search, video_id, judge)
+    retrieve_s = round(time.monotonic() - started, 3)
+    if given.fit < config.min_fit:
+        found = refused(given, f"no chapter fits the question (fit {given.fit:.2f}, "
+                        f"needed {config.min_fit:g})")  # fmt: skip
+    elif writer is None or config.answerer == "evidence":
+        found = quoted(given, embedder)
+    else:
+        found = written_answer(given, index, embedder, writer, config, history, on_text)
+    timing = replace(found.timing, retrieve_s=retrieve_s)
+    seconds = round(time.monotonic() - started, 3)
+    log.info("ask: %d chapters as evidence, %.2f s", len(found.evidence), seconds)
+    return replace(found, seconds=seconds, timing=timing)
+
+
+def _given(
+    question: str,
+    asked: str,
+    index: Index,
+    embedder: TextEmbedder,
+    config: AskConfig,
+    search: SearchConfig,
+    video_id: str | None,
+    judge: FitJudge,
+) -> Given:
+    """Return the evidence of a question and how well the question fits what is nearest."""
     evidence = find_evidence(
-        index, question, embedder, search, num=config.num_evidence, video_id=video_id
+        index, asked, embedder, search, num=config.num_evidence, video_id=video_id
     )
     if not evidence:
         raise NotFound(
             f"no chapter to answer {question[:60]!r} from; build a video first: fdvs build PATH"
         )
-    if writer is None:
-        found = _extract(question, evidence, embedder)
-    else:
-        found = _ask(question, index, evidence, writer, max_tokens=config.max_tokens)
-    seconds = round(time.monotonic() - started, 3)
-    log.info("ask: %d chapters as evidence, %.2f s", len(evidence), seconds)
-    return replace(found, seconds=seconds)
+    near = find_evidence(
+        index, asked, embedder, replace(search, word_weight=0.0), num=NUM_NEAR, video_id=video_id
+    )
+    keys = dict.fromkeys((m.video_id, "chapter", m.clips[0]) for m in (*evidence, *near))
+    places = [place for key in keys if (place := index.place(key)) is not None]
+    material = material_of(index, embedder, [index.entries[place] for place in places])
+    if not material.passages:
+        raise NotFound(f"the chapters found for {question[:60]!r} hold no text; build them again")
+    in_scope = len(kept_chapters(index, None if video_id is None else [video_id]))
+    num_passages = round(len(material.passages) * in_scope / len(places))
+    fit = judge.fit(asked, material, num_passages=num_passages)
+    return Given(question=question, evidence=evidence, material=material, fit=fit)
 
 
 def find_evidence(
@@ -88,18 +126,12 @@ def find_evidence(
     for min_score in (search.min_score, -1.0):  # the second is slow: it ranks every chapter
         config = replace(search, min_score=min_score)
         ranked = ranked_matches(index, question, embedder, config, video_id=video_id)
-        best = [m for m in ranked if _is_kept(index, index.entries[m.place])][:num]
+        best = [m for m in ranked if is_kept(index, index.entries[m.place])][:num]
         if len(best) == num:
             break
     videos = list(dict.fromkeys(index.entries[m.place].video_id for m in best))
     moments = [_moment(index.entries[m.place], m, search) for m in best]
     return tuple(sorted(moments, key=lambda m: (videos.index(m.video_id), m.start_s)))
-
-
-def _is_kept(index: Index, entry: Entry) -> bool:
-    """Return False for a chapter that textual redundancy dropped; True before that is known."""
-    kept = index.kept_clips.get(entry.video_id)
-    return kept is None or entry.item in kept
 
 
 def _moment(entry: Entry, match: Match, search: SearchConfig) -> Moment:
@@ -113,45 +145,4 @@ def _moment(entry: Entry, match: Match, search: SearchConfig) -> Moment:
         text=entry.text,
         clips=(entry.item,),
         matched_by=honest.matched_by,
-    )
-
-
-def _extract(question: str, evidence: Sequence[Moment], embedder: TextEmbedder) -> Answer:
-    """Answer with the sentences of the evidence that are nearest to the question."""
-    sentences = unique_sentences(" ".join(finish(m.text) for m in evidence))
-    if not sentences:
-        raise NotFound(f"the chapters found for {question[:60]!r} hold no text; build them again")
-    rows = unit_rows(embedder.embed_texts([question, *sentences]))
-    cosines = np.round(rows[1:] @ rows[0], 6)
-    best = sorted(range(len(sentences)), key=lambda i: (-cosines[i], i))[:MAX_EXTRACTED_SENTENCES]
-    near = sorted(i for i in best if cosines[i] >= NEAR_BEST * cosines[best[0]] or i == best[0])
-    return Answer(
-        question=question,
-        text=" ".join(sentences[i] for i in near),
-        evidence=tuple(evidence),
-        backend="extractive: the evidence's sentences nearest to the question, no language model",
-        attention="none",
-    )
-
-
-def _ask(
-    question: str,
-    index: Index,
-    evidence: Sequence[Moment],
-    writer: TextWriter,
-    *,
-    max_tokens: int,
-) -> Answer:
-    videos = dict.fromkeys(moment.video_id for moment in evidence)
-    stories = [index.stories[video_id] for video_id in videos if video_id in index.stories]
-    fitted = fitted_prompt(question, stories, evidence, writer, max_tokens=max_tokens)
-    written = ask_writer(writer, fitted.prompt, max_tokens=max_tokens, what="an answer")
-    return Answer(
-        question=question,
-        text=written.text,
-        evidence=tuple(evidence),
-        backend="; ".join([writer.identity.label(), *fitted.left_out]),
-        attention=writer.attention,
-        num_prompt_tokens=written.num_prompt_tokens,
-        num_answer_tokens=written.num_tokens,
     )

@@ -187,16 +187,41 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskConfig:
-    """Story plus the `num_evidence` best chapters (K = 5 in the paper), in time order."""
+    """Story plus the `num_evidence` best chapters (K = 5 in the paper), in time order.
+
+    `answerer`: `evidence` quotes (or scores options) without a language model, `llm` lets it
+    answer, `combined` does both: scores added, and the evidence quoted where nothing that the
+    model says is supported. `order`: the story before the question is read once and kept.
+    `story_level`: how much of the story is read, where the context holds it. A sentence whose
+    support is below `min_support` is removed or marked (`unsupported`). A question that fits the
+    chapters less than `min_fit` is not answered (-1: always answered). Both are measured for
+    all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: a captioner that takes questions looks at
+    the frames of the evidence again. `cache_mib`: what was read is kept on disk up to this size.
+    """
 
     num_evidence: int = 5
     max_tokens: int = 120
     attention: Literal["auto", "dga", "sdpa"] = "auto"
+    answerer: Literal["evidence", "llm", "combined"] = "combined"
+    order: Literal["story-first", "question-first"] = "story-first"
+    story_level: Literal["chapters", "scenes", "story"] = "scenes"
+    history_turns: int = 3
+    unsupported: Literal["remove", "mark"] = "remove"
+    min_support: float = 0.5
+    min_fit: float = 0.0
+    min_choice_fit: float = 0.0
+    second_look: bool = False
+    cache_mib: int = 512
 
     def __post_init__(self) -> None:
         check_choices(self)
         _check("ask.num_evidence", self.num_evidence, 1, 1000)
         _check("ask.max_tokens", self.max_tokens, 1, 8192)
+        _check("ask.history_turns", self.history_turns, 0, 100)
+        _check("ask.min_support", self.min_support, 0, 1)
+        _check("ask.min_fit", self.min_fit, -1, 1)
+        _check("ask.min_choice_fit", self.min_choice_fit, -1, 1)
+        _check("ask.cache_mib", self.cache_mib, 0, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

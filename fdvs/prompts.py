@@ -6,7 +6,6 @@ All text that comes from a video or from a model stands between tags that it can
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,27 +81,3 @@ def story_prompt(parts: Sequence[tuple[Quartile, str]]) -> Prompt:
     )
     lines = [(f"{PHRASES[part]}:", text) for part, text in parts]
     return Prompt(system=system, user=f"{fence('parts', lines)}\n{STORY_QUESTION}")
-
-
-def answer_prompt(
-    question: str, *, story: str, evidence: Sequence[tuple[float, float, str]]
-) -> Prompt:
-    """Ask a question on a story and on moments (start_s, end_s, text) in time order."""
-    system = (
-        "You answer a question about a video from its story and from moments of it with their "
-        "times. Answer in one to three sentences and give the times of the moments that you rely "
-        "on. If the material does not say, answer that the video does not show it. "
-        f"{_MATERIAL}"
-    )
-    lines = [
-        (f"[{timecode(start)}-{timecode(math.ceil(end))}]", text) for start, end, text in evidence
-    ]
-    user = "\n".join(
-        [
-            fence("story", [story]),
-            fence("moments", lines),
-            f"Question: {neutral(question)}",
-            "Answer in English:",
-        ]
-    )
-    return Prompt(system=system, user=user)

@@ -218,8 +218,71 @@ class VideoHit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A stretch of a video that carries a sentence; always one of an answer's evidence.
+
+    `support` is how well its text carries the sentence, 0 to 1.
+    """
+
+    video_id: str
+    name: str
+    start_s: float
+    end_s: float
+    support: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSentence:
+    """A sentence of an answer and what carries it; without citations nothing does.
+
+    `support` is the best of any chapter looked at, also where that is too little.
+    """
+
+    text: str
+    support: float
+    citations: tuple[Citation, ...] = ()
+
+    @property
+    def is_supported(self) -> bool:
+        return bool(self.citations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredOption:
+    """An option of a multiple-choice question; scores compare within the question only."""
+
+    text: str
+    score: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskTiming:
+    """Seconds of each part of an answer; 0 for what was not done.
+
+    `story` says where the reading of the prompt's fixed part came from: "read", "from memory",
+    "from cache" (on disk), or "" where nothing is read ahead.
+    """
+
+    retrieve_s: float = 0.0
+    read_s: float = 0.0
+    first_token_s: float = 0.0
+    write_s: float = 0.0
+    check_s: float = 0.0
+    story: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer and the chapters it rests on, in time order."""
+    """An answer and the chapters it rests on, in time order.
+
+    `text` is made of `sentences` with their citations `[NAME @ start-end]`; `said` is the answer
+    alone. Where `refused`, it says that the evidence does not hold the answer, `reason` says why,
+    and `evidence` holds the nearest chapters. `removed` are sentences of the model that nothing
+    supports. `support` is the mean of the sentences', `fit` how well the question fits the chapters
+    (see `fdvs.answering.fit`). `options` and `chosen` (a place in it) are those of a
+    multiple-choice question. `notes` says what was shortened or left out.
+    """
 
     question: str
     text: str
@@ -229,6 +292,21 @@ class Answer:
     num_prompt_tokens: int = 0
     num_answer_tokens: int = 0
     seconds: float = 0.0
+    sentences: tuple[AnswerSentence, ...] = ()
+    removed: tuple[AnswerSentence, ...] = ()
+    refused: bool = False
+    reason: str = ""
+    support: float = 0.0
+    fit: float = 0.0
+    options: tuple[ScoredOption, ...] = ()
+    chosen: int | None = None
+    timing: AskTiming = field(default_factory=AskTiming)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The answer alone: no citations, no refusal."""
+        return "" if self.refused else " ".join(s.text for s in self.sentences) or self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines import cli_build, cli_eval, cli_models, cli_read
+from fdvs.pipelines import cli_ask, cli_build, cli_eval, cli_models, cli_read
 from fdvs.pipelines.cli_common import emit
 from fdvs.pipelines.plain import one_line
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 cli_build.register(app)
 cli_read.register(app)
+cli_ask.register(app)
 cli_eval.register(app)
 cli_models.register(app)
 

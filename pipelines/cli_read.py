@@ -1,4 +1,4 @@
-"""Commands that read a library: list, story, search, ask."""
+"""Commands that read a library: list, story, search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_videos)
     app.command()(story)
     app.command()(search)
-    app.command()(ask)
 
 
 def list_videos(
@@ -118,24 +117,3 @@ def with_citation(found: Any) -> dict[str, Any]:
     from fdvs.timecode import citation
 
     return asdict(found) | {"citation": citation(found.name, found.start_s, found.end_s)}
-
-
-def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question, in words.")],
-    video: VideoOption = None,
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Answer a question about the videos, with time-stamped evidence."""
-    with opened(library, preset, config) as opened_library:
-        answer = opened_library.ask(question, video=video)
-    if as_json:
-        from dataclasses import asdict
-
-        emit(asdict(answer) | {"evidence": [*map(with_citation, answer.evidence)]})
-        return
-    from fdvs.pipelines.render import show_answer
-
-    show_answer(answer)

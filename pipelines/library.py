@@ -10,16 +10,18 @@ with Library.open("my-library", preset="offline") as library:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.answer import answer
+from fdvs.answering.history import Turn
+from fdvs.answering.protocol import Chooser
 from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
 from fdvs.looks import Looks, Pictures
+from fdvs.pipelines.asker import Asker, Order
 from fdvs.pipelines.collect import collect
 from fdvs.pipelines.events import BuildEvent, Watcher, nobody
 from fdvs.pipelines.parts import Parts
@@ -50,6 +52,7 @@ class Library(Closing):
         self._parts = parts
         self._index: Index | None = None
         self._looks: Looks | None = None
+        self._asker = Asker(config, parts, store.folder)
         self.config = config
 
     @classmethod
@@ -180,21 +183,53 @@ class Library(Closing):
             pictures=self._pictures(),
         )
 
-    def ask(self, question: str, *, video: str | None = None, writer: Any = "preset") -> Answer:
-        """Answer a question with time-stamped evidence.
+    def ask(
+        self,
+        question: str,
+        *,
+        video: str | None = None,
+        options: Sequence[str] | None = None,
+        history: Sequence[Turn] = (),
+        on_text: Callable[[str], None] | None = None,
+        order: Order | None = None,
+        writer: Any = "preset",
+        chooser: Chooser | None = None,
+    ) -> Answer:
+        """Answer a question with checked, time-stamped evidence, or say that there is none.
 
-        `writer` is "preset" for the config's LLM, None for an extractive answer without one, or
-        an own TextWriter.
+        Args:
+            video: only this video, by name or id; else the whole library.
+            options: choose one of these; else the answer is in words.
+            history: earlier turns of a chat, oldest first (answers in words only).
+            on_text: is given the model's words as they come, before they are checked.
+            order: "story-first" (a story is read once) or "question-first"; else the config's.
+            writer: "preset" for the config's LLM, None for the evidence's own words, or an own
+                TextWriter.
+            chooser: an own Chooser for options; else what `ask.answerer` names.
+
+        Raises InvalidValue, NotFound, ModelError; see `fdvs.answer.answer`.
         """
         video_id = self._store.find_video(video).video_id if video else None
-        return answer(
+        index, embedder = self._loaded_index(), self._searcher()
+        if options:
+            return self._asker.choice(
+                question,
+                options,
+                index=index,
+                embedder=embedder,
+                chooser=chooser,
+                video_id=video_id,
+                order=order,
+            )
+        return self._asker.open_question(
             question,
-            index=self._loaded_index(),
-            embedder=self._searcher(),
-            writer=self._parts.llm if writer == "preset" else writer,
-            config=self.config.ask,
-            search=self.config.search,
+            index=index,
+            embedder=embedder,
+            writer=writer,
             video_id=video_id,
+            history=history,
+            on_text=on_text,
+            order=order,
         )
 
     def remove(self, video: str) -> VideoRow:

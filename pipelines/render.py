@@ -1,4 +1,4 @@
-"""Results for people: rows, stories, moments, answers. Everything untrusted is plain text here.
+"""Results for people: rows, stories, moments. Everything untrusted is plain text here.
 
 Citations are printed whole on one line, whatever the width of the terminal; long texts are
 wrapped only where a person reads along (a terminal), never in a pipe.
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fdvs.pipelines.plain import one_line, safe_citation
 from fdvs.timecode import timecode
-from fdvs.types import Answer, Moment, Saved, Story, VideoHit, VideoRow
+from fdvs.types import Moment, Saved, Story, VideoHit, VideoRow
 
 PIPE_WIDTH = 120  # columns of a table where there is no terminal to ask
 MAX_TEXT_WIDTH = 100
@@ -222,24 +222,3 @@ def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
 
 def _nothing(out: Console, query: str, floor: float) -> None:
     line(out, f"nothing scores {floor:g} or more for {one_line(query)!r}; try --min-score lower")
-
-
-def show_answer(answer: Answer) -> None:
-    """Print an answer, the evidence in time order, and what produced it."""
-    out = console()
-    paragraph(out, answer.text, indent="", style=HEAD)
-    out.print()
-    line(out, ("Evidence" if answer.evidence else "No evidence was found", FAINT))
-    for moment in answer.evidence:
-        line(out, "  ", span(moment.name, moment.start_s, moment.end_s))
-        paragraph(out, moment.text, indent="    ")
-    out.print()
-    line(
-        out,
-        (
-            f"answered by {one_line(answer.backend)}; attention: {one_line(answer.attention)}; "
-            f"{answer.num_prompt_tokens} tokens read, {answer.num_answer_tokens} written, "
-            f"{answer.seconds:.1f} s",
-            FAINT,
-        ),
-    )

@@ -28,7 +28,7 @@ _LONE = str.maketrans({"<": "‹", ">": "›"})
 _SQUARE = str.maketrans({"[": "(", "]": ")", "【": "(", "】": ")", "〔": "(", "〕": ")"})
 # Turns that some templates spell in plain words, and our own two.
 _TURN = re.compile(
-    r"\b(system|user|assistant|human|developer|instructions?|response|question|answer)"
+    r"\b(system|user|assistant|human|developer|instructions?|response|question|answer(?: in \w+)?)"
     r"\s*[:\u02d0\u02f8\u05c3\u2236\ua789]",
     re.IGNORECASE,
 )

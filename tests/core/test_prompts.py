@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fdvs.answering.fence import fence, neutral
 from fdvs.perception import SOURCE_ORDER
 from fdvs.prompts import (
     Prompt,
-    answer_prompt,
     chapter_prompt,
-    fence,
-    neutral,
     scene_prompt,
     story_prompt,
 )
@@ -29,11 +27,10 @@ def prompts_with(text: str) -> list[Prompt]:
         chapter_prompt([seen]),
         scene_prompt([(0.0, text)]),
         story_prompt([("beginning", text)]),
-        answer_prompt(text, story=text, evidence=[(0.0, 2.0, text)]),
     ]
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", range(3))
 def test_an_attack_cannot_leave_its_fence_nor_spell_a_special_token(place: int) -> None:
     clean, attacked = prompts_with("harmless")[place], prompts_with(ATTACK)[place]
     tags = re.compile(r"</?\w+>")
@@ -75,9 +72,6 @@ def test_the_story_is_asked_with_the_papers_four_parts() -> None:
 
 def test_moments_carry_their_times() -> None:
     assert "[1:05] A hare." in scene_prompt([(65.0, "A hare.")]).user
-    asked = answer_prompt("Who?", story="S.", evidence=[(60.0, 65.5, "A hare.")])
-    assert "[1:00-1:06] A hare." in asked.user
-    assert "Question: Who?" in asked.user
 
 
 def test_every_known_source_has_a_name_for_the_model() -> None:

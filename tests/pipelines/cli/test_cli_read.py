@@ -1,4 +1,4 @@
-"""`fdvs list`, `story`, `search`, `ask`, `remove`: what people and programs get."""
+"""`fdvs list`, `story`, `search`, `remove`: what people and programs get."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from fdvs.pipelines import cli
-from fdvs.types import Answer
 
 
 def test_the_list_shows_failed_files_with_their_reason(
@@ -102,30 +101,6 @@ def test_found_things_carry_their_citation_in_json(
     assert moments["moments"][0]["citation"] == "[film.mp4 @ 1:00:00-1:01:02]"
     _, videos = last_json("search", "a rabbit", "--videos")
     assert videos["videos"][0]["level"] == "scene"
-    _, answer = last_json("ask", "what?")
-    assert answer["evidence"][0]["citation"] == "[film.mp4 @ 1:00:00-1:01:02]"
-    assert answer["attention"] == "dga: eager"
-
-
-def test_an_answer_shows_evidence_backend_and_attention(
-    library: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.run(["ask", "what?", "--video", "v1"]) == 0
-    assert library.calls[1] == ("ask", ("what?", {"video": "v1"}))
-    out = capsys.readouterr().out
-    assert "It is [b]red[/b]." in out
-    assert "[film.mp4 @ 1:00:00-1:01:02]" in out
-    assert "answered by smollm2-135m; attention: dga: eager; 100 tokens read" in out
-
-
-def test_an_answer_without_evidence_says_so(
-    library: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    library.results["ask"] = Answer(
-        question="q", text="", evidence=(), backend="none", attention="none"
-    )
-    assert cli.run(["ask", "q"]) == 0
-    assert "No evidence was found" in capsys.readouterr().out
 
 
 def test_remove_says_that_the_file_stays(library: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,130 @@
+"""Everything that `Library.ask` needs, put together: evidence, language model, cache, chooser.
+
+One per open library: models stay loaded, and what was read of a story stays read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fdvs.answer import answer
+from fdvs.answering.choice_answer import MAX_CHAPTERS, chosen_answer
+from fdvs.answering.fit import FitJudge
+from fdvs.answering.from_index import kept_chapters, nearest_chapters
+from fdvs.answering.history import Turn
+from fdvs.answering.protocol import Chooser
+from fdvs.config import AskConfig, Config
+from fdvs.errors import NotFound
+from fdvs.index import Index
+from fdvs.pipelines.parts import Parts
+from fdvs.protocols import TextEmbedder, TextWriter
+from fdvs.ranking import clean_query
+from fdvs.types import Answer
+
+READINGS_FOLDER = "readings"
+BYTES_PER_MIB = 2**20
+Order = Literal["story-first", "question-first"]
+
+
+class Asker:
+    """Answers questions on one library. `folder` is where readings are kept on disk."""
+
+    def __init__(self, config: Config, parts: Parts, folder: Path) -> None:
+        self._config = config
+        self._parts = parts
+        self._folder = folder
+        self._reader: TextWriter | None = None
+        self._judge: FitJudge | None = None
+
+    def open_question(
+        self,
+        question: str,
+        *,
+        index: Index,
+        embedder: TextEmbedder,
+        writer: Any,
+        video_id: str | None,
+        history: Sequence[Turn],
+        on_text: Callable[[str], None] | None,
+        order: Order | None,
+    ) -> Answer:
+        """Answer in words; see `fdvs.answer.answer`."""
+        config = self._ask_config(order)
+        return answer(
+            question,
+            index=index,
+            embedder=embedder,
+            writer=self.writer(config) if writer == "preset" else writer,
+            config=config,
+            search=self._config.search,
+            video_id=video_id,
+            history=history,
+            on_text=on_text,
+            judge=self._fit_judge(embedder),
+        )
+
+    def choice(
+        self,
+        question: str,
+        options: Sequence[str],
+        *,
+        index: Index,
+        embedder: TextEmbedder,
+        chooser: Chooser | None,
+        video_id: str | None,
+        order: Order | None,
+    ) -> Answer:
+        """Choose an option from all kept chapters in question, the nearest of a large library."""
+        started = time.monotonic()
+        question = clean_query(question)
+        config = self._ask_config(order)
+        entries = kept_chapters(index, None if video_id is None else [video_id])
+        if not entries:
+            raise NotFound(
+                f"no chapter to answer {question[:60]!r} from; build a video first: fdvs build PATH"
+            )
+        if len(entries) > MAX_CHAPTERS:
+            query = " ".join([question, *options])
+            entries = nearest_chapters(index, entries, query, embedder, num=MAX_CHAPTERS)
+        found = chosen_answer(
+            question,
+            options,
+            index=index,
+            entries=entries,
+            embedder=embedder,
+            chooser=chooser or self.chooser(config, embedder),
+            judge=self._fit_judge(embedder),
+            config=config,
+        )
+        return replace(found, seconds=round(time.monotonic() - started, 3))
+
+    def writer(self, config: AskConfig) -> TextWriter | None:
+        """Return the language model of the settings, reading through the cache; None without."""
+        if config.answerer == "evidence":
+            return None
+        if self._reader is None:
+            self._reader = self._parts.llm
+            if config.cache_mib and config.order == "story-first":
+                from fdvs.models.reading_cache import ReadingCache
+
+                cache = ReadingCache(
+                    self._folder / READINGS_FOLDER, max_bytes=config.cache_mib * BYTES_PER_MIB
+                )
+                self._reader = cache.wrap(self._reader)
+        return self._reader
+
+    def chooser(self, config: AskConfig, embedder: TextEmbedder) -> Chooser:
+        """Return what chooses among options with the settings' answerer."""
+        raise NotFound(f"no chooser for {config.answerer!r} is part of this version; hand one in")
+
+    def _fit_judge(self, embedder: TextEmbedder) -> FitJudge:
+        if self._judge is None:
+            self._judge = FitJudge(embedder)
+        return self._judge
+
+    def _ask_config(self, order: Order | None) -> AskConfig:
+        return self._config.ask if order is None else replace(self._config.ask, order=order)

@@ -1,0 +1,247 @@
+"""Measure when "not in the evidence" is said, and whether citations carry what they are put to.
+
+    python scripts/eval_evidence.py --data FOLDER --cache vectors.sqlite --csv evidence.csv
+
+FOLDER holds nextqa/ (questions and published captions). Videos are parted in two by a hash of their
+id: `chosen` is where bounds and weights may be chosen, `reported` is where they are measured. Every
+question is asked of its own video and of another one of the same half. Rows hold ids and numbers,
+never text. Intervals are bootstraps over videos.
+
+Refusal: the fit of question and passages (`fdvs.answering.fit`), with options and without, against
+the settings' bounds. Support: sentences of captions against the other captions of their video, and
+against another video. Citations: the chapter that carries "question + right option" best by one
+signal (embedding or words), scored by the other, against a random chapter of the same video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdvs.answering.fit import FitJudge, statement_of
+from fdvs.answering.material import Material, Passage, make_material
+from fdvs.answering.support import chapter_support
+from fdvs.config import AskConfig
+from fdvs.datasets import nextqa
+from fdvs.datasets.examples import ChoiceQuestion, Split
+from fdvs.metrics.interval import Interval, interval_of_difference, interval_of_mean
+from fdvs.sentences import split_sentences
+
+TRUE_REFUSED = 0.09  # of the true questions of the chosen half, at the bounds proposed
+OTHER_SUPPORTED = 0.05  # of other videos' sentences, at the support proposed
+HALVES = ("chosen", "reported")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measurement: what, on which item of which video, true or control, and the number."""
+
+    measure: str
+    half: str
+    item: str
+    video: str
+    kind: str
+    value: float
+
+
+def half_of(video_id: str) -> str:
+    """Return the half of a video; salted, since the files at hand may be a half by hash, too."""
+    digest = hashlib.sha256(f"evidence {video_id}".encode()).digest()
+    return HALVES[digest[0] % 2]
+
+
+def materials(split: Split, embedder: Any) -> dict[str, Material]:
+    """Return the sentences of each video's captions, a caption being a chapter."""
+    found = {}
+    for video_id, captions in split.captions.items():
+        passages = [
+            Passage(
+                video_id=video_id,
+                name=video_id,
+                chapter=place,
+                start_s=caption.start_s,
+                end_s=caption.end_s,
+                text=sentence,
+            )
+            for place, caption in enumerate(captions)
+            for sentence in split_sentences(caption.text)
+        ]
+        found[video_id] = make_material(passages, embedder)
+    return found
+
+
+def others(questions: Sequence[ChoiceQuestion]) -> dict[str, str]:
+    """Return for each question another video of the same half, always the same one."""
+    by_half: dict[str, list[str]] = {half: [] for half in HALVES}
+    for video_id in sorted({question.video_id for question in questions}):
+        by_half[half_of(video_id)].append(video_id)
+    found = {}
+    for q in questions:
+        rest = [v for v in by_half[half_of(q.video_id)] if v != q.video_id]
+        found[q.id] = random.Random(q.id).choice(rest)
+    return found
+
+
+def fit_rows(
+    questions: Sequence[ChoiceQuestion], material: dict[str, Material], judge: FitJudge
+) -> Iterator[Row]:
+    """Yield the fit of every question to its own video ("true") and to another ("other")."""
+    other = others(questions)
+    for q in questions:
+        for kind, video_id in (("true", q.video_id), ("other", other[q.id])):
+            base = {"half": half_of(q.video_id), "item": q.id, "video": q.video_id, "kind": kind}
+            value = judge.fit(q.question, material[video_id])
+            yield Row(measure="fit", value=value, **base)
+            value = judge.choice_fit(q.question, q.options, material[video_id])
+            yield Row(measure="choice fit", value=value, **base)
+
+
+def support_rows(material: dict[str, Material], embedder: Any) -> Iterator[Row]:
+    """Yield the support of a caption's sentence by its video's other captions, and by another's."""
+    names = sorted(material)
+    for video_id in names:
+        rng = random.Random(f"support {video_id}")
+        same_half = [v for v in names if v != video_id and half_of(v) == half_of(video_id)]
+        for number in range(2):
+            passage = rng.choice(material[video_id].passages)
+            pairs = (("true", video_id), ("other", rng.choice(same_half)))
+            for kind, place in pairs:
+                support = chapter_support([passage.text], material[place], embedder).both[0]
+                keep = [key != (video_id, passage.chapter) for key in
+                        chapter_support([], material[place], embedder).chapters]  # fmt: skip
+                if any(keep):
+                    yield Row(
+                        measure="support",
+                        half=half_of(video_id),
+                        item=f"{video_id}-{number}",
+                        video=video_id,
+                        kind=kind,
+                        value=float(support[np.array(keep)].max()),
+                    )
+
+
+def citation_rows(
+    questions: Sequence[ChoiceQuestion], material: dict[str, Material], embedder: Any
+) -> Iterator[Row]:
+    """Yield the words' support of the chapter cited by meaning, and the other way round."""
+    for q in questions:
+        if q.answer is None:
+            continue
+        statement = f"{statement_of(q.question)} {q.options[q.answer]}"
+        found = chapter_support([statement], material[q.video_id], embedder)
+        meaning, words, both = found.meaning[0], found.words[0], found.both[0]
+        if len(meaning) < 2:
+            continue
+        base = {"half": half_of(q.video_id), "item": q.id, "video": q.video_id}
+        pairs = {
+            "by meaning, words": (meaning, words),
+            "by words, meaning": (words, meaning),
+            "by both, both": (both, both),
+        }
+        for name, (cite, check) in pairs.items():
+            cited = int(cite.argmax())
+            rest = [i for i in range(len(cite)) if i != cited]
+            chance = random.Random(f"{name} {q.id}").choice(rest)
+            for kind, place in (("cited", cited), ("random", chance)):
+                yield Row(measure=f"citation {name}", kind=kind, value=float(check[place]), **base)
+
+
+def by_kind(rows: Sequence[Row], measure: str, half: str, kind: str) -> tuple[Any, list[str]]:
+    """Return the values of a measure and the videos that they belong to."""
+    found = [r for r in rows if (r.measure, r.half, r.kind) == (measure, half, kind)]
+    return np.array([r.value for r in found]), [r.video for r in found]
+
+
+def proposed(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the bounds that the chosen half proposes."""
+    bounds = {
+        measure: float(np.quantile(by_kind(rows, measure, "chosen", "true")[0], TRUE_REFUSED))
+        for measure in ("fit", "choice fit")
+    }
+    others_of = by_kind(rows, "support", "chosen", "other")[0]
+    return bounds | {"support": float(np.quantile(others_of, 1 - OTHER_SUPPORTED))}
+
+
+def told(found: Interval) -> dict[str, Any]:
+    """Return an interval as JSON."""
+    low, high = found.bounds or (float("nan"), float("nan"))
+    return {
+        "value": round(found.value, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "num_items": found.num_items,
+        "num_videos": found.num_groups,
+    }
+
+
+def report(rows: Sequence[Row], config: AskConfig) -> dict[str, Any]:
+    """Return what the settings do on the reported half."""
+    bounds = {
+        "fit": config.min_fit, "choice fit": config.min_choice_fit, "support": config.min_support,
+    }  # fmt: skip
+    made: dict[str, Any] = {"proposed": proposed(rows), "bounds": bounds}
+    for measure, bound in bounds.items():
+        for kind in ("true", "other"):
+            values, videos = by_kind(rows, measure, "reported", kind)
+            below = interval_of_mean((values < bound).astype(float), videos)
+            made[f"{measure}: {kind} below the bound"] = told(below)
+    for measure in sorted({r.measure for r in rows if r.measure.startswith("citation")}):
+        cited, videos = by_kind(rows, measure, "reported", "cited")
+        chance, _ = by_kind(rows, measure, "reported", "random")
+        made[measure] = {
+            "cited": round(float(cited.mean()), 4),
+            "random": round(float(chance.mean()), 4),
+            "difference": told(interval_of_difference(cited, chance, videos)),
+        }
+    return made
+
+
+def main() -> int:
+    """Measure, write the rows, print the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds nextqa/")
+    parser.add_argument("--cache", type=Path, required=True, help="file of vectors, made if absent")
+    parser.add_argument("--csv", type=Path, help="write every measurement")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON last")
+    options = parser.parse_args()
+    from fdvs.config import Config
+    from fdvs.pipelines.evaluation.vectors import StoredEmbedder
+    from fdvs.pipelines.parts import Parts
+
+    parts = Parts(Config())
+    embedder = StoredEmbedder(
+        parts.text_embedder, fingerprint=parts.fingerprint("text_embedder"), path=options.cache
+    )
+    split = nextqa.load(options.data / "nextqa", allow_partial=True)
+    questions = [q for q in split.choices if q.video_id in split.captions]
+    embedder.embed_texts([statement_of(q.question) for q in questions])
+    embedder.embed_texts([f"{statement_of(q.question)} {o}" for q in questions for o in q.options])
+    material = materials(split, embedder)
+    rows = [*fit_rows(questions, material, FitJudge(embedder))]
+    rows += [*support_rows(material, embedder), *citation_rows(questions, material, embedder)]
+    if options.csv:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("measure", "half", "item", "video", "kind", "value"))
+            for r in rows:
+                writer.writerow((r.measure, r.half, r.item, r.video, r.kind, round(r.value, 4)))
+    made = report(rows, Config().ask)
+    for name, value in made.items():
+        print(f"{name}: {json.dumps(value)}")
+    if options.json:
+        print(json.dumps(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,7 @@ import numpy as np
 
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import film_path
-from fdvs.datasets.synthetic.recipe import Recipe, Span
+from fdvs.datasets.synthetic.recipe import Line, Recipe, Span, read_recipe
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import LoadSettings, resolve
 from fdvs.models.ocr import ScreenTextSource
@@ -23,7 +23,7 @@ from fdvs.pipelines.presets import preset
 from fdvs.redundancy import Mask
 from fdvs.report import BuildReport
 from fdvs.store import Store
-from fdvs.types import Chapter, Image, Vectors
+from fdvs.types import Chapter, ClipView, Image, ModelIdentity, Observation, Vectors
 
 SCREEN_TEXT, SPEECH = "screen-text", "speech-tiny-en"
 
@@ -73,6 +73,68 @@ def can_hear(made: Mapping[str, Any] | None = None) -> str:
     except ModelError as error:
         return str(error)
     return ""
+
+
+class RecipeReader:
+    """A Describer that reads from the recipe beside a film what stands on the frames it is given.
+
+    It tells apart what a rule of redundancy loses from what a reader of screen text misses, and
+    costs nothing. Never compare its scores with those of a reader that looks at pictures.
+    """
+
+    source = "screen text"
+    needs_frames = True
+    batch_size = 8
+
+    def __init__(self) -> None:
+        self.identity = ModelIdentity(
+            role="source", backend="recipe", name="recipe-reader", is_stand_in=True
+        )
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Return the texts on the frames of each clip. Raises ConfigError without a recipe."""
+        return [self._read(view) for view in clips]
+
+    def _read(self, view: ClipView) -> list[Observation]:
+        texts = read_recipe(view.video_path.with_suffix(".json")).texts
+        times_s = [frame.time_s for frame in view.frames]
+        shown = [t for t in texts if any(t.start_s <= time_s < t.end_s for time_s in times_s)]
+        return _observations(self.source, view, sorted(shown, key=lambda text: text.start_s))
+
+
+class RecipeListener:
+    """A Describer that hears from the recipe which lines are said in a clip (by their middle)."""
+
+    source = "speech"
+    needs_frames = False
+    batch_size = 8
+
+    def __init__(self) -> None:
+        self.identity = ModelIdentity(
+            role="source", backend="recipe", name="recipe-listener", is_stand_in=True
+        )
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Return the lines said in each clip. Raises ConfigError without a recipe."""
+        return [self._hear(view) for view in clips]
+
+    def _hear(self, view: ClipView) -> list[Observation]:
+        speech = read_recipe(view.video_path.with_suffix(".json")).speech
+        clip = view.clip
+        said = [s for s in speech if clip.start_s <= (s.start_s + s.end_s) / 2 < clip.end_s]
+        return _observations(self.source, view, said)
+
+
+def _observations(source: str, view: ClipView, lines: Sequence[Line]) -> list[Observation]:
+    return [
+        Observation(
+            source=source,
+            text=text,
+            start_s=view.clip.start_s,
+            end_s=view.clip.end_s,
+        )
+        for text in dict.fromkeys(line.text for line in lines)
+    ]
 
 
 class RememberedText(ScreenTextSource):

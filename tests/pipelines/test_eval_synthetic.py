@@ -20,7 +20,7 @@ from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic import plan, sound
 from fdvs.datasets.synthetic.plan import make_recipe
 from fdvs.datasets.synthetic.questions import TEMPORAL, TIMES, split_of
-from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot, read_recipe
+from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot, recipe_to_json
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.ocr import ScreenTextOptions, ScreenTextSource
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
@@ -39,6 +39,8 @@ from fdvs.pipelines.evaluation.synthetic_answers import (
 )
 from fdvs.pipelines.evaluation.synthetic_films import (
     BuiltFilm,
+    RecipeListener,
+    RecipeReader,
     RememberedText,
     build_films,
     can_hear,
@@ -54,7 +56,7 @@ from fdvs.pipelines.evaluation.synthetic_scores import (
     score_cuts,
 )
 from fdvs.pipelines.library import Library
-from fdvs.types import Chapter, ClipView, ModelIdentity
+from fdvs.types import Chapter, Clip, ClipView, Frame, ModelIdentity
 from fdvs.visual import keep_frames
 
 RECIPES = [make_recipe(number, seed=5) for number in range(6)]
@@ -92,35 +94,14 @@ class Reader:
         return [option for option in options if any(option in text for text in near)]
 
 
-def of_film(view: ClipView) -> Recipe:
-    return read_recipe(view.video_path.with_suffix(".json"))
-
-
-def read_screen(view: ClipView) -> list[str]:
-    times_s = [frame.time_s for frame in view.frames]
-    return [
-        line.text
-        for line in sorted(of_film(view).texts, key=lambda line: line.start_s)
-        if any(line.start_s <= time_s < line.end_s for time_s in times_s)
-    ]
-
-
-def hear(view: ClipView) -> list[str]:
-    return [
-        line.text
-        for line in of_film(view).speech
-        if view.clip.start_s <= (line.start_s + line.end_s) / 2 < view.clip.end_s
-    ]
-
-
 def models() -> dict[str, Any]:
     """Models that look the truth up, and count."""
     return {
         "image_embedder": GridImageEmbedder(),
         "text_embedder": HashTextEmbedder(),
         "captioner": ScriptedDescriber(lambda view: ["A pattern with a shape."]),
-        "source:screen-text": ScriptedDescriber(read_screen, source="screen text"),
-        "source:speech-tiny-en": ScriptedDescriber(hear, source="speech"),
+        "source:screen-text": RecipeReader(),
+        "source:speech-tiny-en": RecipeListener(),
     }
 
 
@@ -434,6 +415,32 @@ def test_a_picture_is_read_once_in_all_runs(tmp_path: Path) -> None:
         assert [reader._read(image)[0][0] for image in images] == ["WORD 1", "WORD 2", "WORD 1"]
         reader.close()
     assert len(counted) == 2
+
+
+def views(folder: Path, recipe: Recipe) -> list[ClipView]:
+    (folder / "small.json").write_text(json.dumps(recipe_to_json(recipe)))
+    image = np.zeros((2, 2, 3), dtype=np.uint8)
+    clips = [(0.0, 4.0, (0.0, 3.0)), (4.0, 8.0, (4.0, 5.0)), (4.0, 8.0, (7.0,))]
+    return [
+        ClipView(
+            video_path=folder / "small.mp4",
+            clip=Clip(video_id="v", index=i, start_s=start_s, end_s=end_s),
+            frames=tuple(Frame(time_s=time_s, image=image) for time_s in times_s),
+        )
+        for i, (start_s, end_s, times_s) in enumerate(clips)
+    ]
+
+
+def test_the_recipe_is_read_for_the_frames_that_are_given(tmp_path: Path) -> None:
+    found = RecipeReader().describe(views(tmp_path, small()))
+    texts = [[observation.text for observation in one] for one in found]
+    assert texts == [["LANTERN"], ["SADDLE"], ["SADDLE", "DOORS OPEN"]]
+
+
+def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -> None:
+    found = RecipeListener().describe(views(tmp_path, small()))
+    assert [len(one) for one in found] == [0, 1, 1]
+    assert found[1][0].text == "It will snow on Monday."
 
 
 # --- the same films with other settings

@@ -6,10 +6,13 @@ apart (`judge.py`): what they say depends on the judge.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdvs.datasets.errors import AbsentData
 from fdvs.datasets.examples import OpenQuestion, Split
+from fdvs.datasets.registry import load_split
 from fdvs.fingerprint import digest
 from fdvs.metrics.choice import Accuracy
 from fdvs.pipelines.evaluation.job import Job, Texts
@@ -21,6 +24,7 @@ from fdvs.pipelines.evaluation.open_ended import (
     constant_answers,
     score_open,
 )
+from fdvs.pipelines.evaluation.open_floors import question_only_answers
 from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.evaluation.result import EvalResult
 
@@ -58,6 +62,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         source=texts.source,
         floor=floor.accuracy,
         other_video=other,
+        controls={"question_only": question_only(job, asked, categories).accuracy},
         metrics=score.named(),
         groups=_groups(score.groups),
         counts={
@@ -69,6 +74,21 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         notes=(FLOOR_NOTE,),
         num_prompt_tokens=answerer.num_prompt_tokens,
     )
+
+
+def question_only(job: Job, asked: Sequence[OpenQuestion], categories: Categories) -> OpenScore:
+    """Score the answers that questions alone suggest: looked up among those of another split.
+
+    Where the row has no other split, or its files are not here, the other half of the questions'
+    own videos serves.
+    """
+    known = None
+    if job.row.known_split and job.data is not None:
+        with contextlib.suppress(AbsentData):
+            known = load_split(
+                job.row.dataset, job.data, split=job.row.known_split, allow_partial=True
+            ).questions
+    return score_open(asked, question_only_answers(asked, known), categories=categories)
 
 
 def other_videos(videos: Sequence[str]) -> dict[str, str]:

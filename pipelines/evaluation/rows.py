@@ -16,7 +16,8 @@ class Row:
 
     `texts` says where the words about the videos come from when neither videos nor a captions
     file is given; empty where there is nothing of the kind. `second_split` is the split that holds
-    them, where they are another description. `paragraphs` joins all sentences about a video to
+    them, where they are another description. `known_split` is another split, whose questions and
+    answers a control that sees no video may look up. `paragraphs` joins all sentences about a video to
     one query, as is usual for ActivityNet and DiDeMo.
     """
 
@@ -28,6 +29,7 @@ class Row:
     in_paper: bool
     texts: str = ""
     second_split: str = ""
+    known_split: str = ""
     paragraphs: bool = False
 
 
@@ -48,7 +50,7 @@ _ALL = (
     Row(name="msrvtt-qa", task="open", dataset="msrvtt_qa", split="val", metric="accuracy",
         in_paper=True),
     Row(name="activitynet-qa", task="open", dataset="activitynet_qa", split="test",
-        metric="accuracy", in_paper=True),
+        metric="accuracy", in_paper=True, known_split="val"),
     Row(name="egoschema", task="choice", dataset="egoschema", split="subset",
         metric="accuracy", in_paper=True, texts=_PUBLISHED),
     Row(name="nextqa", task="choice", dataset="nextqa", split="val", metric="accuracy",

@@ -70,8 +70,9 @@ class StoredEmbedder:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as database:
+            # with rowid: vectors lie in the order of writing, only the keys are in a tree
             database.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, row BLOB NOT NULL)"
             )
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:

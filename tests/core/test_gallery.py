@@ -45,9 +45,7 @@ class RandomVectors:
 
     def embed_texts(self, texts):
         self.asked += texts
-        rows = [
-            np.random.default_rng(list(text.encode())).normal(size=8) for text in texts
-        ]
+        rows = [np.random.default_rng(list(text.encode())).normal(size=8) for text in texts]
         return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
 
 

@@ -148,7 +148,7 @@ def with_units(base: DGAConfig, count: int) -> DGAConfig:
         ValueError: no group size gives that count.
     """
     dropped = base.chunk - count
-    for size in range(base.chunk, 1, -1):
+    for size in range(base.chunk, 1, -1) if 0 <= dropped < base.chunk else ():
         groups, left = divmod(dropped, size - 1)
         if not left and groups * size <= base.chunk:
             rate = max(0.0, 1.0 - groups * size / base.chunk)
@@ -249,8 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     heads = allocate(mean_losses(used, names), [units_share(one) for one in levels], args.budget)
     plan = HeadPlan(model=Path(args.model).name, levels=tuple(levels), heads=heads)
     plan.write(args.plan, measured={"chosen_on": sorted(wanted), "tokens": args.tokens})
-    for line in lines(plan, args.tokens):
-        sys.stdout.write(line + "\n")
+    sys.stdout.writelines(f"{line}\n" for line in lines(plan, args.tokens))
+    sys.stdout.write(f"for the model's card: {json.dumps({'attention': plan.card_options()})}\n")
 
 
 def lines(plan: HeadPlan, tokens: int) -> list[str]:

@@ -68,6 +68,25 @@ class HeadPlan:
         each = [kept_share(self.levels[at], tokens) for layer in self.heads for at in layer]
         return sum(each) / len(each)
 
+    def card_options(self) -> dict[str, Any]:
+        """Return the plan as a model card's `options: attention:` takes it.
+
+        What most heads have is the default; layers with other heads say how each differs.
+        """
+        flat = [at for layer in self.heads for at in layer]
+        common = self.levels[max(range(len(self.levels)), key=flat.count)]
+        layers: dict[str, Any] = {}
+        runs: list[tuple[int, int, list[dict[str, Any]]]] = []
+        for index, row in enumerate(self.heads):
+            own = [_differences(self.levels[at], common) for at in row]
+            if runs and runs[-1][1] == index - 1 and runs[-1][2] == own:
+                runs[-1] = (runs[-1][0], index, own)
+            elif any(own):
+                runs.append((index, index, own))
+        for first, last, own in runs:
+            layers[str(first) if first == last else f"{first}-{last}"] = own
+        return {"default": _differences(common, DGAConfig()), "layers": layers}
+
     def write(self, path: Path, *, measured: dict[str, Any] | None = None) -> None:
         """Write the plan, and what was measured of it."""
         told = {
@@ -77,6 +96,14 @@ class HeadPlan:
             "measured": measured or {},
         }  # fmt: skip
         path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def _differences(config: DGAConfig, base: DGAConfig) -> dict[str, Any]:
+    """Return the settings that differ; of full attention only that it is."""
+    if config.is_dense and not base.is_dense:
+        return {"select": "full"}
+    known = base.to_dict()
+    return {name: value for name, value in config.to_dict().items() if value != known[name]}
 
 
 def read_plan(path: Path) -> HeadPlan:

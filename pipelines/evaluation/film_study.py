@@ -22,7 +22,8 @@ from fdvs.datasets.synthetic.film import make_films
 from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
 from fdvs.datasets.synthetic.sound import MISSING, can_speak
 from fdvs.metrics.interval import interval_of_mean
-from fdvs.pipelines.evaluation.synthetic import heard_only
+from fdvs.pipelines.evaluation.rule_reader import RuleReader
+from fdvs.pipelines.evaluation.synthetic import default_chooser, heard_only
 from fdvs.pipelines.evaluation.synthetic_answers import answer_all, materials, moment_scores
 from fdvs.pipelines.evaluation.synthetic_films import (
     SCREEN_TEXT,
@@ -46,7 +47,8 @@ class FilmStudy:
     """A context manager: films, their questions, and a chooser; `row` builds and scores.
 
     Texts and speech are told by the recipe, for the frames and clips that are described: so rows
-    differ by what the settings keep and by nothing else. With `recognise` they are read and heard
+    differ by what the settings keep and by nothing else. `readable` is the share of questions that
+    rules which know them answer from the same words. With `recognise` they are read and heard
     as in a build (some 0.4 s of a core for each picture, once in all runs).
 
     Raises ModelUnavailable where ffmpeg, the reader of screen text or a model is missing.
@@ -55,7 +57,7 @@ class FilmStudy:
     def __init__(
         self,
         out: Path,
-        chooser: Chooser,
+        chooser: Chooser | None = None,
         *,
         num_films: int,
         seed: int = 0,
@@ -123,7 +125,9 @@ class FilmStudy:
         # the next settings need the model again
         self._made.setdefault("text_embedder", embedder)
         told = {film.recipe.name: film.told for film in films}
-        answered = answer_all(self.questions, materials(told, embedder), self._chooser)
+        known = materials(told, embedder)
+        answered = answer_all(self.questions, known, self._chooser or default_chooser(embedder))
+        readable = answer_all(self.questions, known, RuleReader())
         groups = [question.video_id for question in self.questions]
         interval = interval_of_mean(answered.right, groups)
         temporal = [
@@ -135,6 +139,7 @@ class FilmStudy:
         return {
             "accuracy": round(interval.value, 4),
             "accuracy_interval": None if low_high is None else [round(b, 4) for b in low_high],
+            "readable": round(float(np.mean(readable.right)), 4),
             "temporal_accuracy": round(float(np.mean(temporal)), 4) if temporal else None,
             "num_questions": len(groups),
         }
@@ -158,6 +163,7 @@ def mean_row(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for key, value in first.items()
         if isinstance(value, int | float)
     }
-    lowest = {f"{key}_min": min(row[key] for row in rows) for key in ("accuracy", "R1@0.5")}
-    highest = {f"{key}_max": max(row[key] for row in rows) for key in ("accuracy", "R1@0.5")}
+    ranged = [key for key in ("accuracy", "readable", "R1@0.5") if key in first]
+    lowest = {f"{key}_min": min(row[key] for row in rows) for key in ranged}
+    highest = {f"{key}_max": max(row[key] for row in rows) for key in ranged}
     return {"name": name, **means, **lowest, **highest, "num_draws": len(rows)}

@@ -32,6 +32,7 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts, redundancy_rows
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.parts import Parts
+from fdvs.protocols import TextEmbedder
 
 NUM_FILMS, NUM_QUICK = 8, 2
 SPOKEN_KINDS = ("said", "written")
@@ -59,7 +60,7 @@ def run(
         clips: folder with real films, of which every second scene is taken.
         config: settings of the build; preset offline by default. Reading text on screen, and
             speech where films have any, are added.
-        chooser: answers multiple-choice questions; by default the one that `fdvs ask` uses.
+        chooser: answers multiple-choice questions; by default from evidence, without an LLM.
         made: own models by role (see `Parts`).
 
     Raises:
@@ -75,13 +76,12 @@ def run(
     settings = synthetic_config(hears=not deaf, base=config)
     with Library.open(out / "library", config=settings, made=made) as library:
         films, report = build_films(library, out / "films", recipes)
-        parts = Parts(settings, made=made)
-        embedder = parts.text_embedder
+        embedder = Parts(settings, made=made).text_embedder
         answers = choice_scores(
             questions,
             {film.recipe.name: film.told for film in films},
             recipes,
-            chooser or default_chooser(parts),
+            chooser or default_chooser(embedder),
             embedder,
         )
         moments = moment_scores(queries, films, library)
@@ -100,9 +100,11 @@ def run(
     }
 
 
-def default_chooser(parts: Parts) -> Chooser:
-    """Return the chooser of multiple-choice answers that needs no language model."""
-    raise NotImplementedError
+def default_chooser(embedder: TextEmbedder) -> Chooser:
+    """Return the chooser that needs no language model."""
+    from fdvs.answering.evidence import EvidenceChooser
+
+    return EvidenceChooser(embedder)
 
 
 def heard_only(

@@ -18,6 +18,7 @@ from fdvs.datasets.synthetic.recipe import Recipe, Span
 from fdvs.linking import content_words, word_weights
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.metrics.moments import R1_THRESHOLDS, iou_matrix, moment_score
+from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
 from fdvs.pipelines.library import Library
 from fdvs.protocols import TextEmbedder
@@ -150,7 +151,8 @@ def choice_scores(
 
     Controls: another film's words; the same words at other times (what is right by order must
     fall); nothing but question and options; the recipe's words instead of what was recognised
-    (what better eyes and ears would give); chance.
+    (what better eyes and ears would give); the same words read by rules that know the questions
+    (what a better chooser would give); chance.
     """
     names = [recipe.name for recipe in recipes]
     films = [question.video_id for question in questions]
@@ -164,9 +166,10 @@ def choice_scores(
     }
     if len(names) < 2:
         del variants["other_video"]
-    controls = {}
+    controls: dict[str, Answered] = {}
     for name, words in variants.items():
         controls[name] = answer_all(questions, materials(words, embedder), chooser)
+    controls["read_by_rules"] = answer_all(questions, materials(told, embedder), RuleReader())
     chance = [1 / len(question.options) for question in questions]
     ours = interval_of_mean(answered.right, films)
     return {

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.answering.material import Material, make_material
-from fdvs.answering.protocol import Choice
+from fdvs.answering.material import make_material
 from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic import plan, sound
 from fdvs.datasets.synthetic.plan import make_recipe
-from fdvs.datasets.synthetic.questions import TEMPORAL, TIMES, split_of
+from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
 from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot, recipe_to_json
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.ocr import ScreenTextOptions, ScreenTextSource
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.evaluation import synthetic, synthetic_films
 from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
+from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import heard_only, run
 from fdvs.pipelines.evaluation.synthetic_answers import (
     NOTHING_KNOWN,
@@ -60,38 +58,6 @@ from fdvs.types import Chapter, Clip, ClipView, Frame, ModelIdentity
 from fdvs.visual import keep_frames
 
 RECIPES = [make_recipe(number, seed=5) for number in range(6)]
-
-
-class Reader:
-    """A chooser that reads titles in order of time, as a person would. Knows nothing else."""
-
-    backend = "reader"
-
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
-        places = sorted(range(len(options)), key=lambda i: options[i])
-        right = self._answer(question, options, material)
-        chosen = next((i for i in places if options[i] in right), places[0])
-        return Choice(scores=tuple(float(i == chosen) for i in range(len(options))), chosen=chosen)
-
-    def _answer(self, question: str, options: Sequence[str], material: Material) -> list[str]:
-        texts: dict[float, str] = {}
-        for passage in sorted(material.passages, key=lambda p: p.start_s):
-            texts[passage.start_s] = f"{texts.get(passage.start_s, '')} {passage.text}"
-        chapters = list(texts.values())
-        shown = [re.findall(r"[A-Z]{5,}\b(?! [A-Z])", t) for t in chapters]
-        titles = [t for found in shown for t in found if t in plan.TITLES]
-        asked = [word.strip("?.:") for word in question.split() if word.strip("?.:") in plan.TITLES]
-        if " first?" in question or " last?" in question:
-            return titles[:1] if " first?" in question else titles[-1:]
-        if "How many" in question:
-            return [TIMES[titles.count(asked[0]) - 1]] if asked[0] in titles else []
-        if "right before" in question:
-            return [a for a, b in pairwise(titles) if b == asked[0]]
-        if "right after" in question:
-            return [b for a, b in pairwise(titles) if a == asked[0]]
-        near = [text for text in chapters if not asked or asked[0] in text]
-        near = [t for t in near if "says: " not in question or question.split("says: ")[1] in t]
-        return [option for option in options if any(option in text for text in near)]
 
 
 def models() -> dict[str, Any]:
@@ -129,7 +95,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path) -> dict[str, Any]:
-    return run(out, num_films=5, quick=True, seed=1, chooser=Reader(), made=models())
+    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), made=models())
 
 
 def test_a_run_scores_every_stage(result: dict[str, Any]) -> None:
@@ -141,6 +107,7 @@ def test_a_run_scores_every_stage(result: dict[str, Any]) -> None:
     assert low <= result["score"] <= high
     assert set(result["controls"]) == {
         "other_video", "shuffled_times", "question_and_options_only", "recipe_words", "chance",
+        "read_by_rules",
     }  # fmt: skip
     assert result["cuts"]["key_frames_cuts"]["recall"] > result["cuts"]["all"]["f1_random"]
     assert result["cuts"]["key_frames_fixed"]["num_cuts"] == 5
@@ -163,7 +130,7 @@ def test_a_run_says_what_it_could_not_do(result: dict[str, Any]) -> None:
 def test_a_second_run_makes_nothing_again(
     result: dict[str, Any], out: Path, made: dict[str, Any]
 ) -> None:
-    again = run(out, num_films=5, quick=True, seed=1, chooser=Reader(), made=made)
+    again = run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), made=made)
     assert made["captioner"].seen == []
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
@@ -193,7 +160,7 @@ def test_a_reader_with_the_recipe_is_always_right_and_with_shuffled_times_is_not
     recipes = [full(recipe) for recipe in RECIPES]
     told = {recipe.name: told_by_recipe(recipe) for recipe in recipes}
     questions = list(split_of(recipes).choices)
-    scores = choice_scores(questions, told, recipes, Reader(), HashTextEmbedder())
+    scores = choice_scores(questions, told, recipes, RuleReader(), HashTextEmbedder())
     assert scores["score"] == scores["controls"]["recipe_words"] == 1.0
     assert {kind for kind in scores["groups"] if not kind.startswith("num_")} >= {
         *TEMPORAL, "shown", "said", "written",
@@ -210,7 +177,7 @@ def test_one_film_has_no_other_film_to_compare_with() -> None:
     recipe = RECIPES[0]
     told = {recipe.name: told_by_recipe(recipe)}
     questions = [q for q in split_of([recipe]).choices if q.kind == "first"]
-    scores = choice_scores(questions, told, [recipe], Reader(), HashTextEmbedder())
+    scores = choice_scores(questions, told, [recipe], RuleReader(), HashTextEmbedder())
     assert "other_video" not in scores["controls"]
     assert scores["content"] == {"num": 0}
     assert scores["interval"] is None
@@ -240,7 +207,7 @@ def test_a_film_of_which_nothing_is_known_says_so() -> None:
     known = materials({"a": ()}, HashTextEmbedder())
     assert [p.text for p in known["a"].passages] == [NOTHING_KNOWN]
     question = next(q for q in split_of(RECIPES).choices if q.kind == "first")
-    answered = answer_all([question], {question.video_id: known["a"]}, Reader())
+    answered = answer_all([question], {question.video_id: known["a"]}, RuleReader())
     assert answered.chosen == (sorted(range(4), key=lambda i: question.options[i])[0],)
 
 
@@ -449,7 +416,7 @@ def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -
 def test_a_study_builds_the_same_films_with_other_settings(
     tmp_path: Path, made: dict[str, Any]
 ) -> None:
-    with FilmStudy(tmp_path, Reader(), num_films=2, short=True, made=made) as study:
+    with FilmStudy(tmp_path, RuleReader(), num_films=2, short=True, made=made) as study:
         base = study.config()
         none = replace(base, visual=replace(base.visual, policy="none"))
         rows = [study.row("none", none), study.row("usual", base)]

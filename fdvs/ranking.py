@@ -5,8 +5,11 @@ holds one of the query's words. It is kept where it matches by meaning, or holds
 query: one word out of many is no reason to show what is about something else. Where a build
 placed the pictures too, a chapter also matches by the looks of its clip.
 
-Cosine and BM25 share no scale, so ranks are fused, not scores: reciprocal rank fusion (Cormack,
-Clarke, Buettcher, SIGIR 2009). Equal scores share a rank, so the order of storage decides nothing.
+Meaning and words make one score: the cosine and, with less weight, BM25 as a share of the query's
+best. That orders better than fusing their ranks, which makes the tenth-best word match as good as
+the tenth-best meaning (docs/decisions/014-retrieval.md). Looks share no scale with texts: there
+ranks are fused by reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009). Equal scores
+share a rank, so the order of storage decides nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from fdvs.index import Index
 from fdvs.looks import Pictures
 from fdvs.perception import clean_text
 from fdvs.protocols import TextEmbedder
-from fdvs.types import Level
+from fdvs.types import Level, Vectors
 from fdvs.words import WordHits
 
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
+WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
 MAX_QUERY_CHARS = 2000  # embedders read a few hundred words; more would only cost time
 WAYS = ("meaning", "words", "looks")
 NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
@@ -56,6 +60,11 @@ class Match:
         return self.cosine if self.by_meaning else None
 
     @property
+    def by_text(self) -> bool:
+        """Whether meaning or words match; otherwise it is here for its looks alone."""
+        return self.by_meaning or self.words is not None
+
+    @property
     def matched_by(self) -> tuple[str, ...]:
         return tuple(way for way, score in zip(WAYS, self.scores, strict=True) if score is not None)
 
@@ -77,11 +86,15 @@ def find_matches(
     level: Level | None = None,
     video_id: str | None = None,
     pictures: Pictures | None = None,
+    vector: Vectors | None = None,
 ) -> list[Match]:
-    """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way."""
+    """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way.
+
+    `vector` is the query's, where the caller has it already.
+    """
     query = clean_query(query)
     looks = _looks(index, query, config, video_id, pictures)
-    vector = embedder.embed_texts([query])[0]
+    vector = embedder.embed_texts([query])[0] if vector is None else vector
     cosines: dict[int, float] = {}
     if config.word_weight < 1:
         cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)
@@ -126,9 +139,26 @@ def _looks(
     return {place: score for place, score in places.items() if place is not None}
 
 
-def weights(config: SearchConfig) -> tuple[float, float, float]:
-    """Return how much each of the rankings of `WAYS` counts."""
-    return 1 - config.word_weight, config.word_weight, config.picture_weight
+def add_words(
+    meaning: Sequence[float], words: Sequence[float | None], word_weight: float
+) -> list[float]:
+    """Return one score of texts per item: (1 - w) * meaning + w * 0.15 * BM25 / the best BM25.
+
+    `words` is None where an item holds no word of the query; then only meaning counts.
+    """
+    best = max((score for score in words if score is not None), default=0.0)
+    share = word_weight * WORDS_SHARE / best if best > 0 else 0.0
+    return [
+        (1 - word_weight) * cosine + share * (found or 0.0)
+        for cosine, found in zip(meaning, words, strict=True)
+    ]
+
+
+def order_scores(
+    texts: Sequence[float | None], looks: Sequence[float | None], picture_weight: float
+) -> list[float]:
+    """Return what items are ordered by: ranks of texts and looks, fused; None is no match."""
+    return fuse(list(zip(texts, looks, strict=True)), (1.0, picture_weight))
 
 
 def fuse(scores: Sequence[Sequence[float | None]], weights: Sequence[float]) -> list[float]:

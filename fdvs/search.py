@@ -1,25 +1,26 @@
 """Find moments and videos that answer a query.
 
-Results are ordered by the fused rank of meaning, words and looks (see `fdvs.ranking`). The score
+Results are ordered by meaning, words and looks together (see `fdvs.ranking`). The score
 shown is always the cosine of texts, so that one number means one thing: a moment found by its
 words or its looks alone shows it too, however low; the cosine of its pictures stands apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.index import Entry, Index
 from fdvs.looks import Pictures
 from fdvs.protocols import TextEmbedder
-from fdvs.ranking import WAYS, Match, find_matches, fuse, weights
-from fdvs.types import Moment, VideoHit
+from fdvs.ranking import WAYS, Match, add_words, clean_query, find_matches, order_scores
+from fdvs.types import Level, Moment, Vectors, VideoHit
 
 NEAR_LOOKS = (
     0.95  # cosines of pictures lie close together: without a share, films would be one moment
 )
+CHAPTER_SHARE = 0.35  # how much a video's best chapter counts beside its story
 NEAR_BEST = 0.8  # a neighbour joins a moment when it matches at least this share as well
 
 
@@ -69,7 +70,9 @@ def ranked_matches(
         video_id=video_id,
         pictures=pictures,
     )
-    fused = fuse([m.scores for m in matches], weights(config))
+    told = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
+    texts = [score if m.by_text else None for m, score in zip(matches, told, strict=True)]
+    fused = order_scores(texts, [m.looks for m in matches], config.picture_weight)
     order = sorted(range(len(matches)), key=lambda i: (-fused[i], i))
     return [matches[i] for i in order]
 
@@ -133,27 +136,52 @@ def search_videos(
     num: int | None = None,
     pictures: Pictures | None = None,
 ) -> list[VideoHit]:
-    """Return videos, best first; a video's score is the best of its texts.
+    """Return videos, best first; the score shown is the cosine of the best of a video's texts.
 
-    The paper (arXiv 2412.06182) takes the maximum over the story and all chapters; scenes are a
-    level that it does not have, and count too. A video's words and looks are those of its best
-    text and clip, and the rankings of videos are fused as those of moments. Ties go by name.
+    They are ordered by the story's cosine plus a share of the best chapter's, and words: this
+    finds more than the paper's maximum over story and chapters (arXiv 2412.06182; see
+    docs/decisions/014-retrieval.md). A video's words and looks are those of its best text and clip;
+    looks are fused as those of moments. Ties go by name.
     """
     limit = _limit(num, config)
+    vector = embedder.embed_texts([clean_query(query)])[0]
     groups: dict[str, list[Match]] = {}
-    for match in find_matches(index, query, embedder, config, pictures=pictures):
+    for match in find_matches(index, query, embedder, config, pictures=pictures, vector=vector):
         groups.setdefault(index.entries[match.place].video_id, []).append(match)
-    scores = [
-        [_best(column) for column in zip(*(m.scores for m in group), strict=True)]
-        for group in groups.values()
+    meaning = _video_meaning(index, vector) if groups else {}
+    words = [_best(m.words for m in group) for group in groups.values()]
+    told = add_words([meaning.get(one, 0.0) for one in groups], words, config.word_weight)
+    texts = [
+        score if any(m.by_text for m in group) else None
+        for score, group in zip(told, groups.values(), strict=True)
     ]
-    fused = fuse(scores, weights(config))
+    looks = [_best(m.looks for m in group) for group in groups.values()]
+    fused = order_scores(texts, looks, config.picture_weight)
     hits = [(rank, _video_hit(index, g)) for rank, g in zip(fused, groups.values(), strict=True)]
     hits.sort(key=lambda pair: (-pair[0], pair[1].name))
     return [hit for _, hit in hits[:limit]]
 
 
-def _best(scores: Sequence[float | None]) -> float | None:
+def _video_meaning(index: Index, vector: Vectors) -> dict[str, float]:
+    """Return for each video the cosine of its story and a share of its best chapter's.
+
+    A level that has no vector yet counts as much as the other.
+    """
+    best: dict[str, dict[Level, float]] = {}
+    for level in ("story", "chapter"):
+        for place, cosine in index.similar(
+            vector, min_score=-1.0, level=level, video_id=None
+        ).items():
+            levels = best.setdefault(index.entries[place].video_id, {})
+            levels[level] = max(cosine, levels.get(level, -1.0))
+    found = {}
+    for video_id, levels in best.items():
+        story = levels.get("story", levels.get("chapter", 0.0))
+        found[video_id] = story + CHAPTER_SHARE * levels.get("chapter", story)
+    return found
+
+
+def _best(scores: Iterable[float | None]) -> float | None:
     return max((score for score in scores if score is not None), default=None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdvs import gallery as module
-from fdvs.bm25 import B, K1, Bm25, stems
+from fdvs.bm25 import K1, B, Bm25, stems
 from fdvs.errors import InvalidValue
 from fdvs.gallery import Described, Fusion, Gallery, blend, embed_queries, fuse
 from fdvs.sentences import split_sentences

@@ -114,6 +114,18 @@ class Describer(Protocol):
         ...
 
 
+@runtime_checkable
+class Looker(Protocol):
+    """A captioner that can be asked something about clips."""
+
+    def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
+        """Return one reply per clip, in order. `question` is cleaned; the replies are not.
+
+        Raises ModelError where the model fails.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """A language model's reply."""

@@ -281,7 +281,8 @@ class Answer:
     and `evidence` holds the nearest chapters. `removed` are sentences of the model that nothing
     supports. `support` is the mean of the sentences', `fit` how well the question fits the chapters
     (see `fdvs.answering.fit`). `options` and `chosen` (a place in it) are those of a
-    multiple-choice question. `notes` says what was shortened or left out.
+    multiple-choice question. `looks` is what a captioner says on a second look, unchecked. `notes`
+    says what was shortened or left out.
     """
 
     question: str
@@ -300,6 +301,7 @@ class Answer:
     fit: float = 0.0
     options: tuple[ScoredOption, ...] = ()
     chosen: int | None = None
+    looks: tuple[AnswerSentence, ...] = ()
     timing: AskTiming = field(default_factory=AskTiming)
     notes: tuple[str, ...] = ()
 

@@ -19,7 +19,15 @@ from fdvs.models.endpoint_client import ChatClient, EndpointOptions, parse_targe
 from fdvs.models.endpoint_reply import Reply
 from fdvs.models.fetch import identity_of
 from fdvs.models.options import options_from
-from fdvs.models.vlm_prompts import PROMPTS_VERSION, Call, calls_for, clean_reply, question
+from fdvs.models.vlm_prompts import (
+    PROMPTS_VERSION,
+    Call,
+    calls_for,
+    clean_reply,
+    look_question,
+    question,
+    whole_call,
+)
 from fdvs.protocols import Written
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
@@ -70,8 +78,18 @@ class EndpointCaptioner:
             )
         return found
 
-    def _caption(self, call: Call) -> str:
-        options, prompt = self._client.options, question(len(call.frames))
+    def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
+        """Answer a question about each clip. Raises as `describe`."""
+        with ThreadPoolExecutor(self._client.options.concurrency) as pool:
+            return list(
+                pool.map(
+                    lambda call: self._caption(call, look_question(asked, len(call.frames))),
+                    [whole_call(position, view) for position, view in enumerate(clips)],
+                )
+            )
+
+    def _caption(self, call: Call, prompt: str = "") -> str:
+        options, prompt = self._client.options, prompt or question(len(call.frames))
         pictures = [_picture(frame.image, options.jpeg_quality) for frame in call.frames]
         content = [*pictures, {"type": "text", "text": prompt}]
         reply = self._client.chat(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import ConfigError, ModelError
@@ -18,7 +18,16 @@ from fdvs.models.fetch import identity_of
 from fdvs.models.loading import place
 from fdvs.models.options import check_range, options_from
 from fdvs.models.pretrained import load_part, load_weights
-from fdvs.models.vlm_prompts import PLAIN, PROMPTS_VERSION, Call, calls_for, clean_reply, question
+from fdvs.models.vlm_prompts import (
+    PLAIN,
+    PROMPTS_VERSION,
+    Call,
+    calls_for,
+    clean_reply,
+    look_question,
+    question,
+    whole_call,
+)
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:
@@ -100,8 +109,24 @@ class TransformersCaptioner:
                 )
         return found
 
-    def _answers(self, calls: Sequence[Call]) -> list[str]:
-        prompts = [question(len(c.frames)) if self.is_chat else PLAIN for c in calls]
+    def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
+        """Answer a question about each clip, one at a time. Raises as `describe`.
+
+        A model without a chat form sees the first frame only.
+        """
+        replies = []
+        for position, view in enumerate(clips):
+            call = whole_call(position, view)
+            if not self.is_chat:
+                call = replace(call, frames=call.frames[:1])
+            prompt = look_question(asked, len(call.frames))
+            replies += self._answers(
+                [call], [prompt if self.is_chat else f"Question: {asked} Answer:"]
+            )
+        return replies
+
+    def _answers(self, calls: Sequence[Call], prompts: Sequence[str] = ()) -> list[str]:
+        prompts = prompts or [question(len(c.frames)) if self.is_chat else PLAIN for c in calls]
         try:
             inputs = self._inputs(calls, prompts)
             rows_BT = self._generate(inputs)

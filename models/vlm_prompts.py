@@ -52,6 +52,21 @@ def question(num_frames: int) -> str:
     return _ONE if num_frames == 1 else _SEVERAL.format(count=num_frames)
 
 
+def look_question(asked: str, num_frames: int) -> str:
+    """Return what a captioner is asked on a second look; `asked` is a cleaned question."""
+    seen = "this picture" if num_frames == 1 else f"these {num_frames} pictures, in order,"
+    return (
+        f"Look at {seen} from a video and answer in one short sentence, only from what can be "
+        f"seen; if it cannot be seen, say so. The question: {asked}"
+    )
+
+
+def whole_call(position: int, view: ClipView) -> Call:
+    """Return the call that shows all frames of a clip at once."""
+    clip = view.clip
+    return Call(clip_position=position, frames=view.frames, start_s=clip.start_s, end_s=clip.end_s)
+
+
 def calls_for(clips: Sequence[ClipView], *, frames_per_call: int) -> list[Call]:
     """Cut each clip's kept frames into calls; 0 puts all of a clip's frames into one.
 

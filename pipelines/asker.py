@@ -16,14 +16,17 @@ from fdvs.answering.choice_answer import MAX_CHAPTERS, chosen_answer
 from fdvs.answering.fit import FitJudge
 from fdvs.answering.from_index import kept_chapters, nearest_chapters
 from fdvs.answering.history import Turn
+from fdvs.answering.look import second_look
 from fdvs.answering.protocol import Chooser
 from fdvs.config import AskConfig, Config
-from fdvs.errors import NotFound
+from fdvs.errors import MediaError, NotFound
 from fdvs.index import Index
 from fdvs.pipelines.parts import Parts
-from fdvs.protocols import TextEmbedder, TextWriter
+from fdvs.protocols import TextEmbedder, TextReader, TextWriter
 from fdvs.ranking import clean_query
-from fdvs.types import Answer
+from fdvs.sampling import sample_times, unique_frames
+from fdvs.types import Answer, Citation, Clip, ClipView
+from fdvs.video import open_reader
 
 READINGS_FOLDER = "readings"
 BYTES_PER_MIB = 2**20
@@ -117,9 +120,43 @@ class Asker:
                 self._reader = cache.wrap(self._reader)
         return self._reader
 
+    def look_again(self, found: Answer, path_of: Callable[[str], Path]) -> Answer:
+        """Add a captioner's second look at the cited clips; `path_of` finds a video's file.
+
+        Raises ModelError where the captioner fails. A file that cannot be read is a note.
+        """
+        citations = [c for s in found.sentences for c in s.citations]
+        try:
+            looks, note = second_look(
+                found.question,
+                citations,
+                lambda cited: self._view(cited, path_of(cited.video_id)),
+                self._parts.describer("captioner"),
+            )
+        except MediaError as error:
+            looks, note = (), f"no second look: {error}"
+        return replace(found, looks=looks, notes=(*found.notes, note))
+
+    def _view(self, cited: Citation, path: Path) -> ClipView:
+        config = self._config
+        clip = Clip(video_id=cited.video_id, index=0, start_s=cited.start_s, end_s=cited.end_s)
+        times = sample_times(clip, config.sample.num_frames_per_clip)
+        with open_reader(
+            path, reader=config.read.reader, timeout_s=config.read.timeout_s
+        ) as reader:
+            frames = list(reader.frames_at(times, short_side_px=config.sample.short_side_px))
+        return ClipView(video_path=path, clip=clip, frames=tuple(unique_frames(frames)))
+
     def chooser(self, config: AskConfig, embedder: TextEmbedder) -> Chooser:
-        """Return what chooses among options with the settings' answerer."""
-        raise NotFound(f"no chooser for {config.answerer!r} is part of this version; hand one in")
+        """Return what chooses among options with the settings' answerer.
+
+        Raises InvalidValue where it needs a language model that reads ahead, and this one cannot.
+        """
+        from fdvs.answering.combined import make_chooser
+
+        writer = self.writer(config)
+        reader = writer if isinstance(writer, TextReader) else None
+        return make_chooser(config.answerer, embedder, reader)
 
     def _fit_judge(self, embedder: TextEmbedder) -> FitJudge:
         if self._judge is None:

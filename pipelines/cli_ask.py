@@ -201,6 +201,6 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 
     value = asdict(answer)
     value["evidence"] = [cited(moment) for moment in value["evidence"]]
-    for sentence in (*value["sentences"], *value["removed"]):
+    for sentence in (*value["sentences"], *value["removed"], *value["looks"]):
         sentence["citations"] = [cited(found) for found in sentence["citations"]]
     return value

@@ -212,7 +212,7 @@ class Library(Closing):
         video_id = self._store.find_video(video).video_id if video else None
         index, embedder = self._loaded_index(), self._searcher()
         if options:
-            return self._asker.choice(
+            found = self._asker.choice(
                 question,
                 options,
                 index=index,
@@ -221,16 +221,20 @@ class Library(Closing):
                 video_id=video_id,
                 order=order,
             )
-        return self._asker.open_question(
-            question,
-            index=index,
-            embedder=embedder,
-            writer=writer,
-            video_id=video_id,
-            history=history,
-            on_text=on_text,
-            order=order,
-        )
+        else:
+            found = self._asker.open_question(
+                question,
+                index=index,
+                embedder=embedder,
+                writer=writer,
+                video_id=video_id,
+                history=history,
+                on_text=on_text,
+                order=order,
+            )
+        if not self.config.ask.second_look:
+            return found
+        return self._asker.look_again(found, lambda one: self._store.find_video(one).path)
 
     def remove(self, video: str) -> VideoRow:
         """Forget a video, by name or id, and return its last row. The file itself stays."""

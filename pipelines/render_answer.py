@@ -37,6 +37,10 @@ def show_answer(answer: Answer) -> None:
         _show_sentences(out, answer)
     for sentence in answer.removed:
         paragraph(out, f"{REMOVED} {sentence.text}", style=FAINT)
+    for look in answer.looks:
+        cited = look.citations[0]
+        line(out, "second look ", span(cited.name, cited.start_s, cited.end_s))
+        paragraph(out, look.text)
     out.print()
     heading = "Nearest chapters" if answer.refused else "Evidence"
     line(out, (heading if answer.evidence else "No evidence was found", FAINT))

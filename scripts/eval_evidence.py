@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from fdvs.answering.everyday import EVERYDAY
 from fdvs.answering.fit import FitJudge, statement_of
 from fdvs.answering.material import Material, Passage, make_material
 from fdvs.answering.support import chapter_support
@@ -36,6 +37,7 @@ from fdvs.datasets import nextqa
 from fdvs.datasets.examples import ChoiceQuestion, Split
 from fdvs.metrics.interval import Interval, interval_of_difference, interval_of_mean
 from fdvs.sentences import split_sentences
+from fdvs.types import Vectors
 
 TRUE_REFUSED = 0.09  # of the true questions of the chosen half, at the bounds proposed
 OTHER_SUPPORTED = 0.05  # of other videos' sentences, at the support proposed
@@ -52,6 +54,23 @@ class Row:
     video: str
     kind: str
     value: float
+
+
+class InMemory:
+    """A text embedder that has been asked for everything beforehand, in one go."""
+
+    def __init__(self, embedder: Any, texts: Sequence[str]) -> None:
+        self.identity = embedder.identity
+        self._embedder = embedder
+        known = list(dict.fromkeys(texts))
+        self._rows = dict(zip(known, embedder.embed_texts(known), strict=True))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D]."""
+        for text in texts:
+            if text not in self._rows:
+                self._rows[text] = self._embedder.embed_texts([text])[0]
+        return np.stack([self._rows[text] for text in texts])
 
 
 def half_of(video_id: str) -> str:
@@ -97,13 +116,14 @@ def fit_rows(
 ) -> Iterator[Row]:
     """Yield the fit of every question to its own video ("true") and to another ("other")."""
     other = others(questions)
-    for q in questions:
-        for kind, video_id in (("true", q.video_id), ("other", other[q.id])):
-            base = {"half": half_of(q.video_id), "item": q.id, "video": q.video_id, "kind": kind}
-            value = judge.fit(q.question, material[video_id])
-            yield Row(measure="fit", value=value, **base)
-            value = judge.choice_fit(q.question, q.options, material[video_id])
-            yield Row(measure="choice fit", value=value, **base)
+    pairs = [(q.video_id, "true", q) for q in questions]
+    pairs += [(other[q.id], "other", q) for q in questions]
+    for video_id, kind, q in sorted(pairs, key=lambda pair: (pair[0], pair[1], pair[2].id)):
+        base = {"half": half_of(q.video_id), "item": q.id, "video": q.video_id, "kind": kind}
+        value = judge.fit(q.question, material[video_id])
+        yield Row(measure="fit", value=value, **base)
+        value = judge.choice_fit(q.question, q.options, material[video_id])
+        yield Row(measure="choice fit", value=value, **base)
 
 
 def support_rows(material: dict[str, Material], embedder: Any) -> Iterator[Row]:
@@ -116,9 +136,9 @@ def support_rows(material: dict[str, Material], embedder: Any) -> Iterator[Row]:
             passage = rng.choice(material[video_id].passages)
             pairs = (("true", video_id), ("other", rng.choice(same_half)))
             for kind, place in pairs:
-                support = chapter_support([passage.text], material[place], embedder).both[0]
-                keep = [key != (video_id, passage.chapter) for key in
-                        chapter_support([], material[place], embedder).chapters]  # fmt: skip
+                found = chapter_support([passage.text], material[place], embedder)
+                support = found.both[0]
+                keep = [key != (video_id, passage.chapter) for key in found.chapters]
                 if any(keep):
                     yield Row(
                         measure="support",
@@ -224,10 +244,20 @@ def main() -> int:
     )
     split = nextqa.load(options.data / "nextqa", allow_partial=True)
     questions = [q for q in split.choices if q.video_id in split.captions]
-    embedder.embed_texts([statement_of(q.question) for q in questions])
-    embedder.embed_texts([f"{statement_of(q.question)} {o}" for q in questions for o in q.options])
+    embedder = InMemory(
+        embedder,
+        [
+            *EVERYDAY,
+            *(s for captions in split.captions.values() for c in captions
+              for s in split_sentences(c.text)),
+            *(statement_of(q.question) for q in questions),
+            *(f"{statement_of(q.question)} {o}" for q in questions for o in q.options),
+        ],
+    )  # fmt: skip
     material = materials(split, embedder)
+    print(f"{len(questions)} questions, {len(material)} videos", file=sys.stderr, flush=True)
     rows = [*fit_rows(questions, material, FitJudge(embedder))]
+    print("fit measured", file=sys.stderr, flush=True)
     rows += [*support_rows(material, embedder), *citation_rows(questions, material, embedder)]
     if options.csv:
         with options.csv.open("w", newline="", encoding="utf-8") as file:

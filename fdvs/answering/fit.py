@@ -29,7 +29,38 @@ from fdvs.protocols import TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
 
 NUM_NEAREST, NUM_EVERYDAY = 3, 10
-PASSAGES, WORDS = 0.02, 0.05
+PASSAGES, WORDS = 0.04, 0.1
+ANY_QUESTION = 1.0  # the fit of a question about nothing in particular
+# Stems of questions that every video answers: "what happens at the end?"
+_GENERAL = frozenset(
+    [
+        "happen",
+        "video",
+        "film",
+        "clip",
+        "scene",
+        "stori",
+        "end",
+        "begin",
+        "start",
+        "describ",
+        "summar",
+        "summari",
+        "tell",
+        "see",
+        "seen",
+        "show",
+        "shown",
+        "going",
+        "do",
+        "first",
+        "last",
+        "final",
+        "thing",
+        "take",
+        "place",
+    ]
+)
 
 _ASKING = re.compile(r"^(?:how many|how|why|where|when|what|who|whom|whose|which)\b\s*", re.I)
 _HELPING = re.compile(r"^(?:did|does|do|is|are|was|were|has|have|had|can|could|will)\b\s*", re.I)
@@ -53,12 +84,15 @@ class FitJudge:
     def __init__(self, embedder: TextEmbedder) -> None:
         self._embedder = embedder
         self._everyday: Doubles | None = None
+        self._said: tuple[Material | None, frozenset[str]] = (None, frozenset())
 
     def fit(self, question: str, material: Material, *, num_passages: int | None = None) -> float:
-        """Return the fit of an open question; above 0 the passages say more than everyday texts.
+        """Return the fit of an open question; one about nothing in particular always fits.
 
         `num_passages`: of all that could have been near, where `material` is a choice of them.
         """
+        if not frozenset(stems([question])[0]) - _GENERAL:
+            return ANY_QUESTION
         (score,) = self._scores([statement_of(question)], material)
         return round(score - PASSAGES * np.log(num_passages or len(material.passages)), 6)
 
@@ -67,10 +101,16 @@ class FitJudge:
         statement = statement_of(question)
         scores = self._scores([f"{statement} {option}" for option in options], material)
         best = options[int(np.argmax(scores))]
-        telling, *held = stems([f"{question} {best}", *(p.text for p in material.passages)])
-        words = share(frozenset(telling), frozenset().union(*map(frozenset, held)))
+        words = share(frozenset(stems([f"{question} {best}"])[0]), self._words_of(material))
         fit = max(scores) - PASSAGES * np.log(len(material.passages)) + WORDS * words
         return round(float(fit), 6)
+
+    def _words_of(self, material: Material) -> frozenset[str]:
+        """Return the stems of a material; those of the last one are kept."""
+        if self._said[0] is not material:
+            found = stems(passage.text for passage in material.passages)
+            self._said = material, frozenset(word for words in found for word in words)
+        return self._said[1]
 
     def _scores(self, statements: Sequence[str], material: Material) -> list[float]:
         rows_SD = unit_rows(self._embedder.embed_texts(statements))

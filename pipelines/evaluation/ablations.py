@@ -15,7 +15,7 @@ import numpy as np
 
 from fdvs.answering.material import Material, Passage
 from fdvs.answering.protocol import Chooser
-from fdvs.config import Config, RedundancyConfig, StoryConfig, TextualConfig
+from fdvs.config import Config, CutMethod, RedundancyConfig, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
 from fdvs.pipelines.evaluation.redundancy_table import Told, material_of, redundancy_rows
@@ -31,7 +31,7 @@ Rule = Literal["repaired", "paper", "cover"]
 MEMORIES = (1, 11, 21, 31, 35, 41)
 NUM_EVIDENCE = (0, 1, 3, 5, 7)
 NUM_FRAMES = (4, 8, 16, 32)
-CUTTING = ("keyframes", "scenes", "fixed")
+CUTTING: tuple[CutMethod, ...] = ("keyframes", "scenes", "fixed")
 RULES: tuple[Rule, ...] = ("paper", "repaired", "cover")
 NUM_DRAWS = 3
 
@@ -100,7 +100,7 @@ def table_xix(study: FilmStudy, *, numbers: Sequence[int] = NUM_FRAMES) -> Rows:
     ]
 
 
-def table_xi(study: FilmStudy, *, methods: Sequence[str] = CUTTING) -> Rows:
+def table_xi(study: FilmStudy, *, methods: Sequence[CutMethod] = CUTTING) -> Rows:
     """Where clips begin: key frames of the codec, scene changes, fixed lengths.
 
     Raises ModelUnavailable for `scenes` without PySceneDetect.

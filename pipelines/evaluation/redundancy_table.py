@@ -45,8 +45,9 @@ RULES: dict[str, TextualConfig] = {
     "paper": TextualConfig(policy="paper"),
     "repaired": TextualConfig(policy="repaired"),
     "cover 0.7": TextualConfig(policy="cover", floor=0.7),
-    "cover": TextualConfig(policy="cover"),
+    "cover 0.84": TextualConfig(policy="cover", floor=0.84),
     "cover 0.9": TextualConfig(policy="cover", floor=0.9),
+    "cover 0.95": TextualConfig(policy="cover", floor=0.95),
 }
 
 logger = logging.getLogger(__name__)

@@ -158,7 +158,7 @@ def choice_scores(
     films = [question.video_id for question in questions]
     answered = answer_all(questions, materials(told, embedder), chooser)
     other = {name: told[names[(i + 1) % len(names)]] for i, name in enumerate(names)}
-    variants = {
+    variants: dict[str, Mapping[str, Sequence[Chapter]]] = {
         "other_video": other,
         "shuffled_times": {name: shuffled(told[name], name) for name in names},
         "question_and_options_only": dict.fromkeys(names, ()),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.config import Policy, RedundancyConfig
+from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic.recipe import Recipe
 from fdvs.metrics.fmeasure import NOTHING, FMeasure, cut_points
 from fdvs.metrics.redundancy import KeptList, redundancy_score
@@ -23,7 +23,14 @@ from fdvs.textual import keep_chapters
 from fdvs.types import Vectors
 from fdvs.visual import keep_frames
 
-RULES: tuple[Policy, ...] = ("none", "paper", "repaired", "cover")
+#: What each rule changes in the settings of a build.
+RULES: Mapping[str, Mapping[str, Any]] = {
+    "none": {"policy": "none"},
+    "paper": {"policy": "paper"},
+    "repaired": {"policy": "repaired"},
+    "cover": {"policy": "cover"},
+    "cover 0.95": {"policy": "cover", "floor": 0.95, "identical": 1.0},
+}
 TOLERANCE_S = 0.5
 NUM_DRAWS = 200
 #: A chapter tells what its clip shows for this long, or for half of all its time.
@@ -117,7 +124,7 @@ def rule_rows(
     keep: Callable[..., Mask],
     config: RedundancyConfig,
     *,
-    rules: Sequence[Policy] = RULES,
+    rules: Mapping[str, Mapping[str, Any]] = RULES,
     num_draws: int = NUM_DRAWS,
 ) -> list[dict[str, Any]]:
     """Return one row a rule: what is kept, what is left, what chance leaves, and the gain over it.
@@ -126,18 +133,18 @@ def rule_rows(
     95 %; the interval of the gain is a bootstrap over films.
     """
     rows = []
-    for rule in rules:
-        policy = replace(config, policy=rule)
-        masks = [keep(items.vectors, policy, salt=items.salt) for items in lists]
-        rows.append({"rule": rule, **left_beside_chance(lists, masks, rule, num_draws)})
+    for name, changes in rules.items():
+        settings = replace(config, **changes)
+        masks = [keep(items.vectors, settings, salt=items.salt) for items in lists]
+        rows.append({"rule": name, **left_beside_chance(lists, masks, settings.policy, num_draws)})
     return rows
 
 
 def left_beside_chance(
-    lists: Sequence[Listed], masks: Sequence[Mask], rule: str, num_draws: int = NUM_DRAWS
+    lists: Sequence[Listed], masks: Sequence[Mask], policy: str, num_draws: int = NUM_DRAWS
 ) -> dict[str, Any]:
     """Compare masks with random ones of the same size; the first stays where the rule keeps it."""
-    forced = () if rule == "paper" else (0,)
+    forced = () if policy == "paper" else (0,)
     score = redundancy_score(
         [
             KeptList(told=items.told, kept=mask, group=items.film, forced=forced)

@@ -318,7 +318,7 @@ def test_what_a_rule_leaves_is_counted_beside_chance() -> None:
 def test_every_rule_has_a_row() -> None:
     lists = frame_lists([built(small(), [(0.0, 4.0), (4.0, 8.0)])])
     rows = rule_rows(lists, keep_frames, RedundancyConfig(), num_draws=10)
-    assert [row["rule"] for row in rows] == ["none", "paper", "repaired", "cover"]
+    assert [row["rule"] for row in rows] == ["none", "paper", "repaired", "cover", "cover 0.95"]
     assert rows[0]["left"] == 1.0
 
 

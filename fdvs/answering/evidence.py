@@ -1,0 +1,152 @@
+"""Options judged by what the passages say, without a language model.
+
+Two scores are added: the option's words heard in the passages (`fdvs.answering.wordmatch`), and the
+cosine between a statement and the passages nearest to it. Short options are completed to a
+statement with the question; what all statements share, they share with the question, so a part of
+their mean is taken off. An option that is near to any video tells little: a share of its nearness
+to other videos is taken off, too. Passages at the time that the question names are a little nearer
+(`fdvs.answering.temporal`). The longer the options are, the more passages carry one.
+
+N options, P passages, B passages of other videos, D dimensions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdvs.answering.asked import Asked, read_question
+from fdvs.answering.background import Background
+from fdvs.answering.choice_settings import ChoiceSettings
+from fdvs.answering.material import Material, Passage
+from fdvs.answering.options import best_place, check_asked, put_back, text_order
+from fdvs.answering.protocol import Choice
+from fdvs.answering.temporal import time_fit
+from fdvs.answering.wordmatch import SaidWords, WordMatcher
+from fdvs.protocols import TextEmbedder
+from fdvs.vectors import Doubles, unit_rows
+
+MAX_EVIDENCE = 5  # passages that a choice is shown with
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Scores [N] of options in text order, and the likeness [N, P] that ranks the passages."""
+
+    words: Doubles
+    meaning: Doubles
+    total: Doubles
+    near: Doubles
+
+
+class EvidenceChooser:
+    """A Chooser by words and meaning. `background` holds the words of other videos, too."""
+
+    backend = "evidence"
+
+    def __init__(
+        self,
+        embedder: TextEmbedder,
+        *,
+        background: Background | None = None,
+        settings: ChoiceSettings | None = None,
+    ) -> None:
+        self.settings = settings or ChoiceSettings()
+        self._embedder = embedder
+        self._background = background or Background()
+        self._words = WordMatcher(
+            embedder,
+            self._background,
+            enough_mentions=self.settings.enough_mentions,
+            likeness=self.settings.likeness,
+        )
+        self._material: Material | None = None
+        self._said: SaidWords | None = None
+
+    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+        """Return the chosen option with the scores of all.
+
+        Raises InvalidValue for fewer than two options, NotFound where there is no passage.
+        """
+        check_asked(options, material)
+        began = time.monotonic()
+        order = text_order(options)
+        judged = self.judge(question, [options[place] for place in order], material)
+        scores = put_back(judged.total, order)
+        chosen = best_place(scores, options)
+        return Choice(
+            scores=scores,
+            chosen=chosen,
+            evidence=nearest(judged.near[order.index(chosen)], material, MAX_EVIDENCE),
+            backend=self.backend,
+            parts={
+                "words": put_back(judged.words, order),
+                "meaning": put_back(judged.meaning, order),
+            },
+            seconds=time.monotonic() - began,
+        )
+
+    def judge(self, question: str, options: Sequence[str], material: Material) -> Judged:
+        """Score options, which come in text order, from at least one passage."""
+        words_N = self._words.scores(options, self._said_in(material))
+        asked = read_question(question)
+        rows_ND = self._option_rows(asked, options)
+        near_NP = rows_ND @ unit_rows(material.vectors).T
+        near_NP = near_NP + self.settings.time_weight * self._time_fit(asked, material)
+        meaning_N = mean_of_best(near_NP, max(1, round(num_words(options))))
+        meaning_N = meaning_N - self._nearness_to_others(rows_ND, material)
+        total_N = words_N + self.settings.meaning_weight * meaning_N
+        return Judged(words=words_N, meaning=meaning_N, total=total_N, near=near_NP)
+
+    def _option_rows(self, asked: Asked, options: Sequence[str]) -> Doubles:
+        if stand_alone(options, self.settings):
+            return unit_rows(self._embedder.embed_texts(options))
+        statements = [asked.with_option(option) for option in options]
+        rows_ND = unit_rows(self._embedder.embed_texts(statements))
+        return unit_rows(rows_ND - self.settings.shared * rows_ND.mean(axis=0))
+
+    def _time_fit(self, asked: Asked, material: Material) -> Doubles:
+        if not asked.anchor:
+            return time_fit(asked, material.passages, None)
+        anchor_D = unit_rows(self._embedder.embed_texts([asked.anchor]))[0]
+        return time_fit(asked, material.passages, unit_rows(material.vectors) @ anchor_D)
+
+    def _nearness_to_others(self, rows_ND: Doubles, material: Material) -> Doubles:
+        own = {passage.video_id for passage in material.passages}
+        rows_BD = self._background.rows_beside(own)
+        if not len(rows_BD):
+            return np.zeros(len(rows_ND))
+        near_N = mean_of_best(rows_ND @ rows_BD.T, self.settings.background_nearest)
+        return self.settings.background_share * near_N
+
+    def _said_in(self, material: Material) -> SaidWords:
+        """Return the words of the passages; those of the last material are kept."""
+        if self._said is None or self._material is not material:
+            self._said = self._words.said([passage.text for passage in material.passages])
+            self._material = material
+        return self._said
+
+
+def num_words(options: Sequence[str]) -> float:
+    """Return the number of words of an option, on average over all: no option decides it."""
+    return sum(len(option.split()) for option in options) / len(options)
+
+
+def stand_alone(options: Sequence[str], settings: ChoiceSettings) -> bool:
+    """Whether options are long enough to be judged without the question."""
+    return num_words(options) >= settings.own_words
+
+
+def mean_of_best(near_NP: Doubles, num: int) -> Doubles:
+    """Return the mean of each row's `num` highest values, of all where there are fewer."""
+    means_N: Doubles = np.sort(near_NP, axis=1)[:, -num:].mean(axis=1)
+    return means_N
+
+
+def nearest(near_P: Doubles, material: Material, num: int) -> tuple[Passage, ...]:
+    """Return the nearest passages in time order, of equals the earlier ones."""
+    best = np.argsort(-near_P.round(9), kind="stable")[:num]
+    return tuple(material.passages[place] for place in sorted(best.tolist()))

@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.gallery import Described, Fusion, Gallery, Queries, ScoreParts, embed_queries, fuse
-from fdvs.metrics.retrieval import COSINE_TIE_WIDTH, Ranks, text_to_video, video_to_text
+from fdvs.metrics.retrieval import COSINE_TIE_WIDTH, Ranks, Scores, text_to_video, video_to_text
 from fdvs.protocols import TextEmbedder
 from fdvs.ranking import RANK_OFFSET
 from fdvs.types import Vectors
 
-OURS, FLOOR = "ours", "tf_idf"
+OURS, FLOOR, OTHER_VIDEO = "ours", "tf_idf", "other_video"
 BLOCK_QUERIES = 512
 NUM_BEST = 10
 
-Method = Callable[["Block"], Vectors]
+RANKS_SCALE = 1e4  # so that deep ranks differ by more than what counts as a tie of cosines
+
+Method = Callable[["Block"], Scores]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +85,9 @@ class Contest:
             "paper_rule": paper_rule,
             "story_and_best_chapter": lambda block: block.plain_story + block.plain_best,
             "story_plus_tf_idf": lambda block: block.plain_story + block.tf_idf,
-            "ranks_fused": lambda block: reciprocal_ranks(paper_rule(block), block.parts.words),
+            "ranks_fused": lambda block: (
+                RANKS_SCALE * reciprocal_ranks(paper_rule(block), block.parts.words)
+            ),
         }
 
 
@@ -92,12 +96,15 @@ def paper_rule(block: Block) -> Vectors:
     return np.maximum(block.plain_story, block.plain_best)
 
 
-def reciprocal_ranks(*scores: Vectors) -> Vectors:
+def reciprocal_ranks(*scores: Scores) -> Scores:
     """Return the sum over rankings [Q, V] of 1 / (60 + rank); equal scores share the best rank."""
-    return sum((1.0 / (RANK_OFFSET + _ranks(one)) for one in scores), np.zeros_like(scores[0]))
+    found: Scores = np.zeros(scores[0].shape)
+    for one in scores:
+        found = found + 1.0 / (RANK_OFFSET + _ranks(one))
+    return found
 
 
-def _ranks(scores: Vectors) -> NDArray[np.int64]:
+def _ranks(scores: Scores) -> NDArray[np.int64]:
     """Return 1 + how many of its row score higher, for each score."""
     rows = np.sort(-scores, axis=1)
     return np.stack(
@@ -157,7 +164,7 @@ def hold(contest: Contest, right: NDArray[np.int64], *, both_ways: bool) -> Outc
             found.setdefault(name, []).append(_rank(scores, right[rows]))
             if name == OURS:
                 other = (right[rows] + 1) % num
-                found.setdefault("other_video", []).append(_rank(scores, other))
+                found.setdefault(OTHER_VIDEO, []).append(_rank(scores, other))
                 best.append(np.argsort(-scores, axis=1, kind="stable")[:, :NUM_BEST])
                 matrix += [scores] if both_ways else []
     backwards = None
@@ -167,7 +174,13 @@ def hold(contest: Contest, right: NDArray[np.int64], *, both_ways: bool) -> Outc
     return Outcome(ranks=ranks, backwards=backwards, best=np.concatenate(best))
 
 
-def _rank(scores: Vectors, right: NDArray[np.int64]) -> Ranks:
+def strongest_plain(ranks: Mapping[str, Ranks]) -> str:
+    """Return the plain method with the highest R@1 here, which is what ours has to beat."""
+    plain = [name for name in ranks if name not in (OURS, OTHER_VIDEO)]
+    return max(plain, key=lambda name: float(ranks[name].hits(1).mean()))
+
+
+def _rank(scores: Scores, right: NDArray[np.int64]) -> Ranks:
     return text_to_video(scores, right, tie_width=COSINE_TIE_WIDTH)
 
 

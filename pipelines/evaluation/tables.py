@@ -81,5 +81,6 @@ def interval_words(interval: tuple[float, float] | None) -> str:
 
 def number_words(name: str, value: float) -> str:
     """Return counts and ranks as they are, everything else as percent."""
-    is_plain = name.startswith(("num_", "MedR", "MeanR")) or name.endswith("_s") or value > 1
-    return f"{value:g}" if is_plain else percent(value)
+    is_rank = any(word in name for word in ("MedR", "MeanR", "SumR", "RSum"))
+    is_plain = is_rank or name.startswith("num_") or name.endswith("_s") or value > 1
+    return f"{value:.4g}" if is_plain else percent(value)

@@ -23,7 +23,7 @@ from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
 from fdvs.pipelines.evaluation.rows import ROWS, row_named
 from fdvs.pipelines.evaluation.run import limited, run_row
 from fdvs.pipelines.evaluation.suite import Request, run_all
-from fdvs.pipelines.evaluation.tables import report, result_table
+from fdvs.pipelines.evaluation.tables import number_words, report, result_table
 
 PAPER_ROWS = {
     "prvr-activitynet", "prvr-charades", "retrieval-activitynet", "retrieval-msrvtt", "msrvtt-qa",
@@ -334,3 +334,10 @@ def test_tables_hold_a_dash_where_there_is_no_number() -> None:
     )  # fmt: skip
     assert "| r | s | R@1 12.5 % | - | - | - | 8 on 2 videos | films |" in result_table([bare])
     assert "Models" not in report(bare, [])
+
+
+def test_ranks_and_counts_are_numbers_and_scores_are_percent() -> None:
+    assert number_words("R@1", 0.5) == "50.0 %"
+    assert number_words("video to text MedR", 1.0) == "1"
+    assert number_words("num_CW", 1.0) == "1"
+    assert number_words("MeanR", 12.3456) == "12.35"

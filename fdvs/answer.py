@@ -20,6 +20,7 @@ from fdvs.answering.fit import FitJudge
 from fdvs.answering.from_index import is_kept, kept_chapters, material_of
 from fdvs.answering.history import Turn, looked_up
 from fdvs.answering.open_answer import Given, quoted, refused, written_answer
+from fdvs.answering.timed import with_timed
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.errors import NotFound
 from fdvs.index import Entry, Index
@@ -94,6 +95,12 @@ def _given(
         raise NotFound(
             f"no chapter to answer {question[:60]!r} from; build a video first: fdvs build PATH"
         )
+    evidence = with_timed(
+        evidence,
+        question,
+        index,
+        lambda event: find_evidence(index, event, embedder, search, num=1, video_id=video_id),
+    )
     near = find_evidence(
         index, asked, embedder, replace(search, word_weight=0.0), num=NUM_NEAR, video_id=video_id
     )

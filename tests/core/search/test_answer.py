@@ -139,6 +139,27 @@ def test_a_question_that_fits_no_chapter_is_refused_without_asking_the_model(
     )
 
 
+@pytest.mark.parametrize(
+    ("question", "starts"),
+    [
+        ("What happens after one rabbit digs deep holes?", {20.0, 30.0}),
+        ("What happens before one rabbit eats grass?", {10.0, 20.0}),
+        ("What is seen at the end?", {40.0, 50.0}),
+        ("What is seen at the beginning?", {0.0, 10.0}),
+    ],
+)
+def test_a_question_that_names_a_time_is_given_the_chapters_there(
+    question: str, starts: set[float], index: Index, ask: Callable[..., Answer]
+) -> None:
+    config = replace(CONFIG, num_evidence=1)
+    found = ask(question, video_id=id_of(index, "forest.mp4"), config=config)
+    by_time = {m.start_s for m in found.evidence if m.matched_by == ("time",)}
+    assert by_time <= starts <= {m.start_s for m in found.evidence}
+    order = [m.start_s for m in found.evidence]
+    assert order == sorted(order)
+    assert len(order) <= 3
+
+
 # -- with a model ------------------------------------------------------------------------------
 
 

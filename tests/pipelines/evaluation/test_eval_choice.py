@@ -1,0 +1,273 @@
+"""Multiple-choice evaluation: questions by video, controls, floor, resuming, one JSON object."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fdvs.answering.evidence import EvidenceChooser
+from fdvs.config import Config
+from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
+from fdvs.errors import ConfigError
+from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.pipelines.evaluation import choice_row
+from fdvs.pipelines.evaluation.choice import (
+    CaptionMaterial,
+    answer_all,
+    next_video,
+    passages_of,
+    rights,
+    sample_of,
+    sampled,
+    tfidf_floor,
+)
+from fdvs.pipelines.evaluation.job import Job, Texts
+from fdvs.pipelines.evaluation.predictions import open_predictions, read_predictions
+from fdvs.pipelines.evaluation.rows import row_named
+
+ROOT = Path(__file__).resolve().parents[3]
+THINGS = ("kettle", "violin", "ladder", "carpet", "pigeon")
+
+
+def question(video: int, place: int = 0, **others: Any) -> ChoiceQuestion:
+    """Ask which thing is lifted in a video; the answer stands at another place each time."""
+    options = [*THINGS[place:], *THINGS[:place]]
+    return ChoiceQuestion(
+        **{
+            "id": f"v{video}_{place}", "video_id": f"v{video}", "question": "what does he lift",
+            "options": tuple(options), "answer": options.index(THINGS[video % 5]), "kind": "CW",
+            **others,
+        }
+    )  # fmt: skip
+
+
+def captions(num: int = 5) -> dict[str, tuple[Caption, ...]]:
+    return {
+        f"v{n}": tuple(
+            Caption(start_s=s, end_s=s + 1, text=f"A man lifts a {THINGS[n % 5]}. He stands.")
+            for s in range(3)
+        )
+        for n in range(num)
+    }
+
+
+QUESTIONS = [question(video, place) for video in range(5) for place in range(3)]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    made = {"text_embedder": HashTextEmbedder(), "llm": ScriptedWriter([])}
+    return Job(
+        row=row_named("nextqa"), data=None, out=tmp_path / "nextqa", config=Config(), made=made
+    )
+
+
+def split_of_questions(questions: list[ChoiceQuestion]) -> Split:
+    return Split(
+        dataset="nextqa", name="nextqa val", is_partial=False, choices=tuple(questions),
+        video_ids=tuple(dict.fromkeys(one.video_id for one in questions)),
+    )  # fmt: skip
+
+
+TEXTS = Texts(source="invented", captions=captions())
+
+
+def test_a_row_scores_what_the_captions_say(job: Job) -> None:
+    result = choice_row.run(job, split_of_questions(QUESTIONS), TEXTS)
+    assert result.score == 1.0
+    assert (result.num_items, result.num_videos) == (15, 5)
+    assert result.floor == 1.0
+    assert result.other_video == 0.0
+    assert result.controls["question_and_options_only"] < 1.0
+    assert result.groups["C"] == result.groups["CW"] == 1.0
+    assert result.settings["answerer"] == "evidence"
+    assert set(result.backends) == {"text_embedder"}
+    assert result.details["seconds_per_question"] > 0
+
+
+def test_a_language_model_asked_for_is_named_and_scored_beside_the_evidence(job: Job) -> None:
+    result = choice_row.run(replace(job, llm="some"), split_of_questions(QUESTIONS), TEXTS)
+    assert result.settings["answerer"] == "combined"
+    assert result.metrics["accuracy_evidence"] == 1.0
+    assert set(result.backends) == {"text_embedder", "llm"}
+
+
+def test_questions_without_words_or_answers_are_left_out_and_counted(job: Job) -> None:
+    asked = [*QUESTIONS, question(7), question(1, 4, answer=None)]
+    result = choice_row.run(job, split_of_questions(asked), TEXTS)
+    assert result.num_items == 15
+    assert result.counts["num_without_words"] == 2
+    assert result.is_partial
+
+
+def test_a_row_without_any_question_to_score_says_so(job: Job) -> None:
+    with pytest.raises(ConfigError, match="no question with a public answer"):
+        choice_row.run(job, split_of_questions([question(1, answer=None)]), TEXTS)
+
+
+def test_one_video_alone_has_no_other_video(job: Job) -> None:
+    result = choice_row.run(job, split_of_questions([question(1)]), TEXTS)
+    assert result.other_video is None
+
+
+def test_predictions_hold_ids_and_numbers_and_are_taken_up_again(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    material = CaptionMaterial(captions(), HashTextEmbedder())
+    made = EvidenceChooser(HashTextEmbedder())
+    asked: list[str] = []
+
+    def source(one: ChoiceQuestion) -> Any:
+        asked.append(one.id)
+        return material.of_video(one.video_id)
+
+    for questions in (QUESTIONS[:6], QUESTIONS):
+        with open_predictions(path, settings={}) as log:
+            chosen = answer_all(questions, made, source, log)
+    assert len(asked) == len(QUESTIONS)
+    assert rights(QUESTIONS, chosen).all()
+    _, records = read_predictions(path)
+    assert set(records) == {one.id for one in QUESTIONS}
+    assert not any(thing in path.read_text() for thing in THINGS)
+
+
+def test_a_video_without_a_word_is_not_answered_and_wrong(tmp_path: Path) -> None:
+    told = {**captions(), "v1": (Caption(start_s=0, end_s=1, text=" "),)}
+    material = CaptionMaterial(told, HashTextEmbedder())
+    with open_predictions(tmp_path / "p.jsonl", settings={}) as log:
+        chosen = answer_all(
+            [question(1)],
+            EvidenceChooser(HashTextEmbedder()),
+            lambda one: material.of_video(one.video_id),
+            log,
+        )
+    assert chosen == {}
+    assert rights([question(1)], chosen).tolist() == [0.0]
+
+
+def test_every_video_gets_another_one_and_each_is_used_once() -> None:
+    names = [f"v{n}" for n in range(9)]
+    swapped = next_video(names)
+    assert sorted(swapped) == sorted(swapped.values()) == names
+    assert all(one != other for one, other in swapped.items())
+    assert next_video(names[::-1]) == swapped
+
+
+def test_samples_hold_whole_videos_and_grow() -> None:
+    small, large = sample_of(QUESTIONS, 4), sample_of(QUESTIONS, 8)
+    assert len(small) == 6
+    assert large[:6] == small
+    assert sample_of(QUESTIONS[::-1], 4)[0].video_id == small[0].video_id
+
+
+def test_a_sampled_split_says_so_in_its_name() -> None:
+    split = split_of_questions(QUESTIONS)
+    assert sampled(split, None) is split
+    assert sampled(split, 99) is split
+    few = sampled(split, 4)
+    assert "sample of 6 questions" in few.name
+    assert few.is_partial
+    assert [one.id for one in few.choices] == [
+        one.id for one in QUESTIONS if one in sample_of(QUESTIONS, 4)
+    ]
+
+
+def test_the_floor_takes_the_words_of_the_own_video_and_breaks_ties_by_text() -> None:
+    silent = {f"v{n}": (Caption(start_s=0, end_s=1, text="nothing"),) for n in range(5)}
+    assert rights(QUESTIONS, tfidf_floor(QUESTIONS, captions())).all()
+    first = min(THINGS)
+    chosen = tfidf_floor(QUESTIONS, silent)
+    assert all(one.options[chosen[one.id]] == first for one in QUESTIONS)
+
+
+def test_passages_are_sentences_with_their_captions_times() -> None:
+    found = passages_of("v", captions()["v0"])
+    assert len(found) == 6
+    assert [p.chapter for p in found] == [0, 0, 1, 1, 2, 2]
+    assert {(p.start_s, p.end_s) for p in found} == {(0, 1), (1, 2), (2, 3)}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "eval_answers", ROOT / "scripts" / "eval_answers.py"
+    )
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["eval_answers"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_data(folder: Path) -> None:
+    """Write both datasets in their official form, three invented videos each."""
+    ego, nxt = folder / "egoschema", folder / "nextqa"
+    ego.mkdir(parents=True)
+    nxt.mkdir()
+    records = {
+        f"clip{n}": {
+            "q_uid": f"clip{n}", "google_drive_id": "x", "question": "What does C lift?",
+            **{f"option {place}": f"C lifts a {thing}" for place, thing in enumerate(THINGS)},
+            "truth": n,
+        }
+        for n in range(3)
+    }  # fmt: skip
+    (ego / "subset_anno.json").write_text(json.dumps(records))
+    told = {f"clip{n}": [f"#C C lifts a {THINGS[n]}"] * 180 for n in range(3)}
+    (ego / "lavila_subset.json").write_text(json.dumps(told))
+    rows = ["video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"]
+    rows += [f"{n},9,9,9,what does he lift,{n},0,CW,{','.join(THINGS)}" for n in range(3)]
+    (nxt / "val.csv").write_text("\n".join(rows) + "\n")
+    with zipfile.ZipFile(nxt / "nextqa_allcaps_1fps.zip", "w") as archive:
+        for n in range(3):
+            text = {"0": f"A man lifts a {THINGS[n]}."}
+            archive.writestr(f"nextqa_allcaps_1fps/{n}_cap.json", json.dumps(text))
+
+
+def test_the_script_prints_one_object_with_both_accuracies(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write_data(tmp_path / "data")
+    made = {"text_embedder": HashTextEmbedder()}
+    monkeypatch.setattr(script, "_made", lambda config, options: made)
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
+    assert script.main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["egoschema"]["accuracy"] == printed["nextqa"]["accuracy"] == 1.0
+    assert "partial" in printed["nextqa"]["split"]
+    assert printed["nextqa"]["num_items"] == 3
+
+
+def test_the_script_says_in_one_line_what_is_missing(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_number_type_of_its_own_loads_the_language_model_apart(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    class Recorder:
+        llm = "the model"
+
+        def __init__(self, config: Config) -> None:
+            asked.append(config.models.dtype)
+
+    monkeypatch.setattr(script, "Parts", Recorder)
+    options = script._options(["--data", "x", "--llm", "some", "--dtype", "bfloat16"])
+    assert script._made(script._config(options), options) == {"llm": "the model"}
+    assert asked == ["bfloat16"]
+    plain = script._options(["--data", "x", "--llm", "some"])
+    assert script._made(script._config(plain), plain) == {}

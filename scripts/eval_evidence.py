@@ -1,6 +1,6 @@
 """Measure when "not in the evidence" is said, and whether citations carry what they are put to.
 
-    python scripts/eval_evidence.py --data FOLDER --cache vectors.sqlite --csv evidence.csv
+    python scripts/eval_evidence.py --data FOLDER --cache vectors.sqlite --csv evidence.csv --json
 
 FOLDER holds nextqa/ (questions and published captions). Videos are parted in two by a hash of their
 id: `chosen` is where bounds and weights may be chosen, `reported` is where they are measured. Every
@@ -22,7 +22,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -226,26 +226,23 @@ def report(rows: Sequence[Row], config: AskConfig) -> dict[str, Any]:
     return made
 
 
-def main() -> int:
-    """Measure, write the rows, print the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds nextqa/")
-    parser.add_argument("--cache", type=Path, required=True, help="file of vectors, made if absent")
-    parser.add_argument("--csv", type=Path, help="write every measurement")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON last")
-    options = parser.parse_args()
+def measured(data: Path, cache: Path) -> list[Row]:
+    """Return every measurement on the questions and captions of a folder."""
     from fdvs.config import Config
     from fdvs.pipelines.evaluation.vectors import StoredEmbedder
     from fdvs.pipelines.parts import Parts
 
     parts = Parts(Config())
-    embedder = StoredEmbedder(
-        parts.text_embedder, fingerprint=parts.fingerprint("text_embedder"), path=options.cache
+    stored = StoredEmbedder(
+        lambda: parts.text_embedder,
+        identity=parts.identity("text_embedder"),
+        fingerprint=parts.fingerprint("text_embedder"),
+        path=cache,
     )
-    split = nextqa.load(options.data / "nextqa", allow_partial=True)
+    split = nextqa.load(data / "nextqa", allow_partial=True)
     questions = [q for q in split.choices if q.video_id in split.captions]
     embedder = InMemory(
-        embedder,
+        stored,
         [
             *EVERYDAY,
             *(s for captions in split.captions.values() for c in captions
@@ -259,13 +256,63 @@ def main() -> int:
     rows = [*fit_rows(questions, material, FitJudge(embedder))]
     print("fit measured", file=sys.stderr, flush=True)
     rows += [*support_rows(material, embedder), *citation_rows(questions, material, embedder)]
-    if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("measure", "half", "item", "video", "kind", "value"))
-            for r in rows:
-                writer.writerow((r.measure, r.half, r.item, r.video, r.kind, round(r.value, 4)))
+    return rows
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write every measurement."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(Row)])
+        writer.writerows([r.measure, r.half, r.item, r.video, r.kind, r.value] for r in rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the measurements of a file that `write_rows` made."""
+    with path.open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    return [Row(**(row | {"value": float(row["value"])})) for row in found]  # type: ignore[arg-type]
+
+
+def write_report(made: dict[str, Any], path: Path) -> None:
+    """Write the report as a table: one line a number."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("measure", "value", "low", "high", "num_items", "num_videos"))
+        for name, value in made.items():
+            if "value" in value:
+                writer.writerow((name, *value.values()))
+                continue
+            for part, number in value.items():
+                if isinstance(number, dict):
+                    writer.writerow((f"{name}: {part}", *number.values()))
+                else:
+                    writer.writerow((f"{name}: {part}", round(number, 4), "", "", "", ""))
+
+
+def main() -> int:
+    """Measure (or read what was measured), write and print the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder that holds nextqa/")
+    parser.add_argument("--cache", type=Path, help="file of vectors, made if absent")
+    parser.add_argument("--rows", type=Path, help="write every measurement (ids and numbers)")
+    parser.add_argument("--from-rows", type=Path, help="report on such a file, measure nothing")
+    parser.add_argument("--csv", type=Path, help="write the report as a table")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON last")
+    options = parser.parse_args()
+    from fdvs.config import Config
+
+    if options.from_rows:
+        rows = read_rows(options.from_rows)
+    elif options.data and options.cache:
+        rows = measured(options.data, options.cache)
+    else:
+        parser.error("give --data and --cache, or --from-rows")
+    if options.rows:
+        write_rows(rows, options.rows)
     made = report(rows, Config().ask)
+    if options.csv:
+        write_report(made, options.csv)
     for name, value in made.items():
         print(f"{name}: {json.dumps(value)}")
     if options.json:

@@ -16,6 +16,7 @@ hold for the embedder all-MiniLM-L6-v2.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -94,7 +95,7 @@ class FitJudge:
         if not frozenset(stems([question])[0]) - _GENERAL:
             return ANY_QUESTION
         (score,) = self._scores([statement_of(question)], material)
-        return round(score - PASSAGES * np.log(num_passages or len(material.passages)), 6)
+        return round(score - PASSAGES * math.log(num_passages or len(material.passages)), 6)
 
     def choice_fit(self, question: str, options: Sequence[str], material: Material) -> float:
         """Return the fit of a question with options: that of the nearest one."""
@@ -102,8 +103,8 @@ class FitJudge:
         scores = self._scores([f"{statement} {option}" for option in options], material)
         best = options[int(np.argmax(scores))]
         words = share(frozenset(stems([f"{question} {best}"])[0]), self._words_of(material))
-        fit = max(scores) - PASSAGES * np.log(len(material.passages)) + WORDS * words
-        return round(float(fit), 6)
+        fit = max(scores) - PASSAGES * math.log(len(material.passages)) + WORDS * words
+        return round(fit, 6)
 
     def _words_of(self, material: Material) -> frozenset[str]:
         """Return the stems of a material; those of the last one are kept."""

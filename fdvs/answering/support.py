@@ -74,7 +74,7 @@ def chapter_support(
     places = {key: place for place, key in enumerate(keys)}
     owner_P = np.array([places[p.video_id, p.chapter] for p in material.passages], dtype=np.int64)
     found = stems([*sentences, question, *(p.text for p in material.passages)])
-    asked = frozenset(found[len(sentences)])
+    asked = frozenset(found[len(sentences)]) - FRAMING
     own = [frozenset(words) - FRAMING for words in found[: len(sentences)]]
     compared = [
         f"{question} {text}" if len(words) <= SHORT_WORDS else text
@@ -89,8 +89,8 @@ def chapter_support(
     for place in range(len(keys)):
         meaning_SC[:, place] = np.clip(cosines_SP[:, owner_P == place].max(axis=1), 0, 1)
     said: list[set[str]] = [set() for _ in keys]
-    for words, place in zip(found[len(sentences) + 1 :], owner_P, strict=True):
-        said[place].update(words)
+    for held, place in zip(found[len(sentences) + 1 :], owner_P, strict=True):
+        said[place].update(held)
     for row, words in enumerate(own):
         words_SC[row] = [share(words or asked, chapter) for chapter in said]
     return Support(chapters=tuple(keys), meaning=meaning_SC, words=words_SC)

@@ -13,7 +13,6 @@ less than `wall`. Makes no claim.
 from __future__ import annotations
 
 import argparse
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,8 +59,10 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     texts: dict[str, list[str]] = {}
+    writer = load(args)
     for settings in args.settings:
-        write_rows(list(measured(args, settings, texts)), args.csv)
+        switch(writer, settings)
+        write_rows(list(measured(args, settings, writer, texts)), args.csv)
 
 
 # the story
@@ -94,18 +95,21 @@ def asked(question: str) -> str:
 # loading
 
 
-def load(args: argparse.Namespace, settings: str) -> Any:
-    """Load the writer with the attention that `settings` names."""
-    from fdvs.models.attention import DEFAULT, enable
+def load(args: argparse.Namespace) -> Any:
     from fdvs.models.cards import LoadSettings
     from fdvs.models.factory import load_writer
 
-    gc.collect()
-    kind = "sdpa" if settings == "full" else "dga"
-    writer = load_writer(args.model, LoadSettings(device="cpu", dtype=args.dtype, attention=kind))
-    if settings != "full":
-        enable(writer.model, configs()[settings] if settings != "default" else DEFAULT)
-    return writer
+    return load_writer(args.model, LoadSettings(device="cpu", dtype=args.dtype, attention="dga"))
+
+
+def switch(writer: Any, settings: str) -> None:
+    """Let the model attend as `settings` names it; `full` is torch's own attention."""
+    from fdvs.models.attention import enable
+
+    if settings == "full":
+        writer.model.set_attn_implementation("sdpa")
+    else:
+        enable(writer.model, configs()[settings])
 
 
 def configs() -> dict[str, Any]:
@@ -113,6 +117,7 @@ def configs() -> dict[str, Any]:
     from fdvs.models.attention import DEFAULT
 
     return {
+        "default": DEFAULT,
         "quality": replace(quality_config(), dense_threshold=DEFAULT.dense_threshold),
         "pooled": replace(DEFAULT, pool=True),
         "all": replace(DEFAULT, importance_rate=1.0),
@@ -138,10 +143,9 @@ class Clock:
 
 
 def measured(
-    args: argparse.Namespace, settings: str, texts: dict[str, list[str]]
+    args: argparse.Namespace, settings: str, writer: Any, texts: dict[str, list[str]]
 ) -> Iterator[dict[str, str]]:
     """Measure one kind of attention; `texts` collects the answers of all."""
-    writer = load(args, settings)
     text = story(writer.count_tokens, args.tokens)
     with tempfile.TemporaryDirectory() as folder:
         reading, rows = timed(args, settings, writer, text, Path(folder))

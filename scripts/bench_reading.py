@@ -195,8 +195,8 @@ def timed(
     keep.run(lambda: kept.keep(writer, reading))
     for number in range(args.rounds):
         question = questions[1 + number % (len(questions) - 1)]
-        memory.run(lambda question=question: reading.write(question, max_tokens=1))
-        disk.run(lambda question=question: from_disk(question))
+        memory.run(partial(reading.write, question, max_tokens=1))
+        disk.run(partial(from_disk, question))
     names = {
         "first question, first token": first, "keep on disk": keep,
         "second question, first token, from memory": memory,

@@ -207,7 +207,7 @@ class AskConfig:
     story_level: Literal["chapters", "scenes", "story"] = "scenes"
     history_turns: int = 3
     unsupported: Literal["remove", "mark"] = "remove"
-    min_support: float = 0.5
+    min_support: float = 0.6
     min_fit: float = -0.12
     min_choice_fit: float = 0.0
     second_look: bool = False

@@ -32,7 +32,7 @@ FILMS = {
     ],
     "road.mp4": ["A red car waits.", "A rabbit crosses asphalt.", "Nobody comes."],
 }
-CONFIG = AskConfig(num_evidence=3, min_fit=-1, answerer="llm", story_level="story")
+CONFIG = AskConfig(num_evidence=3, min_fit=-1, min_support=0.5, answerer="llm", story_level="story")
 EATS = "[forest.mp4 @ 0:30-0:40]"
 
 

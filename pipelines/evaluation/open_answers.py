@@ -136,6 +136,6 @@ def library_answerer(
     def answer(question: str, video_id: str) -> str:
         if video_id not in names:
             raise NotFound(f"video {video_id!r} is not in the library")
-        return library.ask(question, video=names[video_id], writer=writer).text
+        return library.ask(question, video=names[video_id], writer=writer).said
 
     return answer

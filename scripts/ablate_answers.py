@@ -1,0 +1,167 @@
+"""Ablate what multiple-choice answers rest on, with the same models throughout.
+
+    python scripts/ablate_answers.py --data FOLDER --row egoschema --csv answers_ablation.csv
+        [--sample N] [--attention-sample N --llm CARD|MODEL.gguf --dtype TYPE]
+
+`evidence` rows (no language model): all captions flat, the story alone, the story with the nearest
+captions, captions alone; captions after each redundancy rule beside random drop at the same rate.
+`attention` rows: the same questions with all captions flat in one prompt, read by a language model
+with full attention, grouped attention (DGA) and a window alone. Rows hold numbers, no text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from fdvs.answering.background import make_background
+from fdvs.answering.evidence import EvidenceChooser
+from fdvs.answering.llm_choice import LlmChooser
+from fdvs.config import TextualConfig
+from fdvs.datasets.examples import Split
+from fdvs.kernels.dga import DGAConfig
+from fdvs.metrics.interval import interval_of_mean
+from fdvs.pipelines.evaluation.ablations import table_xvii
+from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of, sample_of, sampled
+from fdvs.pipelines.evaluation.job import Job
+from fdvs.pipelines.evaluation.redundancy_table import read_videos, redundancy_rows
+from fdvs.pipelines.evaluation.rows import row_named
+from fdvs.pipelines.evaluation.run import split_of
+from fdvs.pipelines.evaluation.suite import with_llm
+from fdvs.pipelines.evaluation.vectors import stored_embedder
+from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.presets import preset
+from fdvs.protocols import TextEmbedder, TextReader
+
+COLUMNS = (
+    "dataset", "what", "name", "right", "right_interval", "kept", "right_random",
+    "right_gain", "right_gain_interval", "num_passages", "prompt_tokens", "seconds",
+    "num_questions", "num_videos", "model",
+)  # fmt: skip
+RULES = {
+    "none": TextualConfig(policy="none"),
+    "paper": TextualConfig(policy="paper"),
+    "repaired": TextualConfig(policy="repaired"),
+    "cover": TextualConfig(policy="cover"),
+}
+NUM_EVIDENCE = (0, 5, 20)
+ALL_CHARS = 1_000_000
+# from the first token on: the default of loaded models is exact up to 2,048
+GROUPED = DGAConfig()
+# the window alone, and one token of each chunk by chance: none is chosen for its importance
+WINDOW = DGAConfig(pool=False, score="random", importance_rate=0.0, group_size=160, sinks=1)
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the table; return 0."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    config = preset("offline")
+    job = Job(
+        row=row_named(options.row), data=options.data, out=options.out / options.row,
+        config=config, allow_partial=True,
+    )  # fmt: skip
+    job.out.mkdir(parents=True, exist_ok=True)
+    split = split_of(job)
+    embedder = stored_embedder(job)
+    rows = list(evidence_rows(sampled(split, options.sample), embedder)) if options.sample else []
+    if options.attention_sample:
+        rows += attention_rows(sampled(split, options.attention_sample), embedder, readers(options))
+    _write(options.csv, [{"dataset": split.dataset, **row} for row in rows])
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--row", choices=("egoschema", "nextqa"), default="egoschema")
+    parser.add_argument("--sample", type=int, default=10**6, help="questions; 0 for none")
+    parser.add_argument("--attention-sample", type=int, default=0, metavar="N")
+    parser.add_argument("--llm", metavar="CARD|MODEL.gguf")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("fdvs-eval-answers"), metavar="FOLDER")
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    return parser.parse_args(arguments)
+
+
+def evidence_rows(split: Split, embedder: TextEmbedder) -> Iterator[dict[str, Any]]:
+    """Yield what the evidence alone answers right from the whole, from the story, from parts."""
+    told = split.captions.items()
+    passages = [p for video_id, captions in told for p in passages_of(video_id, captions)]
+    chooser = EvidenceChooser(embedder, background=make_background(passages, embedder))
+    videos = read_videos(split, embedder)
+    for row in table_xvii(videos, chooser, embedder, numbers=NUM_EVIDENCE):
+        yield {"what": "evidence", **row}
+    for row in redundancy_rows(videos, chooser, rules=RULES, num_draws=3):
+        yield {"what": "redundancy", "name": row["rule"], **row}
+
+
+def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
+    """Yield the language model under each attention, one loaded at a time."""
+    config = with_llm(preset("offline"), options.llm)
+    config = replace(config, models=replace(config.models, dtype=options.dtype))
+    for name, attention in (("full", "sdpa"), ("dga", "dga"), ("window", "dga")):
+        ask = replace(config.ask, attention=cast(Any, attention))
+        reader: Any = Parts(replace(config, ask=ask)).llm
+        if attention == "dga":
+            from fdvs.models.attention import enable
+
+            enable(reader.model, WINDOW if name == "window" else GROUPED)
+        yield name, reader
+
+
+def attention_rows(
+    split: Split, embedder: TextEmbedder, named: Iterator[tuple[str, TextReader]]
+) -> Iterator[dict[str, Any]]:
+    """Yield what a language model alone answers right from all captions in one prompt."""
+    questions = sample_of(split.choices, len(split.choices))
+    for name, reader in named:
+        chooser = LlmChooser(reader, embedder, evidence_chars=ALL_CHARS)
+        material = CaptionMaterial(split.captions, embedder)
+        choices = [
+            chooser.choose(one.question, one.options, material.of_video(one.video_id))
+            for one in questions
+        ]
+        right = [float(c.chosen == q.answer) for c, q in zip(choices, questions, strict=True)]
+        found = interval_of_mean(right, [one.video_id for one in questions])
+        yield {
+            "what": "attention",
+            "name": name,
+            "right": round(found.value, 4),
+            "right_interval": found.bounds,
+            "prompt_tokens": round(sum(c.num_prompt_tokens for c in choices) / len(choices)),
+            "seconds": round(sum(c.seconds for c in choices) / len(choices), 2),
+            "num_questions": len(questions),
+            "num_videos": found.num_groups,
+            "model": reader.identity.label(),
+        }
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows, under a header where the file is new."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        for row in rows:
+            writer.writerow({key: _plain(value) for key, value in row.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Return an interval as words."""
+    if isinstance(value, (list, tuple)):
+        return " to ".join(f"{bound:.4f}" for bound in value)
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,17 +7,19 @@ records will do, the name of the split says how many there are. Nothing is tuned
 are those of `fdvs.answering.choice_settings`. Without --llm the evidence answers alone, with what
 the offline preset installs. Predictions are kept below --out and picked up again.
 
-With --json the last line is one object: {"egoschema": {"accuracy": ...}, "nextqa": {...}}.
+With --csv one row a number is appended. With --json the last line is one object:
+{"egoschema": {"accuracy": ...}, "nextqa": {...}}.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ from fdvs.pipelines.presets import preset
 
 ROWS = ("egoschema", "nextqa")
 OUT = Path("fdvs-eval-answers")
+COLUMNS = (
+    "row", "split", "answerer", "llm", "what", "value", "low", "high", "num_items", "num_videos",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(result_table(list(results.values())))
     for result in results.values():
         print(f"{result.row}\n\n{detail_table(result)}")
+    if options.csv is not None:
+        _write(options.csv, [row for result in results.values() for row in _rows(result)])
     if options.json:
         print(json.dumps({name: _plain(result) for name, result in results.items()}))
     return 0
@@ -67,6 +74,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, metavar="N", help="questions a row, whole videos")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
+    parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 
@@ -103,6 +111,36 @@ def _made(config: Config, options: argparse.Namespace) -> dict[str, Any]:
         return {}
     models = replace(config.models, dtype=options.dtype)
     return {"llm": Parts(replace(config, models=models)).llm}
+
+
+def _rows(result: EvalResult) -> Iterator[dict[str, Any]]:
+    """Yield one row a number: the score with its interval, then all that stands beside it."""
+    common = {
+        "row": result.row,
+        "split": result.split,
+        "answerer": result.settings["answerer"],
+        "llm": result.backends.get("llm", ""),
+        "num_items": result.num_items,
+        "num_videos": result.num_videos,
+    }
+    low, high = result.interval or (result.score, result.score)
+    yield {**common, "what": "accuracy", "value": result.score, "low": low, "high": high}
+    beside = {"tf-idf floor": result.floor, "other video": result.other_video, **result.controls}
+    for name, value in {**beside, **result.metrics, **result.groups, **result.details}.items():
+        if name != "accuracy" and value is not None:
+            yield {**common, "what": name, "value": value}
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Append rows, under a header where the file is new."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        for row in rows:
+            numbers = {k: round(v, 4) for k, v in row.items() if isinstance(v, float)}
+            writer.writerow({**row, **numbers})
 
 
 def _plain(result: EvalResult) -> dict[str, Any]:

@@ -240,11 +240,15 @@ def test_the_script_prints_one_object_with_both_accuracies(
     made = {"text_embedder": HashTextEmbedder()}
     monkeypatch.setattr(script, "_made", lambda config, options: made)
     arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
-    assert script.main(arguments) == 0
+    assert script.main([*arguments, "--csv", str(tmp_path / "answers.csv")]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed["egoschema"]["accuracy"] == printed["nextqa"]["accuracy"] == 1.0
     assert "partial" in printed["nextqa"]["split"]
     assert printed["nextqa"]["num_items"] == 3
+    header, *rows = (tmp_path / "answers.csv").read_text().splitlines()
+    assert header.startswith("row,split,answerer")
+    assert sum("accuracy,1.0,1.0,1.0" in row for row in rows) == 2
+    assert any("other video" in row for row in rows)
 
 
 def test_the_script_says_in_one_line_what_is_missing(

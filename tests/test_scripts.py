@@ -87,7 +87,7 @@ def test_the_first_install_takes_torch_first_and_the_second_does_nothing(
     kinds = [call.split()[0] for call in checkout.calls]
     assert kinds == ["venv", "pip", "pip"]
     assert "torch==2.14.1 torchvision==0.29.1" in checkout.calls[1]
-    assert "-c scripts/constraints.txt -e .[offline]" in checkout.calls[2]
+    assert "-c scripts/constraints.txt -e .[offline,eval]" in checkout.calls[2]
     assert checkout.install().returncode == 0
     assert checkout.calls == []
 

@@ -91,7 +91,15 @@ def card_from(name: str, values: Mapping[str, Any]) -> Card:
     if wheel := plain.get("wheel"):
         plain["wheel"] = WheelFile(**{**wheel, "files": tuple(wheel.get("files", ()))})
     plain["presets"] = tuple(plain.get("presets", ()))
+    plain["options"] = _with_text_keys(plain.get("options", {}))
     return Card(name=name, **plain)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return nested mappings with text as keys: YAML reads `4:` as a number, JSON has none."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
+    return value
 
 
 def resolve(spec: str, role: Role) -> Card:

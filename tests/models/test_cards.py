@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from fdvs.errors import ConfigError, UnknownName
+from fdvs.fingerprint import canonical_json
 from fdvs.models import factory
 from fdvs.models.cards import card_from, card_names, load_card, resolve
 
@@ -75,3 +77,14 @@ def test_a_spec_is_a_card_of_its_role_or_backend_and_target() -> None:
         resolve("minilm-l6", "llm")
     with pytest.raises(UnknownName, match="BACKEND:FOLDER"):
         resolve("nothing", "llm")
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_every_cards_options_have_a_fingerprint(name: str) -> None:
+    options = dict(load_card(name).options)
+    assert json.loads(canonical_json(options)) == json.loads(json.dumps(options))
+
+
+def test_numbers_as_keys_of_options_become_text() -> None:
+    values = {"role": "llm", "backend": "transformers", "options": {"layers": {4: {1: 2}, "5": 3}}}
+    assert card_from("made", values).options == {"layers": {"4": {"1": 2}, "5": 3}}

@@ -361,7 +361,7 @@ def test_a_library_is_asked_by_the_videos_name() -> None:
     class Asked:
         def ask(self, text: str, *, video: str, writer: Any) -> Any:
             assert writer is None
-            return type("Answer", (), {"text": f"{text} in {video}"})
+            return type("Answer", (), {"said": f"{text} in {video}"})
 
     answerer = library_answerer(Asked(), {"v": "film.mp4"}, writer=None)  # type: ignore[arg-type]
     assert answerer("what", "v") == "what in film.mp4"

@@ -176,9 +176,13 @@ def test_ctrl_c_is_heard_at_once_and_the_second_one_too(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(library, "build", interrupted)
-    before = signal.getsignal(signal.SIGINT)
-    assert cli.run(["build", "films"]) == 130
-    assert signal.getsignal(signal.SIGINT) is before
+    # tests that a shell runs in the background inherit interrupts that are ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.run(["build", "films"]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_where_interrupts_are_ignored_they_stay_ignored(library: Any) -> None:

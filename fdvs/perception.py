@@ -38,8 +38,9 @@ _READ_AHEAD = 20
 def clean_text(text: str, *, max_chars: int) -> str:
     """Return one line of visible text, at most `max_chars` long.
 
-    Unicode NFKC; terminal escape sequences, control, format, bidirectional and other invisible characters removed; white
-    space folded to single spaces; cut at a word's end where too long, marked by `...`.
+    Unicode NFKC; terminal escape sequences, control, format, bidirectional and other invisible
+    characters removed; white space folded to single spaces; cut at a word's end where too long,
+    marked by `...`.
     """
     if max_chars < len(CUT_MARK):
         raise ValueError(f"max_chars is {max_chars}; need at least {len(CUT_MARK)}")

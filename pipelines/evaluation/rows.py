@@ -17,8 +17,8 @@ class Row:
     `texts` says where the words about the videos come from when neither videos nor a captions
     file is given; empty where there is nothing of the kind. `second_split` is the split that holds
     them, where they are another description. `known_split` is another split, whose questions and
-    answers a control that sees no video may look up. `paragraphs` joins all sentences about a video to
-    one query, as is usual for ActivityNet and DiDeMo.
+    answers a control that sees no video may look up. `paragraphs` joins all sentences about a
+    video to one query, as is usual for ActivityNet and DiDeMo.
     """
 
     name: str

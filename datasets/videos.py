@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from fdvs.datasets.errors import DataError
+from fdvs.videofile import VIDEO_SUFFIXES
 
-SUFFIXES = frozenset(
-    {
-        ".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
-        ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
-    }
-)  # fmt: skip
 NUM_NAMED = 5
 
 logger = logging.getLogger(__name__)
@@ -80,7 +75,7 @@ def _video_files(folder: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(files):
             path = Path(root, name)
-            if path.suffix.lower() in SUFFIXES and path.is_file():
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
                 yield path
 
 
@@ -91,7 +86,7 @@ def _stems(path: PurePath) -> list[str]:
     "x.mov", "x.mov.mp4" or "x.mp4".
     """
     name, stems = path.name, [path.name]
-    while (suffix := PurePath(name).suffix).lower() in SUFFIXES:
+    while (suffix := PurePath(name).suffix).lower() in VIDEO_SUFFIXES:
         name = name[: -len(suffix)]
         stems.append(name)
     return stems
@@ -102,7 +97,7 @@ def _candidates(
 ) -> tuple[Path, ...]:
     spellings = [video_id]
     bare = PurePath(video_id)
-    if bare.suffix.lower() in SUFFIXES or video_id.endswith("."):
+    if bare.suffix.lower() in VIDEO_SUFFIXES or video_id.endswith("."):
         spellings.append(video_id.rpartition(".")[0])
     for spelling in spellings:
         for pattern in names:

@@ -9,28 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.errors import MissingVideo
+from fdvs.videofile import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-    ]
-)
 AUDIO_SUFFIXES = frozenset(
     [
         ".aac",

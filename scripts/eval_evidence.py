@@ -30,12 +30,13 @@ import numpy as np
 
 from fdvs.answering.everyday import EVERYDAY
 from fdvs.answering.fit import FitJudge, statement_of
-from fdvs.answering.material import Material, Passage, make_material
+from fdvs.answering.material import Material, make_material
 from fdvs.answering.support import chapter_support
 from fdvs.config import AskConfig
 from fdvs.datasets import nextqa
 from fdvs.datasets.examples import ChoiceQuestion, Split
 from fdvs.metrics.interval import Interval, interval_of_difference, interval_of_mean
+from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.sentences import split_sentences
 from fdvs.types import Vectors
 
@@ -81,22 +82,10 @@ def half_of(video_id: str) -> str:
 
 def materials(split: Split, embedder: Any) -> dict[str, Material]:
     """Return the sentences of each video's captions, a caption being a chapter."""
-    found = {}
-    for video_id, captions in split.captions.items():
-        passages = [
-            Passage(
-                video_id=video_id,
-                name=video_id,
-                chapter=place,
-                start_s=caption.start_s,
-                end_s=caption.end_s,
-                text=sentence,
-            )
-            for place, caption in enumerate(captions)
-            for sentence in split_sentences(caption.text)
-        ]
-        found[video_id] = make_material(passages, embedder)
-    return found
+    return {
+        video_id: make_material(passages_of(video_id, captions), embedder)
+        for video_id, captions in split.captions.items()
+    }
 
 
 def others(questions: Sequence[ChoiceQuestion]) -> dict[str, str]:

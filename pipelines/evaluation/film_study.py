@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from fdvs.answering.protocol import Chooser
+from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import make_films
 from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
@@ -43,7 +43,7 @@ from fdvs.pipelines.parts import Parts
 logger = logging.getLogger(__name__)
 
 
-class FilmStudy:
+class FilmStudy(Closing):
     """A context manager: films, their questions, and a chooser; `row` builds and scores.
 
     Texts and speech are told by the recipe, for the frames and clips that are described: so rows
@@ -83,15 +83,7 @@ class FilmStudy:
             self._stack.callback(reader.close)
             self._made[f"source:{SCREEN_TEXT}"] = reader
 
-    def __enter__(self) -> FilmStudy:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._stack.close()
 
     def config(self, base: Config | None = None) -> Config:

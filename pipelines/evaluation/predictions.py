@@ -16,9 +16,9 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Literal
 
+from fdvs.closing import Closing
 from fdvs.errors import ConfigError, CorruptLibrary, LibraryBusy
 from fdvs.fingerprint import canonical_json, digest
 
@@ -33,7 +33,7 @@ OnChange = Literal["refuse", "start over"]
 Record = Mapping[str, Any]
 
 
-class Predictions:
+class Predictions(Closing):
     """An open file of predictions; a context manager, one writer at a time.
 
     `done` holds the records by id, those of earlier runs included; `num_resumed` counts these.
@@ -47,17 +47,6 @@ class Predictions:
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self.done
-
-    def __enter__(self) -> Predictions:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def add(self, record: Record) -> None:
         """Write one prediction; its `id` must be new.

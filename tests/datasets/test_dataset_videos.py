@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fdvs.datasets.errors import DataError
-from fdvs.datasets.videos import SUFFIXES, find_videos
+from fdvs.datasets.videos import find_videos
 from fdvs.pipelines.collect import VIDEO_SUFFIXES
 
 
@@ -24,8 +24,10 @@ def found(folder: Path, *ids: str) -> dict[str, str]:
     return {one: path.relative_to(folder).as_posix() for one, path in paths.items()}
 
 
-def test_suffixes_are_those_that_the_pipeline_builds() -> None:
-    assert SUFFIXES == VIDEO_SUFFIXES
+def test_suffixes_are_those_that_the_pipeline_builds(tmp_path: Path) -> None:
+    names = {f"id{suffix[1:]}": f"id{suffix[1:]}{suffix}" for suffix in VIDEO_SUFFIXES}
+    put(tmp_path, *names.values(), "text.txt", "sound.mp3")
+    assert found(tmp_path, *names, "text", "sound") == names
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from typing import Any
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.examples import Query, Split
 from fdvs.datasets.files import json_object, read_json
 from fdvs.datasets.records import Record, check_id, plain_text
-from fdvs.datasets.retrieval_split import retrieval_split
 
 NAME = "activitynet_captions"
 MAX_S = 86_400.0
@@ -43,8 +43,8 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
         record = Record(value, where=f"{path}, record {video_id}")
         durations_s[video_id] = record.number("duration", low=0.01, high=MAX_S)
         queries += _queries(video_id, record, durations_s[video_id])
-    return retrieval_split(
-        card, split, queries, allow_partial=allow_partial, durations_s=durations_s
+    return checked_split(
+        card, split, queries=queries, allow_partial=allow_partial, durations_s=durations_s
     )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import OpenQuestion, Split
 from fdvs.datasets.files import json_records
-from fdvs.datasets.open_split import open_split
 from fdvs.datasets.records import Record
 
 NAME = "activitynet_qa"
@@ -50,7 +50,7 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             f"only, e.g. {strange[0]}; give both files of the same split"
         )
     questions = [_question(name, record, answers[name]) for name, record in asked.items()]
-    return open_split(card, split, questions, allow_partial=allow_partial)
+    return checked_split(card, split, questions=questions, allow_partial=allow_partial)
 
 
 def _by_id(path: Path) -> dict[str, Record]:

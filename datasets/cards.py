@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib import resources
 from typing import Any, Literal, TypeVar, get_args
 
-import yaml
-
+from fdvs.cardfiles import names_of_cards, read_card
 from fdvs.errors import ConfigError, UnknownName
 
+PACKAGE = "fdvs.datasets"
 Task = Literal["choice", "open", "retrieval"]
 T = TypeVar("T")
 
@@ -85,19 +84,13 @@ class DatasetCard:
 
 def card_names() -> list[str]:
     """Return the names of all datasets, sorted."""
-    folder = resources.files("fdvs.datasets") / "cards"
-    return sorted(
-        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
-    )
+    return names_of_cards(PACKAGE)
 
 
 @cache
 def load_card(name: str) -> DatasetCard:
     """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
-    if name not in card_names():
-        raise UnknownName("dataset", name, card_names())
-    text = (resources.files("fdvs.datasets") / "cards" / f"{name}.yaml").read_text("utf-8")
-    return card_from(name, yaml.safe_load(text))
+    return card_from(name, read_card(PACKAGE, name, kind="dataset"))
 
 
 def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Query, Split
 from fdvs.datasets.files import MAX_ROWS, read_text
 from fdvs.datasets.records import Record, plain_text
-from fdvs.datasets.retrieval_split import retrieval_split
 
 NAME = "charades_sta"
 MAX_S = 86_400.0
@@ -42,7 +42,7 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             seen[video_id] += 1
     if not queries:
         raise DataError(f"{path}: nothing in it; expected a line VIDEO START END##sentence each")
-    return retrieval_split(card, split, queries, allow_partial=allow_partial)
+    return checked_split(card, split, queries=queries, allow_partial=allow_partial)
 
 
 def _record(line: str, *, where: str) -> Record:

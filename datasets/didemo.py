@@ -14,11 +14,11 @@ from typing import Any
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Query, Split
 from fdvs.datasets.files import json_records, read_text
 from fdvs.datasets.records import Record, check_id
-from fdvs.datasets.retrieval_split import retrieval_split
 
 NAME = "didemo"
 SEGMENT_S = 5.0
@@ -46,7 +46,7 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
                 f"{paths['ids']}: none of its {len(listed)} videos is in {paths['descriptions']}; "
                 "give both files of the same split"
             )
-    return retrieval_split(card, split, queries, allow_partial=allow_partial)
+    return checked_split(card, split, queries=queries, allow_partial=allow_partial)
 
 
 def read_ids(path: Path) -> frozenset[str]:

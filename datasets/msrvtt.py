@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.examples import Query, Split
 from fdvs.datasets.files import csv_records
-from fdvs.datasets.retrieval_split import retrieval_split
 
 NAME = "msrvtt"
 COLUMNS = ("key", "video_id", "sentence")
@@ -32,4 +32,4 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
         for record in csv_records(path, COLUMNS)
     ]
     checks.unique((query.video_id for query in queries), where=f"{path}: video_id")
-    return retrieval_split(card, split, queries, allow_partial=allow_partial)
+    return checked_split(card, split, queries=queries, allow_partial=allow_partial)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.examples import Split
-from fdvs.datasets.open_split import open_split, read_qa
+from fdvs.datasets.question_files import read_qa
 
 NAME = "msrvtt_qa"
 #: The authors number the videos, split by split; a file is called by prefix and number.
@@ -31,4 +32,4 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
     split = card.default_split if split is None else split
     path = checks.find_files(folder, card, split)["questions"]
     questions = read_qa(path, numbers=NUMBERS[split], video_prefix=VIDEO_PREFIX)
-    return open_split(card, split, questions, allow_partial=allow_partial)
+    return checked_split(card, split, questions=questions, allow_partial=allow_partial)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import checked_split
 from fdvs.datasets.examples import Query, Split
 from fdvs.datasets.files import csv_records
-from fdvs.datasets.retrieval_split import retrieval_split
 
 NAME = "youcook2"
 COLUMNS = ("video_id", "start", "end", "text")
@@ -42,4 +42,4 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             )
         )
         seen[video_id] += 1
-    return retrieval_split(card, split, queries, allow_partial=allow_partial)
+    return checked_split(card, split, queries=queries, allow_partial=allow_partial)

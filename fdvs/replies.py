@@ -28,15 +28,26 @@ def ask_writer(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str
     Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
     """
     written = writer.write(prompt.system, prompt.user, max_tokens=max_tokens)
+    text = checked_text(
+        writer, written, max_tokens=max_tokens, what=what, instead="let the template write"
+    )
+    return replace(written, text=" ".join(unique_sentences(text)))
+
+
+def checked_text(
+    writer: TextWriter, written: Written, *, max_tokens: int, what: str, instead: str
+) -> str:
+    """Return a reply's text, cleaned, bounded and without a sentence that was cut off.
+
+    Raises BadModelOutput where it holds no word; `instead` is what can be done without the model.
+    """
     text = clean_text(written.text, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
     if not any(c.isalnum() for c in text):
         raise BadModelOutput(
             f"{writer.identity.label()} answered {text[:40]!r} when asked for {what}; "
-            "use another model, or let the template write"
+            f"use another model, or {instead}"
         )
-    if not written.stopped:
-        text = drop_unfinished(text)
-    return replace(written, text=" ".join(unique_sentences(text)))
+    return text if written.stopped else drop_unfinished(text)
 
 
 def fits(writer: TextWriter, prompt: Prompt, *, max_tokens: int) -> bool:

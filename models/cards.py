@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib import resources
 from typing import Any, Literal, get_args
 
-import yaml
-
+from fdvs.cardfiles import names_of_cards, read_card
 from fdvs.errors import ConfigError, UnknownName
 
+PACKAGE = "fdvs.models"
 Role = Literal["image_embedder", "text_embedder", "captioner", "source", "llm"]
 
 
@@ -62,19 +61,13 @@ class LoadSettings:
 
 def card_names() -> list[str]:
     """Return the names of all cards, sorted."""
-    folder = resources.files("fdvs.models") / "cards"
-    return sorted(
-        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
-    )
+    return names_of_cards(PACKAGE)
 
 
 @cache
 def load_card(name: str) -> Card:
     """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
-    if name not in card_names():
-        raise UnknownName("model", name, card_names())
-    text = (resources.files("fdvs.models") / "cards" / f"{name}.yaml").read_text("utf-8")
-    return card_from(name, yaml.safe_load(text))
+    return card_from(name, read_card(PACKAGE, name, kind="model"))
 
 
 def card_from(name: str, values: Mapping[str, Any]) -> Card:

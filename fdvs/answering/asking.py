@@ -12,11 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fdvs.answering.ask_prompt import AskPrompt
-from fdvs.errors import BadModelOutput
-from fdvs.perception import clean_text
 from fdvs.protocols import TextReader, TextWriter, Written
-from fdvs.replies import MAX_CHARS_PER_TOKEN
-from fdvs.sentences import drop_unfinished
+from fdvs.replies import checked_text
 from fdvs.types import AskTiming
 
 OnText = Callable[[str], None]
@@ -52,14 +49,13 @@ def ask_model(
     Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
     """
     written, timing = _written(writer, prompt, max_tokens, on_text)
-    text = clean_text(written.text, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
-    if not any(c.isalnum() for c in text):
-        raise BadModelOutput(
-            f"{writer.identity.label()} answered {text[:40]!r} when asked for an answer; use "
-            "another model, or none (ask.answerer: evidence)"
-        )
-    if not written.stopped:
-        text = drop_unfinished(text)
+    text = checked_text(
+        writer,
+        written,
+        max_tokens=max_tokens,
+        what="an answer",
+        instead="none (ask.answerer: evidence)",
+    )
     return Reply(
         text=text,
         num_prompt_tokens=written.num_prompt_tokens,

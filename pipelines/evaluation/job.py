@@ -14,16 +14,14 @@ from fdvs.errors import ConfigError, InvalidValue
 from fdvs.pipelines.evaluation.rows import Row
 from fdvs.pipelines.parts import Parts
 
-DEFAULT_OUT = Path("fdvs-eval")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One row to be evaluated.
+class Inputs:
+    """What an evaluation works with, whatever the row.
 
     Attributes:
         data: the dataset's own folder, or the parent that holds one folder a dataset.
-        out: the row's own folder for predictions, results and, with videos, a library.
+        out: folder for predictions, results and, with videos, a library.
         videos: folder with the dataset's videos; the whole pipeline runs on them.
         captions: file with texts about the videos, instead of videos.
         made: own models by role, instead of those that the config names (see `Parts`).
@@ -33,7 +31,6 @@ class Job:
         quick: a small, fixed part of everything: to see that it runs, not to quote.
     """
 
-    row: Row
     data: Path | None
     out: Path
     config: Config
@@ -53,6 +50,13 @@ class Job:
                 f"--videos {self.videos} and --captions {self.captions} both say where the words "
                 "come from; give one of them"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Inputs):
+    """One row to be evaluated; `out` is the row's own folder."""
+
+    row: Row
 
     @cached_property
     def parts(self) -> Parts:

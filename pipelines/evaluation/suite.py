@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from fdvs.config import Config
 from fdvs.datasets.errors import AbsentData
 from fdvs.datasets.published import published_for
 from fdvs.errors import FdvsError, ModelError
-from fdvs.pipelines.evaluation.job import Job
+from fdvs.pipelines.evaluation.job import Inputs, Job
 from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.rows import ROWS, Row, row_named
 from fdvs.pipelines.evaluation.run import run_row
@@ -21,38 +21,19 @@ from fdvs.pipelines.plain import one_line
 ALL = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a user asks for; fields as in `Job`. `row` is a row's name, or `all`."""
+@dataclass(frozen=True, kw_only=True)
+class Request(Inputs):
+    """What a user asks for. `row` is a row's name, or `all`; each row gets a folder in `out`."""
 
     row: str
-    data: Path | None
-    out: Path
-    config: Config
-    made: Mapping[str, Any] | None = None
-    videos: Path | None = None
-    captions: Path | None = None
-    limit: int | None = None
-    allow_partial: bool = False
-    llm: str | None = None
-    quick: bool = False
     again: bool = False
 
     def job(self, row: Row) -> Job:
-        """Return the job of one row, in a folder of its own."""
-        return Job(
-            row=row,
-            data=self.data,
-            out=self.out / row.name,
-            config=with_llm(self.config, self.llm),
-            made=self.made,
-            videos=self.videos,
-            captions=self.captions,
-            limit=self.limit,
-            allow_partial=self.allow_partial,
-            llm=self.llm,
-            quick=self.quick,
-        )
+        """Return the job of one row."""
+        shared = {field.name: getattr(self, field.name) for field in fields(Inputs)}
+        shared["out"] = self.out / row.name
+        shared["config"] = with_llm(self.config, self.llm)
+        return Job(row=row, **shared)
 
 
 def with_llm(config: Config, llm: str | None) -> Config:

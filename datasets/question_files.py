@@ -1,4 +1,4 @@
-"""From a file's questions to a checked split, and the two forms MSRVTT-QA and MSVD-QA come in.
+"""The two forms that the files of MSRVTT-QA and MSVD-QA come in.
 
 The authors publish JSON: [{id, video_id, question, answer, ...}] with numbers as ids. IG-VLM
 carries the val splits as CSV: video_name, question_id, question, answer and more.
@@ -7,12 +7,9 @@ carries the val splits as CSV: video_name, question_id, question, answer and mor
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from fdvs.datasets import checks
-from fdvs.datasets.cards import DatasetCard
-from fdvs.datasets.examples import OpenQuestion, Split
+from fdvs.datasets.examples import OpenQuestion
 from fdvs.datasets.files import csv_records, json_records
 from fdvs.datasets.records import Record
 
@@ -21,28 +18,6 @@ COLUMNS = ("video_id", "video_name", "question_id", "question", "answer")
 KINDS = ("what", "who", "how", "when", "where")
 OTHER_KIND = "other"
 MAX_NUMBER = 10**7
-
-
-def open_split(
-    card: DatasetCard, split: str, questions: Sequence[OpenQuestion], *, allow_partial: bool
-) -> Split:
-    """Return the split of these questions.
-
-    Raises PartialData and DataError as `checks.official_name`, DataError for a doubled id.
-    """
-    checks.unique((question.id for question in questions), where=f"{card.title} {split}")
-    ids = checks.in_order(question.video_id for question in questions)
-    name, is_partial = checks.official_name(
-        card, split, num_videos=len(ids), num_records=len(questions), allow_partial=allow_partial
-    )
-    return Split(
-        dataset=card.name,
-        name=name,
-        is_partial=is_partial,
-        video_ids=ids,
-        questions=tuple(questions),
-        expected=checks.expected_counts(card, split),
-    )
 
 
 def read_qa(path: Path, *, numbers: range, video_prefix: str) -> tuple[OpenQuestion, ...]:

@@ -29,6 +29,7 @@ from fdvs.datasets import (
 )
 from fdvs.datasets.cards import load_card
 from fdvs.datasets.examples import Split
+from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot
 
 MODULES: dict[str, ModuleType] = {
     module.NAME: module
@@ -200,3 +201,35 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Tin
 def each(request: pytest.FixtureRequest, tiny: Callable[[str], Tiny]) -> Tiny:
     """Every dataset in turn."""
     return tiny(request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_film() -> Callable[..., Recipe]:
+    """Make a film's recipe of 2.4 seconds; what is given replaces a field."""
+
+    def make(**changes: object) -> Recipe:
+        """A film of 2.4 seconds: a scene, a still event, the scene again."""
+        shots = (
+            Shot(index=0, scene="x1", role="scene", start_s=0.0, end_s=0.8),
+            Shot(index=1, scene="x2", role="event", start_s=0.8, end_s=1.6, moves=False),
+            Shot(index=2, scene="x1", role="repeat", start_s=1.6, end_s=2.4),
+        )
+        texts = (
+            Line(text="LANTERN", start_s=0.0, end_s=0.8),
+            Line(text="SADDLE", start_s=0.8, end_s=1.6),
+            Line(text="LANTERN", start_s=1.6, end_s=2.4),
+            Line(text="DOORS OPEN", start_s=1.0, end_s=1.4, is_banner=True),
+        )
+        made = Recipe(
+            name="tiny",
+            seed=0,
+            width_px=160,
+            height_px=120,
+            fps=10,
+            key_frames="cuts",
+            shots=shots,
+            texts=texts,
+        )
+        return replace(made, **changes)  # type: ignore[arg-type]
+
+    return make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,6 @@ from fdvs.datasets.synthetic.questions import TIMES, choices_of, moments_of, spl
 from fdvs.datasets.synthetic.recipe import (
     Line,
     Recipe,
-    Shot,
     check_recipe,
     read_recipe,
     recipe_from_json,
@@ -27,32 +26,6 @@ from fdvs.errors import ConfigError, InvalidValue
 
 MANY = [make_recipe(number, seed=3, short=number % 3 == 0) for number in range(60)]
 CLIPS = [ClipFile(name="a.mp4", duration_s=30.0), ClipFile(name="b.mp4", duration_s=3.0)]
-
-
-def tiny(**changes: object) -> Recipe:
-    """A film of 2.4 seconds: a scene, a still event, the scene again."""
-    shots = (
-        Shot(index=0, scene="x1", role="scene", start_s=0.0, end_s=0.8),
-        Shot(index=1, scene="x2", role="event", start_s=0.8, end_s=1.6, moves=False),
-        Shot(index=2, scene="x1", role="repeat", start_s=1.6, end_s=2.4),
-    )
-    texts = (
-        Line(text="LANTERN", start_s=0.0, end_s=0.8),
-        Line(text="SADDLE", start_s=0.8, end_s=1.6),
-        Line(text="LANTERN", start_s=1.6, end_s=2.4),
-        Line(text="DOORS OPEN", start_s=1.0, end_s=1.4, is_banner=True),
-    )
-    made = Recipe(
-        name="tiny",
-        seed=0,
-        width_px=160,
-        height_px=120,
-        fps=10,
-        key_frames="cuts",
-        shots=shots,
-        texts=texts,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 # --- plans
@@ -132,8 +105,8 @@ def test_a_negative_number_of_a_film_is_refused() -> None:
         make_recipe(-1, seed=0)
 
 
-def test_facts_know_when_they_can_be_noticed() -> None:
-    facts = {fact.id: fact for fact in tiny().facts()}
+def test_facts_know_when_they_can_be_noticed(tiny_film: Callable[..., Recipe]) -> None:
+    facts = {fact.id: fact for fact in tiny_film().facts()}
     assert set(facts) == {"scene:x1", "scene:x2", "text:LANTERN", "text:SADDLE", "text:DOORS OPEN"}
     lantern = facts["text:LANTERN"]
     assert lantern.spans == ((0.0, 0.8), (1.6, 2.4))
@@ -144,37 +117,34 @@ def test_facts_know_when_they_can_be_noticed() -> None:
 # --- recipes from outside
 
 
-def spoiled(**changes: object) -> dict[str, object]:
-    values = json.loads(json.dumps(recipe_to_json(tiny())))
-    return {**values, **changes}
-
-
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("changes", "message"),
     [
-        (spoiled(version=99), "version 99"),
-        (spoiled(shots="none"), "no recipe of a film"),
-        (spoiled(shots=[]), "no shot that starts at 0"),
-        (spoiled(name=7), "no recipe of a film"),
-        (spoiled(name="x" * 300), "at most 200 characters"),
-        (spoiled(key_frames="never"), "'never' is none of cuts, fixed"),
-        (spoiled(texts=[{"text": "A"}]), "no recipe of a film"),
-        ({}, "no recipe of a film"),
+        ({"version": 99}, "version 99"),
+        ({"shots": "none"}, "no recipe of a film"),
+        ({"shots": []}, "no shot that starts at 0"),
+        ({"name": 7}, "no recipe of a film"),
+        ({"name": "x" * 300}, "at most 200 characters"),
+        ({"key_frames": "never"}, "'never' is none of cuts, fixed"),
+        ({"texts": [{"text": "A"}]}, "no recipe of a film"),
+        (None, "no recipe of a film"),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_its_place(
-    values: dict[str, object], message: str
+    tiny_film: Callable[..., Recipe], changes: dict[str, object] | None, message: str
 ) -> None:
+    good = json.loads(json.dumps(recipe_to_json(tiny_film())))
+    values = {} if changes is None else {**good, **changes}
     with pytest.raises(ConfigError, match=message):
         recipe_from_json(values, "there.json")
 
 
-def test_gaps_and_times_outside_of_the_film_are_refused() -> None:
-    first, second, third = tiny().shots
+def test_gaps_and_times_outside_of_the_film_are_refused(tiny_film: Callable[..., Recipe]) -> None:
+    first, second, third = tiny_film().shots
     with pytest.raises(ConfigError, match="without a gap"):
-        check_recipe(tiny(shots=(first, replace(second, start_s=0.9), third)))
+        check_recipe(tiny_film(shots=(first, replace(second, start_s=0.9), third)))
     with pytest.raises(ConfigError, match="no stretch of a film"):
-        check_recipe(tiny(speech=(Line(text="a", start_s=2.0, end_s=9.0),)))
+        check_recipe(tiny_film(speech=(Line(text="a", start_s=2.0, end_s=9.0),)))
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "x" * 2_000_000])

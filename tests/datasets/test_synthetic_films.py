@@ -27,32 +27,6 @@ from fdvs.errors import ConfigError, InvalidValue, ModelError, ModelUnavailable
 from fdvs.video import open_reader, probe
 
 
-def tiny(**changes: object) -> Recipe:
-    """A film of 2.4 seconds: a scene, a still event, the scene again."""
-    shots = (
-        Shot(index=0, scene="x1", role="scene", start_s=0.0, end_s=0.8),
-        Shot(index=1, scene="x2", role="event", start_s=0.8, end_s=1.6, moves=False),
-        Shot(index=2, scene="x1", role="repeat", start_s=1.6, end_s=2.4),
-    )
-    texts = (
-        Line(text="LANTERN", start_s=0.0, end_s=0.8),
-        Line(text="SADDLE", start_s=0.8, end_s=1.6),
-        Line(text="LANTERN", start_s=1.6, end_s=2.4),
-        Line(text="DOORS OPEN", start_s=1.0, end_s=1.4, is_banner=True),
-    )
-    made = Recipe(
-        name="tiny",
-        seed=0,
-        width_px=160,
-        height_px=120,
-        fps=10,
-        key_frames="cuts",
-        shots=shots,
-        texts=texts,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sound.shutil, "which", lambda name: None)
@@ -79,8 +53,10 @@ TONE = (
 )
 
 
-def test_the_film_shows_what_the_recipe_says(tmp_path: Path) -> None:
-    recipe = make_film(tiny(), tmp_path)
+def test_the_film_shows_what_the_recipe_says(
+    tiny_film: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make_film(tiny_film(), tmp_path)
     wanted = list(pictures(recipe, None))
     assert len(wanted) == 24
     with open_reader(film_path(tmp_path, recipe)) as reader:
@@ -96,8 +72,8 @@ def test_the_film_shows_what_the_recipe_says(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "tiny.json") == recipe
 
 
-def test_words_are_written_only_at_their_times() -> None:
-    frames = list(pictures(tiny(), None))
+def test_words_are_written_only_at_their_times(tiny_film: Callable[..., Recipe]) -> None:
+    frames = list(pictures(tiny_film(), None))
     title = [frame[100] for frame in frames]
     banner = [frame[6] for frame in frames]
     assert all((row.min(axis=1) <= 20).any() for row in title)
@@ -105,8 +81,10 @@ def test_words_are_written_only_at_their_times() -> None:
     assert [n for n, red in enumerate(is_red) if red] == [10, 11, 12, 13]
 
 
-def test_still_scenes_stand_still_and_repeats_look_alike_but_are_other_bytes() -> None:
-    frames = list(pictures(tiny(texts=()), None))
+def test_still_scenes_stand_still_and_repeats_look_alike_but_are_other_bytes(
+    tiny_film: Callable[..., Recipe],
+) -> None:
+    frames = list(pictures(tiny_film(texts=()), None))
     assert np.array_equal(frames[8], frames[15])
     assert not np.array_equal(frames[0], frames[1])
     assert not np.array_equal(frames[0], frames[16])
@@ -114,10 +92,14 @@ def test_still_scenes_stand_still_and_repeats_look_alike_but_are_other_bytes() -
     assert np.abs(frames[0].astype(int) - frames[8]).mean() > 20
 
 
-def test_a_blend_begins_at_the_cut_and_ends_after_its_time() -> None:
-    first, second, third = tiny(texts=()).shots
-    hard = list(pictures(tiny(texts=()), None))
-    soft = list(pictures(tiny(texts=(), shots=(first, replace(second, fade_s=0.4), third)), None))
+def test_a_blend_begins_at_the_cut_and_ends_after_its_time(
+    tiny_film: Callable[..., Recipe],
+) -> None:
+    first, second, third = tiny_film(texts=()).shots
+    hard = list(pictures(tiny_film(texts=()), None))
+    soft = list(
+        pictures(tiny_film(texts=(), shots=(first, replace(second, fade_s=0.4), third)), None)
+    )
     changed = [n for n in range(24) if not np.array_equal(hard[n], soft[n])]
     assert changed == [8, 9, 10]
     away = [np.abs(soft[n].astype(int) - hard[n]).mean() for n in changed]
@@ -138,36 +120,38 @@ def test_a_real_picture_is_fitted_whole_with_black_around_it() -> None:
 
 
 @pytest.mark.parametrize("key_frames", ["cuts", "fixed"])
-def test_key_frames_lie_where_the_recipe_wants_them(tmp_path: Path, key_frames: str) -> None:
+def test_key_frames_lie_where_the_recipe_wants_them(
+    tiny_film: Callable[..., Recipe], tmp_path: Path, key_frames: str
+) -> None:
     shots = tuple(
         Shot(
             index=i, scene=f"k{i}", role="scene", start_s=2.5 * i, end_s=2.5 * (i + 1), moves=False
         )
         for i in range(3)
     )
-    recipe = tiny(shots=shots, texts=(), key_frames=key_frames)
+    recipe = tiny_film(shots=shots, texts=(), key_frames=key_frames)
     make_film(recipe, tmp_path)
     found = probe(film_path(tmp_path, recipe)).key_times_s
     wanted = [0.0, 2.5, 5.0] if key_frames == "cuts" else [0.0, 3.0, 6.0]
     assert found == pytest.approx(wanted, abs=0.11)
 
 
-def test_equal_recipes_give_equal_files(tmp_path: Path) -> None:
+def test_equal_recipes_give_equal_files(tiny_film: Callable[..., Recipe], tmp_path: Path) -> None:
     digests = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        recipe = make_film(tiny(), tmp_path / name)
+        recipe = make_film(tiny_film(), tmp_path / name)
         digests.add(hashlib.sha256(film_path(tmp_path / name, recipe).read_bytes()).hexdigest())
     assert len(digests) == 1
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def planned(tiny_film: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of tiny films instead of long ones."""
 
     def plan(number: int, **_: object) -> Recipe:
         line = Line(text="It will snow on Monday.", start_s=0.5, end_s=2.0)
-        return tiny(name=f"tiny{number}", speech=(line,))
+        return tiny_film(name=f"tiny{number}", speech=(line,))
 
     monkeypatch.setattr(films, "make_recipe", plan)
 
@@ -242,19 +226,21 @@ def test_films_that_lie_there_are_not_made_again_but_changed_ones_are(tmp_path: 
 
 
 @pytest.mark.usefixtures("silent")
-def test_shots_of_clips_show_the_clip(tmp_path: Path) -> None:
+def test_shots_of_clips_show_the_clip(tiny_film: Callable[..., Recipe], tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
     long = Shot(index=0, scene="c", role="scene", start_s=0.0, end_s=3.6)
-    make_film(tiny(name="clip", shots=(long,), texts=()), clips)
+    make_film(tiny_film(name="clip", shots=(long,), texts=()), clips)
     (clips / "notes.txt").write_text("no film")
     (clips / "broken.mp4").write_bytes(b"no film")
-    make_film(tiny(name="short", texts=()), clips)
+    make_film(tiny_film(name="short", texts=()), clips)
     assert [(c.name, c.duration_s) for c in find_clips(clips)] == [("clip.mp4", pytest.approx(3.6))]
-    first, second, third = tiny(texts=()).shots
-    taken = tiny(texts=(), shots=(first, replace(second, clip="clip.mp4", clip_start_s=2.0), third))
+    first, second, third = tiny_film(texts=()).shots
+    taken = tiny_film(
+        texts=(), shots=(first, replace(second, clip="clip.mp4", clip_start_s=2.0), third)
+    )
     frames = list(pictures(taken, clips))
-    source = list(pictures(tiny(shots=(long,), texts=()), None))
+    source = list(pictures(tiny_film(shots=(long,), texts=()), None))
     assert len(frames) == 24
     for number in range(8):
         assert np.abs(frames[8 + number].astype(int) - source[20 + number]).mean() < 14
@@ -278,13 +264,13 @@ def test_a_number_of_films_out_of_range_is_refused(tmp_path: Path, num_films: in
 
 @pytest.mark.parametrize("program", ["exit 1", "cat >/dev/null; echo went wrong >&2; exit 7"])
 def test_an_encoder_that_fails_is_an_error_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+    tiny_film: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     script = tmp_path / "ffmpeg"
     script.write_text(f"#!/bin/sh\n{program}\n")
     script.chmod(0o755)
     monkeypatch.setenv("FDVS_FFMPEG", str(script))
     with pytest.raises(ModelError, match="could not make the film"):
-        make_film(tiny(), tmp_path)
+        make_film(tiny_film(), tmp_path)
     assert not (tmp_path / "tiny.json").exists()
     assert not (tmp_path / "tiny.mp4").exists()

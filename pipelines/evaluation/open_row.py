@@ -48,6 +48,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         other = _score(
             job, asked, answerer, texts, name=OTHER_VIDEO, categories=categories, swapped=swapped
         ).accuracy
+    looked_up, known_from = question_only(job, asked, categories)
     floor = score_open(asked, constant_answers(asked, by_kind=True), categories=categories)
     return EvalResult(
         row=job.row.name,
@@ -62,7 +63,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         source=texts.source,
         floor=floor.accuracy,
         other_video=other,
-        controls={"question_only": question_only(job, asked, categories).accuracy},
+        controls={"question_only": looked_up.accuracy},
         metrics=score.named(),
         groups=_groups(score.groups),
         counts={
@@ -71,24 +72,28 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         },
         backends={role: job.parts.identity(role).label() for role in ("text_embedder", "llm")},
         settings={"num_evidence": NUM_EVIDENCE, "version": VERSION},
-        notes=(FLOOR_NOTE,),
+        notes=(FLOOR_NOTE, f"question_only looks up the answers of {known_from}."),
         num_prompt_tokens=answerer.num_prompt_tokens,
     )
 
 
-def question_only(job: Job, asked: Sequence[OpenQuestion], categories: Categories) -> OpenScore:
-    """Score the answers that questions alone suggest: looked up among those of another split.
+def question_only(
+    job: Job, asked: Sequence[OpenQuestion], categories: Categories
+) -> tuple[OpenScore, str]:
+    """Score the answers that questions alone suggest; also say where those were looked up.
 
-    Where the row has no other split, or its files are not here, the other half of the questions'
-    own videos serves.
+    Among the questions of another split; where the row has none, or its files are not here, in
+    the other half of the questions' own videos.
     """
-    known = None
+    known, known_from = None, "the other half of the videos"
     if job.row.known_split and job.data is not None:
         with contextlib.suppress(AbsentData):
-            known = load_split(
+            split = load_split(
                 job.row.dataset, job.data, split=job.row.known_split, allow_partial=True
-            ).questions
-    return score_open(asked, question_only_answers(asked, known), categories=categories)
+            )
+            known, known_from = split.questions, split.name
+    answers = question_only_answers(asked, known)
+    return score_open(asked, answers, categories=categories), known_from
 
 
 def other_videos(videos: Sequence[str]) -> dict[str, str]:

@@ -131,7 +131,10 @@ def quick_part(split: Split, task: Task) -> Split:
 
 def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
     """Return a digest of everything that decides the result."""
-    models = {role: job.parts.fingerprint(role) for role in ("text_embedder", "llm")}
+    # a row that asks no language model must not need one on this machine
+    asks_llm = job.row.task == "open" or job.llm is not None
+    roles = ("text_embedder", "llm") if asks_llm else ("text_embedder",)
+    models = {role: job.parts.fingerprint(role) for role in roles}
     return digest(
         [VERSION, job.row, split, texts, config_to_json(job.config), models, job.llm, job.quick]
     )

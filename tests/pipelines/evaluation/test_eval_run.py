@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fdvs.config import Config
+from fdvs.config import Config, ModelsConfig
 from fdvs.datasets.cards import Published
 from fdvs.datasets.errors import AbsentData, PartialData
 from fdvs.datasets.examples import Split
-from fdvs.errors import ConfigError, InvalidValue, NotFound, UnknownName
+from fdvs.errors import ConfigError, InvalidValue, ModelUnavailable, NotFound, UnknownName
 from fdvs.pipelines.evaluation import run as run_module
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.listing import row_facts
@@ -148,6 +148,18 @@ def test_the_same_settings_are_not_computed_twice_and_others_are(
     assert len(calls) == 2
     run_row(replace(job, llm="another"))
     assert len(calls) == 3
+
+
+def test_a_row_that_asks_no_language_model_needs_none(
+    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+) -> None:
+    data = write_egoschema(tmp_path / "data")
+    config = Config(models=ModelsConfig(llm="transformers:/nowhere"))
+    given = {role: part for role, part in parts.items() if role != "llm"}
+    run_row(job_of("egoschema", data, tmp_path / "out", given, config=config))
+    assert len(calls) == 1
+    with pytest.raises(ModelUnavailable, match="nowhere"):
+        run_row(job_of("egoschema", data, tmp_path / "out", given, config=config, llm="asked"))
 
 
 def test_a_damaged_result_is_computed_again(

@@ -67,6 +67,7 @@ def test_own_words_answer_and_another_videos_do_not(data: Path, parts: dict[str,
     assert result.floor == 0.5
     assert result.controls["question_only"] == 0.0  # the other half knows another colour
     assert FLOOR_NOTE in result.notes
+    assert any("the other half of the videos" in note for note in result.notes)
     assert result.groups["Color"] == 1.0
     assert result.groups["num_Color"] == 2.0
 

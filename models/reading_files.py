@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.models.attention import (
     NAME,
     layer_settings_of,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "fdvs-full-cache", 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
-MOST_MANIFEST_BYTES = 2**24
 
 
 def save(cache: Any, folder: Path, *, extra: Mapping[str, Any]) -> None:
@@ -157,12 +157,7 @@ def _pairs(data: bytes, num_layers: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MOST_MANIFEST_BYTES:
-        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
+    manifest = read_manifest_file(path)
     if not isinstance(manifest, dict):
         raise ValueError(f"{path} is no manifest of a cache")
     if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):

@@ -21,12 +21,12 @@ from fdvs.kernels.dga.cache import DGACache
 from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import config_of, config_values
+from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.kernels.dga.stream import StreamState
 
 FORMAT = "fdvs-dga-cache"
 VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
-MOST_MANIFEST_BYTES = 2**24
 #: The tensors of a state and of its units, by their field names.
 STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
 UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
@@ -188,12 +188,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{folder} holds no cache (no {MANIFEST}); write one with to_disk")
-    if path.stat().st_size > MOST_MANIFEST_BYTES:
-        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
+    manifest = read_manifest_file(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{path} is no manifest of {FORMAT}; choose another folder")
     if manifest.get("version") != VERSION:

@@ -129,11 +129,16 @@ class Index:
 
     def cosine(self, query: Vectors, place: int) -> float | None:
         """Return the best cosine of one entry, None where it has no vector."""
-        low, high = np.searchsorted(self._positions, [place, place + 1])
-        if low == high:
+        rows = self.vectors(place)
+        if not len(rows):
             return None
-        rows = self._vectors.reconstruct_n(int(low), int(high - low))
         return round(float((rows @ self._unit(query)[0]).max()), SCORE_DECIMALS)
+
+    def vectors(self, place: int) -> Vectors:
+        """Return the unit vectors [rows, D] of one entry; no row where it has none."""
+        low, high = np.searchsorted(self._positions, [place, place + 1])
+        found: Vectors = self._vectors.reconstruct_n(int(low), int(high - low))
+        return found
 
     def _unit(self, query: Vectors) -> Vectors:
         vector = np.asarray(query, dtype=np.float32).reshape(1, -1)

@@ -281,7 +281,8 @@ class Answer:
     and `evidence` holds the nearest chapters. `removed` are sentences of the model that nothing
     supports. `support` is the mean of the sentences', `fit` how well the question fits the chapters
     (see `fdvs.answering.fit`). `options` and `chosen` (a place in it) are those of a
-    multiple-choice question. `looks` is what a captioner says on a second look, unchecked. `notes`
+    multiple-choice question, and `num_background` is the number of other videos' chapters that
+    they were weighed against. `looks` is what a captioner says on a second look, unchecked. `notes`
     says what was shortened or left out.
     """
 
@@ -301,6 +302,7 @@ class Answer:
     fit: float = 0.0
     options: tuple[ScoredOption, ...] = ()
     chosen: int | None = None
+    num_background: int = 0
     looks: tuple[AnswerSentence, ...] = ()
     timing: AskTiming = field(default_factory=AskTiming)
     notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fdvs.answer import answer
+from fdvs.answering.background import Background, library_background
 from fdvs.answering.choice_answer import MAX_CHAPTERS, chosen_answer
 from fdvs.answering.fit import FitJudge
 from fdvs.answering.from_index import kept_chapters, nearest_chapters
@@ -42,6 +43,7 @@ class Asker:
         self._folder = folder
         self._reader: TextWriter | None = None
         self._judge: FitJudge | None = None
+        self._known: tuple[Index, Background] | None = None
 
     def open_question(
         self,
@@ -93,17 +95,21 @@ class Asker:
         if len(entries) > MAX_CHAPTERS:
             query = " ".join([question, *options])
             entries = nearest_chapters(index, entries, query, embedder, num=MAX_CHAPTERS)
+        # an own chooser and a language model alone know no other videos
+        weighs = chooser is None and config.answerer != "llm"
+        background = self._background(index) if weighs else Background()
         found = chosen_answer(
             question,
             options,
             index=index,
             entries=entries,
             embedder=embedder,
-            chooser=chooser or self.chooser(config, embedder),
+            chooser=chooser or self.chooser(config, embedder, background),
             judge=self._fit_judge(embedder),
             config=config,
         )
-        return replace(found, seconds=round(time.monotonic() - started, 3))
+        num = background.num_beside({entry.video_id for entry in entries})
+        return replace(found, num_background=num, seconds=round(time.monotonic() - started, 3))
 
     def writer(self, config: AskConfig) -> TextWriter | None:
         """Return the language model of the settings, reading through the cache; None without."""
@@ -147,7 +153,7 @@ class Asker:
             frames = list(reader.frames_at(times, short_side_px=config.sample.short_side_px))
         return ClipView(video_path=path, clip=clip, frames=tuple(unique_frames(frames)))
 
-    def chooser(self, config: AskConfig, embedder: TextEmbedder) -> Chooser:
+    def chooser(self, config: AskConfig, embedder: TextEmbedder, background: Background) -> Chooser:
         """Return what chooses among options with the settings' answerer.
 
         Raises InvalidValue where it needs a language model that reads ahead, and this one cannot.
@@ -156,7 +162,13 @@ class Asker:
 
         writer = self.writer(config)
         reader = writer if isinstance(writer, TextReader) else None
-        return make_chooser(config.answerer, embedder, reader)
+        return make_chooser(config.answerer, embedder, reader, background=background)
+
+    def _background(self, index: Index) -> Background:
+        """Return what the library's videos say; read again once the library has changed."""
+        if self._known is None or self._known[0] is not index:
+            self._known = index, library_background(index)
+        return self._known[1]
 
     def _fit_judge(self, embedder: TextEmbedder) -> FitJudge:
         if self._judge is None:

@@ -1,7 +1,7 @@
 """What many videos say: against it, what one video says is telling or not.
 
-Takes the passages of some videos, gives in how many of them each word is said, and a sample of the
-passages with their vectors. No question and no answer is looked at.
+Takes the passages of some videos, or the chapters of a library, gives in how many videos each word
+is said, and a sample of the texts with their vectors. No question and no answer is looked at.
 """
 
 from __future__ import annotations
@@ -11,29 +11,35 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
+from fdvs.answering.from_index import kept_chapters
 from fdvs.answering.material import Passage
 from fdvs.bm25 import stems
+from fdvs.index import Entry, Index
 from fdvs.protocols import TextEmbedder
+from fdvs.types import Vectors
 from fdvs.vectors import Doubles, unit_rows
 
 NUM_SAMPLED = 2000
 # below so many passages of other videos, "the nearest of them" says nothing
 MIN_SAMPLED = 200
+MAX_CHAPTERS_READ = 20_000  # of a library, for its words: some seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Background:
     """Words and passages of `num_videos` videos.
 
-    `num_with` counts the videos that say a stem; `rows` [B, D] are unit vectors of passages, and
-    `video_ids` [B] say whose they are.
+    `num_with` counts the videos that say a stem, `num_passages` the passages that were read of each
+    video; `rows` [B, D] are unit vectors of passages, and `video_ids` [B] say whose they are.
     """
 
     num_videos: int = 0
     num_with: Mapping[str, int] = field(default_factory=dict)
+    num_passages: Mapping[str, int] = field(default_factory=dict)
     rows: Doubles = field(default_factory=lambda: np.zeros((0, 0)))
     video_ids: tuple[str, ...] = ()
 
@@ -46,22 +52,54 @@ class Background:
         others = [place for place, owner in enumerate(self.video_ids) if owner not in video_ids]
         return self.rows[others if len(others) >= MIN_SAMPLED else []]
 
+    def num_beside(self, video_ids: set[str]) -> int:
+        """Return how many passages of other videos were read."""
+        return sum(num for owner, num in self.num_passages.items() if owner not in video_ids)
+
 
 def make_background(passages: Sequence[Passage], embedder: TextEmbedder) -> Background:
     """Take in the passages of all videos at hand; embeds a sample of them, fixed by their hash."""
-    texts: dict[str, list[str]] = {}
-    for passage in passages:
-        texts.setdefault(passage.video_id, []).append(passage.text)
-    found = stems(" ".join(of_video) for of_video in texts.values())
     sample = sorted(passages, key=_mixed)[:NUM_SAMPLED]
+    rows = embedder.embed_texts([passage.text for passage in sample])
+    return _background(passages, sample, unit_rows(rows))
+
+
+def library_background(index: Index) -> Background:
+    """Take in the kept chapters of a library, with the vectors that are stored: embeds nothing.
+
+    Empty where there is only one video. Of a large library a part is read, fixed by its hash.
+    """
+    read = sorted(kept_chapters(index), key=_mixed)[:MAX_CHAPTERS_READ]
+    if len({entry.video_id for entry in read}) < 2:
+        return Background()
+    stored = ((entry, _stored_rows(index, entry)) for entry in read)
+    sample = list(islice(((e, rows[0]) for e, rows in stored if len(rows)), NUM_SAMPLED))
+    rows = np.array([row for _, row in sample]).reshape(len(sample), index.num_dims)
+    return _background(read, [entry for entry, _ in sample], unit_rows(rows))
+
+
+def _stored_rows(index: Index, entry: Entry) -> Vectors:
+    place = index.place(entry.key)
+    assert place is not None  # an entry of this index
+    return index.vectors(place)
+
+
+def _background(
+    read: Sequence[Passage | Entry], sample: Sequence[Passage | Entry], rows: Doubles
+) -> Background:
+    texts: dict[str, list[str]] = {}
+    for one in read:
+        texts.setdefault(one.video_id, []).append(one.text)
+    found = stems(" ".join(of_video) for of_video in texts.values())
     return Background(
         num_videos=len(texts),
         num_with=Counter(stem for of_video in found for stem in set(of_video)),
-        rows=unit_rows(embedder.embed_texts([passage.text for passage in sample])),
-        video_ids=tuple(passage.video_id for passage in sample),
+        num_passages={video_id: len(of_video) for video_id, of_video in texts.items()},
+        rows=rows,
+        video_ids=tuple(one.video_id for one in sample),
     )
 
 
-def _mixed(passage: Passage) -> tuple[bytes, int]:
-    named = f"{passage.video_id} {passage.text}".encode()
-    return hashlib.sha256(named).digest(), passage.chapter
+def _mixed(one: Passage | Entry) -> tuple[bytes, int]:
+    named = f"{one.video_id} {one.text}".encode()
+    return hashlib.sha256(named).digest(), one.chapter if isinstance(one, Passage) else one.item

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from fdvs.answering.evidence import EvidenceChooser
+from fdvs.answering.from_index import kept_chapters, material_of
 from fdvs.answering.material import Material
 from fdvs.answering.protocol import Choice
 from fdvs.config import AskConfig, Config
 from fdvs.errors import InvalidValue, NotFound
 from fdvs.models.scripted import ScriptedDescriber, ScriptedWriter
+from fdvs.pipelines.cli_ask import answer_json
 from fdvs.pipelines.library import Library
-from fdvs.types import ClipView
+from fdvs.types import AskTiming, ClipView
 
 ASK = AskConfig(min_fit=-1, min_choice_fit=-1, min_support=0.5, answerer="llm")
 GREEN = "A wall painted green fills the picture."
@@ -139,3 +142,51 @@ def test_a_large_library_is_read_where_it_is_nearest(
     monkeypatch.setattr(asker, "MAX_CHAPTERS", 1)
     found = library.ask("green wall", options=["green", "red"], chooser=FirstWord())
     assert [o.score for o in found.options] == [1.0, 0.0]
+
+
+def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
+    tmp_path: Path, parts: dict[str, Any], make_film: Any
+) -> None:
+    films = [make_film(tmp_path / "a.mp4", [("blue", 3), ("green", 3)])]
+    films += [
+        make_film(tmp_path / f"{name}.mp4", [("blue", seconds)])
+        for name, seconds in (("b", 4), ("c", 5), ("d", 6))
+    ]
+    config = Config(ask=replace(ASK, answerer="evidence"))
+    question, options = "Which colour has the wall?", ["blue", "green"]
+
+    def ask(library: Library) -> Any:
+        return library.ask(question, options=options, video="a.mp4")
+
+    with Library.open(tmp_path / "l", config=config, made=parts) as library:
+        library.build([films[0]])
+        alone = ask(library)
+        plain = EvidenceChooser(parts["text_embedder"])
+        entries = kept_chapters(library._loaded_index())
+        told = material_of(library._loaded_index(), parts["text_embedder"], entries)
+        assert [one.score for one in alone.options] == list(
+            plain.choose(question, options, told).scores
+        )
+        assert (alone.chosen, alone.num_background) == (0, 0)
+        library.build(films)
+        among = ask(library)
+        assert (among.chosen, answer_json(among)["num_background"]) == (1, 3)
+        known = library._asker._known
+        assert ask(library).options == among.options
+        assert library._asker._known is known  # read once
+        for name in ("b.mp4", "c.mp4", "d.mp4"):
+            library.remove(name)
+        assert replace(ask(library), seconds=0, timing=AskTiming()) == replace(
+            alone, seconds=0, timing=AskTiming()
+        )
+
+
+def test_an_own_chooser_and_a_question_to_all_videos_are_weighed_against_none(
+    tmp_path: Path, parts: dict[str, Any], make_film: Any, library: Library
+) -> None:
+    library.build([make_film(tmp_path / "b.mp4", [("blue", 4)])])
+    asked = {"question": "Which colour?", "options": ["blue", "red"]}
+    assert library.ask(**asked, video="a.mp4", chooser=FirstWord()).num_background == 0
+    library._asker._config = Config(ask=replace(ASK, answerer="evidence"))
+    assert library.ask(**asked, video="a.mp4").num_background == 1
+    assert library.ask(**asked).num_background == 0

@@ -13,7 +13,8 @@ from fdvs.errors import InvalidValue
 
 ReaderName = Literal["pyav", "ffmpeg", "decord"]
 CutMethod = Literal["keyframes", "scenes", "fixed"]
-Policy = Literal["repaired", "paper", "cover", "threshold", "random", "none"]
+Policy = Literal["cover", "repaired", "paper", "threshold", "random", "none"]
+RulePolicy = Literal["cover", "repaired", "paper", "threshold"]
 ChapterWriter = Literal["template", "llm"]
 StoryWriter = Literal["extractive", "abstractive"]
 
@@ -77,31 +78,41 @@ class SampleConfig:
 class RedundancyConfig:
     """One rule for frames and for chapters; see `fdvs.redundancy` for what each policy does.
 
-    `floor`: below this similarity nothing is redundant (repaired, cover). `identical`: from here on
-    it always is (repaired). Both were measured with the offline preset's
-    features (docs/decisions/004). `threshold`: the fixed bound of policy threshold. `seed`: random,
-    which drops as many as policy `like` would.
+    `floor`: what is dropped has a kept one at least this similar (cover); below it nothing is
+    redundant (repaired). `identical`: from here on it always is (repaired). `threshold`: the bound
+    of policy threshold. `seed`: of random, which drops as many as policy `like` would.
+    docs/decisions/015 measures cover at 0.95; repaired was measured with its own bounds (004):
+    `floor` 0.9 and `identical` 0.95 for frames, 0.84 and 0.995 for chapters.
     """
 
-    policy: Policy = "repaired"
-    floor: float = 0.9
+    policy: Policy = "cover"
+    floor: float = 0.95
     identical: float = 0.95
     threshold: float = 0.9
     seed: int = 0
-    like: Literal["repaired", "cover", "paper", "threshold"] = "repaired"
+    like: RulePolicy = "cover"
 
     def __post_init__(self) -> None:
         check_choices(self)
         _check("redundancy.floor", self.floor, -1, 1)
-        _check("redundancy.identical", self.identical, self.floor, 1)
+        # only one policy has both bounds
+        least = self.floor if self.rule == "repaired" else -1
+        _check("redundancy.identical", self.identical, least, 1)
         _check("redundancy.threshold", self.threshold, -1, 1)
+
+    @property
+    def rule(self) -> Policy:
+        """The policy that says how many go: `like` where it is random which."""
+        return self.like if self.policy == "random" else self.policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextualConfig(RedundancyConfig):
-    """Chapters against the mean of the last `memory` chapters (Sec. III-E, l = 35)."""
+    """Chapters beside those at most `memory` places away (Sec. III-E, l = 35).
 
-    floor: float = 0.84
+    Under cover both ways; the other policies compare with the mean of the last `memory`.
+    """
+
     identical: float = 0.995
     memory: int = 35
 

@@ -15,9 +15,11 @@ although nothing kept says the same.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 from fdvs.redundancy import STEPS_PER_UNIT, Mask
@@ -25,9 +27,11 @@ from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 
 #: Items further apart than this never stand for each other: bounds the memory of long lists.
-MAX_REACH = 1000
+MAX_REACH = 500
+#: So many rows are compared at once.
+BLOCK = 256
 
-Steps = NDArray[np.int32]
+Steps = NDArray[np.int16]
 
 
 def keep_cover(
@@ -42,8 +46,8 @@ def keep_cover(
         forced: items that are kept in any case.
 
     Similarities count in whole steps of 1e-4, so that ties are exact: the first of equals stays.
-    Time O(N reach D) and O(kept reach^2), memory O(N reach). Raises BadModelOutput where a value
-    is not finite, ValueError for a `reach` below 1.
+    Time O(N reach D) and O(reach) for every gain that is looked at again, memory O(N (reach + D)).
+    Raises BadModelOutput where a value is not finite, ValueError for a `reach` below 1.
     """
     if reach < 1:
         raise ValueError(f"reach is {reach}; need at least 1")
@@ -53,14 +57,33 @@ def keep_cover(
         return keep
     reach = min(reach, MAX_REACH, max(1, len(rows_ND) - 1))
     band = _Band(_similarities(rows_ND, reach), reach)
-    cost = max(1, round((1 - floor) * STEPS_PER_UNIT))
     for item in forced:
         keep[item] = True
         band.keep(item)
-    while (item := int(np.argmax(band.gains))) >= 0 and band.gains[item] >= cost:
-        keep[item] = True
-        band.keep(item)
+    keep[_worth(band, max(1, round((1 - floor) * STEPS_PER_UNIT)))] = True
     return keep
+
+
+def _worth(band: _Band, cost: int) -> list[int]:
+    """Keep the item that adds most, as long as it adds `cost`; return what was kept.
+
+    What an item adds only falls as others are kept. So an old number is a bound: an item that is
+    still first after its own is counted again is the best, and one below the cost never returns.
+    """
+    kept: list[int] = []
+    queue = [(-gain, item) for item, gain in enumerate(band.gains()) if gain >= cost]
+    heapq.heapify(queue)
+    while queue:
+        _, item = heapq.heappop(queue)
+        gain = band.gain(item)
+        if gain < cost:
+            continue
+        if queue and (-gain, item) > queue[0]:
+            heapq.heappush(queue, (-gain, item))
+            continue
+        kept.append(item)
+        band.keep(item)
+    return kept
 
 
 def _similarities(rows_ND: NDArray[np.float64], reach: int) -> Steps:
@@ -69,40 +92,51 @@ def _similarities(rows_ND: NDArray[np.float64], reach: int) -> Steps:
     Negative similarities explain nothing and count as 0, as do places outside of the list.
     """
     num = len(rows_ND)
-    band = np.zeros((num, 2 * reach + 1), dtype=np.int32)
+    band = np.zeros((num, 2 * reach + 1), dtype=np.int16)
+    for start in range(0, num, BLOCK):
+        block = rows_ND[start : start + BLOCK]
+        onward = rows_ND[start : start + len(block) + reach]
+        steps = np.zeros((len(block), len(block) + reach), dtype=np.int16)
+        steps[:, : len(onward)] = np.rint(np.clip(block @ onward.T, 0, 1) * STEPS_PER_UNIT)
+        # row i from its own place on: the diagonals of the block
+        down, along = steps.strides
+        shape = (len(block), reach + 1)
+        band[start : start + BLOCK, reach:] = as_strided(steps, shape, (down + along, along))
+    for step in range(1, min(reach, num - 1) + 1):
+        band[step:, reach - step] = band[: num - step, reach + step]
     # an item stands for itself, a vector of zeros too
     band[:, reach] = STEPS_PER_UNIT
-    for step in range(1, reach + 1):
-        cosines = np.einsum("nd,nd->n", rows_ND[:-step], rows_ND[step:])
-        steps = np.rint(np.clip(cosines, 0.0, 1.0) * STEPS_PER_UNIT).astype(np.int32)
-        band[: num - step, reach + step] = steps
-        band[step:, reach - step] = steps
     return band
 
 
 class _Band:
     """How well every item is explained so far, and what keeping each one would add.
 
-    Arrays with a margin of `reach` on both sides, so that a window never leaves them.
+    `explained` has a margin of `reach` on both sides, so that a window never leaves it.
     """
 
     def __init__(self, similar: Steps, reach: int) -> None:
-        self._similar, self._reach = similar, reach
-        self._explained = np.zeros(len(similar) + 2 * reach, dtype=np.int32)
-        self.gains = np.zeros(len(similar), dtype=np.int64)
-        self._update(0, len(similar))
+        self._similar = similar
+        self._explained = np.zeros(len(similar) + 2 * reach, dtype=np.int16)
 
     def keep(self, item: int) -> None:
-        """Explain the neighbours of an item by it; only gains within two reaches can change."""
-        window = slice(item, item + 2 * self._reach + 1)
-        self._explained[window] = np.maximum(self._explained[window], self._similar[item])
-        self._update(item - 2 * self._reach, item + 2 * self._reach + 1)
+        """Explain the neighbours of an item by it."""
+        near = self._near(item)
+        np.maximum(near, self._similar[item], out=near)
 
-    def _update(self, start: int, end: int) -> None:
-        start, end = max(0, start), min(len(self.gains), end)
-        width = 2 * self._reach + 1
-        explained = np.lib.stride_tricks.sliding_window_view(
-            self._explained[start : end + 2 * self._reach], width
-        )
-        more = np.maximum(self._similar[start:end] - explained, 0)
-        self.gains[start:end] = more.sum(axis=1, dtype=np.int64)
+    def gain(self, item: int) -> int:
+        """Return what keeping the item would add, in steps."""
+        return int(np.maximum(self._similar[item] - self._near(item), 0).sum(dtype=np.int64))
+
+    def gains(self) -> list[int]:
+        """Return what keeping each one would add."""
+        windows = sliding_window_view(self._explained, self._similar.shape[1])
+        found: list[int] = []
+        for start in range(0, len(windows), BLOCK):
+            part = slice(start, start + BLOCK)
+            more = np.maximum(self._similar[part] - windows[part], 0)
+            found += more.sum(axis=1, dtype=np.int64).tolist()
+        return found
+
+    def _near(self, item: int) -> Steps:
+        return self._explained[item : item + self._similar.shape[1]]

@@ -2,8 +2,9 @@
 
 The paper (arXiv 2412.06182, Sec. III-C and III-E) drops what is more similar than the mean. Taken
 by the letter, the item that all others are compared with has the highest score and is always
-dropped, and about half of everything goes however varied it is. `repaired` is our default; the
-paper's rule and a random control of the same size stay selectable, so that they can be compared.
+dropped, and about half of everything goes however varied it is. `repaired` mends that, and does no
+better than chance on some captions; our default is `cover` (`fdvs.cover`), which compares items
+with each other. All stay selectable, beside a random control of the same size.
 
 Scores are rounded to 4 decimals and compared as whole numbers: ties and means are exact, and
 the float noise of another batch composition (about 1e-7) cannot decide between equal scores. Noise
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.config import RedundancyConfig
+from fdvs.config import RedundancyConfig, TextualConfig
 from fdvs.errors import BadModelOutput
 
 STEPS_PER_UNIT = 10_000
@@ -27,6 +30,7 @@ STEPS_PER_UNIT = 10_000
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.float32]
 Steps = NDArray[np.int64]
+Rule = TypeVar("Rule", bound=RedundancyConfig)
 
 
 def keep_mask(
@@ -35,7 +39,6 @@ def keep_mask(
     *,
     forced: Sequence[int] = (0,),
     in_mean: Mask | None = None,
-    salt: str = "",
 ) -> Mask:
     """Return which of the items [N] to keep.
 
@@ -44,27 +47,29 @@ def keep_mask(
             not below `floor`; what is unlike in absolute terms is never called redundant.
         paper: drop what is above the mean of all scores; `forced` and `in_mean` do not count.
         threshold: drop what is not below `threshold`.
-        random: drop as many as `repaired` would, chosen by (`seed`, `salt`): a control. See
-            `random_mask` for the control of another rule.
         none: keep all.
 
-    `cover` needs more than one score an item: see `fdvs.cover`.
+    `cover` needs more than one score an item: see `fdvs.cover`. `random` is drawn like the mask
+    of another rule: see `random_mask`.
 
     Args:
         scores: similarity [N] of each item to what it is compared with.
         config: the policy and its bounds.
         forced: items that are kept and left out of the mean (not in `paper`).
         in_mean: which other items count in the mean; None means all.
-        salt: names the list (a clip, a video), so that `random` differs between lists.
 
-    Raises BadModelOutput where a score is not finite, IndexError where `forced` is out of range.
+    Raises BadModelOutput where a score is not finite, IndexError where `forced` is out of range,
+    ValueError for the policies that need more than scores.
     """
     steps = _steps(scores)
     must = np.zeros(len(steps), dtype=np.bool_)
     if len(steps):
         must[list(forced)] = True
-    if config.policy == "cover":
-        raise ValueError("policy cover compares items with each other; use fdvs.cover.keep_cover")
+    if config.policy in ("cover", "random"):
+        raise ValueError(
+            f"policy {config.policy} needs more than one score an item; use keep_frames of "
+            "fdvs.visual, keep_chapters of fdvs.textual, or fdvs.cover.keep_cover"
+        )
     if config.policy == "none":
         return np.ones(len(steps), dtype=np.bool_)
     if config.policy == "paper":
@@ -72,14 +77,34 @@ def keep_mask(
     if config.policy == "threshold":
         return must | (steps < _step(config.threshold))
     counted = ~must if in_mean is None else ~must & in_mean
-    drop = ~must & _redundant(steps, counted, config)
-    if config.policy == "random":
-        drop = _random_drop(~must, int(drop.sum()), f"{config.seed}|{salt}")
-    return ~drop
+    return must | ~_redundant(steps, counted, config)
+
+
+def rule_label(config: RedundancyConfig) -> str:
+    """Return a rule in words, with the bounds that count: "cover, floor 0.95"."""
+    bounds = {
+        "cover": f", floor {config.floor:g}",
+        "repaired": f", floor {config.floor:g}, identical {config.identical:g}",
+        "threshold": f" {config.threshold:g}",
+    }
+    label = f"{config.rule}{bounds.get(config.rule, '')}"
+    return f"random, as many as {label}" if config.policy == "random" else label
+
+
+def as_repaired(config: Rule) -> Rule:
+    """Return the settings with policy repaired, at the bounds that it was measured with.
+
+    Source: docs/decisions/004; they differ for frames and for chapters.
+    """
+    floor, identical = (0.84, 0.995) if isinstance(config, TextualConfig) else (0.9, 0.95)
+    return replace(config, policy="repaired", floor=floor, identical=identical)
 
 
 def random_mask(like: Mask, config: RedundancyConfig, *, keeps_first: bool, salt: str) -> Mask:
-    """Return a random mask [N] that keeps as many items as `like`: the control of any rule."""
+    """Return a random mask [N] that keeps as many items as `like`: the control of any rule.
+
+    `salt` names the list (a clip, a video), so that the choice differs between lists.
+    """
     free = np.ones(len(like), dtype=np.bool_)
     free[: 1 if keeps_first else 0] = False
     return ~_random_drop(free, int((~like).sum()), f"{config.seed}|{salt}")

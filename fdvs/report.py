@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from fdvs.types import Saved
@@ -35,7 +35,10 @@ class BuildRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """A whole build. `num_ignored` counts files without a video or audio suffix."""
+    """A whole build. `num_ignored` counts files without a video or audio suffix.
+
+    `rules`: the redundancy rule of "frames" and of "chapters", in words.
+    """
 
     rows: tuple[BuildRow, ...]
     num_ignored: int
@@ -43,6 +46,7 @@ class BuildReport:
     backends: dict[str, str]
     saved: Saved
     notes: tuple[str, ...] = ()
+    rules: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_failed(self) -> int:

@@ -1,8 +1,9 @@
-"""Textual redundancy: the chapters that say what the last ones said (Sec. III-E).
+"""Textual redundancy: the chapters that say what near ones say (Sec. III-E of the paper).
 
-A chapter is compared with the mean of a local memory of chapters. As printed in the paper the
-memory includes the chapter itself, which makes the first one (similarity 1) always redundant; the
-repaired rule looks back only and keeps the first.
+By default a chapter goes where a kept one, at most `memory` places away, says the same. The paper
+compares with the mean of a local memory of chapters. As printed that includes the chapter itself,
+which makes the first one (similarity 1) always redundant; the repaired rule looks back only and
+keeps the first.
 """
 
 from __future__ import annotations
@@ -59,4 +60,4 @@ def keep_chapters(vectors: Vectors, config: TextualConfig, *, salt: str) -> Mask
     scores = similarity_to_memory(
         vectors, memory=config.memory, include_self=config.policy == "paper"
     )
-    return keep_mask(scores, config, salt=salt)
+    return keep_mask(scores, config)

@@ -1,4 +1,8 @@
-"""Visual redundancy: the frames of a clip that look like its key frame (Sec. III-C)."""
+"""Visual redundancy: the frames of a clip that others stand for (Sec. III-C of the paper).
+
+The paper compares each frame with the clip's key frame; the default policy compares all with each
+other, so that of a second shot without an own clip one frame stays, too.
+"""
 
 from __future__ import annotations
 
@@ -37,4 +41,4 @@ def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mas
         return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
     if config.policy == "cover":
         return keep_cover(vectors, floor=config.floor)
-    return keep_mask(similarity_to_key(vectors), config, salt=salt)
+    return keep_mask(similarity_to_key(vectors), config)

@@ -22,6 +22,7 @@ from fdvs.pipelines.flow import prefetch
 from fdvs.pipelines.read_stage import read_videos
 from fdvs.pipelines.see_stage import describe_clips, embed_clips
 from fdvs.pipelines.tasks import ClipTask, Finished, Item, Opened, Unchanged, VideoJob
+from fdvs.redundancy import rule_label
 from fdvs.report import BuildReport, BuildRow, total
 from fdvs.store import Store
 from fdvs.types import Saved
@@ -73,6 +74,10 @@ class Builder:
             backends=self._context.parts.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
             notes=self._notes(),
+            rules={
+                "frames": rule_label(self._context.config.visual),
+                "chapters": rule_label(self._context.config.textual),
+            },
         )
 
     def _notes(self) -> tuple[str, ...]:

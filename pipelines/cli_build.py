@@ -104,6 +104,7 @@ def build_json(report: object, library: Path) -> dict[str, object]:
         "num_failed": report.num_failed,
         "num_ignored": report.num_ignored,
         "saved": report.saved,
+        "rules": report.rules,
         "backends": report.backends,
         "notes": list(report.notes),
         "seconds": round(report.seconds, 3),

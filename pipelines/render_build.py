@@ -38,6 +38,9 @@ def show_report(report: BuildReport, library: Path) -> None:
     _show_remarks(out, report)
     if good:
         line(out, saved_sentence(report.saved))
+        if report.rules:
+            rules = "; ".join(f"{what} by {one_line(rule)}" for what, rule in report.rules.items())
+            line(out, (f"rules: {rules}", FAINT))
         models = ", ".join(f"{role} {one_line(label)}" for role, label in report.backends.items())
         line(out, (f"models: {models}", FAINT))
     line(out, (_summary(report), HEAD), (f"  library: {one_line(str(library))}", FAINT))

@@ -5,17 +5,16 @@
 
 Reads the embeddings and texts that a build stored, so a sweep takes seconds. A cell is
 `kept / left / control`: the share of items kept, the share of what they told that is left, and
-the same for a random choice of as many items (the mean of five). What frames told is the labels
+the same for a random choice of as many items (the mean of 200). What frames told is the labels
 that a classifier is sure enough of (only with --labels, the embedder that built the library);
-what chapters told is their words. The floors of the offline preset were chosen this way, on some
-videos, and checked on the others: docs/decisions/004-redundancy-rules.md.
+what chapters told is their words. All videos pooled stand last, with the interval of the gain over
+chance (bootstrap over videos). See docs/decisions/004 and 015.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,20 +25,21 @@ from rich.table import Table
 
 from fdvs.config import Config, RedundancyConfig, TextualConfig
 from fdvs.linking import content_words
-from fdvs.redundancy import Mask
+from fdvs.metrics.redundancy import KeptList, RedundancyScore, redundancy_score
+from fdvs.redundancy import Mask, Rule
 from fdvs.store import Artifact, Store
 from fdvs.textual import keep_chapters
 from fdvs.types import Vectors
 from fdvs.visual import keep_frames
 
-NUM_DRAWS = 5
+NUM_DRAWS = 200
 LEAST_PROBABILITY = 0.25
 MIN_CLIPS_TO_HALVE = 40
 
 Told = list[frozenset[str]]  # what each item of a list tells
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listed:
     """One list that a rule works on (the frames of a clip, the chapters of a video)."""
 
@@ -48,7 +48,7 @@ class Listed:
     told: Told
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
     """One video, or half of one."""
 
@@ -110,48 +110,55 @@ def labels_by(model: str | None) -> Callable[[Vectors], Told]:
     return labels
 
 
-def share_left(lists: Sequence[Listed], masks: Sequence[Mask]) -> float:
-    """Return the share of what the items of each list tell that the kept ones still tell."""
-    num_told = num_left = 0
-    for items, mask in zip(lists, masks, strict=True):
-        everything: frozenset[str] = frozenset().union(*items.told)
-        kept = frozenset().union(*(t for t, keep in zip(items.told, mask, strict=True) if keep))
-        num_told += len(everything)
-        num_left += len(kept & everything)
-    return num_left / num_told if num_told else 1.0
-
-
-def drawn(mask: Mask, key: str, *, keeps_first: bool) -> Mask:
-    """Return a random mask with as many kept; the control keeps the first where the rule must."""
-    generator = random.Random(key)
-    first = 1 if keeps_first else 0
-    chosen = generator.sample(range(first, len(mask)), int(mask.sum()) - first)
-    control = np.zeros(len(mask), dtype=np.bool_)
-    control[[*range(first), *chosen]] = True
-    return control
-
-
-def cell(lists: Sequence[Listed], masks: Sequence[Mask], *, keeps_first: bool) -> str:
-    num_kept, num_items = sum(int(m.sum()) for m in masks), sum(map(len, masks))
-    controls = [
-        share_left(
-            lists,
-            [drawn(m, f"{draw}{i}", keeps_first=keeps_first) for i, m in enumerate(masks)],
+def judged(
+    video: Measured, listed: Sequence[Listed], keep: Callable[..., Mask], rule: RedundancyConfig
+) -> list[KeptList]:
+    """Apply a rule to the lists; a random choice keeps the first where the rule must."""
+    return [
+        KeptList(
+            told=items.told,
+            kept=keep(items.vectors, rule, salt=items.salt),
+            group=video.name,
+            forced=() if rule.policy == "paper" else (0,),
         )
-        for draw in range(NUM_DRAWS)
+        for items in listed
     ]
-    left = share_left(lists, masks)
-    return f"{num_kept / num_items:.2f} / {left:.3f} / {np.mean(controls):.3f}"
 
 
-def rules(default: RedundancyConfig, floors: Sequence[float]) -> dict[str, Any]:
-    """Return the rules to compare, by label."""
-    found: dict[str, Any] = {"paper": replace(default, policy="paper")}
+def scored(lists: Sequence[KeptList]) -> RedundancyScore | None:
+    """Return what is left beside chance, or None where nothing is told."""
+    if not any(told for one in lists for told in one.told):
+        return None
+    return redundancy_score(lists, num_draws=NUM_DRAWS)
+
+
+def cell(lists: Sequence[KeptList]) -> str:
+    kept = f"{sum(int(one.kept.sum()) for one in lists) / sum(len(one.told) for one in lists):.2f}"
+    found = scored(lists)
+    return kept if found is None else f"{kept} / {found.left.value:.3f} / {found.left.mean:.3f}"
+
+
+def gain(lists: Sequence[KeptList]) -> str:
+    found = scored(lists)
+    if found is None:
+        return "nothing is told"
+    bounds = found.gain.bounds
+    interval = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
+    return f"{found.gain.value:+.3f}{interval}"
+
+
+def rules(default: Rule, floors: Sequence[float]) -> dict[str, Rule]:
+    """Return the rules to compare, by label: the paper's, and each policy with every floor."""
+    found = {"paper": replace(default, policy="paper")}
     for floor in floors:
         identical = max(floor, default.identical)
-        found[f"repaired {floor}"] = replace(default, floor=floor, identical=identical)
+        found[f"repaired {floor}"] = replace(
+            default, policy="repaired", floor=floor, identical=identical
+        )
     for floor in floors:
         found[f"threshold {floor}"] = replace(default, policy="threshold", threshold=floor)
+    for floor in floors:
+        found[f"cover {floor}"] = replace(default, policy="cover", floor=floor)
     return found
 
 
@@ -161,19 +168,17 @@ def show(
     videos: Sequence[Measured],
     lists_of: Callable[[Measured], list[Listed]],
     keep: Callable[..., Mask],
-    compared: dict[str, Any],
+    compared: Mapping[str, RedundancyConfig],
 ) -> None:
-    """Print one row per rule, one column per video."""
+    """Print one row per rule, one column per video, and all of them pooled."""
     table = Table(title=f"{title}: kept / left / control")
-    for column in ("rule", *(v.name for v in videos)):
+    for column in ("rule", *(v.name for v in videos), "all", "gain"):
         table.add_column(column, overflow="fold")
     for label, rule in compared.items():
-        cells = []
-        for video in videos:
-            lists = lists_of(video)
-            masks = [keep(items.vectors, rule, salt=items.salt) for items in lists]
-            cells.append(cell(lists, masks, keeps_first=rule.policy != "paper"))
-        table.add_row(label, *cells)
+        lists = [judged(video, lists_of(video), keep, rule) for video in videos]
+        pooled = [one for of_video in lists for one in of_video]
+        cells = [cell(of_video) for of_video in (*lists, pooled)]
+        table.add_row(label, *cells, gain(pooled))
     console.print(table)
 
 
@@ -187,9 +192,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("library", type=Path)
     parser.add_argument("--labels", help="classifier that names what frames show (a card's name)")
     parser.add_argument("--halves", action="store_true", help="show the halves of long videos")
-    parser.add_argument("--visual-floors", type=numbers, default=[0.7, 0.8, 0.85, 0.9, 0.95])
+    parser.add_argument("--visual-floors", type=numbers, default=[0.8, 0.85, 0.9, 0.95, 0.98])
     parser.add_argument("--visual-identical", type=float, default=visual.identical)
-    parser.add_argument("--textual-floors", type=numbers, default=[0.6, 0.7, 0.75, 0.8, 0.85])
+    parser.add_argument("--textual-floors", type=numbers, default=[0.7, 0.8, 0.84, 0.9, 0.95, 0.98])
     parser.add_argument("--textual-identical", type=float, default=textual.identical)
     return parser.parse_args(argv)
 
@@ -204,10 +209,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for_frames = RedundancyConfig(floor=-1, identical=options.visual_identical)
     for_chapters = TextualConfig(floor=-1, identical=options.textual_identical)
-    compared = rules(for_frames, options.visual_floors)
-    show(console, "frames", videos, lambda v: v.clips, keep_frames, compared)
-    compared = rules(for_chapters, options.textual_floors)
-    show(console, "chapters", videos, lambda v: v.chapters, keep_chapters, compared)
+    frame_rules = rules(for_frames, options.visual_floors)
+    show(console, "frames", videos, lambda v: v.clips, keep_frames, frame_rules)
+    chapter_rules = rules(for_chapters, options.textual_floors)
+    show(console, "chapters", videos, lambda v: v.chapters, keep_chapters, chapter_rules)
     return 0
 
 

@@ -15,12 +15,13 @@ import numpy as np
 
 from fdvs.answering.material import Material, Passage
 from fdvs.answering.protocol import Chooser
-from fdvs.config import Config, CutMethod, RedundancyConfig, StoryConfig, TextualConfig
+from fdvs.config import Config, CutMethod, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
 from fdvs.pipelines.evaluation.redundancy_table import Told, material_of, redundancy_rows
 from fdvs.protocols import TextEmbedder
-from fdvs.redundancy import Mask
+from fdvs.redundancy import Mask, as_repaired
+from fdvs.redundancy import Rule as AnyRule
 from fdvs.story import tell
 from fdvs.textual import keep_chapters
 from fdvs.types import Chapter, Story
@@ -67,10 +68,15 @@ def table_xii(
 
 def _reduced(base: Config, *, visual: Rule | None, textual: Rule | None) -> Config:
     return replace(
-        base,
-        visual=replace(base.visual, policy=visual or "none"),
-        textual=replace(base.textual, policy=textual or "none"),
+        base, visual=with_rule(base.visual, visual), textual=with_rule(base.textual, textual)
     )
+
+
+def with_rule(config: AnyRule, rule: Rule | None) -> AnyRule:
+    """Return the settings with another rule at the bounds it was measured with; None: no rule."""
+    if rule == "repaired":
+        return as_repaired(config)
+    return replace(config, policy=rule or "none")
 
 
 def _random(base: Config, *, visual: Rule | None, textual: Rule | None, seed: int) -> Config:
@@ -81,11 +87,9 @@ def _random(base: Config, *, visual: Rule | None, textual: Rule | None, seed: in
     )
 
 
-def _like(config: Any, rule: Rule | None, seed: int) -> Any:
-    assert isinstance(config, RedundancyConfig)
-    if rule is None:
-        return replace(config, policy="none")
-    return replace(config, policy="random", like=rule, seed=seed)
+def _like(config: AnyRule, rule: Rule | None, seed: int) -> AnyRule:
+    followed = with_rule(config, rule)
+    return followed if rule is None else replace(followed, policy="random", like=rule, seed=seed)
 
 
 def table_xix(study: FilmStudy, *, numbers: Sequence[int] = NUM_FRAMES) -> Rows:
@@ -121,7 +125,7 @@ def table_xviii(
 ) -> Rows:
     """Memory length of textual redundancy, for every rule, beside random drop of as many."""
     compared = {
-        f"{rule}, memory {memory}": TextualConfig(policy=rule, memory=memory)
+        f"{rule}, memory {memory}": with_rule(TextualConfig(memory=memory), rule)
         for rule in rules
         for memory in memories
     }

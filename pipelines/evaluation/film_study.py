@@ -90,6 +90,11 @@ class FilmStudy(Closing):
         """Return settings that read text on screen, and speech where films have any."""
         return synthetic_config(hears=not self.deaf, base=base)
 
+    def films(self, config: Config) -> list[BuiltFilm]:
+        """Build the films with these settings and return what the library holds of them."""
+        with Library.open(self._out / "library", config=config, made=self._made) as library:
+            return build_films(library, self._out / "films", self.recipes)[0]
+
     def row(self, name: str, config: Config) -> dict[str, Any]:
         """Build the films with these settings and return the scores."""
         started = time.monotonic()

@@ -29,6 +29,7 @@ from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
+from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.protocols import TextEmbedder
 from fdvs.redundancy import Mask, random_mask
 from fdvs.textual import keep_chapters
@@ -40,15 +41,7 @@ NUM_TOP = 3
 
 Half = Literal["tuning", "report", "all"]
 
-RULES: dict[str, TextualConfig] = {
-    "none": TextualConfig(policy="none"),
-    "paper": TextualConfig(policy="paper"),
-    "repaired": TextualConfig(policy="repaired"),
-    "cover 0.7": TextualConfig(policy="cover", floor=0.7),
-    "cover 0.84": TextualConfig(policy="cover", floor=0.84),
-    "cover 0.9": TextualConfig(policy="cover", floor=0.9),
-    "cover 0.95": TextualConfig(policy="cover", floor=0.95),
-}
+RULES: dict[str, TextualConfig] = compared(TextualConfig())
 
 logger = logging.getLogger(__name__)
 

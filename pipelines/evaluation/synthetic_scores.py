@@ -8,7 +8,7 @@ before and the kept ones tell no more. The control drops as many at random, many
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,13 @@ from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic.recipe import Recipe
 from fdvs.metrics.fmeasure import NOTHING, FMeasure, cut_points
 from fdvs.metrics.redundancy import KeptList, redundancy_score
+from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
 from fdvs.redundancy import Mask
 from fdvs.textual import keep_chapters
 from fdvs.types import Vectors
 from fdvs.visual import keep_frames
 
-#: What each rule changes in the settings of a build.
-RULES: Mapping[str, Mapping[str, Any]] = {
-    "none": {"policy": "none"},
-    "paper": {"policy": "paper"},
-    "repaired": {"policy": "repaired"},
-    "cover": {"policy": "cover"},
-    "cover 0.95": {"policy": "cover", "floor": 0.95, "identical": 1.0},
-}
 TOLERANCE_S = 0.5
 NUM_DRAWS = 200
 #: A chapter tells what its clip shows for this long, or for half of all its time.
@@ -124,19 +117,18 @@ def rule_rows(
     keep: Callable[..., Mask],
     config: RedundancyConfig,
     *,
-    rules: Mapping[str, Mapping[str, Any]] = RULES,
+    floors: Sequence[float] = (),
     num_draws: int = NUM_DRAWS,
 ) -> list[dict[str, Any]]:
     """Return one row a rule: what is kept, what is left, what chance leaves, and the gain over it.
 
     `random` is the mean of draws that keep as many of every list, `random_interval` their middle
-    95 %; the interval of the gain is a bootstrap over films.
+    95 %; the interval of the gain is a bootstrap over films. `floors`: more of them for `cover`.
     """
     rows = []
-    for name, changes in rules.items():
-        settings = replace(config, **changes)
-        masks = [keep(items.vectors, settings, salt=items.salt) for items in lists]
-        rows.append({"rule": name, **left_beside_chance(lists, masks, settings.policy, num_draws)})
+    for name, rule in compared(config, floors).items():
+        masks = [keep(items.vectors, rule, salt=items.salt) for items in lists]
+        rows.append({"rule": name, **left_beside_chance(lists, masks, rule.policy, num_draws)})
     return rows
 
 
@@ -171,10 +163,14 @@ def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
 
 
 def redundancy_rows(
-    films: Sequence[BuiltFilm], visual: RedundancyConfig, textual: RedundancyConfig
+    films: Sequence[BuiltFilm],
+    visual: RedundancyConfig,
+    textual: RedundancyConfig,
+    *,
+    floors: Sequence[float] = (),
 ) -> Mapping[str, list[dict[str, Any]]]:
     """Return the rows of all rules on frames and on chapters."""
     return {
-        "frames": rule_rows(frame_lists(films), keep_frames, visual),
-        "chapters": rule_rows(chapter_lists(films), keep_chapters, textual),
+        "frames": rule_rows(frame_lists(films), keep_frames, visual, floors=floors),
+        "chapters": rule_rows(chapter_lists(films), keep_chapters, textual, floors=floors),
     }

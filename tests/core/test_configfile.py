@@ -9,6 +9,7 @@ import pytest
 from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
+from fdvs.redundancy import rule_label
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -65,3 +66,18 @@ def test_a_config_survives_being_stored() -> None:
         visual=RedundancyConfig(policy="random", seed=3),
     )
     assert config_from_json(config_to_json(config)) == config
+
+
+def test_what_an_older_library_remembers_still_loads_as_it_was() -> None:
+    """Settings as they were stored when `repaired` was the default."""
+    bounds = {"floor": 0.9, "identical": 0.95, "threshold": 0.9, "seed": 0, "like": "repaired"}
+    chapters = {**bounds, "floor": 0.84, "identical": 0.995, "memory": 35}
+    stored = {
+        "visual": {"policy": "repaired", **bounds},
+        "textual": {"policy": "random", **chapters},
+    }
+    config = config_from_json(stored)
+    assert rule_label(config.visual) == "repaired, floor 0.9, identical 0.95"
+    assert rule_label(config.textual) == (
+        "random, as many as repaired, floor 0.84, identical 0.995"
+    )

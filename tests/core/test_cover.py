@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.config import RedundancyConfig, TextualConfig
+from fdvs.config import Config, RedundancyConfig, TextualConfig
 from fdvs.cover import MAX_REACH, keep_cover
 from fdvs.errors import BadModelOutput
-from fdvs.redundancy import keep_mask
 from fdvs.textual import keep_chapters
 from fdvs.visual import keep_frames
 
@@ -156,12 +156,64 @@ def test_random_drops_as_many_as_the_rule_that_it_controls(like: str) -> None:
         assert like == "paper" or (drawn[0][0] and drawn[1][0])
 
 
-def test_a_long_list_is_quick() -> None:
+def test_long_lists_are_quick_and_take_little_memory() -> None:
     rows = vectors(5000, 1, num_dims=16)
-    start_s = time.perf_counter()
+    start_s = time.process_time()
     keep = keep_cover(rows, floor=0.84, reach=35)
-    assert time.perf_counter() - start_s < 10.0
+    assert time.process_time() - start_s < 2.0
     assert 10 < keep.sum() < 5000
+
+
+def test_a_clip_of_ten_thousand_frames_has_bounded_memory() -> None:
+    """A table of all pairs would take 200 MB and more."""
+    rows = vectors(10_000, 1, num_dims=8)
+    tracemalloc.start()
+    start_s = time.process_time()
+    keep = keep_frames(rows, RedundancyConfig(), salt="v/0")
+    peak_mib = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert time.process_time() - start_s < 10.0
+    assert peak_mib < 60
+    assert 10 < keep.sum() < 10_000
+
+
+def test_a_long_walk_is_chosen_as_if_every_gain_were_counted_anew() -> None:
+    """Many ties and many old numbers: longer than a block, items out of each other's reach."""
+    rng = np.random.default_rng(5)
+    rows = np.cumsum(rng.integers(-1, 2, size=(320, 3)), axis=0).astype(np.float32) + 8
+    table, num, reach = similarity(rows), len(rows), 40
+    far = abs(np.arange(num)[:, None] - np.arange(num)) > reach
+    table[far] = 0
+    explained, want = table[0].copy(), [0]
+    while True:
+        gains = np.maximum(table - explained, 0).sum(axis=1)
+        best = int(np.argmax(gains))
+        if gains[best] < 100:
+            break
+        want.append(best)
+        explained = np.maximum(explained, table[best])
+    keep = keep_cover(rows, floor=0.99, reach=reach)
+    assert np.flatnonzero(keep).tolist() == sorted(want)
+    assert 20 < len(want) < 300
+
+
+def test_of_every_group_of_equal_frames_one_stays_and_chance_loses_groups() -> None:
+    """The default rules, as a build calls them: 12 groups of 5 frames, mixed."""
+    groups = np.repeat(np.arange(12), 5)
+    np.random.default_rng(0).shuffle(groups)
+    rows = np.eye(12, dtype=np.float32)[groups]
+    config = Config()
+    for keep, rule in ((keep_frames, config.visual), (keep_chapters, config.textual)):
+        reach = {"memory": 60} if isinstance(rule, TextualConfig) else {}
+        rule = replace(rule, **reach)
+        mask = keep(rows, rule, salt="v")
+        assert sorted(groups[mask]) == list(range(12))
+        assert mask.tolist() == [g not in groups[:i] for i, g in enumerate(groups)]
+        for seed in range(5):
+            drawn = keep(rows, replace(rule, policy="random", seed=seed), salt="v")
+            assert drawn.sum() == 12
+            assert drawn[0]
+            assert len(set(groups[drawn])) < 12
 
 
 def test_reach_has_bounds() -> None:
@@ -174,8 +226,3 @@ def test_reach_has_bounds() -> None:
 def test_a_value_that_is_not_finite_is_refused() -> None:
     with pytest.raises(BadModelOutput, match="embedding 1 of 2"):
         keep_cover(np.array([[1.0], [np.nan]], np.float32), floor=0.5)
-
-
-def test_single_scores_are_not_enough_for_cover() -> None:
-    with pytest.raises(ValueError, match="keep_cover"):
-        keep_mask(np.ones(3, np.float32), RedundancyConfig(policy="cover"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.config import RedundancyConfig
-from fdvs.errors import BadModelOutput
-from fdvs.redundancy import keep_mask
+from fdvs.config import Config, RedundancyConfig, TextualConfig
+from fdvs.errors import BadModelOutput, InvalidValue
+from fdvs.redundancy import as_repaired, keep_mask, random_mask, rule_label
 
 PAPER = RedundancyConfig(policy="paper")
 REPAIRED = RedundancyConfig(policy="repaired", floor=0.8, identical=0.995)
 THRESHOLD = RedundancyConfig(policy="threshold", threshold=0.9)
-RANDOM = RedundancyConfig(policy="random", floor=0.8, identical=0.995)
 NONE = RedundancyConfig(policy="none")
 
 score_lists = st.lists(st.integers(-10_000, 10_000).map(lambda n: n / 10_000), max_size=12)
@@ -133,30 +131,34 @@ def test_threshold_drops_at_the_bound_and_keeps_forced_items() -> None:
 def test_random_drops_exactly_as_many_as_repaired_and_never_a_forced_item(
     values: list[float], salt: str
 ) -> None:
-    scores = scores_of(values)
-    control = keep_mask(scores, RANDOM, salt=salt)
-    assert control.sum() == keep_mask(scores, REPAIRED).sum()
+    mask = keep_mask(scores_of(values), REPAIRED)
+    control = random_mask(mask, REPAIRED, keeps_first=True, salt=salt)
+    assert control.sum() == mask.sum()
     assert control[0]
 
 
 def test_random_depends_on_seed_and_salt_and_on_nothing_else() -> None:
-    scores = scores_of([1.0] + [0.9, 0.81] * 20)
+    mask = np.arange(41) % 2 == 0
 
     def drawn(seed: int, salt: str) -> tuple[bool, ...]:
-        return tuple(keep_mask(scores, replace(RANDOM, seed=seed), salt=salt).tolist())
+        config = RedundancyConfig(seed=seed)
+        return tuple(random_mask(mask, config, keeps_first=True, salt=salt).tolist())
 
     assert drawn(0, "a") == drawn(0, "a")
     assert len({drawn(0, "a"), drawn(1, "a"), drawn(0, "b"), drawn(1, "b")}) == 4
 
 
 def test_random_gives_every_free_item_about_the_same_chance() -> None:
-    scores = scores_of([1.0] + [0.9, 0.81] * 5)
-    kept = sum(keep_mask(scores, RANDOM, salt=str(i)).astype(int) for i in range(400))
+    mask = np.arange(11) % 2 == 0
+    drawn = [
+        random_mask(mask, RedundancyConfig(), keeps_first=True, salt=str(i)) for i in range(400)
+    ]
+    kept = sum(one.astype(int) for one in drawn)
     assert kept[0] == 400
     assert all(150 < k < 250 for k in kept[1:])
 
 
-@pytest.mark.parametrize("policy", ["paper", "repaired", "threshold", "random"])
+@pytest.mark.parametrize("policy", ["paper", "repaired", "threshold"])
 def test_float_noise_of_another_batch_does_not_flip_a_decision(policy: str) -> None:
     config = RedundancyConfig(policy=policy, floor=0.8, identical=0.995, threshold=0.9)  # type: ignore[arg-type]
     noise = random.Random(3)
@@ -169,7 +171,7 @@ def test_float_noise_of_another_batch_does_not_flip_a_decision(policy: str) -> N
 
 
 def test_no_items_give_an_empty_mask_under_every_policy() -> None:
-    for config in (PAPER, REPAIRED, THRESHOLD, RANDOM, NONE):
+    for config in (PAPER, REPAIRED, THRESHOLD, NONE):
         mask = keep_mask(scores_of([]), config)
         assert mask.shape == (0,)
         assert mask.dtype == np.bool_
@@ -184,3 +186,56 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 def test_a_table_of_scores_is_refused() -> None:
     with pytest.raises(ValueError, match="need \\[N\\]"):
         keep_mask(np.ones((2, 2), dtype=np.float32), REPAIRED)
+
+
+# --- settings
+
+
+def test_the_default_rule_is_cover_for_frames_and_for_chapters() -> None:
+    for rule in (RedundancyConfig(), TextualConfig(), Config().visual, Config().textual):
+        assert (rule.policy, rule.floor, rule.like) == ("cover", 0.95, "cover")
+
+
+def test_only_the_rule_with_two_bounds_needs_them_in_order() -> None:
+    """A floor above `identical` means nothing to cover, and is a mistake for repaired."""
+    assert RedundancyConfig(floor=0.99).floor == 0.99
+    assert RedundancyConfig(policy="random", floor=0.99).floor == 0.99
+    for policy in ("repaired", "random"):
+        with pytest.raises(InvalidValue, match=r"identical.*0\.99 to 1"):
+            RedundancyConfig(policy=policy, like="repaired", floor=0.99)  # type: ignore[arg-type]
+
+
+def test_the_other_policies_can_be_chosen_without_other_settings() -> None:
+    for make in (RedundancyConfig, TextualConfig):
+        for policy in ("repaired", "paper", "threshold", "random", "none"):
+            assert make(policy=policy).policy == policy  # type: ignore[arg-type]
+
+
+def test_repaired_has_its_own_bounds_for_frames_and_for_chapters() -> None:
+    frames, chapters = as_repaired(RedundancyConfig(seed=3)), as_repaired(TextualConfig(memory=5))
+    assert (frames.floor, frames.identical, frames.seed) == (0.9, 0.95, 3)
+    assert (chapters.floor, chapters.identical, chapters.memory) == (0.84, 0.995, 5)
+    assert frames.policy == chapters.policy == "repaired"
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [
+        (RedundancyConfig(), "cover, floor 0.95"),
+        (TextualConfig(floor=0.9), "cover, floor 0.9"),
+        (as_repaired(RedundancyConfig()), "repaired, floor 0.9, identical 0.95"),
+        (RedundancyConfig(policy="threshold", threshold=0.8), "threshold 0.8"),
+        (RedundancyConfig(policy="random"), "random, as many as cover, floor 0.95"),
+        (RedundancyConfig(policy="random", like="paper"), "random, as many as paper"),
+        (RedundancyConfig(policy="paper"), "paper"),
+        (RedundancyConfig(policy="none"), "none"),
+    ],
+)
+def test_a_rule_is_named_with_the_bounds_that_count(config: RedundancyConfig, label: str) -> None:
+    assert rule_label(config) == label
+
+
+@pytest.mark.parametrize("policy", ["cover", "random"])
+def test_single_scores_are_not_enough_for_every_policy(policy: str) -> None:
+    with pytest.raises(ValueError, match=f"{policy} .*keep_frames"):
+        keep_mask(np.ones(3, np.float32), RedundancyConfig(policy=policy))  # type: ignore[arg-type]

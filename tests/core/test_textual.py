@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,14 +90,14 @@ def test_a_short_video_needs_no_warm_up() -> None:
     assert keep_chapters(rows, REPAIRED, salt="v").tolist() == [True, False, True, True]
 
 
-@pytest.mark.parametrize("policy", ["repaired", "paper", "threshold", "random", "none"])
+@pytest.mark.parametrize("policy", ["cover", "repaired", "paper", "threshold", "random", "none"])
 def test_no_chapters_give_an_empty_mask(policy: str) -> None:
     config = TextualConfig(policy=policy)  # type: ignore[arg-type]
     assert keep_chapters(np.zeros((0, 4), dtype=np.float32), config, salt="v").shape == (0,)
 
 
 def test_a_single_chapter_is_kept_by_every_policy() -> None:
-    for policy in ("repaired", "paper", "threshold", "random", "none"):
+    for policy in ("cover", "repaired", "paper", "threshold", "random", "none"):
         config = TextualConfig(policy=policy)  # type: ignore[arg-type]
         assert keep_chapters(unit_vectors(1), config, salt="v").tolist() == [True]
 
@@ -104,7 +105,7 @@ def test_a_single_chapter_is_kept_by_every_policy() -> None:
 def test_random_keeps_as_many_as_repaired_but_others() -> None:
     rows = np.abs(unit_vectors(40, seed=2, num_dims=4))
     repaired = keep_chapters(rows, REPAIRED, salt="v")
-    control = keep_chapters(rows, TextualConfig(policy="random", floor=0.7), salt="v")
+    control = keep_chapters(rows, replace(REPAIRED, policy="random", like="repaired"), salt="v")
     assert 1 < repaired.sum() < 40
     assert control.sum() == repaired.sum()
     assert control.tolist() != repaired.tolist()

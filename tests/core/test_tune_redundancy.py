@@ -60,7 +60,8 @@ def test_a_library_is_measured(
 ) -> None:
     assert script.main([str(library), "--visual-floors", "0.9", "--textual-floors", "0.1"]) == 0
     printed = capsys.readouterr().out
-    assert "0.25 / 1.000" in printed  # one of four equal frames
+    assert printed.count("0.25") >= 6  # one of four equal frames: three rules, and all pooled
+    assert "cover 0.9" in printed
     assert "film.mp4" in printed
 
 
@@ -70,19 +71,27 @@ def test_a_long_video_is_shown_in_halves(script: ModuleType, library: Path) -> N
     assert halves[1].name == "film.mp4 from clip 20"
 
 
-def test_what_is_left_counts_what_the_kept_items_still_tell(script: ModuleType) -> None:
-    told = [frozenset("ab"), frozenset("b"), frozenset("c")]
-    items = script.Listed(salt="", vectors=np.zeros((3, 2), np.float32), told=told)
-    assert script.share_left([items], [np.array([True, False, False])]) == pytest.approx(2 / 3)
-    assert script.share_left([items], [np.array([False, False, False])]) == 0
+def test_what_is_left_stands_beside_chance(script: ModuleType, library: Path) -> None:
+    (video,) = script.read_library(library, script.labels_by(None), in_halves=False)
+    rule = script.rules(script.TextualConfig(), [0.9])["cover 0.9"]
+    lists = script.judged(video, video.chapters, script.keep_chapters, rule)
+    (one,) = lists
+    assert one.forced == (0,)
+    # the wall again where the first is out of reach: chapters 38 and on are 35 places away
+    assert one.kept.sum() == 22
+    kept, left, by_chance = map(float, script.cell(lists).split(" / "))
+    assert (kept, left) == (0.55, 1.0)
+    assert by_chance < 0.7
+    assert float(script.gain(lists).split()[0]) == pytest.approx(left - by_chance, abs=0.002)
 
 
-def test_the_control_keeps_as_many_and_the_first(script: ModuleType) -> None:
-    mask = np.array([True, False, True, False, False])
-    for draw in range(20):
-        control = script.drawn(mask, str(draw), keeps_first=True)
-        assert control.sum() == 2
-        assert control[0]
+def test_where_nothing_is_told_shares_alone_are_shown(script: ModuleType, library: Path) -> None:
+    (video,) = script.read_library(library, script.labels_by(None), in_halves=False)
+    rule = script.rules(script.RedundancyConfig(), [0.9])["paper"]
+    lists = script.judged(video, video.clips, script.keep_frames, rule)
+    assert all(one.forced == () for one in lists)
+    assert script.cell(lists) == "1.00"
+    assert script.gain(lists) == "nothing is told"
 
 
 def test_an_empty_library_says_what_to_do(

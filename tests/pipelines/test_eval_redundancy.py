@@ -155,7 +155,8 @@ def test_rules_stand_beside_chance_and_the_good_one_beats_it(videos: list[Told])
     assert rows["none"]["kept"] == rows["none"]["right"] == rows["none"]["top"] == 1.0
     assert rows["none"]["lost"] == 0.0
     assert "lost_random" not in rows["none"]
-    cover = rows["cover 0.84"]
+    cover = rows["cover 0.95"]
+    assert RULES["cover 0.95"] == TextualConfig()
     assert cover["kept"] < 0.2
     assert cover["right"] == 1.0
     assert cover["lost"] == 0.0

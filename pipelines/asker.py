@@ -20,7 +20,7 @@ from fdvs.answering.history import Turn
 from fdvs.answering.look import second_look
 from fdvs.answering.protocol import Chooser
 from fdvs.config import AskConfig, Config
-from fdvs.errors import MediaError, NotFound
+from fdvs.errors import ModelError, NotFound
 from fdvs.index import Index
 from fdvs.pipelines.parts import Parts
 from fdvs.protocols import TextEmbedder, TextReader, TextWriter
@@ -129,19 +129,20 @@ class Asker:
     def look_again(self, found: Answer, path_of: Callable[[str], Path]) -> Answer:
         """Add a captioner's second look at the cited clips; `path_of` finds a video's file.
 
-        Raises ModelError where the captioner fails. A file that cannot be read is a note.
+        What goes wrong is a note: the answer stays.
         """
         citations = [c for s in found.sentences for c in s.citations]
         try:
-            looks, note = second_look(
-                found.question,
-                citations,
-                lambda cited: self._view(cited, path_of(cited.video_id)),
-                self._parts.describer("captioner"),
-            )
-        except MediaError as error:
-            looks, note = (), f"no second look: {error}"
-        return replace(found, looks=looks, notes=(*found.notes, note))
+            captioner = self._parts.describer("captioner")
+        except ModelError as error:
+            return replace(found, notes=(*found.notes, f"no second look: {error}"))
+        looks, notes = second_look(
+            found.question,
+            citations,
+            lambda cited: self._view(cited, path_of(cited.video_id)),
+            captioner,
+        )
+        return replace(found, looks=looks, notes=(*found.notes, *notes))
 
     def _view(self, cited: Citation, path: Path) -> ClipView:
         config = self._config

@@ -65,6 +65,12 @@ def ask(
         bool,
         typer.Option("--question-first", help="Let the model read the question before the story."),
     ] = False,
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--look", help="Show the cited clips to the captioner again, with the question."
+        ),
+    ] = False,
     video: VideoOption = None,
     library: LibraryOption = DEFAULT_LIBRARY,
     preset: PresetOption = None,
@@ -79,6 +85,8 @@ def ask(
     asked: dict[str, Any] = {"video": video}
     if question_first:
         asked["order"] = "question-first"
+    if look:
+        asked["look"] = True
     shown_on = sys.stdout
     with opened(library, preset, config) as opened_library:
         if questions is not None:

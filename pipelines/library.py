@@ -194,6 +194,7 @@ class Library(Closing):
         order: Order | None = None,
         writer: Any = "preset",
         chooser: Chooser | None = None,
+        look: bool | None = None,
     ) -> Answer:
         """Answer a question with checked, time-stamped evidence, or say that there is none.
 
@@ -206,6 +207,7 @@ class Library(Closing):
             writer: "preset" for the config's LLM, None for the evidence's own words, or an own
                 TextWriter.
             chooser: an own Chooser for options; else what `ask.answerer` names.
+            look: a captioner looks at the cited clips again; None as `ask.second_look` says.
 
         Raises InvalidValue, NotFound, ModelError; see `fdvs.answer.answer`.
         """
@@ -232,7 +234,7 @@ class Library(Closing):
                 on_text=on_text,
                 order=order,
             )
-        if not self.config.ask.second_look:
+        if not (self.config.ask.second_look if look is None else look):
             return found
         return self._asker.look_again(found, lambda one: self._store.find_video(one).path)
 

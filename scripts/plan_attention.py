@@ -160,6 +160,17 @@ def with_units(base: DGAConfig, count: int) -> DGAConfig:
     raise ValueError(f"no group size leaves {count} units of a chunk of {base.chunk}")
 
 
+def with_window(levels: Iterable[DGAConfig], window: int | None) -> tuple[DGAConfig, ...]:
+    """Return the settings with another window where they have one.
+
+    A short window while measuring makes far text of what a plan for long texts may leave raw.
+    """
+    return tuple(
+        level if window is None or level.is_dense else replace(level, window=window)
+        for level in levels
+    )
+
+
 def mean_losses(rows: Sequence[dict[str, Any]], levels: Sequence[str]) -> list[Any]:
     """Return the mean over texts, each text weighing the same: its losses over their total."""
     texts = sorted({row["document"] for row in rows})
@@ -186,6 +197,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--draws", type=int, default=2, help="labels drawn for each token")
     parser.add_argument("--window", type=int, default=256)
+    parser.add_argument(
+        "--plan-window", type=int, help="of the plan; that of measuring if left out"
+    )
     parser.add_argument("--chunk", type=int, default=160)
     parser.add_argument("--sinks", type=int, default=4)
     parser.add_argument("--units", nargs="+", type=int, default=[4, 10, 25, 40, 80])
@@ -249,8 +263,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = {d.id for d in documents}
     used = [r for r in rows if r["document"] in wanted and r["tokens"] == args.tokens]
     heads = allocate(mean_losses(used, names), [units_share(one) for one in levels], args.budget)
-    plan = HeadPlan(model=Path(args.model).name, levels=tuple(levels), heads=heads)
-    plan.write(args.plan, measured={"chosen_on": sorted(wanted), "tokens": args.tokens})
+    plan = HeadPlan(
+        model=Path(args.model).name, levels=with_window(levels, args.plan_window), heads=heads
+    )
+    measured = {"chosen_on": sorted(wanted), "tokens": args.tokens, "window": args.window}
+    plan.write(args.plan, measured=measured)
     sys.stdout.writelines(f"{line}\n" for line in lines(plan, args.tokens))
     sys.stdout.write(f"for the model's card: {json.dumps({'attention': plan.card_options()})}\n")
 

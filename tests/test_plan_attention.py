@@ -106,6 +106,15 @@ def test_units_that_no_group_leaves_are_an_error(script: ModuleType) -> None:
         script.with_units(replace(DGAConfig(), sinks=0), 161)
 
 
+def test_a_plan_may_have_another_window_than_the_measuring(script: ModuleType) -> None:
+    levels = script.level_configs(256, 160, [25], 4)
+    changed = script.with_window(levels, 512)
+    assert [level.window for level in changed if not level.is_dense] == [512]
+    assert changed[0].units_per_chunk == levels[0].units_per_chunk
+    assert changed[1] == levels[1]  # full attention stays what it is
+    assert script.with_window(levels, None) == tuple(levels)
+
+
 def test_texts_weigh_the_same_whatever_they_lose(script: ModuleType) -> None:
     rows = [
         {"document": "a", "level": "few", "losses": [[9.0, 1.0]]},

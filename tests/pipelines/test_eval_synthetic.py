@@ -22,7 +22,7 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.ocr import ScreenTextOptions, ScreenTextSource
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.evaluation import synthetic, synthetic_films
-from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
+from fdvs.pipelines.evaluation.film_study import FilmStudy, kept_shares, mean_row
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import heard_only, run
 from fdvs.pipelines.evaluation.synthetic_answers import (
@@ -422,6 +422,8 @@ def test_a_study_builds_the_same_films_with_other_settings(
         base = study.config()
         none = replace(base, visual=replace(base.visual, policy="none"))
         rows = [study.row("none", none), study.row("usual", base)]
+        films = study.films(base)
+    assert kept_shares(films)["frames_kept"] == rows[1]["frames_kept"]
     assert [row["name"] for row in rows] == ["none", "usual"]
     assert rows[0]["frames_kept"] == 1.0 > rows[1]["frames_kept"]
     assert rows[0]["num_captioner_calls"] > rows[1]["num_captioner_calls"]

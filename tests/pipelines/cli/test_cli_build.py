@@ -24,7 +24,13 @@ def test_a_build_shows_every_row_the_failures_and_what_was_saved(
     same = make.build_row(name="same.mp4", status="unchanged", duration_s=60.0)
     warned = make.build_row(name="odd.mp4", warnings=("cut short",))
     library.results["build"] = make.report(
-        make.build_row(), same, warned, bad, num_ignored=2, notes=("a note",)
+        make.build_row(),
+        same,
+        warned,
+        bad,
+        num_ignored=2,
+        notes=("a note",),
+        rules={"frames": "cover, floor 0.95", "chapters": "paper"},
     )
     assert cli.run(["build", "films", "--no-wait"]) == 1
     assert library.calls[1] == ("build", (["films"], False))
@@ -40,6 +46,7 @@ def test_a_build_shows_every_row_the_failures_and_what_was_saved(
         "odd.mp4: cut short",
         "58 % of 24 frames and 33 % of 3 chapters left out",
         "10 pictures described, 14 not",
+        "rules: frames by cover, floor 0.95; chapters by paper",
         "tags (offline stand-in)",
         "2 built, 1 unchanged, 1 failed, 2 other files ignored",
         "in all",
@@ -75,14 +82,17 @@ def test_nothing_to_build_exits_1_and_says_what_was_there(
 
 
 def test_the_json_of_a_build_holds_rows_and_savings(
-    library: Any, last_json: Callable[..., Any]
+    library: Any, make: SimpleNamespace, last_json: Callable[..., Any]
 ) -> None:
+    rules = {"frames": "cover, floor 0.95", "chapters": "none"}
+    library.results["build"] = make.report(make.build_row(), rules=rules)
     code, value = last_json("build", "films", "films", "-l", "L")
     assert code == 0
     assert library.calls[1] == ("build", (["films", "films"], True))
     assert value["library"] == "L"
     assert value["rows"][0]["saved"]["num_frames_kept"] == 10
     assert value["saved"]["num_captioner_calls_saved"] == 14
+    assert value["rules"] == rules
 
 
 def test_progress_goes_to_standard_error_without_single_clips(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import DatasetCard
-from fdvs.datasets.examples import OpenQuestion, Query, Split
+from fdvs.datasets.examples import Caption, ChoiceQuestion, OpenQuestion, Query, Split
 
 
 def checked_split(
@@ -16,13 +17,14 @@ def checked_split(
     allow_partial: bool,
     queries: Sequence[Query] = (),
     questions: Sequence[OpenQuestion] = (),
+    choices: Sequence[ChoiceQuestion] = (),
     durations_s: Mapping[str, float] | None = None,
 ) -> Split:
-    """Return the split of these queries, or of these questions, one a record of the file.
+    """Return the split of these queries, questions or choices, one a record of the file.
 
     Raises PartialData and DataError as `checks.official_name`, DataError for a doubled id.
     """
-    records: list[Query | OpenQuestion] = [*queries, *questions]
+    records: list[Query | OpenQuestion | ChoiceQuestion] = [*queries, *questions, *choices]
     checks.unique((record.id for record in records), where=f"{card.title} {split}")
     ids = checks.in_order(record.video_id for record in records)
     name, is_partial = checks.official_name(
@@ -35,6 +37,26 @@ def checked_split(
         video_ids=ids,
         questions=tuple(questions),
         queries=tuple(queries),
+        choices=tuple(choices),
         durations_s=durations_s or {},
         expected=checks.expected_counts(card, split),
+    )
+
+
+def add_captions(
+    split: Split, captions: Mapping[str, tuple[Caption, ...]], *, where: str, allow_partial: bool
+) -> Split:
+    """Return the split with its own videos' captions out of those of a file.
+
+    Raises PartialData as `checks.without_captions`; where allowed, the split is partial.
+    """
+    own = {one: captions[one] for one in split.video_ids if one in captions}
+    lacking = checks.without_captions(
+        split.video_ids, own, where=where, allow_partial=allow_partial
+    )
+    return replace(
+        split,
+        captions=own,
+        without_captions=lacking,
+        is_partial=split.is_partial or bool(lacking),
     )

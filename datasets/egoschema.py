@@ -20,6 +20,7 @@ from typing import Any
 
 from fdvs.datasets import checks
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import add_captions, checked_split
 from fdvs.datasets.errors import AbsentData, DataError
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.datasets.files import json_list, json_object, read_json
@@ -51,29 +52,18 @@ def load(
     roles = ("questions", "captions") if with_captions else ("questions",)
     paths = checks.find_files(folder, card, split, roles=roles)
     choices = read_questions(paths["questions"])
-    ids = tuple(question.video_id for question in choices)
-    name, is_partial = checks.official_name(
-        card, split, num_videos=len(ids), num_records=len(ids), allow_partial=allow_partial
-    )
-    captions: dict[str, tuple[Caption, ...]] = {}
-    lacking: tuple[str, ...] = ()
-    if with_captions:
-        captions = read_captions(paths["captions"], most=card.split(split).videos)
-        captions = {one: captions[one] for one in ids if one in captions}
-        lacking = checks.without_captions(
-            ids, captions, where=str(paths["captions"]), allow_partial=allow_partial
-        )
-    return Split(
-        dataset=NAME,
-        name=name,
-        is_partial=is_partial or bool(lacking),
-        video_ids=ids,
+    found = checked_split(
+        card,
+        split,
         choices=choices,
-        captions=captions,
-        without_captions=lacking,
-        durations_s=dict.fromkeys(ids, float(CLIP_S)),
-        expected=checks.expected_counts(card, split),
+        allow_partial=allow_partial,
+        durations_s={question.video_id: float(CLIP_S) for question in choices},
     )
+    if not with_captions:
+        return found
+    captions = read_captions(paths["captions"], most=card.split(split).videos)
+    where = str(paths["captions"])
+    return add_captions(found, captions, where=where, allow_partial=allow_partial)
 
 
 def read_questions(path: Path) -> tuple[ChoiceQuestion, ...]:

@@ -7,13 +7,15 @@ covers [i, i + 1). Paper: Xiao et al., arXiv 2105.08276. Captions: VideoAgent, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from fdvs.datasets import checks
 from fdvs.datasets.caption_zip import read_caption_zip
 from fdvs.datasets.cards import load_card
+from fdvs.datasets.checked_split import add_captions, checked_split
 from fdvs.datasets.errors import DataError
-from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
+from fdvs.datasets.examples import ChoiceQuestion, Split
 from fdvs.datasets.files import csv_records
 from fdvs.datasets.records import Record
 
@@ -49,28 +51,15 @@ def load(
         folder, card, split, roles=("questions", "captions") if wanted else ("questions",)
     )
     choices = read_questions(paths["questions"])
-    ids = checks.in_order(question.video_id for question in choices)
-    name, is_partial = checks.official_name(
-        card, split, num_videos=len(ids), num_records=len(choices), allow_partial=allow_partial
-    )
-    captions: dict[str, tuple[Caption, ...]] = {}
-    lacking: tuple[str, ...] = ()
-    if wanted:
-        captions = read_caption_zip(paths["captions"], ids, most=card.split(split).videos)
-        lacking = checks.without_captions(
-            ids, captions, where=str(paths["captions"]), allow_partial=allow_partial
-        )
-    return Split(
-        dataset=NAME,
-        name=name,
-        is_partial=is_partial or bool(lacking),
-        video_ids=ids,
-        choices=choices,
-        captions=captions,
-        without_captions=lacking,
-        durations_s={one: of_video[-1].end_s for one, of_video in captions.items()},
-        expected=checks.expected_counts(card, split),
-    )
+    found = checked_split(card, split, choices=choices, allow_partial=allow_partial)
+    if not wanted:
+        return found
+    most = card.split(split).videos
+    captions = read_caption_zip(paths["captions"], found.video_ids, most=most)
+    where = str(paths["captions"])
+    found = add_captions(found, captions, where=where, allow_partial=allow_partial)
+    ends = {one: of_video[-1].end_s for one, of_video in found.captions.items()}
+    return replace(found, durations_s=ends)
 
 
 def read_questions(path: Path) -> tuple[ChoiceQuestion, ...]:

@@ -1,51 +1,22 @@
-// Attend over committed units and the raw band on a CPU. One file, plain C interface.
+// Attend over committed units and the raw band on a CPU. Plain C interface.
 //
-// Arithmetic is float32, or, where the processor has it and the caller asks, products of bfloat16
-// pairs summed in float32 (logits, softmax and sums stay float32). Both are the same loops: T is
-// what an element of the operands holds, `float` or two bfloat16 in an int32_t.
+// The arithmetic (float32, or products of bfloat16 pairs) is that of `lanes.h`.
 //
 // Lanes are queries, rows are keys: S^T = K Q^T and O^T = V^T P^T. A key is read as it lies in
 // memory and broadcast; only the small tile of queries is transposed. Maximum and sum of the
 // softmax are plain vectors, so nothing is ever reduced across lanes, and what a query may see is
-// a per-lane range of key numbers. Base-2 softmax: log2(e) is folded into the queries and biases.
+// a per-lane range of key numbers. Base-2 softmax: scale and log2(e) are folded into the queries,
+// or, in pairs, whose queries would be rounded by it, into the exponential's argument.
 //
 // A job is one tile of at most 64 lanes of one key head: 64 tokens of one query head, or, when few
 // tokens are new, all query heads of the key head (decode reads each key once). The raw band comes
 // first: every query sees itself, so the running maximum is finite before the first unit.
-//
-// Never compile with -ffast-math: it removes the rounding trick in exp2 below.
 
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-#if defined(__AVX512BF16__) && defined(__AVX512BW__)
-#define HAS_PAIRS 1
-#else
-#define HAS_PAIRS 0
-#endif
-
-#if defined(__AVX512F__)
-constexpr int WIDTH = 16, STEP = 4;  // floats in a vector, vectors of queries held at once
-#elif defined(__AVX__)
-constexpr int WIDTH = 8, STEP = 2;
-#else
-constexpr int WIDTH = 4, STEP = 2;
-#endif
-
-typedef float vec __attribute__((vector_size(WIDTH * 4)));
-typedef int32_t ivec __attribute__((vector_size(WIDTH * 4)));
-
-constexpr int LANES = 64;   // queries of a tile
-constexpr int ROWS = 6;     // rows of keys (or of values' dims) accumulated in registers
-constexpr int BLOCK = 96;   // keys of a block
-constexpr float LOG2E = 1.44269504088896340736f;
-constexpr float LOWEST = -1e30f;
+#include "lanes.h"
 
 namespace {
+
+constexpr float LEAST_SCALE = 1e-9f;  // below, a masked score times the scale would not be lowest
 
 struct Strides {
   int64_t row, head, token;
@@ -59,6 +30,10 @@ struct Call {
   int64_t q_start, raw_start;
   int64_t chunk, window, units_per_chunk, threshold;
   float scale;
+
+  // What scores are multiplied with to be exponents of 2: nothing where the queries already are.
+  template <typename T>
+  float slope() const { return HELD<T> == 1 ? 1.0f : scale * LOG2E; }
 };
 
 // Keys and values of one kind for one row and key head, as the loops read them.
@@ -70,84 +45,10 @@ struct Keys {
   int64_t bias_stride;
 };
 
-template <typename T>
-constexpr int64_t HELD = 1;  // numbers in an element: of one dim for K, of one key for V
-template <>
-constexpr int64_t HELD<int32_t> = 2;
-
-template <typename T>
-constexpr int64_t elements(int64_t numbers) { return (numbers + HELD<T> - 1) / HELD<T>; }
-
 // c(i): chunks that the query at position i sees as units. No division of a negative number.
 int64_t chunks_visible(const Call &c, int64_t i) {
   if (c.units_per_chunk == 0 || i < c.threshold || i + 1 < c.window) return 0;
   return (i + 1 - c.window) / c.chunk;
-}
-
-inline vec splat(float x) { return vec{} + x; }
-inline vec load(const float *p) { return *reinterpret_cast<const vec *>(p); }
-inline ivec load(const int32_t *p) { return *reinterpret_cast<const ivec *>(p); }
-inline void store(float *p, vec x) { *reinterpret_cast<vec *>(p) = x; }
-
-inline void multiply_add(vec &sum, vec x, float y) { sum += x * y; }
-
-// Round to the nearest bfloat16, ties to even; NaN stays NaN.
-inline uint32_t rounded(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return bits >> 16 | 0x40u;
-  return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-}
-
-inline int32_t pair(float a, float b) { return int32_t(rounded(a) | rounded(b) << 16); }
-
-#if HAS_PAIRS
-// sum[n] += x[n] . y, products of two bfloat16 each.
-inline void multiply_add(vec &sum, ivec x, int32_t y) {
-  sum = (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)x, (__m512bh)_mm512_set1_epi32(y));
-}
-
-// Round two vectors to bfloat16; lane n of the result holds a[n] (low half) and b[n].
-inline void store_pairs(int32_t *p, vec a, vec b) {
-  const __m512i order = _mm512_set_epi16(
-      31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
-      3, 18, 2, 17, 1, 16, 0);
-  const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
-  _mm512_store_si512(p, _mm512_permutexvar_epi16(order, both));
-}
-
-#else
-inline void store_pairs(int32_t *p, vec a, vec b) {
-  for (int n = 0; n < WIDTH; ++n) p[n] = pair(a[n], b[n]);
-}
-#endif
-
-// 2^f for |f| <= 1/2: within 2e-7 for float, 1e-4 for pairs (whose weights are rounded by 4e-3).
-template <typename T>
-inline vec power_of_two(vec f) {
-  if constexpr (HELD<T> == 2)
-    return ((splat(5.517167e-2f) * f + 2.4261113e-1f) * f + 6.9326099e-1f) * f + 9.9992807e-1f;
-  vec p = splat(1.33335581e-3f) * f + 9.61812910e-3f;
-  p = p * f + 5.55041087e-2f;
-  p = p * f + 2.40226507e-1f;
-  p = p * f + 6.93147181e-1f;
-  return p * f + 1.0f;
-}
-
-// 2^x for x <= 0: the rest after rounding by the polynomial, the integer into the exponent.
-template <typename T>
-inline vec exp2_vec(vec x) {
-#if defined(__AVX512F__)
-  const __m512 whole = _mm512_roundscale_ps((__m512)x, 0);
-  return (vec)_mm512_scalef_ps((__m512)power_of_two<T>(x - (vec)whole), whole);
-#else
-  const vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds
-  const vec low = splat(-126.0f);
-  vec in = x > low ? x : low;
-  vec t = in + magic;
-  const vec p = power_of_two<T>(in - (t - magic));
-  return x > low ? (vec)((ivec)p + ((ivec)t << 23)) : vec{};
-#endif
 }
 
 // What the lanes of a tile are, and their running softmax.
@@ -159,58 +60,23 @@ struct Tile {
   int32_t raw_end[LANES] __attribute__((aligned(64)));
   float max[LANES] __attribute__((aligned(64)));
   float sum[LANES] __attribute__((aligned(64)));
+  float most[LANES] __attribute__((aligned(64)));  // as `max`, with the block at hand
   float scores[BLOCK * LANES] __attribute__((aligned(64)));
   int32_t pairs[BLOCK / 2 * LANES] __attribute__((aligned(64)));  // the weights, as pairs of keys
   void *queries;   // [elements of dim][LANES]
   float *output;   // [value_dim][LANES]
 };
 
-// scores[r] = K[r] . Q for R keys and N vectors of queries, from vector `at` on.
-template <int R, int N, typename T>
-inline void dot_rows(const T *k, int64_t stride, int64_t depth, const T *q, float *scores) {
-  vec acc[R][N];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) acc[r][n] = vec{};
-  for (int64_t d = 0; d < depth; ++d) {
-    decltype(load(q)) x[N];
-    for (int n = 0; n < N; ++n) x[n] = load(q + d * LANES + n * WIDTH);
-    for (int r = 0; r < R; ++r) {
-      const T y = k[r * stride + d];
-      for (int n = 0; n < N; ++n) multiply_add(acc[r][n], x[n], y);
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) store(scores + r * LANES + n * WIDTH, acc[r][n]);
-}
-
-// output[c] += sum over keys of V[key][c] * P[key] for R dims of the values and N vectors.
-template <int R, int N, typename T>
-inline void add_values(const T *v, int64_t stride, int64_t depth, const T *p, float *out) {
-  vec acc[R][N];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) acc[r][n] = load(out + r * LANES + n * WIDTH);
-  for (int64_t key = 0; key < depth; ++key) {
-    decltype(load(p)) x[N];
-    for (int n = 0; n < N; ++n) x[n] = load(p + key * LANES + n * WIDTH);
-    for (int r = 0; r < R; ++r) {
-      const T y = v[key * stride + r];
-      for (int n = 0; n < N; ++n) multiply_add(acc[r][n], x[n], y);
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) store(out + r * LANES + n * WIDTH, acc[r][n]);
-}
-
+// Scores of a block for N vectors of lanes from vector `at` on, and their highest so far.
 template <int N, typename T>
-void scores_of(Tile &t, const T *k, int64_t stride, int64_t keys, int64_t dim, int64_t at) {
-  int64_t r = 0;
-  const int64_t depth = elements<T>(dim);
+void scores_of(const Call &c, Tile &t, const Keys<T> &from, const T *k, const float *bias,
+               int64_t keys, int64_t at) {
+  vec most[N];
+  for (int n = 0; n < N; ++n) most[n] = load(t.max + (at + n) * WIDTH);
   const T *q = static_cast<const T *>(t.queries) + at * WIDTH;
-  float *s = t.scores + at * WIDTH;
-  for (; r + ROWS <= keys; r += ROWS)
-    dot_rows<ROWS, N>(k + r * stride, stride, depth, q, s + r * LANES);
-  for (; r + 4 <= keys; r += 4) dot_rows<4, N>(k + r * stride, stride, depth, q, s + r * LANES);
-  for (; r < keys; ++r) dot_rows<1, N>(k + r * stride, stride, depth, q, s + r * LANES);
+  dot_keys<N>(k, from.k_stride, keys, elements<T>(c.dim), q, t.scores + at * WIDTH, bias,
+              from.bias_stride, LOG2E / c.slope<T>(), most);
+  for (int n = 0; n < N; ++n) store(t.most + (at + n) * WIDTH, most[n]);
 }
 
 template <int N, typename T>
@@ -228,16 +94,19 @@ void values_of(Tile &t, const T *v, int64_t stride, int64_t keys, int64_t dim, i
 
 // Exponentials of one vector of lanes, as what the values are multiplied with; returns their sum.
 template <typename T>
-inline vec weigh(Tile &t, int64_t at, int64_t keys, vec most) {
+inline vec weigh(Tile &t, int64_t at, int64_t keys, vec most, float slope) {
   vec sum{};
+  const vec high = most * slope;
   for (int64_t r = 0; r < keys; r += HELD<T>) {
     float *s = t.scores + r * LANES + at * WIDTH;
-    const vec p = exp2_vec<T>(load(s) - most);
-    sum += p;
     if constexpr (HELD<T> == 1) {
+      const vec p = exp2_vec<T>(load(s) - most);
+      sum += p;
       store(s, p);
     } else {
-      const vec next = r + 1 < keys ? exp2_vec<T>(load(s + LANES) - most) : vec{};
+      const vec p = exp2_vec<T>(load(s) * slope - high);
+      const vec next = r + 1 < keys ? exp2_vec<T>(load(s + LANES) * slope - high) : vec{};
+      sum += p;
       sum += next;
       store_pairs(t.pairs + r / 2 * LANES + at * WIDTH, p, next);
     }
@@ -245,39 +114,37 @@ inline vec weigh(Tile &t, int64_t at, int64_t keys, vec most) {
   return sum;
 }
 
-// One vector of lanes: scale, bias, mask, running maximum, exponentials, running sum.
-template <typename T>
-void softmax_step(Tile &t, float scale, int64_t at, int64_t keys, int64_t first, const float *bias,
-                  int64_t bias_stride, const int32_t *begin, const int32_t *end, bool masked,
-                  int64_t value_dim) {
-  float *s = t.scores + at * WIDTH;
-  const vec before = load(t.max + at * WIDTH);
-  vec most = before;
-  ivec low{}, high{};
-  if (end) std::memcpy(&high, end + at * WIDTH, sizeof high);
-  if (begin) std::memcpy(&low, begin + at * WIDTH, sizeof low);
+// One vector of lanes of a masked block: hide what a query may not see; returns the maximum.
+inline vec hide(Tile &t, int64_t at, int64_t keys, int64_t first, const int32_t *begin,
+                const int32_t *end) {
+  vec most = load(t.max + at * WIDTH);
+  const ivec low = begin ? load(begin + at * WIDTH) : ivec{}, high = load(end + at * WIDTH);
   for (int64_t r = 0; r < keys; ++r) {
-    vec x = load(s + r * LANES) * scale;
-    if (bias) x += bias[r * bias_stride] * LOG2E;
-    if (masked) {
-      const ivec key = ivec{} + static_cast<int32_t>(first + r);
-      x = (key >= low) & (key < high) ? x : splat(LOWEST * 4);
-    }
-    store(s + r * LANES, x);
-    most = x > most ? x : most;
+    float *s = t.scores + r * LANES + at * WIDTH;
+    const ivec key = ivec{} + static_cast<int32_t>(first + r);
+    const vec x = (key >= low) & (key < high) ? load(s) : splat(LOWEST * 4);
+    store(s, x);
+    most = larger(x, most);
   }
+  return most;
+}
+
+// One vector of lanes: the new maximum is taken out of sum and output, then the block goes in.
+template <typename T>
+void softmax_step(Tile &t, int64_t at, int64_t keys, vec most, float slope, int64_t value_dim) {
+  const vec before = load(t.max + at * WIDTH);
   vec sum = load(t.sum + at * WIDTH);
-  const vec shrink = exp2_vec<float>(before - most);
   bool moved = false;
   for (int n = 0; n < WIDTH; ++n) moved |= before[n] != most[n];
   if (moved) {
+    const vec shrink = exp2_vec<float>((before - most) * slope);
     sum *= shrink;
     for (int64_t c = 0; c < value_dim; ++c) {
       float *o = t.output + c * LANES + at * WIDTH;
       store(o, load(o) * shrink);
     }
   }
-  sum += weigh<T>(t, at, keys, most);
+  sum += weigh<T>(t, at, keys, most, slope);
   store(t.max + at * WIDTH, most);
   store(t.sum + at * WIDTH, sum);
 }
@@ -298,12 +165,13 @@ void attend_range(const Call &c, Tile &t, const Keys<T> &from, int64_t first, in
     const int64_t keys = last - at < BLOCK ? last - at : BLOCK;
     const bool masked = at < inner_begin || at + keys > inner_end;
     const T *kb = from.k + at * from.k_stride, *vb = from.v + at / HELD<T> * from.v_stride;
-    for (int64_t n = 0; n < wide; n += STEP) scores_of<STEP>(t, kb, from.k_stride, keys, c.dim, n);
-    for (int64_t n = wide; n < t.num_vecs; ++n) scores_of<1>(t, kb, from.k_stride, keys, c.dim, n);
-    for (int64_t n = 0; n < t.num_vecs; ++n)
-      softmax_step<T>(t, c.scale * LOG2E, n, keys, at,
-                      from.bias ? from.bias + at * from.bias_stride : nullptr, from.bias_stride,
-                      begin, end, masked, c.value_dim);
+    const float *bias = from.bias ? from.bias + at * from.bias_stride : nullptr;
+    for (int64_t n = 0; n < wide; n += STEP) scores_of<STEP>(c, t, from, kb, bias, keys, n);
+    for (int64_t n = wide; n < t.num_vecs; ++n) scores_of<1>(c, t, from, kb, bias, keys, n);
+    for (int64_t n = 0; n < t.num_vecs; ++n) {
+      const vec most = masked ? hide(t, n, keys, at, begin, end) : load(t.most + n * WIDTH);
+      softmax_step<T>(t, n, keys, most, c.slope<T>(), c.value_dim);
+    }
     for (int64_t n = 0; n < wide; n += STEP)
       values_of<STEP>(t, vb, from.v_stride, keys, c.value_dim, n);
     for (int64_t n = wide; n < t.num_vecs; ++n)
@@ -329,13 +197,14 @@ void fill_tile(const Call &c, Tile &t, int64_t head, int64_t first, int64_t coun
     const float *q = c.q + t.row * c.qs.row + t.head[n] * c.qs.head + t.token[n] * c.qs.token;
     for (int64_t d = 0; d < elements<T>(c.dim); ++d) {
       T &to = static_cast<T *>(t.queries)[d * LANES + n];
-      if constexpr (HELD<T> == 1) to = q[d];
+      if constexpr (HELD<T> == 1) to = q[d] * c.scale * LOG2E;
       else to = pair(q[2 * d], 2 * d + 1 < c.dim ? q[2 * d + 1] : 0.0f);
     }
   }
   std::memset(t.output, 0, sizeof(float) * c.value_dim * LANES);
 }
 
+template <typename T>
 void write_tile(const Call &c, const Tile &t) {
   for (int64_t n = 0; n < t.num_lanes; ++n) {
     const float inverse = 1.0f / t.sum[n];
@@ -343,7 +212,7 @@ void write_tile(const Call &c, const Tile &t) {
     for (int64_t d = 0; d < c.value_dim; ++d) out[d] = t.output[d * LANES + n] * inverse;
     if (c.lse)
       c.lse[(t.row * c.heads + t.head[n]) * c.tokens + t.token[n]] =
-          (t.max[n] + __builtin_log2f(t.sum[n])) / LOG2E;
+          (t.max[n] * c.slope<T>() + __builtin_log2f(t.sum[n])) / LOG2E;
   }
 }
 
@@ -359,7 +228,7 @@ void run_tile(const Call &c, Tile &t, const Keys<T> &raw, const Keys<T> &units, 
   }
   attend_range(c, t, raw, raw_first, raw_last, t.raw_begin, t.raw_end);
   if (num_units) attend_range(c, t, units, 0, num_units, nullptr, t.unit_end);
-  write_tile(c, t);
+  write_tile<T>(c, t);
 }
 
 // Keys and values where the caller keeps them.
@@ -494,7 +363,7 @@ extern "C" int fdvs_dga_attend(const float *q, const float *unit_k, const float 
                sizes[8], sizes[9], sizes[10], sizes[11], scale};
   const int threads = static_cast<int>(sizes[12]);
 #if HAS_PAIRS
-  if (sizes[13] && c.tokens >= LANES) return run_packed(c, threads);
+  if (sizes[13] && c.tokens >= LANES && scale > LEAST_SCALE) return run_packed(c, threads);
 #endif
   return run<float>(c, InPlace{c}, threads);
 }

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.config import DGAConfig, random_score
+from fdvs.kernels.dga.native import judge_native, judges_natively
 
 #: Logits held at once while judging (floats): what a CPU's cache takes, what fills a GPU.
 JUDGE_BUDGET = {"cpu": 2**20}
@@ -69,6 +70,7 @@ def build_units(
     config: DGAConfig,
     scale: float,
     focal_BR: Tensor | None = None,
+    native_threads: int = 0,
 ) -> Units:
     """Build the units of some chunks.
 
@@ -76,10 +78,19 @@ def build_units(
         q_BHQD: queries of the positions from `q_start` on, at least from `judge_from` on.
         k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
         focal_BR: bool; tokens that must stay single.
+        native_threads: let the C++ library judge, on so many threads, where it can; 0: torch does.
 
     Raises:
         ValueError: `focal_BR` marks more tokens of a chunk than may stay single.
     """
+    if native_threads and judges_natively(q_BHQD, config):
+        judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
+        first = chunks.start * config.chunk - raw_start
+        scores_BKnC = judge_native(
+            q_BHQD, k_BKRD, judge_at=judge_at, first=first, chunks=len(chunks), config=config,
+            scale=scale, threads=native_threads,
+        )  # fmt: skip
+        return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
     rows, heads = q_BHQD.shape[:2]
     per_chunk = rows * heads * config.score_queries * (config.chunk + config.window)
     step = max(1, JUDGE_BUDGET.get(q_BHQD.device.type, JUDGE_BUDGET_OTHER) // per_chunk)
@@ -106,12 +117,12 @@ def _build(
     q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
     logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
     scores_BKnC = _scores(logits_BKnXS.detach(), config, chunks)
+    if not config.pool:
+        return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
     focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
     focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
     k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
     v_BKnCE = unflatten(v_BKRE[:, :, first : first + count * size], 2, (count, size))
-    if not config.pool:
-        return _single(_take(k_BKnCD, focal_BKnF), _take(v_BKnCE, focal_BKnF))
     rest_k_BKngmD = unflatten(_take(k_BKnCD, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     rest_v_BKngmE = unflatten(_take(v_BKnCE, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     if config.weight == "lastq":
@@ -128,6 +139,18 @@ def _build(
         values_BKNE=torch.cat((_take(v_BKnCE, focal_BKnF), pooled_v), 3).flatten(2, 3),
         bias_BKN=torch.cat((bias_BKng.new_zeros(focal_BKnF.shape), bias_BKng), 3).flatten(2, 3),
     )
+
+
+def _best(
+    scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, first: int, chunks: range,
+    config: DGAConfig, focal_BR: Tensor | None,
+) -> Units:  # fmt: skip
+    """Return the best tokens of chunks that are not pooled, from scores that are there."""
+    focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
+    focal_BKnF, _ = _split(scores_BKnC, focal_BnC, config)
+    last, split = first + len(chunks) * config.chunk, (len(chunks), config.chunk)
+    k_BKnCD, v_BKnCE = (unflatten(x[:, :, first:last], 2, split) for x in (k_BKRD, v_BKRE))
+    return _single(_take(k_BKnCD, focal_BKnF), _take(v_BKnCE, focal_BKnF))
 
 
 def _single(k_BKnFD: Tensor, v_BKnFE: Tensor) -> Units:

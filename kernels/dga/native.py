@@ -1,12 +1,12 @@
-"""Compile `attend.cpp` at first use, load it, and call it (`cpp` backend).
+"""Compile the C++ files at first use, load them, and call them (`cpp` backend).
 
 Takes nothing but the compiler of the machine, gives a library with a plain C interface through
-ctypes. The file is kept in a cache folder under a name made of its source, flags, compiler and
+ctypes. The library is kept in a cache folder under a name made of its source, flags, compiler and
 processor, so it is compiled once; it is written under another name first and then renamed.
 Without a compiler the reason is kept and told; nothing is tried again in the process.
 
 Shapes: B rows, H query heads, K key heads, Q queries, R raw tokens, D head dim, E value dim,
-N units.
+N units, n chunks of C tokens.
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
 
-SOURCE = Path(__file__).with_name("attend.cpp")
+if TYPE_CHECKING:
+    from fdvs.kernels.dga.commit import Units
+
+FOLDER = Path(__file__).parent
+SOURCES = (FOLDER / "attend.cpp", FOLDER / "judge.cpp")
+HEADER = FOLDER / "lanes.h"
 #: No -ffast-math: it would remove the rounding in the exponential.
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
          "-std=c++17", "-shared", "-fPIC")  # fmt: skip
@@ -39,18 +45,29 @@ SHORT_CALL = 2**25
 @cache
 def load_library() -> tuple[ctypes.CDLL | None, str]:
     """Return the library and where it is from, or None and why there is none."""
+    library, reason = load_sources(SOURCES)
+    if library is None:
+        return None, reason
+    library.fdvs_dga_has_pairs.restype = ctypes.c_int
+    library.fdvs_dga_attend.restype = library.fdvs_dga_judge.restype = ctypes.c_int
+    library.fdvs_dga_attend.argtypes = [ctypes.c_void_p] * 10 + [ctypes.c_float]
+    library.fdvs_dga_judge.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_float]
+    return library, reason
+
+
+def load_sources(sources: tuple[Path, ...]) -> tuple[ctypes.CDLL | None, str]:
+    """Compile C++ files that may include `lanes.h`, once; return the library or why there is none.
+
+    The result is kept under the name of the first file.
+    """
     compiler = next((found for name in _compilers() if (found := shutil.which(name))), None)
     if compiler is None:
         return None, f"no C++ compiler found (looked for {', '.join(_compilers())})"
     try:
-        path, threads = _built(compiler)
-        library = ctypes.CDLL(str(path))
+        path, threads = _built(compiler, sources)
+        return ctypes.CDLL(str(path)), f"compiled for this processor, {threads}"
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         return None, f"{compiler} could not build it: {error}"
-    library.fdvs_dga_has_pairs.restype = ctypes.c_int
-    library.fdvs_dga_attend.restype = ctypes.c_int
-    library.fdvs_dga_attend.argtypes = [ctypes.c_void_p] * 10 + [ctypes.c_float]
-    return library, f"compiled for this processor, {threads}"
 
 
 def cache_folder() -> Path:
@@ -78,9 +95,7 @@ def attend_native(
     Raises:
         RuntimeError: the library could not be built, or ran out of memory.
     """
-    library, reason = load_library()
-    if library is None:
-        raise RuntimeError(f"backend 'cpp' is not available: {reason}; use 'eager'")
+    library = _loaded()
     rows, heads, num_queries, dim = q_BHQD.shape
     q, k, v = (_plain(x) for x in (q_BHQD, k_BKRD, v_BKRE))
     visible = 0 if units is None else config.chunks_visible(q_start + num_queries - 1)
@@ -102,13 +117,57 @@ def attend_native(
     failed = library.fdvs_dga_attend(
         *(x.data_ptr() for x in (q, unit_k, unit_v, bias, k, v, out)),
         None if lse is None else lse.data_ptr(),
-        (ctypes.c_int64 * len(sizes))(*sizes),
-        (ctypes.c_int64 * len(steps))(*steps),
+        _numbers(sizes),
+        _numbers(steps),
         scale,
     )
     if failed:
         raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
     return out.to(v_BKRE.dtype), lse
+
+
+def judges_natively(q_BHQD: Tensor, config: DGAConfig) -> bool:
+    """Whether `judge_native` gives what these settings ask for."""
+    return (
+        not config.pool
+        and config.score == "attention"
+        and config.head_reduction == "sum"
+        and q_BHQD.device.type == "cpu"
+        and q_BHQD.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    )
+
+
+def judge_native(
+    q_BHQD: Tensor, k_BKRD: Tensor, *, judge_at: int, first: int, chunks: int, config: DGAConfig,
+    scale: float, threads: int,
+) -> Tensor:  # fmt: skip
+    """Return the attention that the tokens of consecutive chunks get, float32 [B, K, n, C].
+
+    Args:
+        judge_at: index in q of the first judge of the first chunk.
+        first: index in k of the first chunk's first token.
+
+    Raises:
+        RuntimeError: the library could not be built, or ran out of memory.
+    """
+    library = _loaded()
+    span, more = config.chunk + config.window, (chunks - 1) * config.chunk
+    q = _plain(q_BHQD[:, :, judge_at : judge_at + more + config.score_queries])
+    k = _plain(k_BKRD[:, :, first : first + more + span])
+    rows, heads, _, dim = q.shape
+    scores_BKnC = q.new_empty(rows, k.shape[1], chunks, config.chunk)
+    work = rows * heads * config.score_queries * dim * span * chunks
+    sizes = (
+        rows, heads, k.shape[1], dim, chunks, config.chunk, span, config.score_queries,
+        threads if work > SHORT_CALL else 1,
+    )  # fmt: skip
+    failed = library.fdvs_dga_judge(
+        q.data_ptr(), k.data_ptr(), scores_BKnC.data_ptr(),
+        _numbers(sizes), _numbers((*q.stride()[:3], *k.stride()[:3])), scale,
+    )  # fmt: skip
+    if failed:
+        raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
+    return scores_BKnC
 
 
 def multiplies_in_bfloat16(dtype: torch.dtype) -> bool:
@@ -124,6 +183,17 @@ def multiplies_in_bfloat16(dtype: torch.dtype) -> bool:
     return allowed and library is not None and bool(library.fdvs_dga_has_pairs())
 
 
+def _loaded() -> ctypes.CDLL:
+    library, reason = load_library()
+    if library is None:
+        raise RuntimeError(f"backend 'cpp' is not available: {reason}; use 'eager'")
+    return library
+
+
+def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
 def _plain(x_BXYD: Tensor) -> Tensor:
     """Return float32 with a contiguous last dimension; a view where it already is."""
     x_BXYD = x_BXYD.detach().float()
@@ -134,27 +204,29 @@ def _compilers() -> list[str]:
     return [name for name in (os.environ.get("CXX"), "g++", "c++", "clang++") if name]
 
 
-def _built(compiler: str) -> tuple[Path, str]:
+def _built(compiler: str, sources: tuple[Path, ...]) -> tuple[Path, str]:
     """Return the compiled file, and whether it uses threads; prefer OpenMP."""
     errors = []
     for extra, threads in (("-fopenmp",), "OpenMP"), ((), "one thread, no OpenMP"):
-        path = _library_path(compiler, extra)
+        path = _library_path(compiler, extra, sources)
         if path.is_file():
             return path, threads
-        error = _compile(compiler, extra, path)
+        error = _compile(compiler, extra, sources, path)
         if error is None:
             return path, threads
         errors.append(error)
     raise RuntimeError(errors[-1])
 
 
-def _compile(compiler: str, extra: tuple[str, ...], path: Path) -> str | None:
+def _compile(
+    compiler: str, extra: tuple[str, ...], sources: tuple[Path, ...], path: Path
+) -> str | None:
     """Compile into place; return the first line of what went wrong, or None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         done = subprocess.run(
-            [compiler, *FLAGS, *extra, str(SOURCE), "-o", str(part)],
+            [compiler, *FLAGS, *extra, f"-I{FOLDER}", *map(str, sources), "-o", str(part)],
             capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -164,13 +236,14 @@ def _compile(compiler: str, extra: tuple[str, ...], path: Path) -> str | None:
     return None
 
 
-def _library_path(compiler: str, extra: tuple[str, ...]) -> Path:
+def _library_path(compiler: str, extra: tuple[str, ...], sources: tuple[Path, ...]) -> Path:
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, timeout=30, check=True
     ).stdout
-    parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, *extra, compiler, version, _processor())
+    texts = (path.read_text(encoding="utf-8") for path in (*sources, HEADER))
+    parts = (*texts, *FLAGS, *extra, compiler, version, _processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    return cache_folder() / f"dga_attend_{key}.so"
+    return cache_folder() / f"dga_{sources[0].stem}_{key}.so"
 
 
 def _processor() -> str:

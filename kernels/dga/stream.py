@@ -65,13 +65,18 @@ def append(
     """Append tokens and attend from them.
 
     Args:
-        backend: `eager`, `cpp` or `triton`; what attends. Torch builds the units in all.
+        backend: `eager`, `cpp` or `triton`; what attends. Torch builds the units in all, but
+            in `cpp` our library judges the chunks that are not pooled.
 
     Returns:
         Output [B, H, Q, E], log-sum-exp [B, H, Q] or None, and the next state.
     """
+    threads = torch.get_num_threads() if backend == "cpp" else 0
     with one_thread(q_BHQD.device):
-        full = grow(state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ)
+        full = grow(
+            state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ,
+            native_threads=threads,
+        )  # fmt: skip
     run = {"cpp": attend_native, "triton": attend_triton}.get(backend, attend)
     out, lse = run(
         q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
@@ -84,7 +89,7 @@ def append(
 
 def grow(
     state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor, *,
-    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None,
+    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None, native_threads: int = 0,
 ) -> StreamState:  # fmt: skip
     """Add the tokens and build the units of every chunk that is due; drop nothing yet."""
     state = _joined(state, q_BHQD, k_BKQD, v_BKQE, focal_BQ)
@@ -94,7 +99,7 @@ def grow(
     new = build_units(
         state.q_BHJD, state.k_BKRD, state.v_BKRE,
         q_start=state.q_start, raw_start=state.raw_start, chunks=range(state.num_built, due),
-        config=config, scale=scale, focal_BR=state.focal_BR,
+        config=config, scale=scale, focal_BR=state.focal_BR, native_threads=native_threads,
     )  # fmt: skip
     units = new if state.units is None else state.units.join(new)
     return replace(state, units=units, num_built=due)

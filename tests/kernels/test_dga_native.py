@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_a_file_that_does_not_compile_is_a_reason(
     broken.write_text("int f( {")
     native.load_library.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "SOURCE", broken)
+    monkeypatch.setattr(native, "SOURCES", (broken,))
     library, reason = native.load_library()
     assert library is None
     assert "error" in reason
@@ -319,6 +320,88 @@ def test_narrower_vectors_agree(
     assert not native.multiplies_in_bfloat16(torch.bfloat16)
     for heads, key_heads, dim in ((9, 3, 64), (2, 2, 20)):
         tensors = batch(200, heads=heads, key_heads=key_heads, dim=dim)
-        out = dga_attention(*tensors, config=STREAM, backend="cpp")
-        assert isinstance(out, Tensor)
-        torch.testing.assert_close(out.double(), want(tensors, STREAM), atol=2e-5, rtol=2e-4)
+        for config in (STREAM, replace(STREAM, pool=False)):
+            out = dga_attention(*tensors, config=config, backend="cpp")
+            assert isinstance(out, Tensor)
+            torch.testing.assert_close(out.double(), want(tensors, config), atol=2e-5, rtol=2e-4)
+
+
+JUDGED = replace(STREAM, pool=False)
+
+
+def judged(tensors: list[Tensor], config: DGAConfig, chunks: range, threads: int = 1) -> Tensor:
+    q, k, _ = tensors
+    return native.judge_native(
+        q, k, judge_at=config.commit_time(chunks.start) - config.score_queries + 1,
+        first=chunks.start * config.chunk, chunks=len(chunks), config=config, scale=0.3,
+        threads=threads,
+    )  # fmt: skip
+
+
+def attention_got(tensors: list[Tensor], config: DGAConfig, chunk: int) -> Tensor:
+    """Sum what each token of a chunk gets from its judges, one softmax after the other: [K, C]."""
+    q, k = tensors[0][0].double(), tensors[1][0].double()
+    first, share = chunk * config.chunk, q.shape[0] // k.shape[0]
+    got = torch.zeros(k.shape[0], config.chunk, dtype=torch.float64)
+    last = config.commit_time(chunk)
+    for i in range(last - config.score_queries + 1, last + 1):
+        for head in range(q.shape[0]):
+            weights = (k[head // share, first : i + 1] @ q[head, i] * 0.3).softmax(0)
+            got[head // share] += weights[: config.chunk]
+    return got
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "dim", "changes"),
+    [
+        (14, 2, 64, {}),
+        (3, 1, 20, {"score_queries": 9}),
+        (2, 2, 7, {"score_queries": 1}),
+        (8, 1, 16, {"score_queries": 30, "window": 100, "chunk": 104}),
+    ],
+)
+def test_tokens_get_what_their_judges_attend(
+    heads: int, key_heads: int, dim: int, changes: dict[str, Any]
+) -> None:
+    config = replace(JUDGED, **changes)
+    tensors = batch(config.commit_time(2) + 1, heads=heads, key_heads=key_heads, dim=dim)
+    scores = judged(tensors, config, range(3))
+    assert scores.shape == (2, key_heads, 3, config.chunk)
+    for chunk in range(3):
+        want = attention_got(tensors, config, chunk)
+        torch.testing.assert_close(scores[0, :, chunk].double(), want, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("built")
+def test_how_many_chunks_are_judged_together_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native, "SHORT_CALL", 0)
+    tensors = batch(200, heads=6, key_heads=2)
+    whole = judged(tensors, JUDGED, range(6))
+    alone = [judged(tensors, JUDGED, range(at, at + 1)) for at in range(6)]
+    assert torch.equal(whole, torch.cat(alone, 2))
+    assert torch.equal(whole, judged(tensors, JUDGED, range(6), threads=3))
+
+
+@pytest.mark.usefixtures("built")
+def test_other_settings_are_judged_by_torch() -> None:
+    x = torch.zeros(1, 1, 1, 1)
+    assert native.judges_natively(x, JUDGED)
+    assert not native.judges_natively(x.double(), JUDGED)
+    assert not native.judges_natively(x.to("meta"), JUDGED)
+    for changes in ({"pool": True}, {"score": "random"}, {"head_reduction": "max"}):
+        assert not native.judges_natively(x, replace(JUDGED, **changes))
+
+
+@pytest.mark.usefixtures("built")
+def test_far_logits_lose_no_judge() -> None:
+    """The best key is outside the chunk, or far above the rest of it."""
+    q, k, v = batch(60, heads=2, key_heads=1)
+    k[:, :, 3] *= 40.0
+    k[:, :, 22] *= 80.0
+    scores = judged([q, k, v], JUDGED, range(1))
+    want = attention_got([q, k, v], JUDGED, 0)
+    assert torch.isfinite(scores).all()
+    torch.testing.assert_close(scores[0, :, 0].double(), want, atol=1e-4, rtol=1e-3)

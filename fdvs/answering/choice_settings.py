@@ -17,12 +17,14 @@ class ChoiceSettings:
         enough_mentions: a word that is said in so many passages counts half.
         likeness: power of the cosine between two words; higher asks for nearer ones.
         own_words: options of at least so many words on average stand for themselves; shorter ones
-            are completed to a statement with the question, and no language model is asked.
-        shared: how much of what all statements have in common (the question) is taken off.
+            are completed to statements with the question as well, and no language model is asked.
+        shared: how much of what an option shares is taken off: of a statement what all statements
+            have in common (the question), of a cosine the nearness to other videos.
         meaning_weight: of the cosine between option and passages, beside the words' score.
+        statement_weight: of the cosine between statement and passages, where options are short.
         time_weight: what standing at the time that the question names adds to a passage's cosine.
-        background_share: how much of an option's nearness to other videos is taken off.
-        background_nearest: the passages of other videos that this is measured on, of 2,000.
+        background_nearest: the passages of other videos that nearness to them is measured on, of
+            2,000.
         blind_share: how much of an option's likelihood without evidence is taken off.
         llm_weight: of a nat of likelihood, beside words and meaning.
     """
@@ -32,8 +34,8 @@ class ChoiceSettings:
     own_words: float = 8.0
     shared: float = 0.5
     meaning_weight: float = 2.5
-    time_weight: float = 0.05
-    background_share: float = 0.5
+    statement_weight: float = 3.5
+    time_weight: float = 0.1
     background_nearest: int = 20
     blind_share: float = 0.5
     llm_weight: float = 0.02

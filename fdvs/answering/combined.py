@@ -51,8 +51,7 @@ class CombinedChooser:
             evidence=nearest(found.near[order.index(chosen)], material, MAX_EVIDENCE),
             backend=self.backend,
             parts={
-                "words": put_back(found.words, order),
-                "meaning": put_back(found.meaning, order),
+                **{name: put_back(part, order) for name, part in found.parts.items()},
                 "llm": put_back(likely.scores, order),
                 "with_evidence": put_back(likely.with_evidence, order),
                 "blind": put_back(likely.blind, order),

@@ -1,11 +1,12 @@
 """Options judged by what the passages say, without a language model.
 
-Two scores are added: the option's words heard in the passages (`fdvs.answering.wordmatch`), and the
-cosine between a statement and the passages nearest to it. Short options are completed to a
-statement with the question; what all statements share, they share with the question, so a part of
-their mean is taken off. An option that is near to any video tells little: a share of its nearness
-to other videos is taken off, too. Passages at the time that the question names are a little nearer
-(`fdvs.answering.temporal`). The longer the options are, the more passages carry one.
+Scores are added: the option's words heard in the passages (`fdvs.answering.wordmatch`), the cosine
+between the option and the passages nearest to it, and, where options are short, the same of the
+statement that the option makes of the question. What all statements share, they share with the
+question, so a part of their mean is taken off. An option that is near to any video tells little: a
+share of its nearness to other videos is taken off each cosine. Passages at the time that the
+question names are a little nearer (`fdvs.answering.temporal`). The longer the options are, the more
+passages carry one.
 
 N options, P passages, B passages of other videos, D dimensions.
 """
@@ -13,10 +14,11 @@ N options, P passages, B passages of other videos, D dimensions.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fdvs.answering.asked import Asked, read_question
 from fdvs.answering.background import Background
@@ -34,10 +36,13 @@ MAX_EVIDENCE = 5  # passages that a choice is shown with
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Scores [N] of options in text order, and the likeness [N, P] that ranks the passages."""
+    """Scores [N] of options in text order, and the likeness [N, P] that ranks the passages.
 
-    words: Doubles
-    meaning: Doubles
+    `parts` holds the scores by name, unweighted: `words`, `meaning` of the option itself and, of
+    short options, `statement`. `total` is their weighted sum.
+    """
+
+    parts: Mapping[str, Doubles]
     total: Doubles
     near: Doubles
 
@@ -82,28 +87,28 @@ class EvidenceChooser:
             chosen=chosen,
             evidence=nearest(judged.near[order.index(chosen)], material, MAX_EVIDENCE),
             backend=self.backend,
-            parts={
-                "words": put_back(judged.words, order),
-                "meaning": put_back(judged.meaning, order),
-            },
+            parts={name: put_back(part, order) for name, part in judged.parts.items()},
             seconds=time.monotonic() - began,
         )
 
     def judge(self, question: str, options: Sequence[str], material: Material) -> Judged:
         """Score options, which come in text order, from at least one passage."""
-        words_N = self._words.scores(options, self._said_in(material))
-        asked = read_question(question)
-        rows_ND = self._option_rows(asked, options)
-        near_NP = rows_ND @ unit_rows(material.vectors).T
-        near_NP = near_NP + self.settings.time_weight * self._time_fit(asked, material)
-        meaning_N = mean_of_best(near_NP, max(1, round(num_words(options))))
-        meaning_N = meaning_N - self._nearness_to_others(rows_ND, material)
-        total_N = words_N + self.settings.meaning_weight * meaning_N
-        return Judged(words=words_N, meaning=meaning_N, total=total_N, near=near_NP)
+        settings, asked = self.settings, read_question(question)
+        time_P = settings.time_weight * self._time_fit(asked, material)
+        rows_ND = unit_rows(self._embedder.embed_texts(options))
+        others_N = self._nearness_to_others(rows_ND, material)
+        near_NP = rows_ND @ unit_rows(material.vectors).T + time_P
+        num = max(1, round(num_words(options)))
+        parts = {
+            "words": self._words.scores(options, self._said_in(material)),
+            "meaning": mean_of_best(near_NP, num) - others_N,
+        }
+        if not stand_alone(options, settings):
+            near_NP = self._statements(asked, options) @ unit_rows(material.vectors).T + time_P
+            parts["statement"] = mean_of_best(near_NP, num) - others_N
+        return Judged(parts=parts, total=weighted(parts, settings), near=near_NP)
 
-    def _option_rows(self, asked: Asked, options: Sequence[str]) -> Doubles:
-        if stand_alone(options, self.settings):
-            return unit_rows(self._embedder.embed_texts(options))
+    def _statements(self, asked: Asked, options: Sequence[str]) -> Doubles:
         statements = [asked.with_option(option) for option in options]
         rows_ND = unit_rows(self._embedder.embed_texts(statements))
         return unit_rows(rows_ND - self.settings.shared * rows_ND.mean(axis=0))
@@ -120,7 +125,7 @@ class EvidenceChooser:
         if not len(rows_BD):
             return np.zeros(len(rows_ND))
         near_N = mean_of_best(rows_ND @ rows_BD.T, self.settings.background_nearest)
-        return self.settings.background_share * near_N
+        return self.settings.shared * near_N
 
     def _said_in(self, material: Material) -> SaidWords:
         """Return the words of the passages; those of the last material are kept."""
@@ -128,6 +133,16 @@ class EvidenceChooser:
             self._said = self._words.said([passage.text for passage in material.passages])
             self._material = material
         return self._said
+
+
+def weighted(parts: Mapping[str, ArrayLike], settings: ChoiceSettings) -> Doubles:
+    """Return the sum [N] of the evidence's parts, weighted; other parts do not count."""
+    weights = {"meaning": settings.meaning_weight, "statement": settings.statement_weight}
+    total_N = np.array(parts["words"], dtype=np.float64)
+    for name, weight in weights.items():
+        if name in parts:
+            total_N = total_N + weight * np.asarray(parts[name], dtype=np.float64)
+    return total_N
 
 
 def num_words(options: Sequence[str]) -> float:

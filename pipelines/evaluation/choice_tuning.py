@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.answering.background import Background
 from fdvs.answering.choice_settings import ChoiceSettings
-from fdvs.answering.evidence import EvidenceChooser
+from fdvs.answering.evidence import EvidenceChooser, weighted
 from fdvs.datasets.examples import ChoiceQuestion
 from fdvs.errors import InvalidValue
 from fdvs.pipelines.evaluation.choice import MaterialOf
@@ -29,11 +30,11 @@ GRID: Mapping[str, tuple[float, ...]] = {
     "enough_mentions": (1.0, 10.0),
     "likeness": (4.0, 8.0),
     "shared": (0.3, 0.7),
-    "time_weight": (0.0, 0.1),
-    "background_share": (0.0, 0.3, 0.7),
+    "time_weight": (0.0, 0.05, 0.2),
     "background_nearest": (10, 50),
 }
-MEANING_WEIGHTS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+MEANING_WEIGHTS = (0.5, 1.5, 2.5, 3.5)
+STATEMENT_WEIGHTS = (0.0, 2.5, 3.5, 4.5)
 LLM_WEIGHTS = (0.0, 0.01, 0.02, 0.03, 0.05)
 BLIND_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -70,7 +71,7 @@ def evidence_rights(
 ) -> dict[str, Rights]:
     """Return which questions each candidate answers right, by its name. Shape [N] each.
 
-    The weight of meaning is varied within each candidate, which costs nothing.
+    The weights of meaning and statement are varied within each candidate, which costs nothing.
     """
     choosers = [EvidenceChooser(embedder, background=background, settings=one) for one in settings]
     rows: dict[str, list[bool]] = {}
@@ -78,10 +79,10 @@ def evidence_rights(
         material = material_of(question)
         for chooser in choosers:
             parts = chooser.choose(question.question, question.options, material).parts
-            for weight in MEANING_WEIGHTS:
-                scores = np.add(parts["words"], np.multiply(weight, parts["meaning"]))
-                name = named(replace(chooser.settings, meaning_weight=weight))
-                rows.setdefault(name, []).append(int(scores.argmax()) == question.answer)
+            for meaning, statement in product(MEANING_WEIGHTS, STATEMENT_WEIGHTS):
+                one = replace(chooser.settings, meaning_weight=meaning, statement_weight=statement)
+                right = int(weighted(parts, one).argmax()) == question.answer
+                rows.setdefault(named(one), []).append(right)
     return {name: np.array(row) for name, row in rows.items()}
 
 
@@ -109,7 +110,7 @@ def combined_rights(
     rows: dict[str, list[bool]] = {}
     for question in questions:
         parts = {name: np.array(one) for name, one in records[question.id]["parts"].items()}
-        base = parts["words"] + usual.meaning_weight * parts["meaning"]
+        base = weighted(parts, usual)
         for share in BLIND_SHARES:
             gain = parts["with_evidence"] - share * parts["blind"] if "llm" in parts else base * 0
             counts = parts.get("tokens", np.ones(len(base)))

@@ -161,6 +161,18 @@ def test_what_is_near_to_every_video_counts_less() -> None:
     assert plain[0] - corrected[0] > plain[1] - corrected[1]
 
 
+def test_short_options_are_judged_alone_and_as_statements_long_ones_alone() -> None:
+    made = EvidenceChooser(HashTextEmbedder())
+    short = made.choose("what does the man do", SHORT, material())
+    assert set(short.parts) == {"words", "meaning", "statement"}
+    settings = made.settings
+    for place, score in enumerate(short.scores):
+        words, meaning, statement = (short.parts[name][place] for name in short.parts)
+        want = words + settings.meaning_weight * meaning + settings.statement_weight * statement
+        assert score == pytest.approx(want)
+    assert set(made.choose("what does the man do", LONG, material()).parts) == {"words", "meaning"}
+
+
 def test_short_options_are_left_to_the_evidence() -> None:
     reader = ScriptedWriter([])
     made = make_chooser("combined", HashTextEmbedder(), reader)

@@ -18,6 +18,7 @@ from fdvs.pipelines.evaluation.choice_tuning import (
     LLM_WEIGHTS,
     MEANING_WEIGHTS,
     NUM_FOLDS,
+    STATEMENT_WEIGHTS,
     candidates,
     combined_rights,
     cross_validated,
@@ -80,7 +81,7 @@ def question(place: int) -> ChoiceQuestion:
     )  # fmt: skip
 
 
-def test_the_evidence_is_scored_under_each_weight_of_meaning() -> None:
+def test_the_evidence_is_scored_under_each_weight_of_meaning_and_statement() -> None:
     embedder = HashTextEmbedder()
 
     def material_of(one: ChoiceQuestion) -> Any:
@@ -91,7 +92,7 @@ def test_the_evidence_is_scored_under_each_weight_of_meaning() -> None:
     rights = evidence_rights(
         [question(0), question(1)], material_of, embedder, Background(), [ChoiceSettings()]
     )
-    assert len(rights) == len(MEANING_WEIGHTS)
+    assert len(rights) == len(MEANING_WEIGHTS) * len(STATEMENT_WEIGHTS)
     assert "as committed" in rights
     assert all(right.tolist() == [True, True] for right in rights.values())
 

@@ -219,7 +219,7 @@ class AskConfig:
     history_turns: int = 3
     unsupported: Literal["remove", "mark"] = "remove"
     min_support: float = 0.6
-    min_fit: float = -0.12
+    min_fit: float = -0.03
     min_choice_fit: float = 0.0
     second_look: bool = False
     cache_mib: int = 512

@@ -8,8 +8,10 @@ question is asked of its own video and of another one of the same half. Rows hol
 never text. Intervals are bootstraps over videos.
 
 Refusal: the fit of question and passages (`fdvs.answering.fit`), with options and without, against
-the settings' bounds. Support: sentences of captions against the other captions of their video, and
-against another video. Citations: the chapter that carries "question + right option" best by one
+the settings' bounds, and as a curve over all bounds. An open question that names nothing ("where is
+this video taken") holds for any video and is never refused: other videos' questions are counted
+with and without those. Support: sentences of captions against the other captions of their video,
+and against another video. Citations: the chapter that carries "question + right option" best by one
 signal (embedding or words), scored by the other, against a random chapter of the same video.
 """
 
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from fdvs.answering.everyday import EVERYDAY
-from fdvs.answering.fit import FitJudge, statement_of
+from fdvs.answering.fit import ANY_QUESTION, FitJudge, statement_of
 from fdvs.answering.material import Material, make_material
 from fdvs.answering.support import chapter_support
 from fdvs.config import AskConfig
@@ -41,6 +43,7 @@ from fdvs.sentences import split_sentences
 from fdvs.types import Vectors
 
 TRUE_REFUSED = 0.08  # of the true questions of the chosen half, at the bounds proposed
+CURVE = (0.05, 0.1, 0.15, 0.2)  # shares of the true questions refused
 OTHER_SUPPORTED = 0.05  # of other videos' sentences, at the support proposed
 HALVES = ("chosen", "reported")
 
@@ -191,6 +194,30 @@ def proposed(rows: Sequence[Row]) -> dict[str, float]:
     return bounds | {"support": float(np.quantile(others_of, 1 - OTHER_SUPPORTED))}
 
 
+def curve(rows: Sequence[Row], measure: str) -> dict[str, Any]:
+    """Return what is refused of other videos' questions where some share of the true ones is.
+
+    The bounds are quantiles of the reported half itself: a curve, not what a user gets.
+    """
+    true, _ = by_kind(rows, measure, "reported", "true")
+    made = {}
+    for share in CURVE:
+        bound = float(np.quantile(true, share))
+        made[f"{measure}: other refused where {share:.0%} of the true are"] = below(
+            rows, measure, "other", bound
+        )
+    return made
+
+
+def below(
+    rows: Sequence[Row], measure: str, kind: str, bound: float, *, named: bool = False
+) -> dict[str, Any]:
+    """Return the share of the reported half below a bound; `named`: of what can be below any."""
+    found = [r for r in rows if (r.measure, r.half, r.kind) == (measure, "reported", kind)]
+    found = [r for r in found if r.value < ANY_QUESTION or not named]
+    return told(interval_of_mean([float(r.value < bound) for r in found], [r.video for r in found]))
+
+
 def told(found: Interval) -> dict[str, Any]:
     """Return an interval as JSON."""
     low, high = found.bounds or (float("nan"), float("nan"))
@@ -211,9 +238,11 @@ def report(rows: Sequence[Row], config: AskConfig) -> dict[str, Any]:
     made: dict[str, Any] = {"proposed": proposed(rows), "bounds": bounds}
     for measure, bound in bounds.items():
         for kind in ("true", "other"):
-            values, videos = by_kind(rows, measure, "reported", kind)
-            below = interval_of_mean((values < bound).astype(float), videos)
-            made[f"{measure}: {kind} below the bound"] = told(below)
+            made[f"{measure}: {kind} below the bound"] = below(rows, measure, kind, bound)
+    made["fit: other below the bound, of those that name something"] = below(
+        rows, "fit", "other", config.min_fit, named=True
+    )
+    made |= curve(rows, "fit") | curve(rows, "choice fit")
     for measure in sorted({r.measure for r in rows if r.measure.startswith("citation")}):
         cited, videos = by_kind(rows, measure, "reported", "cited")
         chance, _ = by_kind(rows, measure, "reported", "random")

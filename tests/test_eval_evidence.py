@@ -110,3 +110,21 @@ def test_questions_fit_their_own_video_better_and_rows_survive_the_disk(
         table = list(csv.DictReader(file))
     assert any(row["measure"] == "citation by words, meaning: difference" for row in table)
     assert all(float(row["value"]) == float(row["value"]) for row in table)
+
+
+def test_the_curve_and_the_share_of_what_names_something_are_counted(script: ModuleType) -> None:
+    def rows(kind: str, values: list[float]) -> list[object]:
+        base = {"measure": "fit", "half": "reported", "kind": kind}
+        return [
+            script.Row(item=f"{kind}{n}", video=f"v{n}", value=value, **base)
+            for n, value in enumerate(values)
+        ]
+
+    made = rows("true", [n / 10 for n in range(10)]) + rows("other", [0.0, 0.1, 0.12, 1.0])
+    curve = script.curve(made, "fit")
+    assert [one["value"] for one in curve.values()] == [0.25, 0.25, 0.75, 0.75]
+    # bounds 0.045, 0.09, 0.135 and 0.18: quantiles of 0, 0.1, ... 0.9
+    assert list(curve)[1] == "fit: other refused where 10% of the true are"
+    assert script.below(made, "fit", "other", 0.11)["value"] == 0.5
+    named = script.below(made, "fit", "other", 0.11, named=True)
+    assert (named["value"], named["num_items"]) == (0.6667, 3)

@@ -4,12 +4,13 @@ Being near is not enough: "a man in a room" is near to everything. So a question
 statement, is compared with the nearest passages and with sentences about everyday scenes
 (`fdvs.answering.everyday`), and what the passages are nearer counts. More passages come nearer by
 chance alone, which is taken off as a share of the logarithm of their number. With options, the
-nearest statement with an option counts, and the share of its telling words that any passage holds.
+nearest statement with an option counts, and the share of its telling words that any passage holds;
+everyday sentences then count whole, since a statement with an option names more.
 
-    fit(s) = mean of the 3 nearest passages - mean of the 10 nearest everyday sentences
+    fit(s) = mean of the 3 nearest passages - EVERYDAY_SHARE mean of the 10 nearest everyday ones
              - PASSAGES ln(number of passages)        [+ WORDS share, with options]
 
-The two weights and the bounds `ask.min_fit`, `ask.min_choice_fit` were chosen on half of the videos
+The weights and the bounds `ask.min_fit`, `ask.min_choice_fit` were chosen on half of the videos
 of a benchmark and measured on the other half: docs/decisions/013, scripts/eval_evidence.py. They
 hold for the embedder all-MiniLM-L6-v2.
 """
@@ -30,9 +31,10 @@ from fdvs.protocols import TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
 
 NUM_NEAREST, NUM_EVERYDAY = 3, 10
+EVERYDAY_SHARE, EVERYDAY_SHARE_CHOICE = 0.7, 1.0
 PASSAGES, WORDS = 0.04, 0.1
 ANY_QUESTION = 1.0  # the fit of a question about nothing in particular
-# Stems of questions that every video answers: "what happens at the end?"
+# Stems of questions that every video answers: "what happens at the end?", "where was it taken?"
 _GENERAL = frozenset(
     [
         "happen",
@@ -52,14 +54,18 @@ _GENERAL = frozenset(
         "seen",
         "show",
         "shown",
-        "going",
+        "go",
         "do",
         "first",
         "last",
         "final",
         "thing",
         "take",
+        "taken",
         "place",
+        "locat",
+        "record",
+        "occur",
     ]
 )
 
@@ -94,13 +100,14 @@ class FitJudge:
         """
         if not frozenset(stems([question])[0]) - _GENERAL:
             return ANY_QUESTION
-        (score,) = self._scores([statement_of(question)], material)
+        (score,) = self._scores([statement_of(question)], material, EVERYDAY_SHARE)
         return round(score - PASSAGES * math.log(num_passages or len(material.passages)), 6)
 
     def choice_fit(self, question: str, options: Sequence[str], material: Material) -> float:
         """Return the fit of a question with options: that of the nearest one."""
         statement = statement_of(question)
-        scores = self._scores([f"{statement} {option}" for option in options], material)
+        said = [f"{statement} {option}" for option in options]
+        scores = self._scores(said, material, EVERYDAY_SHARE_CHOICE)
         best = options[int(np.argmax(scores))]
         words = share(frozenset(stems([f"{question} {best}"])[0]), self._words_of(material))
         fit = max(scores) - PASSAGES * math.log(len(material.passages)) + WORDS * words
@@ -113,13 +120,15 @@ class FitJudge:
             self._said = material, frozenset(word for words in found for word in words)
         return self._said[1]
 
-    def _scores(self, statements: Sequence[str], material: Material) -> list[float]:
+    def _scores(
+        self, statements: Sequence[str], material: Material, everyday_share: float
+    ) -> list[float]:
         rows_SD = unit_rows(self._embedder.embed_texts(statements))
         if self._everyday is None:
             self._everyday = unit_rows(self._embedder.embed_texts(EVERYDAY))
         near_S = nearest(rows_SD @ unit_rows(material.vectors).T, NUM_NEAREST)
         plain_S = nearest(rows_SD @ self._everyday.T, NUM_EVERYDAY)
-        return [float(score) for score in near_S - plain_S]
+        return [float(score) for score in near_S - everyday_share * plain_S]
 
 
 def nearest(scores_SP: Doubles, num: int) -> Doubles:

@@ -10,7 +10,7 @@ import pytest
 from fdvs.answering.check import check_reply, told
 from fdvs.answering.citations import read_reply
 from fdvs.answering.everyday import EVERYDAY
-from fdvs.answering.fit import FitJudge, nearest, statement_of
+from fdvs.answering.fit import ANY_QUESTION, FitJudge, nearest, statement_of
 from fdvs.answering.material import Material, Passage, make_material
 from fdvs.answering.support import chapter_support
 from fdvs.models.scripted import HashTextEmbedder
@@ -173,6 +173,40 @@ def test_a_question_about_the_chapters_fits_better_than_one_about_something_else
     elsewhere = judge.fit("Which violin does the pope repair?", material())
     assert here > elsewhere
     assert judge.fit("What do two rabbits eat?", material(), num_passages=10**6) < here
+
+
+def test_the_fit_is_what_its_formula_says() -> None:
+    asked, told = "What do two rabbits eat?", material()
+
+    def near(statement: str, rows: np.ndarray, num: int) -> float:
+        cosines = rows @ EMBEDDER.embed_texts([statement])[0]
+        return float(np.sort(cosines)[-num:].mean())
+
+    everyday = EMBEDDER.embed_texts(EVERYDAY)
+    plain = near("two rabbits eat", told.vectors, 3) - 0.7 * near("two rabbits eat", everyday, 10)
+    plain -= 0.04 * np.log(len(told.passages))
+    assert FitJudge(EMBEDDER).fit(asked, told) == pytest.approx(plain, abs=1e-5)
+    said = "two rabbits eat grass"
+    chosen = near(said, told.vectors, 3) - near(said, everyday, 10)
+    chosen += 0.1 - 0.04 * np.log(len(told.passages))  # its words are all there
+    found = FitJudge(EMBEDDER).choice_fit(asked, ["grass", "violins"], told)
+    assert found == pytest.approx(chosen, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("question", "names_something"),
+    [
+        ("What happens at the end?", False),
+        ("Where is this video taken?", False),
+        ("Where was it recorded?", False),
+        ("What is going on?", False),
+        ("Where is the violin?", True),
+        ("What does the man do?", True),
+    ],
+)
+def test_a_question_that_names_nothing_fits_any_video(question: str, names_something: bool) -> None:
+    fit = FitJudge(EMBEDDER).fit(question, material())
+    assert (fit < ANY_QUESTION) is names_something
 
 
 def test_with_options_the_nearest_counts_whatever_their_order() -> None:

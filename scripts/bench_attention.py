@@ -4,6 +4,7 @@
 
 Prefill reads a whole prompt, decode adds single tokens behind it. All candidates take turns in one
 process, so that the machine's load hits all alike, and every ratio is one of the same round.
+Times are of the thread where one is used, else of the wall.
   dga cpp              default settings; judging, building units and keeping the cache included;
                        a decode run is one chunk long, so it holds exactly one commit
   full cpp             the same kernel without groups: what the kernel alone is worth
@@ -14,7 +15,9 @@ Baselines of a decode write into buffers made beforehand, so they copy no keys. 
 timed, every candidate is compared with float64; if one is off, the script says which and exits 1.
 `--dtypes mixed`: float32 tensors whose products our kernel may round to bfloat16 (prefill only; the
 decode is float32 as before), beside torch in float32. `bfloat16`: bfloat16 tensors everywhere.
-Prints rows for benchmarks/results.csv (`--csv` appends them); makes no claim.
+`--plan FILE` measures a model's plan instead: all its layers beside as many of torch's.
+Prints rows; `--csv` appends them, each piece as soon as it is measured, and `--resume` leaves out
+what that file already has. `--table FILE` prints such a file as Markdown. Makes no claim.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from bench_rows import new_row, write_rows
+from bench_plan import PlanBench, chunk_of, plan_errors, plan_layers
+from bench_rows import append_rows, new_row, now, read_rows, write_rows
+from bench_table import plot, tables
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -231,9 +235,9 @@ def take_turns(runs: Runs, rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
         for name in list(runs)[:: -1 if number % 2 else 1]:
-            started = time.perf_counter()
+            started = now()
             runs[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(now() - started)
     return seconds
 
 
@@ -256,13 +260,22 @@ class Table:
     command: str
     kind: str
 
+    @property
+    def dtype(self) -> str:
+        """What the tensors are, and how they are multiplied."""
+        return {"mixed": "float32, bfloat16 products"}.get(self.kind, self.kind)
+
+    def circumstances(self, op: str) -> tuple[str, str, str]:
+        """Return what tells rows of one operation from those of others."""
+        return f"attention {op}", self.shape, self.dtype
+
     def row(
         self, op: str, name: str, metric: str, unit: str, values: list[float]
     ) -> dict[str, str]:
         return new_row(
             op=f"attention {op}", backend=name, shape=self.shape, metric=metric, unit=unit,
             values=values, command=self.command, packages=("fdvs", "torch"),
-            dtype={"mixed": "float32, bfloat16 products"}.get(self.kind, self.kind),
+            dtype=self.dtype,
         )  # fmt: skip
 
     def speeds(
@@ -288,30 +301,79 @@ class Table:
 
 
 def measure(
-    shape: Shape, length: int, threads: int, kind: str, args: argparse.Namespace
+    shape: Shape, length: int, threads: int, kind: str, ops: list[str], args: argparse.Namespace
 ) -> list[dict[str, str]]:
     torch.set_num_threads(threads)
-    name = f"{shape.heads}/{shape.key_heads} heads of {shape.dim}"
-    table = Table(
-        shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
-        command=f"{waiting()}scripts/bench_attention.py "
-        f"--heads {shape.heads}/{shape.key_heads}x{shape.dim} --lengths {length} "
-        f"--threads {threads} --rounds {args.rounds} --ops {' '.join(args.ops)} --dtypes {kind}"
-        + ("" if args.window is None else f" --window {args.window}"),
-        kind=kind,
-    )
+    table = table_of(shape, length, threads, kind, ops, args)
+    if args.plan is not None:
+        return measure_plan(shape, length, table, ops, args)
     prompt = Prompt.draw(shape, length, settings(args.window), kind)
     cache = prompt.cache()
     window = num_kept(cache)
     rows = table.kept(cache, 2 * prompt.k[:, :, :length].numel() * prompt.k.element_size())
-    if "prefill" in args.ops:
+    if "prefill" in ops:
         times = take_turns(prefill_runs(prompt, window), args.rounds)
         rows += table.speeds("prefill", times, SDPA, "ms", 1e3)
-    if "decode" in args.ops:
+    if "decode" in ops:
         times = take_turns(decode_runs(prompt, cache, window), args.rounds)
         times = per_token(times, prompt.config.chunk)
         rows += table.speeds("decode", times, FOLDED, "us/token", 1e6)
     return rows
+
+
+def table_of(
+    shape: Shape, length: int, threads: int, kind: str, ops: list[str], args: argparse.Namespace
+) -> Table:
+    """Return the circumstances of one piece of a run."""
+    name = f"{shape.heads}/{shape.key_heads} heads of {shape.dim}"
+    if args.plan is not None:
+        name += f" by {args.plan.name}"
+    options = ("" if args.window is None else f" --window {args.window}") + (
+        "" if args.plan is None else f" --plan {args.plan}"
+    )
+    return Table(
+        shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
+        command=f"{waiting()}scripts/bench_attention.py "
+        f"--heads {shape.heads}/{shape.key_heads}x{shape.dim} --lengths {length} "
+        f"--threads {threads} --rounds {args.rounds} --ops {' '.join(ops)} --dtypes {kind}"
+        + options,
+        kind=kind,
+    )
+
+
+def plan_bench(shape: Shape, length: int, plan: Path) -> PlanBench:
+    """Return the layers of a plan on a random prompt."""
+    layers = plan_layers(plan, shape.key_heads)
+    steps = chunk_of(layers)
+    prompt = Prompt.draw(shape, length, replace(full_config(), chunk=steps))
+    return PlanBench(
+        layers=layers, tensors=(prompt.q, prompt.k, prompt.v), length=length, steps=steps
+    )
+
+
+def measure_plan(
+    shape: Shape, length: int, table: Table, ops: list[str], args: argparse.Namespace
+) -> list[dict[str, str]]:
+    """Return rows of all layers of a plan, beside as many of torch's."""
+    bench, rows = plan_bench(shape, length, args.plan), []
+    for op in ops:
+        run = bench.prefill_seconds if op == "prefill" else bench.decode_seconds
+        base, unit, factor = (SDPA, "ms", 1e3) if op == "prefill" else (FOLDED, "us/token", 1e6)
+        pairs = [run() for _ in range(args.rounds)]
+        times = {DGA: [own for own, _ in pairs], base: [other for _, other in pairs]}
+        rows += [table.row(op, n, "time", unit, [x * factor for x in t]) for n, t in times.items()]
+        rows.append(table.row(op, DGA, f"speed over {base}", "x", ratio(times, DGA, base)))
+    return rows
+
+
+def ops_left(table: Table, args: argparse.Namespace) -> list[str]:
+    """Return which operations are not in the file yet; all without `--resume`."""
+    done = {
+        (row["op"], row["shape"], row["dtype"])
+        for row in (read_rows(args.csv) if args.resume else [])
+        if row["metric"] == "time"
+    }
+    return [op for op in args.ops if table.circumstances(op) not in done]
 
 
 def settings(window: int | None) -> DGAConfig:
@@ -332,38 +394,6 @@ def num_kept(cache: DGALayerCache) -> int:
     return state.k_BKRD.shape[2] + (0 if state.units is None else state.units.num_units)
 
 
-def plot(rows: list[dict[str, str]], target: Path) -> None:
-    """Draw time over length of the first head shape and thread count, prefill and decode."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        sys.exit("bench_attention: --plot needs matplotlib; pip install matplotlib, or leave it")
-    times = [row for row in rows if row["metric"] == "time"]
-    ops = list(dict.fromkeys(row["op"] for row in times))
-    figure, fields = pyplot.subplots(1, len(ops), figsize=(6 * len(ops), 4), squeeze=False)
-    for field, op in zip(fields[0], ops, strict=True):
-        mine = [row for row in times if row["op"] == op]
-        for name, (lengths, values) in curves(mine).items():
-            field.loglog(lengths, values, marker="o", label=name)
-        field.set(title=op, xlabel="tokens", ylabel=mine[0]["unit"])
-        field.legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(target)
-
-
-def curves(rows: list[dict[str, str]]) -> dict[str, tuple[list[int], list[float]]]:
-    """Return lengths and medians of each candidate, for the circumstances of the first row."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    heads, _, threads = rows[0]["shape"].split("; ")
-    for row in rows:
-        own_heads, tokens, own_threads = row["shape"].split("; ")
-        if (own_heads, own_threads) == (heads, threads):
-            lengths, values = found.setdefault(row["backend"], ([], []))
-            lengths.append(int(tokens.split()[0]))
-            values.append(float(row["p50"]))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--heads", type=Shape.parse, nargs="+", default=[Shape.parse("14/2x64")])
@@ -374,11 +404,17 @@ def main() -> None:
                         choices=["prefill", "decode"])  # fmt: skip
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=list(TOLERANCES))
     parser.add_argument("--window", type=int, help="of the grouped attention; default: its own")
+    parser.add_argument("--plan", type=Path, help="settings by key head, for all layers")
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
+    parser.add_argument("--resume", action="store_true", help="leave out what --csv has")
+    parser.add_argument("--table", type=Path, help="print this file of rows as Markdown; no run")
     parser.add_argument("--plot", type=Path, help="draw the times (needs matplotlib)")
     args = parser.parse_args()
+    if args.table is not None:
+        sys.stdout.writelines(f"{line}\n" for line in tables(read_rows(args.table)))
+        return
     refuse_unable(args.dtypes)
-    rows = []
+    rows: list[dict[str, str]] = []
     before = torch.get_float32_matmul_precision()
     with torch.no_grad():
         for kind in args.dtypes:
@@ -386,7 +422,7 @@ def main() -> None:
             for shape in args.heads:
                 rows += report(shape, kind, args)
     torch.set_float32_matmul_precision(before)
-    write_rows(rows, args.csv)
+    write_rows(rows, None)
     if args.plot:
         plot(rows, args.plot)
 
@@ -402,25 +438,42 @@ def refuse_unable(kinds: list[str]) -> None:
 
 
 def report(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, str]]:
-    """Check one head shape, then measure it."""
+    """Check one head shape, then measure it; rows are in the file as soon as they are there."""
+    pieces = []
+    for threads in args.threads:
+        for length in args.lengths:
+            table = table_of(shape, length, threads, kind, args.ops, args)
+            if ops := ops_left(table, args):
+                pieces.append((length, threads, ops))
+    if not pieces:
+        return []
+    rows = gate(shape, kind, args)
+    append_rows(rows, args.csv)
+    for length, threads, ops in pieces:
+        print(f"{shape}, {kind}, {length} tokens, {threads} threads", file=sys.stderr)
+        rows += (new := measure(shape, length, threads, kind, ops, args))
+        append_rows(new, args.csv)
+    return rows
+
+
+def gate(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, str]]:
+    """Return rows of the errors against float64; exits where one is too high."""
     torch.set_num_threads(max(args.threads))
-    errors = errors_at(shape, settings(args.window), GATE_TOKENS, kind)
+    if args.plan is None:
+        errors = errors_at(shape, settings(args.window), GATE_TOKENS, kind)
+    else:
+        errors = plan_errors(plan_bench(shape, GATE_TOKENS, args.plan))
     refuse_wrong(errors, kind)
     table = Table(
         shape=f"{shape.heads}/{shape.key_heads} heads of {shape.dim}; {GATE_TOKENS} tokens",
         command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
-        f"--dtypes {kind}",
+        f"--dtypes {kind}" + ("" if args.plan is None else f" --plan {args.plan}"),
         kind=kind,
     )
-    rows = [
+    return [
         table.row(*key.split(" ", 1), "error against float64", "relative", [error])
         for key, error in errors.items()
     ]
-    for threads in args.threads:
-        for length in args.lengths:
-            print(f"{shape}, {kind}, {length} tokens, {threads} threads", file=sys.stderr)
-            rows += measure(shape, length, threads, kind, args)
-    return rows
 
 
 if __name__ == "__main__":

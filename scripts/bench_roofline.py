@@ -20,12 +20,12 @@ from __future__ import annotations
 import argparse
 import ctypes
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import bench_attention
 import torch
 from bench_attention import (
     DGA,
@@ -43,7 +43,7 @@ from bench_attention import (
     refuse_wrong,
     settings,
 )
-from bench_rows import write_rows
+from bench_rows import now, write_rows
 
 from fdvs.kernels.dga import DGAConfig
 from fdvs.kernels.dga.native import load_sources
@@ -127,9 +127,9 @@ def rate_of(run: Callable[[int], object]) -> float:
 
 def timed(run: Callable[[], object]) -> float:
     """Return the seconds that this thread was at work."""
-    started = time.thread_time()
+    started = now()
     run()
-    return time.thread_time() - started
+    return now() - started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +298,8 @@ def measured(loops: Loops, args: argparse.Namespace, command: str) -> list[dict[
     try:
         for kind in args.kinds:
             torch.set_float32_matmul_precision("medium" if kind == "mixed" else "highest")
-            refuse_wrong(errors_at(args.heads, settings(None), kind=kind), kind)
+            errors = errors_at(args.heads, settings(None), bench_attention.GATE_TOKENS, kind)
+            refuse_wrong(errors, kind)
             for length in args.lengths:
                 print(f"{kind}, {length} tokens", file=sys.stderr)
                 if "prefill" in args.ops:

@@ -7,6 +7,7 @@ import datetime
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +50,16 @@ def new_row(
     }
 
 
+def now() -> float:
+    """Return seconds to measure with: of this thread's work where torch has one, else the wall's.
+
+    On a busy machine the wall counts the others' work too.
+    """
+    import torch
+
+    return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
 def _python() -> str:
     return f"python {platform.python_version()}"
 
@@ -73,6 +84,11 @@ def write_rows(rows: list[dict[str, str]], target: Path | None) -> None:
     out = csv.DictWriter(sys.stdout, COLUMNS, restval="")
     out.writeheader()
     out.writerows(rows)
+    append_rows(rows, target)
+
+
+def append_rows(rows: list[dict[str, str]], target: Path | None) -> None:
+    """Append rows to a file, with a head where it is new."""
     if target is None:
         return
     is_new = not target.exists()
@@ -81,3 +97,11 @@ def write_rows(rows: list[dict[str, str]], target: Path | None) -> None:
         if is_new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def read_rows(source: Path | None) -> list[dict[str, str]]:
+    """Return the rows of a file, none where there is no file."""
+    if source is None or not source.exists():
+        return []
+    with source.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga import DGAConfig, choose_backend
+from fdvs.kernels.dga import DGAConfig, choose_backend, full_config
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SMALL = DGAConfig(importance_rate=0.2, group_size=4, chunk=20, window=40, sinks=2, score_queries=6)
@@ -210,7 +211,7 @@ def test_curves_are_of_one_head_shape_and_thread_count(bench: ModuleType) -> Non
         for threads in ("1 thread", "2 threads")
         for tokens in (10, 20)
     ]
-    assert bench.curves(rows) == {"b": ([10, 20], [10.0, 20.0])}
+    assert sys.modules["bench_table"].curves(rows) == {"b": ([10, 20], [10.0, 20.0])}
 
 
 def test_plots_without_matplotlib_say_what_to_install(
@@ -219,3 +220,107 @@ def test_plots_without_matplotlib_say_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit, match="--plot needs matplotlib"):
         bench.plot([], tmp_path / "x.png")
+
+
+PLAN = {
+    "format": "fdvs-attention-plan", "version": 1, "model": "tiny",
+    "levels": [SMALL.to_dict(), full_config().to_dict()], "heads": ["01", "00", "10"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(PLAN))
+    return path
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_all_layers_of_a_plan_are_measured_beside_as_many_of_torchs(
+    small: ModuleType, plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target = tmp_path / "rows.csv"
+    arguments = ("--heads", "4/2x16", "--lengths", "100", "--rounds", "2", "--csv", str(target))
+    run_main(small, monkeypatch, *arguments, "--plan", str(plan))
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    errors = [float(row["p50"]) for row in rows if row["metric"] == "error against float64"]
+    assert len(errors) == 4  # layers of two kinds of heads, prefill and decode
+    assert max(errors) < 1e-5
+    found = {(r["op"], r["backend"], r["metric"]): float(r["p50"]) for r in rows}
+    for op, base in (("attention prefill", small.SDPA), ("attention decode", small.FOLDED)):
+        assert found[op, small.DGA, "time"] > 0 < found[op, base, "time"]
+        assert (op, small.DGA, f"speed over {base}") in found
+    assert rows[-1]["shape"] == "4/2 heads of 16 by plan.json; 100 tokens; 1 thread"
+    assert f"--plan {plan}" in rows[-1]["command"]
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_a_plan_that_is_wrong_is_not_reported(
+    small: ModuleType, plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plans = sys.modules["bench_plan"]
+    right = plans.PlanBench.grouped
+    monkeypatch.setattr(plans.PlanBench, "grouped", lambda *given: right(*given) * 1.01)
+    target = tmp_path / "rows.csv"
+    arguments = ("--heads", "4/2x16", "--lengths", "100", "--plan", str(plan))
+    with pytest.raises(SystemExit, match=r"plan's layer of kind 0 .* away from float64"):
+        run_main(small, monkeypatch, *arguments, "--csv", str(target))
+    assert not target.exists()
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_a_plan_for_other_heads_or_none_is_refused(
+    small: ModuleType, plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match="has 2 key heads in a layer and --heads 1"):
+        run_main(small, monkeypatch, "--heads", "4/1x16", "--plan", str(plan))
+    with pytest.raises(SystemExit, match="is no fdvs-attention-plan"):
+        run_main(small, monkeypatch, "--plan", str(tmp_path / "none.json"))
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_a_run_goes_on_where_its_file_ends(
+    small: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target = tmp_path / "rows.csv"
+    arguments = ("--heads", "4/2x16", "--rounds", "1", "--csv", str(target), "--resume")
+    run_main(small, monkeypatch, *arguments, "--lengths", "90", "--ops", "decode")
+    before = target.read_text()
+    run_main(small, monkeypatch, *arguments, "--lengths", "90", "--ops", "decode")
+    assert target.read_text() == before
+    run_main(small, monkeypatch, *arguments, "--lengths", "90", "110")
+    assert target.read_text().startswith(before)
+    with target.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "time"]
+    told = [(row["op"].split()[1], row["shape"].split("; ")[1]) for row in rows]
+    assert list(dict.fromkeys(told)) == [
+        ("decode", "90 tokens"), ("prefill", "90 tokens"), ("prefill", "110 tokens"),
+        ("decode", "110 tokens"),
+    ]  # fmt: skip
+    assert len(told) == len(set(zip(told, (row["backend"] for row in rows), strict=True)))
+
+
+def test_tables_have_a_line_for_each_candidate_and_a_column_for_each_length(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    table = bench.Table(shape="4/2 heads of 16; 100 tokens; 1 thread", command="c", kind="mixed")
+    longer = bench.Table(shape="4/2 heads of 16; 900 tokens; 1 thread", command="c", kind="mixed")
+    speed = f"speed over {bench.SDPA}"
+    rows = [
+        table.row("prefill", bench.DGA, speed, "x", [9.0]),
+        table.row("prefill", bench.DGA, speed, "x", [2.04]),
+        longer.row("prefill", bench.DGA, speed, "x", [3.0, 4.0, 5.0]),
+        longer.row("prefill", bench.DGA, "time", "ms", [1.0]),
+        longer.row("cache", bench.DGA, "bytes of full keys and values", "%", [17.0]),
+    ]
+    target = tmp_path / "rows.csv"
+    sys.modules["bench_rows"].append_rows(rows, target)
+    run_main(bench, monkeypatch, "--table", str(target))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| prefill, 4/2 heads of 16, 1 thread | 100 | 900 |"
+    name = "float32, bfloat16 products: dga cpp, speed over torch sdpa"
+    assert lines[2] == f"| {name} | 2.0 | 4.0 (3.4 to 4.6) |"
+    assert lines[-1] == "| float32, bfloat16 products, 4/2 heads of 16 | 17 |"
+    assert len(lines) == 7

@@ -3,10 +3,12 @@
     python scripts/ablate_paper.py xviii --data FOLDER --row egoschema --csv FILE
     python scripts/ablate_paper.py xi --films 6 --out FOLDER --csv FILE
 
-`xviii` (memory length) and `xvii` (number of evidence chapters, with and without story) read
-published captions; `xii` (redundancy: none, textual, visual, both), `xix` (frames a clip) and `xi`
-(clip cutting) make films and build a library of them for every row. Other captions, films and
-models than the paper's: rows say what a choice changes here.
+`xviii` (memory length; with --answers questions are asked, too, which takes hours) and `xvii`
+(number of evidence chapters, with and without story) read published captions; `xii` (redundancy:
+none, textual, visual, both), `xix` (frames a clip) and `xi` (clip cutting) make films and build a
+library of them for every row. Of the redundancy rules `cover` is the default, with its floor; the
+others are as their names say. Other captions, films and models than the paper's: rows say what a
+choice changes here.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="of xviii and xvii")
     parser.add_argument("--row", choices=("egoschema", "nextqa"), default="egoschema")
     parser.add_argument("--limit", type=int, metavar="N", help="questions at most")
+    parser.add_argument("--answers", action="store_true", help="of xviii: accuracy, too")
     parser.add_argument("--films", type=int, default=6, help="of xii, xix and xi")
     parser.add_argument("--short", action="store_true", help="short films: to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("fdvs-eval/ablations"), metavar="FOLDER")
@@ -78,9 +81,11 @@ def _on_captions(options: argparse.Namespace) -> list[dict[str, Any]]:
     job.out.mkdir(parents=True, exist_ok=True)
     split = limited(split_of(job), options.limit)
     embedder = stored_embedder(job)
+    videos = read_videos(split, embedder)
+    if options.table == "xviii" and not options.answers:
+        return ablations.table_xviii(videos, None)
     passages = [p for video, told in split.captions.items() for p in passages_of(video, told)]
     chooser = EvidenceChooser(embedder, background=make_background(passages, embedder))
-    videos = read_videos(split, embedder)
     if options.table == "xviii":
         return ablations.table_xviii(videos, chooser)
     return ablations.table_xvii(videos, chooser, embedder)

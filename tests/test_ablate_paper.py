@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
+from fdvs.models.scripted import HashTextEmbedder
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -55,3 +58,30 @@ def test_every_table_of_films_is_written_as_it_came(
                 {"name": table, "score": "0.5", "films": ""},
                 {"name": "other", "score": "", "films": "2"},
             ]
+
+
+def test_memory_lengths_ask_no_question_unless_told_to(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = tuple(
+        Caption(start_s=float(i), end_s=i + 1.0, text=f"stirs soup {i % 3}") for i in range(6)
+    )
+    question = ChoiceQuestion(
+        id="q", video_id="v", question="?", options=("stirs soup 1", "sings"), answer=0
+    )
+    split = Split(
+        dataset="invented", name="invented", is_partial=False, video_ids=("v",),
+        choices=(question,), captions={"v": captions},
+    )  # fmt: skip
+    monkeypatch.setattr(script, "split_of", lambda job: split)
+    monkeypatch.setattr(script, "stored_embedder", lambda job: HashTextEmbedder())
+    for more, has_answers in (((), False), (("--answers",), True)):
+        target = tmp_path / "rows.csv"
+        arguments = ["xviii", *more, "--out", str(tmp_path), "--csv", str(target)]
+        assert script.main(arguments) == 0
+        with target.open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 3 * len(script.ablations.MEMORIES)
+        assert ("right" in rows[0]) == has_answers
+        # cover with a memory of 41: one of each two equal chapters stays
+        assert float(rows[-1]["kept"]) == 0.5

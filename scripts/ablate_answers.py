@@ -1,12 +1,13 @@
 """Ablate what multiple-choice answers rest on, with the same models throughout.
 
     python scripts/ablate_answers.py --data FOLDER --row egoschema --csv answers_ablation.csv
-        [--sample N] [--attention-sample N --llm CARD|MODEL.gguf --dtype TYPE]
+        [--sample N] [--attention-sample N --llm CARD|MODEL.gguf --dtype TYPE --attention NAME...]
 
 `evidence` rows (no language model): all captions flat, the story alone, the story with the nearest
 captions, captions alone; captions after each redundancy rule beside random drop at the same rate.
 `attention` rows: the same questions with all captions flat in one prompt, read by a language model
-with full attention, grouped attention (DGA) and a window alone. Rows hold numbers, no text.
+with full attention, grouped attention (DGA) and a window alone. Rows hold numbers, no text, and
+are written as they come. A sample takes whole videos, in the order of a hash of their ids.
 """
 
 from __future__ import annotations
@@ -44,13 +45,16 @@ COLUMNS = (
     "right_gain", "right_gain_interval", "num_passages", "prompt_tokens", "seconds",
     "num_questions", "num_videos", "model",
 )  # fmt: skip
+OURS = TextualConfig(policy="cover", floor=0.95)
 RULES = {
     "none": TextualConfig(policy="none"),
     "paper": TextualConfig(policy="paper"),
-    "repaired": TextualConfig(policy="repaired"),
-    "cover": TextualConfig(policy="cover"),
+    "repaired": TextualConfig(policy="repaired", floor=0.84),
+    "cover 0.95": OURS,
 }
 NUM_EVIDENCE = (0, 5, 20)
+ATTENTION = {"full": "sdpa", "dga": "dga", "window": "dga"}
+NUM_DRAWS = 3
 ALL_CHARS = 1_000_000
 # from the first token on: the default of loaded models is exact up to 2,048
 GROUPED = DGAConfig()
@@ -72,10 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job.out.mkdir(parents=True, exist_ok=True)
     split = split_of(job)
     embedder = stored_embedder(job)
-    rows = list(evidence_rows(sampled(split, options.sample), embedder)) if options.sample else []
+    if options.sample:
+        for row in evidence_rows(sampled(split, options.sample), embedder):
+            _write(options.csv, {"dataset": split.dataset, **row})
     if options.attention_sample:
-        rows += attention_rows(sampled(split, options.attention_sample), embedder, readers(options))
-    _write(options.csv, [{"dataset": split.dataset, **row} for row in rows])
+        few = sampled(split, options.attention_sample)
+        for row in attention_rows(few, embedder, readers(options)):
+            _write(options.csv, {"dataset": split.dataset, **row})
     return 0
 
 
@@ -85,7 +92,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--row", choices=("egoschema", "nextqa"), default="egoschema")
     parser.add_argument("--sample", type=int, default=10**6, help="questions; 0 for none")
     parser.add_argument("--attention-sample", type=int, default=0, metavar="N")
-    parser.add_argument("--llm", metavar="CARD|MODEL.gguf")
+    parser.add_argument("--attention", nargs="+", choices=tuple(ATTENTION), default=list(ATTENTION))
+    parser.add_argument("--llm", metavar="CARD|MODEL.gguf", help="of the attention rows")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--out", type=Path, default=Path("fdvs-eval-answers"), metavar="FOLDER")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
@@ -98,20 +106,21 @@ def evidence_rows(split: Split, embedder: TextEmbedder) -> Iterator[dict[str, An
     passages = [p for video_id, captions in told for p in passages_of(video_id, captions)]
     chooser = EvidenceChooser(embedder, background=make_background(passages, embedder))
     videos = read_videos(split, embedder)
-    for row in table_xvii(videos, chooser, embedder, numbers=NUM_EVIDENCE):
+    for row in table_xvii(videos, chooser, embedder, numbers=NUM_EVIDENCE, rule=OURS):
         yield {"what": "evidence", **row}
-    for row in redundancy_rows(videos, chooser, rules=RULES, num_draws=3):
-        yield {"what": "redundancy", "name": row["rule"], **row}
+    for name, rule in RULES.items():
+        (row,) = redundancy_rows(videos, chooser, rules={name: rule}, num_draws=NUM_DRAWS)
+        yield {"what": "redundancy", "name": name, **row}
 
 
 def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
     """Yield the language model under each attention, one loaded at a time."""
     config = with_llm(preset("offline"), options.llm)
     config = replace(config, models=replace(config.models, dtype=options.dtype))
-    for name, attention in (("full", "sdpa"), ("dga", "dga"), ("window", "dga")):
-        ask = replace(config.ask, attention=cast(Any, attention))
+    for name in options.attention:
+        ask = replace(config.ask, attention=cast(Any, ATTENTION[name]))
         reader: Any = Parts(replace(config, ask=ask)).llm
-        if attention == "dga":
+        if ATTENTION[name] == "dga":
             from fdvs.models.attention import enable
 
             enable(reader.model, WINDOW if name == "window" else GROUPED)
@@ -145,15 +154,14 @@ def attention_rows(
         }
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append rows, under a header where the file is new."""
+def _write(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a row, under a header where the file is new."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         if is_new:
             writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _plain(value) for key, value in row.items()})
+        writer.writerow({key: _plain(value) for key, value in row.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from fdvs.answering.from_index import kept_chapters, material_of
 from fdvs.answering.material import Material
 from fdvs.answering.protocol import Choice
 from fdvs.config import AskConfig, Config
-from fdvs.errors import InvalidValue, NotFound
+from fdvs.errors import InvalidValue, ModelUnavailable, NotFound
 from fdvs.models.scripted import ScriptedDescriber, ScriptedWriter
 from fdvs.pipelines.cli_ask import answer_json
 from fdvs.pipelines.library import Library
@@ -132,6 +132,20 @@ def test_a_second_look_shows_the_cited_clips_frames(
     again = library.ask("Which wall is green?")
     assert again.looks == ()
     assert "no second look" in again.notes[-1]
+
+
+def test_a_captioner_that_cannot_be_had_leaves_the_answer(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = library.ask("Which wall is green?")
+
+    def gone(key: str) -> Any:
+        raise ModelUnavailable("no weights here")
+
+    monkeypatch.setattr(library._parts, "describer", gone)
+    found = library.ask("Which wall is green?", look=True)
+    assert (found.text, found.looks) == (plain.text, ())
+    assert found.notes[-1] == "no second look: no weights here"
 
 
 def test_a_large_library_is_read_where_it_is_nearest(

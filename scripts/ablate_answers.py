@@ -150,7 +150,7 @@ def attention_rows(
             "seconds": round(sum(c.seconds for c in choices) / len(choices), 2),
             "num_questions": len(questions),
             "num_videos": found.num_groups,
-            "model": reader.identity.label(),
+            "model": reader.identity.label().rsplit("/", 1)[-1],  # of a file its name, no folder
         }
 
 

@@ -69,9 +69,10 @@ def test_evidence_rows_hold_every_way_of_answering_and_every_rule(script: Module
 
 
 def test_attention_rows_ask_every_reader_with_all_captions(script: ModuleType) -> None:
-    readers = {name: ScriptedWriter([], name=name) for name in ("full", "window")}
+    readers = {name: ScriptedWriter([], name=f"/home/of/{name}") for name in ("full", "window")}
     rows = list(script.attention_rows(split(), HashTextEmbedder(), iter(readers.items())))
     assert [(row["name"], row["num_questions"]) for row in rows] == [("full", 4), ("window", 4)]
+    assert [row["model"].startswith(row["name"]) for row in rows] == [True, True]  # no folder
     assert rows[0]["right"] == 1.0  # it finds the option likelier whose words the prompt holds
     for reader in readers.values():
         told = [text for _, text in reader.read_texts if "sleeps" in text]

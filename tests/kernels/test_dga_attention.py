@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 import torch
+from attention_inputs import STREAM, draw, qkv
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -22,9 +23,6 @@ from fdvs.kernels.dga.native import load_library
 from fdvs.kernels.dga.stream import grow
 from fdvs.kernels.dga.tiles import attend
 
-STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)  # fmt: skip
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
@@ -49,30 +47,6 @@ def pairs(modes: Iterable[str], names: list[str]) -> list[tuple[str, str]]:
         for name in names
         if name != "cpp" or MODES[mode].select != "global"
     ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    made = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return made.to(dtype)
-
-
-def batch(
-    tokens: int, *, rows: int = 2, heads: int = 4, key_heads: int = 2, dim: int = 8,
-    dtype: torch.dtype = torch.float64,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return (
-        draw(rows, heads, tokens, dim, seed=1, dtype=dtype),
-        draw(rows, key_heads, tokens, dim, seed=2, dtype=dtype),
-        draw(rows, key_heads, tokens, dim, seed=3, dtype=dtype),
-    )
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, **options: object) -> Tensor:
@@ -116,14 +90,14 @@ def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     ids=["rate_1", "groups_of_1", "full", "global_rate_1", "global_groups_of_1"],
 )  # fmt: skip
 def test_grouping_nothing_is_plain_attention(config: DGAConfig, backend: str) -> None:
-    q, k, v = batch(97)
+    q, k, v = qkv(97)
     out = run(q, k, v, config=config, backend=backend)
     close(out, dense(q, k, v))
 
 
 def test_tiles_alone_are_plain_attention() -> None:
     """Without the short cut to torch's attention."""
-    q, k, v = batch(300)
+    q, k, v = qkv(300)
     out, _ = attend(
         q, None, k, v, q_start=0, raw_start=0, config=full_config(), scale=8**-0.5,
         allow_sdpa=False,
@@ -133,19 +107,19 @@ def test_tiles_alone_are_plain_attention() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_first_approximated_row_comes_with_the_first_commit(backend: str) -> None:
-    q, k, v = batch(60)
+    q, k, v = qkv(60)
     gap = (run(q, k, v, config=STREAM, backend=backend) - dense(q, k, v)).abs().amax((0, 1, 3))
     first = STREAM.window + STREAM.chunk - 1
     assert gap[:first].max() < (1e-5 if backend == "cpp" else 1e-12)
     assert gap[first] > 1e-3
-    short = batch(first)
+    short = qkv(first)
     close(run(*short, config=STREAM, backend=backend), dense(*short))
 
 
 @pytest.mark.parametrize(("mode", "backend"), pairs(MODES, FAST))
 @pytest.mark.parametrize("tokens", [1, 2, 28, 63, 131])
 def test_backends_agree(mode: str, tokens: int, backend: str) -> None:
-    q, k, v = batch(tokens)
+    q, k, v = qkv(tokens)
     want, want_lse = run_both(q, k, v, config=MODES[mode], backend="reference")
     out, lse = run_both(q, k, v, config=MODES[mode], backend=backend)
     close(out, want)
@@ -162,7 +136,7 @@ def test_backends_agree(mode: str, tokens: int, backend: str) -> None:
 def test_each_dtype_and_head_dim_agrees_with_float64(
     dtype: torch.dtype, tolerance: float, dim: int, backend: str
 ) -> None:
-    q, k, v = batch(333, rows=1, heads=6, key_heads=2, dim=dim, dtype=dtype)
+    q, k, v = qkv(333, rows=1, heads=6, key_heads=2, dim=dim, dtype=dtype)
     config = replace(STREAM, importance_rate=0.0, sinks=0)  # no choice that rounding could flip
     wide = [x.double() for x in (q, k, v)]
     want = run(*wide, config=config, backend="reference")
@@ -173,7 +147,7 @@ def test_each_dtype_and_head_dim_agrees_with_float64(
 
 @pytest.mark.parametrize("backend", FAST)
 def test_the_default_settings_agree_at_length(backend: str) -> None:
-    q, k, v = batch(1000, rows=1, heads=3, key_heads=1, dim=64, dtype=torch.float32)
+    q, k, v = qkv(1000, rows=1, heads=3, key_heads=1, dim=64, dtype=torch.float32)
     config = DGAConfig()
     want = run(q.double(), k.double(), v.double(), config=config, backend="reference")
     out = run(q, k, v, config=config, backend=backend)
@@ -183,7 +157,7 @@ def test_the_default_settings_agree_at_length(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", ["stream", "late", "lastq", "uniform", "cca", "full"])
 def test_no_row_depends_on_later_tokens(mode: str, backend: str) -> None:
-    q, k, v = batch(110, rows=1)
+    q, k, v = qkv(110, rows=1)
     before = run(q, k, v, config=MODES[mode], backend=backend)
     for cut in (1, 27, 28, 60, 109):
         changed = [x.clone() for x in (q, k, v)]
@@ -195,7 +169,7 @@ def test_no_row_depends_on_later_tokens(mode: str, backend: str) -> None:
 
 def test_global_mode_is_not_causal() -> None:
     """Documented: late queries choose what early ones see."""
-    q, k, v = batch(110, rows=1)
+    q, k, v = qkv(110, rows=1)
     before = run(q, k, v, config=MODES["paper"])
     q[:, :, -30:] = 7 * q[:, :, -30:].flip(2)
     assert (run(q, k, v, config=MODES["paper"]) - before)[:, :, :60].abs().max() > 1e-3
@@ -205,7 +179,7 @@ def test_global_mode_is_not_causal() -> None:
     ("mode", "backend"), pairs(["stream", "late", "paper", "global_window", "full"], BACKENDS)
 )
 def test_padding_changes_nothing(mode: str, backend: str) -> None:
-    q, k, v = batch(90, rows=4)
+    q, k, v = qkv(90, rows=4)
     spans = [(0, 90), (13, 90), (0, 50), (40, 40)]
     out, lse = run_both(q, k, v, config=MODES[mode], lengths=torch.tensor(spans), backend=backend)
     for row, (first, last) in enumerate(spans):
@@ -219,7 +193,7 @@ def test_padding_changes_nothing(mode: str, backend: str) -> None:
 
 
 def test_counts_mean_padding_at_the_end() -> None:
-    q, k, v = batch(70)
+    q, k, v = qkv(70)
     one = run(q, k, v, config=STREAM, lengths=torch.tensor([70, 41]))
     two = run(q, k, v, config=STREAM, lengths=[[0, 70], [0, 41]])
     close(one, two)
@@ -227,7 +201,7 @@ def test_counts_mean_padding_at_the_end() -> None:
 
 @pytest.mark.parametrize(("mode", "backend"), pairs(["stream", "lastq", "global_window"], BACKENDS))
 def test_equal_heads_of_a_key_head_equal_one_head(mode: str, backend: str) -> None:
-    q, k, v = batch(100, heads=2, key_heads=2)
+    q, k, v = qkv(100, heads=2, key_heads=2)
     many = run(q.repeat_interleave(3, 1), k, v, config=MODES[mode], backend=backend)
     one = run(q, k, v, config=MODES[mode], backend=backend)
     close(many, one.repeat_interleave(3, 1))
@@ -235,14 +209,14 @@ def test_equal_heads_of_a_key_head_equal_one_head(mode: str, backend: str) -> No
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_values_may_have_another_width(backend: str) -> None:
-    q, k, _ = batch(70)
+    q, k, _ = qkv(70)
     v = draw(2, 2, 70, 5)
     assert run(q, k, v, config=STREAM, backend=backend).shape == (2, 4, 70, 5)
 
 
 @pytest.mark.parametrize("backend", FAST)
 def test_strides_do_not_matter(backend: str) -> None:
-    q, k, v = batch(100)
+    q, k, v = qkv(100)
     want = run(q, k, v, config=STREAM, backend=backend)
     odd = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]
     odd[2] = torch.cat((odd[2], odd[2]), -1)[..., :8]
@@ -252,7 +226,7 @@ def test_strides_do_not_matter(backend: str) -> None:
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_huge_logits_stay_finite(dtype: torch.dtype, backend: str) -> None:
-    q, k, v = batch(100, dtype=dtype)
+    q, k, v = qkv(100, dtype=dtype)
     scale = 1e4 / (q @ k.repeat_interleave(2, 1).mT).abs().max().item()
     out, lse = run_both(q, k, v, config=STREAM, scale=scale, backend=backend)
     want = run(q, k, v, config=STREAM, scale=scale, backend="reference")
@@ -266,7 +240,7 @@ def test_huge_logits_stay_finite(dtype: torch.dtype, backend: str) -> None:
 def test_gradients_reach_everything_and_equal_the_reference() -> None:
     grads = []
     for backend in ("reference", "eager"):
-        inputs = [x.requires_grad_() for x in batch(90)]
+        inputs = [x.requires_grad_() for x in qkv(90)]
         run(
             *inputs, config=replace(STREAM, weight="lastq"), backend=backend
         ).square().sum().backward()
@@ -276,7 +250,7 @@ def test_gradients_reach_everything_and_equal_the_reference() -> None:
 
 
 def test_a_unit_table_row_is_what_grow_builds() -> None:
-    q, k, v = batch(61, rows=1)
+    q, k, v = qkv(61, rows=1)
     state = grow(None, q, k, v, config=STREAM, scale=0.5)
     assert state.num_built == 2
     assert state.units is not None
@@ -284,7 +258,7 @@ def test_a_unit_table_row_is_what_grow_builds() -> None:
 
 
 def test_marked_tokens_keep_their_key() -> None:
-    q, k, v = batch(61, rows=1, key_heads=1)
+    q, k, v = qkv(61, rows=1, key_heads=1)
     marks = torch.zeros(1, 61, dtype=torch.bool)
     marks[0, [9, 33]] = True
     state = grow(None, q, k, v, config=STREAM, scale=0.5, focal_BQ=marks)
@@ -311,7 +285,7 @@ def test_shapes_that_do_not_fit_are_named(change: dict[str, tuple], message: str
 
 
 def test_other_wrong_arguments_are_named() -> None:
-    q, k, v = batch(30)
+    q, k, v = qkv(30)
     for options, message in (
         ({"scale": -1.0}, "scale=-1.0"),
         ({"lengths": [31, 2]}, "0..31"),

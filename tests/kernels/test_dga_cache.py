@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
+from attention_inputs import STREAM, qkv
 from torch import Tensor
 
 from fdvs.kernels.dga import (
@@ -21,9 +21,6 @@ from fdvs.kernels.dga import (
     paper_config,
 )
 
-STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)  # fmt: skip
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
@@ -36,18 +33,8 @@ MODES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def batch(tokens: int, rows: int = 2) -> list[Tensor]:
-    made = torch.Generator().manual_seed(5)
-    shapes = ((rows, 4, tokens, 8), (rows, 2, tokens, 8), (rows, 2, tokens, 6))
-    return [torch.randn(*shape, generator=made, dtype=torch.float64) for shape in shapes]
+    return qkv(tokens, rows=rows, value_dim=6)
 
 
 def feed(cache: DGALayerCache, tensors: list[Tensor], cuts: list[int], **options: object) -> Tensor:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from attention_inputs import STREAM, qkv
 from torch import Tensor
 
 from fdvs.fingerprint import file_sha256
 from fdvs.kernels.dga import DGACache, DGAConfig, dga_attention, from_disk, to_disk
 
-CONFIG = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 def tensors(tokens: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    made = torch.Generator().manual_seed(5)
-    shapes = ((2, 4, tokens, 8), (2, 2, tokens, 8), (2, 2, tokens, 6))
-    return [torch.randn(*shape, generator=made).to(dtype) for shape in shapes]
+    return qkv(tokens, value_dim=6, dtype=dtype)
 
 
 def filled(config: DGAConfig, *, dtype: torch.dtype = torch.float32, uneven: bool) -> DGACache:
@@ -51,7 +38,7 @@ def filled(config: DGAConfig, *, dtype: torch.dtype = torch.float32, uneven: boo
 def test_a_cache_read_back_goes_on_alike(
     weight: str, uneven: bool, dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, weight=weight)
+    config = replace(STREAM, weight=weight)
     cache = filled(config, dtype=dtype, uneven=uneven)
     to_disk(cache, tmp_path / "story", extra={"model": "tiny"})
     back, extra = from_disk(tmp_path / "story")
@@ -66,12 +53,12 @@ def test_a_cache_read_back_goes_on_alike(
 
 
 def test_settings_of_single_layers_come_back(tmp_path: Path) -> None:
-    own = replace(CONFIG, importance_rate=0.6)
-    cache = DGACache(CONFIG, layer_configs={1: own})
-    for layer, config in ((0, CONFIG), (1, own)):
+    own = replace(STREAM, importance_rate=0.6)
+    cache = DGACache(STREAM, layer_configs={1: own})
+    for layer, config in ((0, STREAM), (1, own)):
         dga_attention(*tensors(90), config=config, cache=cache.layer(layer))
     back, _ = from_disk(to_disk(cache, tmp_path))
-    assert [back.layer(layer).config for layer in range(3)] == [CONFIG, own, CONFIG]
+    assert [back.layer(layer).config for layer in range(3)] == [STREAM, own, STREAM]
     assert back.num_bytes() == cache.num_bytes()
     before, after = (c.layer(1).states[0].units for c in (cache, back))  # type: ignore[union-attr]
     assert before is not None
@@ -80,17 +67,17 @@ def test_settings_of_single_layers_come_back(tmp_path: Path) -> None:
 
 
 def test_an_empty_cache_comes_back_empty(tmp_path: Path) -> None:
-    cache = DGACache(CONFIG)
+    cache = DGACache(STREAM)
     cache.layer(1)
     back, _ = from_disk(to_disk(cache, tmp_path))
     assert [layer.num_rows for layer in back.layers] == [0, 0]
 
 
 def test_marks_are_kept(tmp_path: Path) -> None:
-    cache = DGACache(CONFIG)
+    cache = DGACache(STREAM)
     marks = torch.zeros(2, 25, dtype=torch.bool)
     marks[:, 7] = True
-    dga_attention(*tensors(25), config=CONFIG, cache=cache.layer(0), focal_mask=marks)
+    dga_attention(*tensors(25), config=STREAM, cache=cache.layer(0), focal_mask=marks)
     state = from_disk(to_disk(cache, tmp_path))[0].layer(0).states[0]
     assert state is not None
     assert state.focal_BR is not None
@@ -98,7 +85,7 @@ def test_marks_are_kept(tmp_path: Path) -> None:
 
 
 def test_damaged_tensors_are_noticed(tmp_path: Path) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     path = tmp_path / "tensors.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -114,7 +101,7 @@ def test_a_folder_without_a_manifest_is_no_cache(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"version": 99}, {"format": "other"}])
 def test_a_foreign_manifest_is_named(change: dict[str, object], tmp_path: Path) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match="manifest"):
@@ -122,7 +109,7 @@ def test_a_foreign_manifest_is_named(change: dict[str, object], tmp_path: Path) 
 
 
 def test_no_file_is_a_pickle(tmp_path: Path) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "manifest.json", "tensors.safetensors",
     ]  # fmt: skip
@@ -144,7 +131,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_numbers_that_do_not_fit_the_tensors_are_refused(
     name: str, number: int, tmp_path: Path
 ) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     rewritten(tmp_path, lambda manifest: manifest["layers"][1][0].update({name: number}))
     with pytest.raises(ValueError, match="do not fit its numbers"):
         from_disk(tmp_path)
@@ -157,7 +144,7 @@ def test_numbers_that_do_not_fit_the_tensors_are_refused(
 def test_tensors_that_are_too_short_are_refused(name: str, cut: int, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     path = tmp_path / "tensors.safetensors"
     found = load_file(path)
     key = f"0.0.{name}"
@@ -184,7 +171,7 @@ def test_tensors_that_are_too_short_are_refused(name: str, cut: int, tmp_path: P
 def test_a_manifest_of_other_content_is_refused(
     change: Callable[[dict[str, Any]], object], tmp_path: Path
 ) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     rewritten(tmp_path, change)
     with pytest.raises(ValueError, match=r"damaged|must be|do not fit"):
         from_disk(tmp_path)
@@ -192,14 +179,14 @@ def test_a_manifest_of_other_content_is_refused(
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{", "\xff", " " * (2**24 + 1)])
 def test_a_manifest_that_is_no_json_is_refused(text: str, tmp_path: Path) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"manifest|Expecting|decode"):
         from_disk(tmp_path)
 
 
 def test_tensors_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
-    to_disk(filled(CONFIG, uneven=False), tmp_path)
+    to_disk(filled(STREAM, uneven=False), tmp_path)
     (tmp_path / "tensors.safetensors").write_bytes(b"a pickle")
     rewritten(tmp_path, lambda manifest: None)
     with pytest.raises(ValueError, match="damaged"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attention_inputs import qkv
 
 from fdvs.kernels.dga import (
     DGACache,
@@ -28,13 +29,10 @@ KEY_HEADS, PER_KEY, TOKENS, DIM = 4, 2, 90, 8
 BACKENDS = ["reference", "eager", "cpp"]
 
 
-def made(rows: int = 2, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
-    draw = torch.Generator().manual_seed(3)
-    q = torch.randn(rows, KEY_HEADS * PER_KEY, TOKENS, DIM, generator=draw, dtype=dtype)
-    k, v = (
-        torch.randn(rows, KEY_HEADS, TOKENS, DIM, generator=draw, dtype=dtype) for _ in range(2)
+def made(rows: int = 2, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    return qkv(
+        TOKENS, rows=rows, heads=KEY_HEADS * PER_KEY, key_heads=KEY_HEADS, dim=DIM, dtype=dtype
     )
-    return q, k, v
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from attention_inputs import STREAM, qkv
 from torch import Tensor
 
 from fdvs.kernels.dga import (
@@ -23,18 +24,6 @@ from fdvs.kernels.dga import (
     native,
     paper_config,
 )
-
-STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -52,13 +41,8 @@ def built() -> None:
         pytest.skip(f"no C++ backend here: {reason}")
 
 
-def draw(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def batch(tokens: int, *, heads: int, key_heads: int, dim: int = 16) -> list[Tensor]:
-    shapes = (heads, key_heads, key_heads)
-    return [draw(2, count, tokens, dim, seed=n) for n, count in enumerate(shapes)]
+    return qkv(tokens, heads=heads, key_heads=key_heads, dim=dim, dtype=torch.float32)
 
 
 def want(tensors: list[Tensor], config: DGAConfig) -> Tensor:
@@ -157,8 +141,8 @@ def test_tiles_of_any_shape_agree(heads: int, key_heads: int, cuts: tuple[int, .
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(("dim", "value_dim"), [(1, 1), (7, 13), (80, 5), (256, 192)])
 def test_any_dims_agree(dim: int, value_dim: int) -> None:
-    tensors = [draw(1, 3, 97, dim, seed=1), draw(1, 1, 97, dim, seed=2)]
-    tensors.append(draw(1, 1, 97, value_dim, seed=3))
+    sizes = {"heads": 3, "key_heads": 1, "dim": dim, "value_dim": value_dim}
+    tensors = qkv(97, rows=1, **sizes, dtype=torch.float32)
     out = dga_attention(*tensors, config=STREAM, backend="cpp")
     assert isinstance(out, Tensor)
     torch.testing.assert_close(out.double(), want(tensors, STREAM), atol=3e-5, rtol=3e-4)
@@ -238,8 +222,8 @@ def distance(got: Tensor, good: Tensor) -> float:
 def test_bfloat16_products_agree_at_any_size(
     heads: int, key_heads: int, tokens: int, dim: int, value_dim: int, chunk: int
 ) -> None:
-    q, k, _ = batch(tokens, heads=heads, key_heads=key_heads, dim=dim)
-    tensors = [q, k, draw(2, key_heads, tokens, value_dim, seed=7)]
+    sizes = {"heads": heads, "key_heads": key_heads, "dim": dim, "value_dim": value_dim}
+    tensors = qkv(tokens, **sizes, dtype=torch.float32)
     config = replace(POOLED, chunk=chunk)
     out, lse = dga_attention(*tensors, config=config, return_lse=True, backend="cpp")
     wide = [x.double() for x in tensors]

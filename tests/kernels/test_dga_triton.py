@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,28 +19,24 @@ from fdvs.kernels.dga.gpu import block_sizes, interpreted, joined, splits
 pytest.importorskip("triton")
 
 INTERPRET = """
-import torch
+import sys, torch
 from dataclasses import replace
 from itertools import pairwise
-from fdvs.kernels.dga import DGAConfig, DGALayerCache, cca_config, dga_attention, full_config
+from fdvs.kernels.dga import DGALayerCache, HeadsCache, cca_config, dga_attention, full_config
 import fdvs.kernels.dga.gpu as gpu
+sys.path.insert(0, sys.argv[1])
+from attention_inputs import STREAM as SMALL, qkv
 
 torch.set_num_threads(1)
-SMALL = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)
 CASES = {
     "stream": SMALL, "single": replace(SMALL, pool=False),
     "late": replace(SMALL, dense_threshold=61),
     "cca": cca_config(group_size=4, window=9), "full": full_config(),
 }
 
-def draw(heads, tokens, dim, seed):
-    made = torch.Generator().manual_seed(seed)
-    return torch.randn(2, heads, tokens, dim, generator=made)
-
 def tensors(heads, keys, tokens, dim, value):
-    return draw(heads, tokens, dim, 1), draw(keys, tokens, dim, 2), draw(keys, tokens, value, 3)
+    sizes = {"heads": heads, "key_heads": keys, "dim": dim, "value_dim": value}
+    return qkv(tokens, **sizes, dtype=torch.float32)
 
 def check(name, got, want, tolerance):
     gap = (got.double() - want).abs().max().item()
@@ -69,6 +66,20 @@ assert gpu.splits(2, 48) > 1
 # strides, and the first tile of a long prompt whose window is wider than its length
 odd = [y.transpose(1, 2).contiguous().transpose(1, 2) for y in x]
 check("strides", dga_attention(*odd, config=SMALL, backend="triton"), want, 5e-5)
+
+# settings by key head, in one call and token by token behind a prompt
+heads = (full_config(), SMALL, replace(SMALL, pool=False), SMALL)
+x = tensors(8, 4, 131, 16, 16)
+options = {"config": heads, "return_lse": True}
+want = dga_attention(*(y.double() for y in x), backend="reference", **options)
+got = dga_attention(*x, backend="triton", **options)
+check("heads", got[0], want[0], 5e-5)
+check("heads, lse", got[1], want[1], 5e-5)
+cache = HeadsCache(heads)
+for first, last in pairwise((0, 66, 67, 68, 90, 131)):
+    part = [y[:, :, first:last] for y in x]
+    out = dga_attention(*part, config=heads, cache=cache, backend="triton")
+    check(("heads, decode", first), out, want[0][:, :, first:last], 5e-5)
 print("fine")
 """
 
@@ -136,7 +147,7 @@ def process(code: str, *args: str, interpret: bool) -> str:
 
 
 def test_the_kernel_agrees_with_the_reference_in_the_interpreter() -> None:
-    said = process(INTERPRET, interpret=True)
+    said = process(INTERPRET, str(Path(__file__).parent), interpret=True)
     assert said.strip().endswith("fine"), said
 
 

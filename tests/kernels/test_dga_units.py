@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import log, sqrt, tanh
 
 import pytest
 import torch
+from attention_inputs import STREAM, draw, qkv
 from torch import Tensor
 
 from fdvs.kernels.dga import DGAConfig, cca_config, dga_attention, full_config, paper_config
 from fdvs.kernels.dga.reference import attend_table, reference_attention
 from fdvs.kernels.dga.units import NEVER, UnitTable, build_table
 
-STREAM = DGAConfig(
-    importance_rate=0.2, group_size=4, pool=True, chunk=20, window=8, sinks=2, score_queries=6
-)  # fmt: skip
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
@@ -28,23 +25,8 @@ MODES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def sequence(tokens: int, heads: int = 2, key_heads: int = 1, dim: int = 8) -> tuple[Tensor, ...]:
-    return (
-        draw(heads, tokens, dim, seed=1), draw(key_heads, tokens, dim, seed=2),
-        draw(key_heads, tokens, dim, seed=3),
-    )  # fmt: skip
+def sequence(tokens: int, heads: int = 2, key_heads: int = 1, dim: int = 8) -> list[Tensor]:
+    return qkv(tokens, rows=None, heads=heads, key_heads=key_heads, dim=dim)
 
 
 def groups_of(table: UnitTable) -> list[int]:

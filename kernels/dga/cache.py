@@ -20,6 +20,9 @@ from fdvs.kernels.dga.heads import LayerConfig, head_groups
 from fdvs.kernels.dga.inputs import Spans
 from fdvs.kernels.dga.stream import StreamState, append
 
+#: What `num_bytes` tells apart.
+PARTS = ("units", "raw", "queries", "spare")
+
 
 class DGALayerCache:
     """Hold the state of one attention layer for a batch of rows."""
@@ -116,8 +119,8 @@ class DGALayerCache:
         return made
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the bytes held, by part: units, raw, queries (with marks)."""
-        parts = {"units": 0, "raw": 0, "queries": 0}
+        """Return the bytes held, by part: units, raw, queries (with marks), spare places."""
+        parts = dict.fromkeys(PARTS, 0)
         for state in self.states:
             if state is None:
                 continue
@@ -127,6 +130,8 @@ class DGALayerCache:
                 )
             parts["raw"] += _size(state.k_BKRD, state.v_BKRE)
             parts["queries"] += _size(state.q_BHJD)
+            rooms = (state.k_room, state.v_room)
+            parts["spare"] += sum(0 if room is None else room.spare_bytes for room in rooms)
             if state.focal_BR is not None:
                 parts["queries"] += _size(state.focal_BR)
         return parts
@@ -278,7 +283,7 @@ class DGACache:
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes held over all layers, by part."""
         parts = [layer.num_bytes() for layer in self.layers]
-        return {name: sum(part[name] for part in parts) for name in ("units", "raw", "queries")}
+        return {name: sum(part[name] for part in parts) for name in PARTS}
 
 
 def _append_span(
@@ -310,7 +315,7 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
     return replace(
         state, num_seen=left, q_start=min(state.q_start, left),
         k_BKRD=state.k_BKRD[:, :, :raw], v_BKRE=state.v_BKRE[:, :, :raw],
-        q_BHJD=state.q_BHJD[:, :, :kept],
+        q_BHJD=state.q_BHJD[:, :, :kept], k_room=None, v_room=None,
         focal_BR=None if state.focal_BR is None else state.focal_BR[:, :raw],
     )  # fmt: skip
 
@@ -331,7 +336,7 @@ def _mapped(state: StreamState, change: Callable[[Tensor], Tensor]) -> StreamSta
         units = Units(**{f.name: change(getattr(units, f.name)) for f in fields(Units)})
     return replace(
         state, units=units, k_BKRD=change(state.k_BKRD), v_BKRE=change(state.v_BKRE),
-        q_BHJD=change(state.q_BHJD),
+        q_BHJD=change(state.q_BHJD), k_room=None, v_room=None,
         focal_BR=None if state.focal_BR is None else change(state.focal_BR),
     )  # fmt: skip
 

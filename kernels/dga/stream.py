@@ -19,6 +19,7 @@ from torch import Tensor
 from fdvs.kernels.dga.commit import Units, build_units, judge_from
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.gpu import attend_triton
+from fdvs.kernels.dga.growing import Room, appended
 from fdvs.kernels.dga.native import attend_native
 from fdvs.kernels.dga.threads import one_thread
 from fdvs.kernels.dga.tiles import attend
@@ -37,6 +38,7 @@ class StreamState:
         q_start: position of the first query still kept.
         q_BHJD: queries that later commits need, from there on.
         focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
+        k_room, v_room: the buffers that the raw keys and values lie in, if they have spare places.
     """
 
     num_seen: int
@@ -48,6 +50,8 @@ class StreamState:
     q_start: int
     q_BHJD: Tensor
     focal_BR: Tensor | None
+    k_room: Room | None = None
+    v_room: Room | None = None
 
 
 def append(
@@ -116,6 +120,8 @@ def trim(state: StreamState, config: DGAConfig) -> StreamState:
     q_start = min(state.num_seen, max(state.q_start, judge_from(config, state.num_built)))
     cut, q_cut = raw_start - state.raw_start, q_start - state.q_start
     focal_BR = None if state.focal_BR is None else state.focal_BR[:, cut:]
+    if cut:
+        state = replace(state, k_room=None, v_room=None)
     return replace(
         state, raw_start=raw_start, q_start=q_start, focal_BR=focal_BR,
         k_BKRD=_kept(state.k_BKRD, cut), v_BKRE=_kept(state.v_BKRE, cut),
@@ -136,10 +142,11 @@ def _joined(
     if focal_BR is not None or focal_BQ is not None:
         old = _unmarked(state.k_BKRD) if focal_BR is None else focal_BR
         focal_BR = torch.cat((old, _unmarked(k_BKQD) if focal_BQ is None else focal_BQ), 1)
+    k_BKRD, k_room = appended(state.k_BKRD, k_BKQD, state.k_room)
+    v_BKRE, v_room = appended(state.v_BKRE, v_BKQE, state.v_room)
     return replace(
         state, num_seen=state.num_seen + k_BKQD.shape[2], focal_BR=focal_BR,
-        k_BKRD=torch.cat((state.k_BKRD, k_BKQD), 2),
-        v_BKRE=torch.cat((state.v_BKRE, v_BKQE), 2),
+        k_BKRD=k_BKRD, v_BKRE=v_BKRE, k_room=k_room, v_room=v_room,
         q_BHJD=torch.cat((state.q_BHJD, q_BHQD), 2),
     )  # fmt: skip
 

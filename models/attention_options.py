@@ -15,10 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from fdvs.errors import InvalidValue, UnknownName
 from fdvs.kernels.dga import DGAConfig, LayerConfig
+from fdvs.kernels.dga.plan import read_plan
 from fdvs.models.attention import DEFAULT
 from fdvs.models.cards import Card
 
@@ -50,6 +52,19 @@ def attention_options(card: Card) -> AttentionOptions:
         own = _layer(values, config, f"{where}: layers {key}")
         layers |= dict.fromkeys(_range(key, where), own)
     return AttentionOptions(config=config, layers=layers)
+
+
+def options_of_plan(path: Path) -> AttentionOptions:
+    """Return the settings by key head of a plan (scripts/plan_attention.py).
+
+    Texts are exact up to the same length as without a plan. Raises InvalidValue for a file that is
+    no plan.
+    """
+    try:
+        plan = read_plan(path)
+    except ValueError as error:
+        raise InvalidValue("ask.attention_plan", str(path), f"a plan ({error})") from None
+    return AttentionOptions(layers=plan.layer_configs(dense_threshold=DEFAULT.dense_threshold))
 
 
 def _mapping(value: Any, where: str) -> tuple[Mapping[Any, Any], str]:

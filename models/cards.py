@@ -52,11 +52,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSettings:
-    """How to load: `auto` picks the device and number type and says why in the log."""
+    """How to load: `auto` picks the device and number type and says why in the log.
+
+    `attention_plan` is a file of settings by key head, in place of those of the model's card.
+    """
 
     device: str = "auto"
     dtype: str = "auto"
     attention: str = "auto"
+    attention_plan: str = ""
 
 
 def card_names() -> list[str]:

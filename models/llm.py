@@ -69,11 +69,13 @@ class LocalWriter:
         """Load weights and tokenizer from disk. Raises ModelUnavailable, ModelError."""
         needs("transformers", "offline")
         from fdvs.models.attention import describe_attention
-        from fdvs.models.attention_options import OPTION, attention_options
+        from fdvs.models.attention_options import OPTION, attention_options, options_of_plan
 
         options = options_from(card, WriterOptions, shared=("files", OPTION))
-        own = attention_options(card)
+        own, plan = attention_options(card), settings.attention_plan
         attention, why = choose_attention(settings.attention)
+        if plan:
+            own, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
         folder = _weights_folder(card)
         device, dtype = place(settings, card.name)
         model, tokenizer = _load(folder, own, attention=attention, dtype=dtype, device=device)

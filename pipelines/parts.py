@@ -37,7 +37,10 @@ class Parts:
         self._lock = threading.RLock()
         models = config.models
         self._settings = LoadSettings(
-            device=models.device, dtype=models.dtype, attention=config.ask.attention
+            device=models.device,
+            dtype=models.dtype,
+            attention=config.ask.attention,
+            attention_plan=config.ask.attention_plan,
         )
 
     @property

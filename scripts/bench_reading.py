@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="of further questions")
-    parser.add_argument("--settings", nargs="+", default=["full", "default", "quality", "all"])
+    parser.add_argument(
+        "--settings", nargs="+", default=["full", "default", "quality", "all"], metavar="NAME",
+        help="full, default, quality, pooled, all; or FILE.json, a plan by key head",
+    )  # fmt: skip
     parser.add_argument(
         "--question-first", type=int, default=0, metavar="N", help="ask N facts before the story"
     )
@@ -103,11 +106,15 @@ def load(args: argparse.Namespace) -> Any:
 
 
 def switch(writer: Any, settings: str) -> None:
-    """Let the model attend as `settings` names it; `full` is torch's own attention."""
+    """Let the model attend as `settings` names it: `full` is torch's own, FILE.json a plan."""
     from fdvs.models.attention import enable
+    from fdvs.models.attention_options import options_of_plan
 
     if settings == "full":
         writer.model.set_attn_implementation("sdpa")
+    elif settings.endswith(".json"):
+        plan = options_of_plan(Path(settings))
+        enable(writer.model, plan.config, layer_configs=plan.layers)
     else:
         enable(writer.model, configs()[settings])
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from fdvs.errors import InvalidValue, ModelError, UnknownName
+from fdvs.kernels.dga import DGAConfig, full_config
+from fdvs.kernels.dga.plan import HeadPlan
 from fdvs.models.attention import DEFAULT, layer_settings_of, settings_of
-from fdvs.models.attention_options import attention_options
+from fdvs.models.attention_options import attention_options, options_of_plan
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import LocalWriter
 
@@ -23,6 +25,44 @@ def card(attention: Any, target: str = "x") -> Card:
 def test_a_card_that_says_nothing_has_the_default() -> None:
     made = attention_options(Card(name="m", role="llm", backend="transformers"))
     assert (made.config, dict(made.layers)) == (DEFAULT, {})
+
+
+def plan_file(folder: Path, heads: int) -> Path:
+    levels = (DGAConfig(window=320), full_config())
+    plan = HeadPlan(model="m", levels=levels, heads=((0, 1)[:heads] + (0,) * (heads - 2),) * 2)
+    plan.write(folder / "plan.json")
+    return folder / "plan.json"
+
+
+def test_a_plan_is_taken_in_place_of_the_cards_settings(
+    llama_folder: Path, model_cache: Path, tmp_path: Path
+) -> None:
+    path = plan_file(tmp_path, heads=2)
+    settings = LoadSettings(device="cpu", attention="dga", attention_plan=str(path))
+    made = LocalWriter.load(card({"default": {"window": 64}}, f"{llama_folder}"), settings)
+    few, dense = (
+        replace(one, dense_threshold=DEFAULT.dense_threshold)
+        for one in (DGAConfig(window=320), full_config())
+    )
+    assert settings_of(made.model) == DEFAULT  # nothing of the card's
+    assert layer_settings_of(made.model) == {0: (few, dense), 1: (few, dense)}
+    assert "with the plan plan.json" in made.attention
+
+
+def test_a_plan_of_another_model_is_an_error(
+    llama_folder: Path, model_cache: Path, tmp_path: Path
+) -> None:
+    path = plan_file(tmp_path, heads=3)
+    settings = LoadSettings(device="cpu", attention="dga", attention_plan=str(path))
+    with pytest.raises(ModelError, match="3"):
+        LocalWriter.load(card({}, f"{llama_folder}"), settings)
+
+
+def test_a_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}", "utf-8")
+    for name in ("x.json", "none.json"):
+        with pytest.raises(InvalidValue, match=f"{name}.*scripts/plan_attention.py"):
+            options_of_plan(tmp_path / name)
 
 
 def test_layers_are_told_over_the_default_and_heads_over_it_too() -> None:

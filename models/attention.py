@@ -36,6 +36,7 @@ from fdvs.kernels.dga import (
     to_disk,
 )
 from fdvs.kernels.dga.heads import check_heads, config_of, config_values
+from fdvs.kernels.dga.plan import units_share
 from fdvs.models.grouped_cache import LAYER, cache_classes
 
 Attention = Literal["dga", "sdpa"]
@@ -425,6 +426,15 @@ def _in_words(config: DGAConfig) -> str:
 
 
 def _of_layers(model: Any) -> str:
-    own = len(layer_settings_of(model))
+    own = layer_settings_of(model)
     num_layers = model.config.get_text_config().num_hidden_layers
-    return f"; {own} of {num_layers} layers with settings of their own" if own else ""
+    if not own:
+        return ""
+    total = 0.0
+    for config in (own.get(index, settings_of(model)) for index in range(num_layers)):
+        heads = config if isinstance(config, tuple) else (config,)
+        total += sum(map(units_share, heads)) / len(heads)
+    return (
+        f"; {len(own)} of {num_layers} layers with settings of their own, over all heads "
+        f"{total / num_layers:.1%} of the tokens kept"
+    )

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Spare places of a new buffer: a share of what is in it, and at least so many.
-SPARE_SHARE, LEAST_SPARE = 8, 64
+#: Below so many tokens a copy costs next to nothing, and spare places would be a large share.
+FEWEST = 128
+#: Spare places of a new buffer: one for so many tokens in it.
+SPARE_SHARE = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -38,12 +40,13 @@ def appended(old_BKRD: Tensor, new_BKQD: Tensor, room: Room | None) -> tuple[Ten
     Args:
         room: the one that the last append to `old_BKRD` returned, or None.
 
-    Where gradients are needed, or many tokens come at once, the two are copied into a tensor of
-    their own and no room is returned.
+    Where there are few tokens, many come at once, or gradients are needed, the two are copied into
+    a tensor of their own and no room is returned.
     """
     num_old, num_new = old_BKRD.shape[2], new_BKQD.shape[2]
-    needs_grad = old_BKRD.requires_grad or new_BKQD.requires_grad
-    if needs_grad or num_new > num_old // SPARE_SHARE or old_BKRD.dtype != new_BKQD.dtype:
+    plain = num_old < FEWEST or num_new > num_old // SPARE_SHARE
+    plain |= old_BKRD.requires_grad or new_BKQD.requires_grad or old_BKRD.dtype != new_BKQD.dtype
+    if plain:
         return torch.cat((old_BKRD, new_BKQD), 2), None
     if room is None or not _ends_with(room, old_BKRD, num_new):
         room = _with_spare(old_BKRD, num_new)
@@ -67,7 +70,7 @@ def _ends_with(room: Room, old_BKRD: Tensor, num_new: int) -> bool:
 
 def _with_spare(old_BKRD: Tensor, num_new: int) -> Room:
     rows, heads, num_old, dim = old_BKRD.shape
-    places = num_old + num_new + max(LEAST_SPARE, num_old // SPARE_SHARE)
+    places = num_old + num_new + num_old // SPARE_SHARE
     buffer = old_BKRD.new_empty(rows, heads, places, dim)
     buffer[:, :, :num_old] = old_BKRD
     return Room(buffer_BKPD=buffer, taken=num_old)

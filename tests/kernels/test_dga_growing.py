@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from attention_inputs import STREAM, draw, qkv
 
 from fdvs.kernels.dga import dga_attention, full_config
 from fdvs.kernels.dga.cache import DGALayerCache
-from fdvs.kernels.dga.growing import LEAST_SPARE, SPARE_SHARE, appended
+from fdvs.kernels.dga.growing import FEWEST, SPARE_SHARE, appended
+
+TOKENS = 2 * FEWEST
 
 
-def start(tokens: int = 100) -> torch.Tensor:
+def start(tokens: int = TOKENS) -> torch.Tensor:
     return draw(2, 3, tokens, 4, seed=9)
 
 
@@ -38,14 +41,14 @@ def test_tokens_go_into_the_same_buffer_until_it_is_full() -> None:
     held, room = appended(start(), draw(2, 3, 1, 4), None)
     assert room is not None
     first = held.data_ptr()
-    for _ in range(LEAST_SPARE):
+    for _ in range(TOKENS // SPARE_SHARE):
         assert held.data_ptr() == first
         held, room = appended(held, draw(2, 3, 1, 4), room)
     assert room is not None
     assert room.spare_bytes == 0
     moved, _ = appended(held, draw(2, 3, 1, 4), room)
     assert moved.data_ptr() != first
-    assert moved.shape[2] == 100 + 1 + LEAST_SPARE + 1
+    assert moved.shape[2] == TOKENS + 1 + TOKENS // SPARE_SHARE + 1
 
 
 def test_the_second_to_append_to_the_same_tensor_gets_a_buffer_of_its_own() -> None:
@@ -84,14 +87,17 @@ def test_what_was_made_in_inference_mode_is_not_written_to_outside() -> None:
 
 
 def test_forks_of_a_cache_that_both_go_on_do_not_meet() -> None:
-    tensors, config = qkv(60), full_config()
+    tensors, config = qkv(TOKENS + 10), full_config()
     want = dga_attention(*tensors, config=config)
     cache = DGALayerCache(config)
-    for at in (slice(0, 50), slice(50, 51)):  # the second append leaves spare places
+    for at in (
+        slice(0, TOKENS),
+        slice(TOKENS, TOKENS + 1),
+    ):  # the second append leaves spare places
         dga_attention(*(x[:, :, at] for x in tensors), config=config, cache=cache)
     assert cache.num_bytes()["spare"] > 0
     forks = [cache.fork(), cache.fork()]
-    for at in range(51, 60):
+    for at in range(TOKENS + 1, TOKENS + 10):
         for sign, fork in zip((1, -1), forks, strict=True):
             piece = [sign * x[:, :, at : at + 1] for x in tensors]
             out = dga_attention(*piece, config=config, cache=fork)
@@ -100,10 +106,17 @@ def test_forks_of_a_cache_that_both_go_on_do_not_meet() -> None:
 
 
 def test_a_commit_lets_go_of_the_buffer() -> None:
-    tensors, cache = qkv(STREAM.chunk * 6), DGALayerCache(STREAM)
-    most = 0
+    config = replace(STREAM, window=FEWEST)
+    tensors, cache = qkv(FEWEST + STREAM.chunk * 4), DGALayerCache(config)
+    spare = []
     for at in range(tensors[0].shape[2]):
-        dga_attention(*(x[:, :, at : at + 1] for x in tensors), config=STREAM, cache=cache)
-        most = max(most, cache.num_bytes()["spare"])
+        dga_attention(*(x[:, :, at : at + 1] for x in tensors), config=config, cache=cache)
+        spare.append(cache.num_bytes()["spare"])
     per_place = 2 * 2 * (8 + 8) * 8
-    assert 0 < most <= (LEAST_SPARE + STREAM.chunk) * per_place
+    assert 0 < max(spare) <= (FEWEST + STREAM.chunk) // SPARE_SHARE * per_place
+    assert spare[FEWEST - 1] == 0  # few tokens need no room
+
+
+def test_few_tokens_are_joined_plainly() -> None:
+    assert appended(start(FEWEST - 1), draw(2, 3, 1, 4), None)[1] is None
+    assert appended(start(FEWEST), draw(2, 3, 1, 4), None)[1] is not None

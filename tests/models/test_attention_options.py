@@ -47,6 +47,8 @@ def test_a_plan_is_taken_in_place_of_the_cards_settings(
     assert settings_of(made.model) == DEFAULT  # nothing of the card's
     assert layer_settings_of(made.model) == {0: (few, dense), 1: (few, dense)}
     assert "with the plan plan.json" in made.attention
+    kept = (few.units_per_chunk / few.chunk + 1) / 2  # one head of two keeps everything
+    assert f"over all heads {kept:.1%} of the tokens kept" in made.attention
 
 
 def test_a_plan_of_another_model_is_an_error(

@@ -36,7 +36,7 @@ from fdvs.kernels.dga import (
     to_disk,
 )
 from fdvs.kernels.dga.heads import check_heads, config_of, config_values
-from fdvs.kernels.dga.plan import units_share
+from fdvs.kernels.dga.plan import mean_share, units_share
 from fdvs.models.grouped_cache import LAYER, cache_classes
 
 Attention = Literal["dga", "sdpa"]
@@ -430,11 +430,8 @@ def _of_layers(model: Any) -> str:
     num_layers = model.config.get_text_config().num_hidden_layers
     if not own:
         return ""
-    total = 0.0
-    for config in (own.get(index, settings_of(model)) for index in range(num_layers)):
-        heads = config if isinstance(config, tuple) else (config,)
-        total += sum(map(units_share, heads)) / len(heads)
+    kept = mean_share((own.get(at, settings_of(model)) for at in range(num_layers)), units_share)
     return (
         f"; {len(own)} of {num_layers} layers with settings of their own, over all heads "
-        f"{total / num_layers:.1%} of the tokens kept"
+        f"{kept:.1%} of the tokens kept"
     )

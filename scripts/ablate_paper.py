@@ -14,7 +14,6 @@ choice changes here.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.redundancy_table import read_videos
 from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import limited, split_of
+from fdvs.pipelines.evaluation.tables import write_rows
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.presets import preset
 
@@ -49,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FdvsError as error:
         print(f"ablate_paper: {error}", file=sys.stderr)
         return 1
-    _write(rows, sys.stdout)
+    write_rows(rows, sys.stdout)
     if options.csv is not None:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
-            _write(rows, file)
+            write_rows(rows, file)
     return 0
 
 
@@ -95,13 +95,6 @@ def _on_films(options: argparse.Namespace) -> list[dict[str, Any]]:
     options.out.mkdir(parents=True, exist_ok=True)
     with FilmStudy(options.out, num_films=options.films, short=options.short) as study:
         return ON_FILMS[options.table](study)
-
-
-def _write(rows: Sequence[dict[str, Any]], file: Any) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
-from fdvs.kernels.dga.plan import kept_share, read_plan, units_share
+from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share
 
 FULL = "full"
 BASE = DGAConfig(pool=True, score="attention", window=256)
@@ -63,11 +63,7 @@ class Setting:
         return self._mean(num_layers, lambda config: kept_share(config, tokens))
 
     def _mean(self, num_layers: int, share: Callable[[DGAConfig], float]) -> float:
-        total = 0.0
-        for config in (self.layers.get(index, self.config) for index in range(num_layers)):
-            heads = config if isinstance(config, tuple) else (config,)
-            total += sum(share(head) for head in heads) / len(heads)
-        return total / num_layers
+        return mean_share((self.layers.get(at, self.config) for at in range(num_layers)), share)
 
     @property
     def digest(self) -> str:

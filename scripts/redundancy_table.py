@@ -14,7 +14,6 @@ Vectors come from the text embedder of preset offline; rows hold numbers, no tex
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from fdvs.pipelines.evaluation.redundancy_table import Half, read_videos, redund
 from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import limited, split_of
 from fdvs.pipelines.evaluation.synthetic_scores import redundancy_rows as film_rows
+from fdvs.pipelines.evaluation.tables import write_rows
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.presets import preset
 
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FdvsError as error:
         print(f"redundancy_table: {error}", file=sys.stderr)
         return 1
-    _write(rows, sys.stdout)
+    write_rows(rows, sys.stdout)
     if options.csv is not None:
         with options.csv.open("w", newline="", encoding="utf-8") as file:
-            _write(rows, file)
+            write_rows(rows, file)
     return 0
 
 
@@ -114,13 +114,6 @@ def _plain(row: Row) -> Row:
         name: f"{value[0]:.4f} to {value[1]:.4f}" if isinstance(value, list) else value
         for name, value in row.items()
     }
-
-
-def _write(rows: Sequence[Row], file: Any) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ def judge_from(config: DGAConfig, chunk: int) -> int:
     """Return the first position whose query the commit of `chunk` or of a later one needs."""
     if config.weight == "lastq":
         return chunk * config.chunk
+    return first_judge(config, chunk)
+
+
+def first_judge(config: DGAConfig, chunk: int) -> int:
+    """Return the position of the first query that judges `chunk`."""
     return config.commit_time(chunk) - config.score_queries + 1
 
 
@@ -84,7 +89,7 @@ def build_units(
         ValueError: `focal_BR` marks more tokens of a chunk than may stay single.
     """
     if native_threads and judges_natively(q_BHQD, config):
-        judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
+        judge_at = first_judge(config, chunks.start) - q_start
         first = chunks.start * config.chunk - raw_start
         scores_BKnC = judge_native(
             q_BHQD, k_BKRD, judge_at=judge_at, first=first, chunks=len(chunks), config=config,
@@ -113,7 +118,7 @@ def _build(
 ) -> Units:  # fmt: skip
     first, count, size = chunks.start * config.chunk - raw_start, len(chunks), config.chunk
     span_BKnDS = _windows(k_BKRD, first, size + config.window, size, count)
-    judge_at = config.commit_time(chunks.start) - config.score_queries + 1 - q_start
+    judge_at = first_judge(config, chunks.start) - q_start
     q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
     logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
     scores_BKnC = _scores(logits_BKnXS.detach(), config, chunks)

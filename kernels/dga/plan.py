@@ -8,7 +8,7 @@ plan costs must be measured as a whole. A plan is written as JSON. Knows no mode
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +139,15 @@ def kept_share(config: DGAConfig, tokens: int) -> float:
     """Return what is left of a text (units and raw tail) over its tokens."""
     dropped = config.chunks_built(tokens) * (config.chunk - config.units_per_chunk)
     return 1.0 - dropped / tokens
+
+
+def mean_share(configs: Iterable[LayerConfig], share: Callable[[DGAConfig], float]) -> float:
+    """Return the mean of a share (`units_share`, `kept_share`) over layers and their key heads."""
+    each = []
+    for config in configs:
+        heads = config if isinstance(config, tuple) else (config,)
+        each.append(sum(map(share, heads)) / len(heads))
+    return sum(each) / len(each)
 
 
 def allocate(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 from fdvs.datasets.published import Published
 from fdvs.pipelines.evaluation.result import EvalResult
@@ -11,6 +13,14 @@ NOT_COMPARABLE = (
     "Published numbers stand here for orientation: they were made with other captions, other "
     "models and, where a split is partial, on other questions."
 )
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows as CSV: the columns of all rows in the order that they first appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def result_table(results: Sequence[EvalResult]) -> str:

@@ -32,6 +32,7 @@ from fdvs.kernels.dga import (
     choose_backend,
     dga_attention,
     from_disk,
+    reread,
     spans_of_mask,
     to_disk,
 )
@@ -305,14 +306,28 @@ def attend(
     if attention_mask is not None:
         new_BL = attention_mask[:, -query.shape[2] :]
         spans = None if bool(new_BL.all()) else spans_of_mask(new_BL)
-    run = (
-        _cached(layer, query.shape[2])
-        if layer is not None
-        else {"config": _settings_of_module(module)}
-    )
-    out = dga_attention(query, key, value, scale=scaling, lengths=spans, **run)
-    assert isinstance(out, Tensor)
+    out = _run(module, layer, query, key, value, scaling, spans)
     return out.transpose(1, 2).contiguous(), None
+
+
+def _run(
+    module: Any, layer: Any, query: Tensor, key: Tensor, value: Tensor, scale: float | None,
+    spans: Any,
+) -> Tensor:  # fmt: skip
+    run: dict[str, Any]
+    if layer is None:
+        run = {"config": _settings_of_module(module)}
+    elif layer.passage is not None:
+        factor = query.shape[-1] ** -0.5 if scale is None else scale
+        again, layer.scores_BKC = reread(
+            layer.state, query, key, value, tokens=layer.passage, scale=factor
+        )
+        return again
+    else:
+        run = _cached(layer, query.shape[2])
+    out = dga_attention(query, key, value, scale=scale, lengths=spans, **run)
+    assert isinstance(out, Tensor)
+    return out
 
 
 def padding_only(

@@ -54,13 +54,15 @@ class Card:
 class LoadSettings:
     """How to load: `auto` picks the device and number type and says why in the log.
 
-    `attention_plan` is a file of settings by key head, in place of those of the model's card.
+    `attention_plan` is a file of settings by key head, in place of those of the model's card;
+    `reread` lets a text that is grouped be judged by reading it twice.
     """
 
     device: str = "auto"
     dtype: str = "auto"
     attention: str = "auto"
     attention_plan: str = ""
+    reread: bool = True
 
 
 def card_names() -> list[str]:

@@ -30,9 +30,16 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
         is_croppable = False
         supports_early_init = False
 
-        def __init__(self, state: DGALayerCache | HeadsCache, slots: int = 0) -> None:
+        def __init__(
+            self,
+            state: DGALayerCache | HeadsCache,
+            slots: int = 0,
+            passage: range | None = None,
+        ) -> None:
             super().__init__()
             self.state = state
+            self.passage = passage
+            self.scores_BKC: Tensor | None = None
             self.slots = self.appended = slots
             self.is_initialized = slots > 0
 
@@ -79,11 +86,15 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             raise NotImplementedError("a grouped cache is small and stays on its device")
 
     class GroupedCache(Cache):  # type: ignore[misc]  # untyped library
-        """The layers of a model; `store` holds their tensors."""
+        """The layers of a model; `store` holds their tensors.
 
-        def __init__(self, store: DGACache, slots: list[int]) -> None:
+        With a `passage` (positions of text that was read) nothing is appended: the next tokens
+        repeat the passage, and each layer's `scores_BKC` say what they looked at.
+        """
+
+        def __init__(self, store: DGACache, slots: list[int], passage: range | None = None) -> None:
             self.store = store
-            layers = [GroupedLayer(store.layer(i), count) for i, count in enumerate(slots)]
+            layers = [GroupedLayer(store.layer(i), n, passage) for i, n in enumerate(slots)]
             super().__init__(layers=layers)
 
         def num_bytes(self) -> dict[str, int]:
@@ -94,6 +105,10 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
         def num_seen(self) -> list[int]:
             """Tokens of each row, without padding."""
             return self.store.layer(0).num_seen
+
+        def rereading(self, passage: range) -> GroupedCache:
+            """Return a view of this cache for tokens that repeat a passage of it."""
+            return GroupedCache(self.store, [layer.slots for layer in self.layers], passage)
 
         def fork(self, rows: int = 1) -> GroupedCache:
             """Return a cache that goes on from here on its own; see `DGACache.fork`."""

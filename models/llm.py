@@ -7,7 +7,7 @@ reads the beginning of a prompt once and answers many questions about it (`readi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class LocalWriter:
         attention: str,
         why: str,
         options: WriterOptions | None = None,
+        reread: bool = True,
     ) -> None:
         options = options or WriterOptions()
         self.identity = identity
@@ -62,6 +63,7 @@ class LocalWriter:
         self.chat = Chat(tokenizer, name=identity.name, template=options.chat_template)
         self.context_tokens = options.context_tokens or _context_tokens(model, tokenizer)
         self._why = why
+        self._reread = reread
         self._stops = _stop_tokens(model, tokenizer)
 
     @classmethod
@@ -80,7 +82,10 @@ class LocalWriter:
         device, dtype = place(settings, card.name)
         model, tokenizer = _load(folder, own, attention=attention, dtype=dtype, device=device)
         said = describe_attention(model)
-        return cls(model, tokenizer, identity_of(card), attention=said, why=why, options=options)
+        return cls(
+            model, tokenizer, identity_of(card), attention=said, why=why, options=options,
+            reread=settings.reread,
+        )  # fmt: skip
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a bare text, without the chat template's own."""
@@ -104,9 +109,43 @@ class LocalWriter:
         self.check_fits(len(opening.ids), 1)
         with self.model_errors():
             cache = empty_cache(self.model)
-            read_ahead(self.model, opening.ids, cache)
-        self.note_attention(cache)
+            twice = self.tokens_read_twice(len(opening.ids), cache)
+            if twice:
+                self._read_twice(opening.ids, cache)
+            else:
+                read_ahead(self.model, opening.ids, cache)
+        self.note_attention(cache, read_twice=twice)
         return Reading(self, opening, cache)
+
+    def tokens_read_twice(self, num_tokens: int, cache: Any) -> int:
+        """Return how many of a text's first tokens are read twice: none unless some are dropped."""
+        from fdvs.models.attention import settings_of
+        from fdvs.models.rereading import tokens_read_twice, why_not
+
+        if (
+            not self._reread
+            or why_not(cache)
+            or num_tokens <= settings_of(self.model).dense_threshold
+        ):
+            return 0
+        return tokens_read_twice(cache, num_tokens, self._instruction(), self.context_tokens)
+
+    def _read_twice(self, ids: Sequence[int], cache: Any) -> None:
+        import torch
+
+        from fdvs.models.rereading import read_twice
+
+        hidden = read_twice(
+            self.model, torch.tensor(list(ids)), cache, instruction=self._instruction(),
+            most_positions=self.context_tokens,
+        )  # fmt: skip
+        for _ in hidden:
+            pass
+
+    def _instruction(self) -> list[int]:
+        from fdvs.models.rereading import INSTRUCTION
+
+        return self.chat.ids(INSTRUCTION)
 
     def go_on(
         self,
@@ -140,11 +179,12 @@ class LocalWriter:
         self.attention = f"{made.attention} ({self._why})"
         return self._written(made.new_tokens[0].tolist(), len(ids))
 
-    def note_attention(self, cache: Any) -> None:
-        """Let `attention` say what ran on a cache."""
+    def note_attention(self, cache: Any, *, read_twice: int = 0) -> None:
+        """Let `attention` say what ran on a cache; `read_twice` are tokens that were reread."""
         from fdvs.models.attention import describe_run
 
-        self.attention = f"{describe_run(self.model, cache)} ({self._why})"
+        twice = f", {read_twice} read twice" if read_twice else ""
+        self.attention = f"{describe_run(self.model, cache)}{twice} ({self._why})"
 
     def check_fits(self, num_prompt_tokens: int, max_tokens: int) -> None:
         """Raise ModelError where a prompt and what is to follow exceed the context."""

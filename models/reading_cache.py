@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from fdvs.errors import InvalidValue
 from fdvs.fingerprint import canonical_json, digest
 from fdvs.models.llm import LocalWriter
-from fdvs.models.reading import Reading
+from fdvs.models.reading import Reading, empty_cache
 from fdvs.protocols import TextWriter, Written
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ LEFT_OVER_S = 3600.0
 #: What computes a reading, beside the library of models.
 CODE = (
     ("fdvs.kernels.dga", (".py", ".cpp")),
-    ("fdvs.models", ("attention.py", "grouped_cache.py", "reading.py")),
+    ("fdvs.models", ("attention.py", "grouped_cache.py", "reading.py", "rereading.py")),
 )
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,8 @@ class ReadingCache:
         except (OSError, ValueError) as error:
             logger.warning("reading %s cannot be used, the text is read again: %s", key, error)
             return None
-        writer.note_attention(cache)
+        twice = writer.tokens_read_twice(len(opening.ids), cache)
+        writer.note_attention(cache, read_twice=twice)
         return Reading(writer, opening, cache, reused=True)
 
     def _make_room(self) -> None:
@@ -243,6 +244,7 @@ def reading_key(writer: LocalWriter, opening: Opening) -> str:
         "dtype": str(model.dtype),
         "device": model.device.type,
         "products": torch.get_float32_matmul_precision(),
+        "read_twice": writer.tokens_read_twice(len(opening.ids), empty_cache(model)),
         "code": _code(),
     }
     return digest(parts)[:32]

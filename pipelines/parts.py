@@ -41,6 +41,7 @@ class Parts:
             dtype=models.dtype,
             attention=config.ask.attention,
             attention_plan=config.ask.attention_plan,
+            reread=config.ask.reread,
         )
 
     @property

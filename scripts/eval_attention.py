@@ -26,7 +26,7 @@ from typing import Any
 
 from eval_needles import measure_needles, needle_table
 from eval_plots import needle_plot, quality_plot
-from eval_settings import FULL, Setting, cache_for, load, settings
+from eval_settings import FULL, REREAD, TABLE, Setting, load, read, settings
 
 COLUMNS = (
     *("model", "domain", "document", "tokens", "settings", "units_share", "kept_share"),
@@ -178,8 +178,8 @@ def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         )
 
 
-def second_half_nll(model: Any, ids: Any, setting: Setting) -> float:
-    """Return the mean loss (nats) of the tokens of the second half, read in one go.
+def second_half_nll(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> float:
+    """Return the mean loss (nats) of the tokens of the second half, read as the setting says.
 
     Args:
         ids: token ids, [tokens].
@@ -188,9 +188,7 @@ def second_half_nll(model: Any, ids: Any, setting: Setting) -> float:
     from torch.nn.functional import cross_entropy
 
     with torch.inference_mode():
-        hidden_LE = model.base_model(
-            ids[None], past_key_values=cache_for(model, setting), use_cache=True
-        ).last_hidden_state[0]
+        hidden_LE, _ = read(model, tokenizer, ids, setting)
         first, last, total = len(ids) // 2, len(ids), 0.0
         for at in range(first, last, LOGIT_ROWS):
             end = min(at + LOGIT_ROWS, last)
@@ -200,8 +198,9 @@ def second_half_nll(model: Any, ids: Any, setting: Setting) -> float:
 
 
 def measure_perplexity(
-    model: Any, row: dict[str, Any], ids: list[int], chosen: Sequence[Setting], rows: Rows
-) -> None:
+    model: Any, tokenizer: Any, row: dict[str, Any], ids: list[int], chosen: Sequence[Setting],
+    rows: Rows,
+) -> None:  # fmt: skip
     """Measure what is not in the rows yet; `row` is what all of them have in common."""
     import torch
 
@@ -213,7 +212,7 @@ def measure_perplexity(
             "kept_share": setting.kept_share(row["tokens"], num_layers),
         }  # fmt: skip
         if own not in rows:
-            rows.add({**own, "nll": second_half_nll(model, torch.tensor(ids), setting)})
+            rows.add({**own, "nll": second_half_nll(model, tokenizer, torch.tensor(ids), setting)})
 
 
 def _ids(tokenizer: Any, document: Document, tokens: int) -> list[int]:
@@ -244,7 +243,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument(
         "--settings", nargs="+", default=[FULL, "default"], metavar="NAME",
-        help=f"of: {', '.join(sorted(settings()))}, and the names of --plans",
+        help=f"of: {', '.join(sorted(TABLE))}, and the names of --plans; NAME{REREAD}: judged by "
+        "reading each passage again",
     )  # fmt: skip
     parser.add_argument("--rows", type=Path, required=True, help="JSON lines; grows, resumes")
     parser.add_argument("--csv", type=Path)
@@ -299,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 model, tokenizer, row, ids, chosen, args.depths, rows, together=args.together
             )
         else:
-            measure_perplexity(model, row, ids, chosen, rows)
+            measure_perplexity(model, tokenizer, row, ids, chosen, rows)
     report(rows.rows, args)
 
 

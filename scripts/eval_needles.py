@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from eval_settings import Setting, cache_for
+from eval_settings import Setting, read
 
 NEEDLE = "\n\nRemember this: the secret number{of} is {number}.\n\n"
 QUESTION = "\n\nQuestion: what is the secret number{of}?\nAnswer: the secret number{of} is"
@@ -58,9 +58,8 @@ def answers(
 
     from fdvs.models.attention import generate
 
-    cache = cache_for(model, setting)
     with torch.inference_mode():
-        model.base_model(torch.tensor([text]), past_key_values=cache, use_cache=True)
+        _, cache = read(model, tokenizer, torch.tensor(text), setting)
     said = []
     for question in questions:
         made = generate(

@@ -14,6 +14,8 @@ from fdvs.kernels.dga.heads import config_values
 from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share
 
 FULL = "full"
+#: What a name ends in where passages are judged by reading them again.
+REREAD = "+reread"
 BASE = DGAConfig(pool=True, score="attention", window=256)
 SINGLE = replace(BASE, pool=False)
 #: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
@@ -53,6 +55,7 @@ class Setting:
     name: str
     config: DGAConfig
     layers: Mapping[int, LayerConfig] = field(default_factory=dict)
+    reread: bool = False
 
     def units_share(self, num_layers: int) -> float:
         """Units over tokens where they are grouped, mean over heads; raw tail not counted."""
@@ -69,7 +72,7 @@ class Setting:
     def digest(self) -> str:
         """Tell settings of the same name from each other."""
         own = {str(index): config_values(config) for index, config in self.layers.items()}
-        told = json.dumps([self.config.to_dict(), own], sort_keys=True)
+        told = json.dumps([self.config.to_dict(), own, *["reread"] * self.reread], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
@@ -81,7 +84,26 @@ def settings(plans: Iterable[Path] = ()) -> dict[str, Setting]:
         found[path.stem] = Setting(
             name=path.stem, config=plan.levels[0], layers=plan.layer_configs()
         )
-    return found
+    return found | {
+        f"{name}{REREAD}": replace(one, name=f"{name}{REREAD}", reread=True)
+        for name, one in found.items()
+    }
+
+
+def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, Any]:
+    """Read tokens [L]; return hidden states [L, E] and the cache."""
+    import torch
+
+    from fdvs.models.rereading import INSTRUCTION, read_twice
+
+    cache = cache_for(model, setting)
+    if setting.reread:
+        told = tokenizer.encode(INSTRUCTION, add_special_tokens=False)
+        context = model.config.get_text_config().max_position_embeddings
+        parts = list(read_twice(model, ids, cache, instruction=told, most_positions=context))
+        return torch.cat(parts, 1)[0], cache
+    out = model.base_model(ids[None], past_key_values=cache, use_cache=True)
+    return out.last_hidden_state[0], cache
 
 
 def cache_for(model: Any, setting: Setting) -> Any:

@@ -206,7 +206,7 @@ def test_the_loss_is_that_of_the_second_half(
 
     monkeypatch.setattr(script, "LOGIT_ROWS", 7)
     ids = torch.randint(0, 64, (50,), generator=torch.Generator().manual_seed(1))
-    got = script.second_half_nll(model, ids, script.settings()["full"])
+    got = script.second_half_nll(model, None, ids, script.settings()["full"])
     with torch.no_grad():
         logp = model(ids[None]).logits[0].log_softmax(-1)
     want = -sum(logp[i - 1, ids[i]].item() for i in range(25, 50)) / 25
@@ -220,11 +220,26 @@ def test_grouping_changes_the_loss_and_layers_can_be_left_dense(
 
     ids = torch.randint(0, 64, (700,), generator=torch.Generator().manual_seed(1))
     table = script.settings()
-    full = script.second_half_nll(model, ids, table["full"])
+    full = script.second_half_nll(model, None, ids, table["full"])
     pooled = table["pooled"]
     dense = replace(pooled, layers=dict.fromkeys(range(2), table["full"].config))
-    assert script.second_half_nll(model, ids, pooled) != pytest.approx(full, abs=1e-7)
-    assert script.second_half_nll(model, ids, dense) == pytest.approx(full, abs=1e-6)
+    assert script.second_half_nll(model, None, ids, pooled) != pytest.approx(full, abs=1e-7)
+    assert script.second_half_nll(model, None, ids, dense) == pytest.approx(full, abs=1e-6)
+
+
+def test_a_text_read_twice_loses_otherwise_than_one_read_once(
+    script: ModuleType, model: Any
+) -> None:
+    import torch
+
+    table = script.settings()
+    once, twice = table["single"], table["single+reread"]
+    assert (once.reread, twice.reread, twice.config) == (False, True, once.config)
+    assert once.digest != twice.digest
+    for length, same in ((300, True), (700, False)):
+        ids = torch.randint(0, 64, (length,), generator=torch.Generator().manual_seed(1))
+        losses = [script.second_half_nll(model, Letters(), ids, one) for one in (once, twice)]
+        assert (losses[0] == pytest.approx(losses[1], abs=1e-7)) is same
 
 
 def test_a_run_goes_on_where_it_stopped(script: ModuleType, model: Any, tmp_path: Path) -> None:
@@ -233,9 +248,9 @@ def test_a_run_goes_on_where_it_stopped(script: ModuleType, model: Any, tmp_path
     chosen = [script.settings()[name] for name in ("full", "pooled")]
     at = {"model": "m", "domain": "prose", "document": document.id, "tokens": 40}
     ids = script._ids(Letters(), document, 40)
-    script.measure_perplexity(model, at, ids, chosen[:1], rows)
+    script.measure_perplexity(model, None, at, ids, chosen[:1], rows)
     before = rows.path.read_text()
-    script.measure_perplexity(model, at, ids, chosen, rows)
+    script.measure_perplexity(model, None, at, ids, chosen, rows)
     assert rows.path.read_text().startswith(before)
     assert [row["settings"] for row in rows.rows] == ["full", "pooled"]
     assert "rabbit" not in rows.path.read_text()
@@ -279,7 +294,7 @@ def test_a_question_is_answered_as_if_text_and_question_were_read_in_one_go(
     for question, answer in zip(questions, got, strict=True):
         made = generate(
             model, torch.tensor([[*ids, *question]]), max_new_tokens=10,
-            cache=script.cache_for(model, setting), pad_token_id=0,
+            cache=sys.modules["eval_settings"].cache_for(model, setting), pad_token_id=0,
         )  # fmt: skip
         assert answer == Letters().decode(made.new_tokens[0])
 

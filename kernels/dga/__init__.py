@@ -23,6 +23,7 @@ from fdvs.kernels.dga.config import (
 from fdvs.kernels.dga.disk import from_disk, to_disk
 from fdvs.kernels.dga.heads import LayerConfig
 from fdvs.kernels.dga.inputs import spans_of_mask
+from fdvs.kernels.dga.rereading import reread
 
 __all__ = [
     "Backend",
@@ -41,6 +42,7 @@ __all__ = [
     "full_config",
     "paper_config",
     "quality_config",
+    "reread",
     "spans_of_mask",
     "to_disk",
 ]

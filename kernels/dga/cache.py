@@ -18,7 +18,7 @@ from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import LayerConfig, head_groups
 from fdvs.kernels.dga.inputs import Spans
-from fdvs.kernels.dga.stream import StreamState, append
+from fdvs.kernels.dga.stream import StreamState, append, commit_scored
 
 #: What `num_bytes` tells apart.
 PARTS = ("units", "raw", "queries", "spare")
@@ -80,6 +80,22 @@ class DGALayerCache:
             if lse is not None:
                 sums.append(torch.nn.functional.pad(lse, edge, value=-torch.inf))
         return torch.cat(outs), torch.cat(sums) if return_lse else None
+
+    def commit(self, scores_BKS: Tensor) -> None:
+        """Judge the next chunks by scores from elsewhere, such as a rereading.
+
+        Args:
+            scores_BKS: one score for each row, key head and token, from the first chunk without
+                units on; whole chunks that have been read. Ignored where nothing is grouped.
+
+        Raises:
+            ValueError: no such chunks, or settings that pool.
+        """
+        each = torch.split(scores_BKS, 1) if len(self.states) > 1 else [scores_BKS]
+        self.states = [
+            None if state is None else commit_scored(state, scores, config=self.config)
+            for state, scores in zip(self.states, each, strict=True)
+        ]
 
     def crop(self, num_tokens: int) -> None:
         """Forget the last `num_tokens` tokens of every row.
@@ -204,6 +220,11 @@ class HeadsCache:
             )
         return [part.config for part in self.parts for _ in range(each)]
 
+    def commit(self, scores_BKS: Tensor) -> None:
+        """Judge the next chunks by scores from elsewhere; see `DGALayerCache.commit`."""
+        for part, (_, heads) in zip(self.parts, head_groups(self.config), strict=True):
+            part.commit(scores_BKS[:, heads])
+
     def crop(self, num_tokens: int) -> None:
         """Forget the last tokens; see `DGALayerCache.crop`. All groups do, or none."""
         for part in [*(part.fork() for part in self.parts), *self.parts]:
@@ -303,7 +324,7 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
     if state is None or num_tokens == 0:
         return state
     left = state.num_seen - num_tokens
-    least = config.commit_time(state.num_built - 1) + 1 if state.num_built else 0
+    least = _least_tokens(state, config)
     if left < least:
         raise ValueError(
             f"cannot forget {num_tokens} of {state.num_seen} tokens: a chunk was committed at "
@@ -318,6 +339,14 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
         q_BHJD=state.q_BHJD[:, :, :kept], k_room=None, v_room=None,
         focal_BR=None if state.focal_BR is None else state.focal_BR[:, :raw],
     )  # fmt: skip
+
+
+def _least_tokens(state: StreamState, config: DGAConfig) -> int:
+    """Return how many tokens must stay: those that a commit needed."""
+    due = config.chunks_built(state.num_seen)
+    by_time = config.commit_time(due - 1) + 1 if due else 0
+    early = state.num_built * config.chunk if state.num_built > due else 0  # from given scores
+    return max(by_time, early)
 
 
 def _select(state: StreamState, index: Tensor) -> StreamState:

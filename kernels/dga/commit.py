@@ -146,6 +146,27 @@ def _build(
     )
 
 
+def units_from_scores(
+    scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, *, raw_start: int, chunks: range,
+    config: DGAConfig, focal_BR: Tensor | None = None,
+) -> Units:  # fmt: skip
+    """Build the units of chunks whose tokens somebody else has judged.
+
+    Args:
+        k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
+
+    Raises:
+        ValueError: settings that pool: the weights of a group are its judges'.
+    """
+    if config.pool:
+        raise ValueError(
+            "pool=True weighs the members of a group by their judges' attention; scores from "
+            "elsewhere need pool=False"
+        )
+    first = chunks.start * config.chunk - raw_start
+    return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
+
+
 def _best(
     scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, first: int, chunks: range,
     config: DGAConfig, focal_BR: Tensor | None,

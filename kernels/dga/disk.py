@@ -170,10 +170,11 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
         wanted.append((state.focal_BR, (rows, num_raw)))
     kinds = {x.dtype for x in (state.k_BKRD, state.v_BKRE, state.q_BHJD)}
     first_needed = config.chunks_visible(state.num_seen) * config.chunk
+    most_built = 0 if config.is_dense else state.num_seen // config.chunk  # judged early: reread
     return (
         all(tuple(x.shape) == shape for x, shape in wanted)
         and rows > 0 and heads > 0 and query_heads > 0 and query_heads % heads == 0
-        and state.num_built == config.chunks_built(state.num_seen)
+        and config.chunks_built(state.num_seen) <= state.num_built <= most_built
         and 0 <= state.raw_start <= first_needed
         and num_raw == state.num_seen - state.raw_start
         and len(kinds) == 1

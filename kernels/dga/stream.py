@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, unflatten
 
-from fdvs.kernels.dga.commit import Units, build_units, judge_from
+from fdvs.kernels.dga.commit import Units, build_units, judge_from, units_from_scores
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.gpu import attend_triton
 from fdvs.kernels.dga.growing import Room, appended
@@ -107,6 +107,33 @@ def grow(
     )  # fmt: skip
     units = new if state.units is None else state.units.join(new)
     return replace(state, units=units, num_built=due)
+
+
+def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) -> StreamState:
+    """Build the units of the next chunks from scores; they are seen when their time comes.
+
+    Args:
+        scores_BKS: scores of the tokens from the first chunk without units on, whole chunks.
+
+    Raises:
+        ValueError: no whole chunks, tokens that have not arrived, or settings that pool.
+    """
+    if config.is_dense:
+        return state
+    count, left = divmod(scores_BKS.shape[2], config.chunk)
+    chunks = range(state.num_built, state.num_built + count)
+    if left or not count or chunks.stop * config.chunk > state.num_seen:
+        first = state.num_built * config.chunk
+        raise ValueError(
+            f"{scores_BKS.shape[2]} scores were given; {state.num_seen - first} tokens wait from "
+            f"position {first} on, give scores of whole chunks of {config.chunk} of them"
+        )
+    new = units_from_scores(
+        unflatten(scores_BKS, 2, (count, config.chunk)), state.k_BKRD, state.v_BKRE,
+        raw_start=state.raw_start, chunks=chunks, config=config, focal_BR=state.focal_BR,
+    )  # fmt: skip
+    units = new if state.units is None else state.units.join(new)
+    return trim(replace(state, units=units, num_built=chunks.stop), config)
 
 
 def trim(state: StreamState, config: DGAConfig) -> StreamState:

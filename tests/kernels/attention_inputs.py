@@ -23,7 +23,7 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tens
 
 def qkv(
     tokens: int, *, rows: int | None = 2, heads: int = 4, key_heads: int = 2, dim: int = 8,
-    value_dim: int | None = None, dtype: torch.dtype = torch.float64,
+    value_dim: int | None = None, dtype: torch.dtype = torch.float64, first_seed: int = 1,
 ) -> list[Tensor]:  # fmt: skip
     """Return q [rows, heads, tokens, dim], k and v [rows, key heads, tokens, .].
 
@@ -34,5 +34,5 @@ def qkv(
     sizes = ((heads, dim), (key_heads, dim), (key_heads, value_dim or dim))
     return [
         draw(*lead, count, tokens, size, seed=seed, dtype=dtype)
-        for seed, (count, size) in enumerate(sizes, 1)
+        for seed, (count, size) in enumerate(sizes, first_seed)
     ]

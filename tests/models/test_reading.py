@@ -86,7 +86,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Callable[[]
 
 def writer_of(folder: Path, attention: str, config: DGAConfig | None = None) -> LocalWriter:
     card = Card(name="w", role="llm", backend="transformers", target=str(folder))
-    writer = LocalWriter.load(card, LoadSettings(device="cpu", attention=attention))
+    settings = LoadSettings(device="cpu", attention=attention, reread=False)
+    writer = LocalWriter.load(card, settings)
     if config is not None:
         enable(writer.model, config)
     return writer

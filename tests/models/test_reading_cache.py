@@ -59,9 +59,12 @@ def sharp_folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) 
     return folder
 
 
-def writer_of(folder: Path, attention: str, config: DGAConfig | None = None) -> LocalWriter:
+def writer_of(
+    folder: Path, attention: str, config: DGAConfig | None = None, *, reread: bool = True
+) -> LocalWriter:
     card = Card(name="w", role="llm", backend="transformers", target=str(folder))
-    writer = LocalWriter.load(card, LoadSettings(device="cpu", attention=attention))
+    settings = LoadSettings(device="cpu", attention=attention, reread=reread)
+    writer = LocalWriter.load(card, settings)
     if attention == "dga":
         enable(writer.model, config or SMALL)
     return writer
@@ -168,6 +171,7 @@ def test_whatever_a_reading_depends_on_is_in_its_key(
         key(writer_of(other, "dga")),
         key(writer_of(sharp_folder, "sdpa")),
         key(writer_of(sharp_folder, "dga", replace(SMALL, window=12))),
+        key(writer_of(sharp_folder, "dga", reread=False)),
     ]
     layers = writer_of(sharp_folder, "dga")
     enable(layers.model, SMALL, layer_configs={1: replace(SMALL, importance_rate=0.5)})

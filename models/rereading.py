@@ -1,0 +1,115 @@
+"""Read a text twice, so that what is kept of it serves questions that nobody has asked yet.
+
+A grouped cache keeps of far text what the tokens after it looked at. Here every passage is read,
+then repeated once ("write this again"), and what the model looked at while it repeated is what
+stays (`fdvs.kernels.dga.rereading`, after KVzip, arXiv 2505.23416). The rereading leaves nothing
+else behind. It costs about as much time as the reading.
+
+Shapes: L tokens, E hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fdvs.kernels.dga import DGAConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: What stands before a passage that is repeated, and how many tokens before it are given as lead.
+INSTRUCTION = "\n\nRepeat the part of the text above exactly, starting with: "
+LEAD_TOKENS = 8
+#: Tokens that are repeated at once, at most (a chunk at least): their attention is held whole.
+MOST_TOKENS = 640
+
+
+def read_twice(
+    model: Any, ids_L: Tensor, cache: Any, *, instruction: Sequence[int], most_positions: int
+) -> Iterator[Tensor]:
+    """Read a text into a grouped cache, each passage twice; yield hidden states [1, ., E].
+
+    Consume all of it. The end that fills no passage is read once: what follows judges it.
+
+    Args:
+        cache: grouped, of one row, empty.
+        instruction: tokens of `INSTRUCTION`.
+        most_positions: the model's context; passages whose repetition exceeds it are read once.
+
+    Raises:
+        ValueError: the layers cut their text into chunks of several sizes.
+    """
+    import torch
+
+    size = passage_tokens(cache)
+    twice = tokens_read_twice(cache, len(ids_L), instruction, most_positions)
+    for first in range(0, len(ids_L), size):
+        last = min(first + size, len(ids_L))
+        yield _hidden(model, ids_L[first:last], cache)
+        if last <= twice:
+            lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]
+            start_L = torch.cat((lead_L.new_tensor(list(instruction)), lead_L))
+            _repeat(model, torch.cat((start_L, ids_L[first:last])), cache, range(first, last))
+
+
+def _repeat(model: Any, ids_N: Tensor, cache: Any, passage: range) -> None:
+    again = cache.rereading(passage)
+    _hidden(model, ids_N, again)
+    for layer in again.layers:
+        layer.state.commit(layer.scores_BKC)
+
+
+def _hidden(model: Any, ids_L: Tensor, cache: Any) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        out = model.base_model(
+            input_ids=ids_L[None].to(model.device), past_key_values=cache, use_cache=True
+        )
+    hidden: Tensor = out.last_hidden_state
+    return hidden
+
+
+def why_not(cache: Any) -> str:
+    """Return why a text cannot be judged by rereading into a cache, or ''."""
+    if not hasattr(cache, "store"):
+        return "full attention keeps everything"
+    grouped = [config for config in _configs(cache) if not config.is_dense]
+    if not grouped:
+        return "nothing is grouped"
+    if any(config.pool for config in grouped):
+        return "groups are pooled by what follows them"
+    if not min(config.window for config in grouped):
+        return "without a window a chunk is judged as soon as it is read"
+    if len(chunks := {config.chunk for config in grouped}) > 1:
+        return f"the layers have chunks of several sizes, {sorted(chunks)}"
+    return ""
+
+
+def tokens_read_twice(
+    cache: Any, num_tokens: int, instruction: Sequence[int], most_positions: int
+) -> int:
+    """Return how many of a text's first tokens are repeated: whole passages, within the context."""
+    size = passage_tokens(cache)
+    fitting = most_positions - len(instruction) - LEAD_TOKENS - size
+    return max(0, min(num_tokens, fitting) // size * size)
+
+
+def passage_tokens(cache: Any) -> int:
+    """Return how many tokens are read, and repeated, at once: whole chunks, none of them due.
+
+    Raises:
+        ValueError: nothing that could be judged so; `why_not` says why.
+    """
+    if odd := why_not(cache):
+        raise ValueError(f"this text cannot be read twice: {odd}; read it once")
+    grouped = [config for config in _configs(cache) if not config.is_dense]
+    chunk, window = grouped[0].chunk, min(config.window for config in grouped)
+    return max(chunk, min(chunk - 1 + window, MOST_TOKENS) // chunk * chunk)
+
+
+def _configs(cache: Any) -> Iterator[DGAConfig]:
+    for layer in cache.layers:
+        config = layer.state.config
+        yield from config if isinstance(config, tuple) else (config,)

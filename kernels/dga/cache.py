@@ -76,10 +76,12 @@ class DGALayerCache:
                 backend,
             )  # fmt: skip
             edge = (span[0], q_BHLD.shape[2] - span[1])
-            outs.append(torch.nn.functional.pad(out, (0, 0, *edge)))
-            if lse is not None:
-                sums.append(torch.nn.functional.pad(lse, edge, value=-torch.inf))
-        return torch.cat(outs), torch.cat(sums) if return_lse else None
+            if edge != (0, 0):
+                out = torch.nn.functional.pad(out, (0, 0, *edge))
+                lse = lse if lse is None else torch.nn.functional.pad(lse, edge, value=-torch.inf)
+            outs.append(out)
+            sums += [] if lse is None else [lse]
+        return _joined(outs), _joined(sums) if return_lse else None
 
     def commit(self, scores_BKS: Tensor) -> None:
         """Judge the next chunks by scores from elsewhere, such as a rereading.
@@ -305,6 +307,10 @@ class DGACache:
         """Return the bytes held over all layers, by part."""
         parts = [layer.num_bytes() for layer in self.layers]
         return {name: sum(part[name] for part in parts) for name in PARTS}
+
+
+def _joined(rows: list[Tensor]) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
 def _append_span(

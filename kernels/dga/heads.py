@@ -10,6 +10,7 @@ Shapes: B rows, K key heads, L tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,9 +65,15 @@ def joined_heads(parts: Sequence[Tensor], groups: Sequence[Sequence[int]], per_k
     """
     if len(parts) == 1:
         return parts[0]
+    place = torch.tensor(_places(tuple(map(tuple, groups)), per_key), device=parts[0].device)
+    return torch.cat(list(parts), 1).index_select(1, place)
+
+
+@cache
+def _places(groups: tuple[tuple[int, ...], ...], per_key: int) -> list[int]:
+    """Return where each query head lies in the groups one after the other."""
     order = [head for heads in groups for head in query_heads(heads, per_key)]
-    place = torch.tensor(order, device=parts[0].device).argsort()
-    return torch.cat(list(parts), 1)[:, place]
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def query_heads(key_heads: Sequence[int], per_key: int) -> list[int]:

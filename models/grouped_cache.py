@@ -106,6 +106,12 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             """Tokens of each row, without padding."""
             return self.store.layer(0).num_seen
 
+        def adopt(self, store: DGACache) -> None:
+            """Go on with another store that holds the same tokens."""
+            self.store = store
+            for index, layer in enumerate(self.layers):
+                layer.state = store.layer(index)
+
         def rereading(self, passage: range) -> GroupedCache:
             """Return a view of this cache for tokens that repeat a passage of it."""
             return GroupedCache(self.store, [layer.slots for layer in self.layers], passage)

@@ -43,7 +43,10 @@ class WriterOptions:
 
 
 class LocalWriter:
-    """Writes with a local model; `attention` says which attention ran last, and why that one."""
+    """Writes with a local model; `attention` says which attention ran last, and why that one.
+
+    `reread`: texts that are grouped are read twice.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class LocalWriter:
         self.chat = Chat(tokenizer, name=identity.name, template=options.chat_template)
         self.context_tokens = options.context_tokens or _context_tokens(model, tokenizer)
         self._why = why
-        self._reread = reread
+        self.reread = reread
         self._stops = _stop_tokens(model, tokenizer)
 
     @classmethod
@@ -123,12 +126,18 @@ class LocalWriter:
         from fdvs.models.rereading import tokens_read_twice, why_not
 
         if (
-            not self._reread
+            not self.reread
             or why_not(cache)
             or num_tokens <= settings_of(self.model).dense_threshold
         ):
             return 0
         return tokens_read_twice(cache, num_tokens, self._instruction(), self.context_tokens)
+
+    def budgets_from_text(self) -> bool:
+        """Whether a text that is read twice sets the heads' budgets: no card and no plan does."""
+        from fdvs.models.attention import layer_settings_of
+
+        return not layer_settings_of(self.model)
 
     def _read_twice(self, ids: Sequence[int], cache: Any) -> None:
         import torch
@@ -137,7 +146,7 @@ class LocalWriter:
 
         hidden = read_twice(
             self.model, torch.tensor(list(ids)), cache, instruction=self._instruction(),
-            most_positions=self.context_tokens,
+            most_positions=self.context_tokens, budgets=self.budgets_from_text(),
         )  # fmt: skip
         for _ in hidden:
             pass
@@ -184,6 +193,8 @@ class LocalWriter:
         from fdvs.models.attention import describe_run
 
         twice = f", {read_twice} read twice" if read_twice else ""
+        if read_twice and self.budgets_from_text():
+            twice += ", budgets by key head from the text"
         self.attention = f"{describe_run(self.model, cache)}{twice} ({self._why})"
 
     def check_fits(self, num_prompt_tokens: int, max_tokens: int) -> None:

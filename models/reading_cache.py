@@ -245,6 +245,7 @@ def reading_key(writer: LocalWriter, opening: Opening) -> str:
         "device": model.device.type,
         "products": torch.get_float32_matmul_precision(),
         "read_twice": writer.tokens_read_twice(len(opening.ids), empty_cache(model)),
+        "budgets_from_text": writer.budgets_from_text(),
         "code": _code(),
     }
     return digest(parts)[:32]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fdvs.kernels.dga import DGACache, DGAConfig, LayerConfig
 from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.models.attention import (
     NAME,
@@ -76,13 +78,32 @@ def why_not(model: Any, cache: Any, num_tokens: int) -> str:
     grouped = hasattr(cache, "store")
     if grouped and cache.store.config != settings_of(model):
         return "other settings of the attention than the model's"
-    if grouped and cache.store.layer_configs != layer_settings_of(model):
+    if grouped and not _same_layers(cache.store, layer_settings_of(model)):
         return "other settings of single layers than the model's"
     for index, layer in enumerate(cache.layers):
         found = _grouped_layer(layer, config) if grouped else _full_layer(layer, config)
         if found != (num_tokens, model.dtype):
             return f"layer {index} holds {found}, not {num_tokens} tokens as {model.dtype}"
     return ""
+
+
+def _same_layers(store: DGACache, own: Mapping[int, LayerConfig]) -> bool:
+    """Whether the layers have the model's settings, or only budgets of their own (`rereading`)."""
+    if own or not store.layer_configs:
+        return store.layer_configs == own
+    flat = [
+        c
+        for one in store.layer_configs.values()
+        for c in (one if isinstance(one, tuple) else (one,))
+    ]
+    return all(
+        config.is_dense or _without_budget(config) == _without_budget(store.config)
+        for config in flat
+    )
+
+
+def _without_budget(config: DGAConfig) -> DGAConfig:
+    return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0, sinks=0)
 
 
 def full_bytes(model: Any, num_tokens: int) -> int:

@@ -3,7 +3,8 @@
 A grouped cache keeps of far text what the tokens after it looked at. Here every passage is read,
 then repeated once ("write this again"), and what the model looked at while it repeated is what
 stays (`fdvs.kernels.dga.rereading`, after KVzip, arXiv 2505.23416). The rereading leaves nothing
-else behind. It costs about as much time as the reading.
+else behind. It costs about as much time as the reading. Models whose heads were never measured get
+their budgets by key head in the same way, from the beginning of the text.
 
 Shapes: L tokens, E hidden size.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fdvs.kernels.dga import DGAConfig
+from fdvs.kernels.dga import DGACache, DGAConfig, by_head, full_config, plan_of_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,13 @@ MOST_TOKENS = 640
 
 
 def read_twice(
-    model: Any, ids_L: Tensor, cache: Any, *, instruction: Sequence[int], most_positions: int
+    model: Any,
+    ids_L: Tensor,
+    cache: Any,
+    *,
+    instruction: Sequence[int],
+    most_positions: int,
+    budgets: bool = False,
 ) -> Iterator[Tensor]:
     """Read a text into a grouped cache, each passage twice; yield hidden states [1, ., E].
 
@@ -36,28 +43,66 @@ def read_twice(
         cache: grouped, of one row, empty.
         instruction: tokens of `INSTRUCTION`.
         most_positions: the model's context; passages whose repetition exceeds it are read once.
+        budgets: let the first passages say how much each key head keeps, with the mean that the
+            cache's settings have for all (`fdvs.kernels.dga.budgets`). They see each other whole.
 
     Raises:
-        ValueError: the layers cut their text into chunks of several sizes.
+        ValueError: settings that cannot be judged so (`why_not`), or, with `budgets`, layers that
+            have settings of their own.
     """
     import torch
 
     size = passage_tokens(cache)
     twice = tokens_read_twice(cache, len(ids_L), instruction, most_positions)
+    trial = _Trial(cache, min(sample_tokens(cache), twice)) if budgets and twice else None
     for first in range(0, len(ids_L), size):
         last = min(first + size, len(ids_L))
         yield _hidden(model, ids_L[first:last], cache)
-        if last <= twice:
-            lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]
-            start_L = torch.cat((lead_L.new_tensor(list(instruction)), lead_L))
-            _repeat(model, torch.cat((start_L, ids_L[first:last])), cache, range(first, last))
+        if last > twice:
+            continue
+        lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]
+        start_L = torch.cat((lead_L.new_tensor(list(instruction)), lead_L))
+        again_N = torch.cat((start_L, ids_L[first:last]))
+        scores_BKC = _repeat(model, again_N, cache, range(first, last))
+        if trial is not None and last <= trial.num_tokens:
+            trial.take(scores_BKC, last)
+        else:
+            _commit(cache, scores_BKC)
 
 
-def _repeat(model: Any, ids_N: Tensor, cache: Any, passage: range) -> None:
+class _Trial:
+    """The first passages: kept whole until they have said what each key head needs."""
+
+    def __init__(self, cache: Any, num_tokens: int) -> None:
+        if cache.store.layer_configs:
+            raise ValueError("the layers have budgets of their own; read with budgets=False")
+        self.num_tokens = num_tokens
+        self._cache, self._config = cache, cache.store.config
+        self._scores: list[list[Tensor]] = [[] for _ in cache.layers]
+        cache.adopt(DGACache(full_config()))
+
+    def take(self, scores_BKC: Sequence[Tensor], last: int) -> None:
+        """Take the scores of a passage; after the last one let the cache have its budgets."""
+        import torch
+
+        for all_scores, one_BKC in zip(self._scores, scores_BKC, strict=True):
+            all_scores.append(one_BKC)
+        if last == self.num_tokens:
+            scores_BKL = [torch.cat(parts, 2) for parts in self._scores]
+            plan = plan_of_scores(scores_BKL, self._config)
+            self._cache.adopt(by_head(self._cache.store, self._config, plan))
+            _commit(self._cache, scores_BKL)
+
+
+def _repeat(model: Any, ids_N: Tensor, cache: Any, passage: range) -> list[Tensor]:
     again = cache.rereading(passage)
     _hidden(model, ids_N, again)
-    for layer in again.layers:
-        layer.state.commit(layer.scores_BKC)
+    return [layer.scores_BKC for layer in again.layers]
+
+
+def _commit(cache: Any, scores_BKC: Sequence[Tensor]) -> None:
+    for layer, one_BKC in zip(cache.layers, scores_BKC, strict=True):
+        layer.state.commit(one_BKC)
 
 
 def _hidden(model: Any, ids_L: Tensor, cache: Any) -> Tensor:
@@ -94,6 +139,12 @@ def tokens_read_twice(
     size = passage_tokens(cache)
     fitting = most_positions - len(instruction) - LEAD_TOKENS - size
     return max(0, min(num_tokens, fitting) // size * size)
+
+
+def sample_tokens(cache: Any) -> int:
+    """Return how many tokens say what each key head needs: the exact beginning, or a passage."""
+    size = passage_tokens(cache)
+    return max(1, int(cache.store.config.dense_threshold) // size) * size
 
 
 def passage_tokens(cache: Any) -> int:

@@ -39,7 +39,9 @@ FACTS = (
     ("The old man pays 83 coins for the lamp.", "How many coins does the lamp cost?", "83"),
     ("The letter from Lisbon lies inside the piano.", "Where is the letter?", "piano"),
 )
-ANSWER_TOKENS = 24
+ANSWER_TOKENS, DECODED_TOKENS = 24, 16
+#: What the name of settings ends in where the story is read twice.
+REREAD = "+reread"
 
 
 def main() -> None:
@@ -51,7 +53,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of further questions")
     parser.add_argument(
         "--settings", nargs="+", default=["full", "default", "quality", "all"], metavar="NAME",
-        help="full, default, quality, pooled, all; or FILE.json, a plan by key head",
+        help="full, default, quality, pooled, all; or FILE.json, a plan by key head; NAME+reread "
+        "reads the story twice",
     )  # fmt: skip
     parser.add_argument(
         "--question-first", type=int, default=0, metavar="N", help="ask N facts before the story"
@@ -110,6 +113,8 @@ def switch(writer: Any, settings: str) -> None:
     from fdvs.models.attention import enable
     from fdvs.models.attention_options import options_of_plan
 
+    writer.reread = settings.endswith(REREAD)
+    settings = settings.removesuffix(REREAD)
     if settings == "full":
         writer.model.set_attn_implementation("sdpa")
     elif settings.endswith(".json"):
@@ -208,6 +213,7 @@ def timed(
         "first question, first token": first, "keep on disk": keep,
         "second question, first token, from memory": memory,
         "second question, first token, from disk": disk,
+        "decode, a token": decoded(writer, reading),
     }  # fmt: skip
     add = partial(row, args, settings, reading.num_tokens)
     rows = [
@@ -220,6 +226,21 @@ def timed(
         rows.append(add(f"on disk, {part}", "MiB", [getattr(stats, f"{part}_bytes") / 2**20]))
     rows.append(add("units of full KV", "share", [stats.units_bytes / stats.full_kv_bytes]))
     return reading, rows
+
+
+def decoded(writer: Any, reading: Any) -> Clock:
+    """Take the time of single tokens after the story."""
+    import torch
+
+    from fdvs.models.reading import fork
+
+    cache, token, clock = fork(reading.cache), torch.tensor([[reading.opening.ids[-1]]]), Clock()
+    step = partial(writer.model, input_ids=token, past_key_values=cache, use_cache=True)
+    with torch.no_grad():
+        step()  # copies what the fork shares
+        for _ in range(DECODED_TOKENS):
+            clock.run(step)
+    return clock
 
 
 def _question_first(writer: Any, question: str, text: str) -> str:

@@ -27,6 +27,7 @@ RICH_LAYERS = dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5))
 TABLE: dict[str, dict[str, Any]] = {
     FULL: {"config": full_config()},
     "default": {"config": DGAConfig()},
+    "ask": {"config": DGAConfig(dense_threshold=2048)},
     "fast": {"config": fast_config()},
     "quality": {"config": quality_config()},
     "pooled": {"config": BASE},
@@ -100,7 +101,10 @@ def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, A
     if setting.reread:
         told = tokenizer.encode(INSTRUCTION, add_special_tokens=False)
         context = model.config.get_text_config().max_position_embeddings
-        parts = list(read_twice(model, ids, cache, instruction=told, most_positions=context))
+        hidden = read_twice(
+            model, ids, cache, instruction=told, most_positions=context, budgets=not setting.layers
+        )
+        parts = list(hidden)
         return torch.cat(parts, 1)[0], cache
     out = model.base_model(ids[None], past_key_values=cache, use_cache=True)
     return out.last_hidden_state[0], cache

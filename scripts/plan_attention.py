@@ -25,7 +25,7 @@ from typing import Any
 from finetune_texts import Document, read_documents
 
 from fdvs.kernels.dga import DGAConfig, full_config
-from fdvs.kernels.dga.plan import HeadPlan, allocate, kept_share, units_share
+from fdvs.kernels.dga.plan import HeadPlan, allocate, kept_share, units_share, with_units
 
 NAME = "fdvs_head_losses"
 #: Queries whose effects on the predictions are summed before they are squared.
@@ -139,25 +139,6 @@ def level_configs(window: int, chunk: int, counts: Iterable[int], sinks: int) ->
     """
     base = DGAConfig(chunk=chunk, window=window, sinks=sinks)
     return [*(with_units(base, count) for count in counts), full_config()]
-
-
-def with_units(base: DGAConfig, count: int) -> DGAConfig:
-    """Return settings of which every chunk leaves `count` units.
-
-    Raises:
-        ValueError: no group size gives that count.
-    """
-    if base.units_per_chunk == count:
-        return base
-    dropped = base.chunk - count
-    for size in range(base.chunk, 1, -1) if 0 <= dropped < base.chunk else ():
-        groups, left = divmod(dropped, size - 1)
-        if not left and groups * size <= base.chunk:
-            rate = round(max(0.0, 1.0 - groups * size / base.chunk), 6)
-            config = replace(base, group_size=size, importance_rate=rate)
-            if config.units_per_chunk == count:
-                return config
-    raise ValueError(f"no group size leaves {count} units of a chunk of {base.chunk}")
 
 
 def with_window(levels: Iterable[DGAConfig], window: int | None) -> tuple[DGAConfig, ...]:

@@ -94,16 +94,9 @@ def test_the_model_is_left_as_it_was(script: ModuleType, model: Any) -> None:
     assert not model.is_gradient_checkpointing
 
 
-@pytest.mark.parametrize("count", [4, 5, 10, 25, 80, 159])
-def test_settings_leave_the_units_that_were_asked_for(script: ModuleType, count: int) -> None:
-    config = script.with_units(DGAConfig(), count)
-    assert config.units_per_chunk == config.num_focal == count
-    assert script.level_configs(256, 160, [count], 4)[1].is_dense
-
-
-def test_units_that_no_group_leaves_are_an_error(script: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no group size leaves 161 units"):
-        script.with_units(replace(DGAConfig(), sinks=0), 161)
+def test_levels_are_those_asked_for_and_everything(script: ModuleType) -> None:
+    few, many, full = script.level_configs(256, 160, [4, 25], 4)
+    assert (few.units_per_chunk, many.units_per_chunk, full.is_dense) == (4, 25, True)
 
 
 def test_a_plan_may_have_another_window_than_the_measuring(script: ModuleType) -> None:

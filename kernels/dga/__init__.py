@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from fdvs.kernels.dga.attention import dga_attention
 from fdvs.kernels.dga.backends import Backend, Choice, backends, choose_backend
+from fdvs.kernels.dga.budgets import by_head, plan_of_scores
 from fdvs.kernels.dga.cache import DGACache, DGALayerCache, HeadsCache
 from fdvs.kernels.dga.config import (
     DGAConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "HeadsCache",
     "LayerConfig",
     "backends",
+    "by_head",
     "cca_config",
     "choose_backend",
     "dga_attention",
@@ -41,6 +43,7 @@ __all__ = [
     "from_disk",
     "full_config",
     "paper_config",
+    "plan_of_scores",
     "quality_config",
     "reread",
     "spans_of_mask",

@@ -150,6 +150,25 @@ def mean_share(configs: Iterable[LayerConfig], share: Callable[[DGAConfig], floa
     return sum(each) / len(each)
 
 
+def with_units(base: DGAConfig, count: int) -> DGAConfig:
+    """Return settings of which every chunk leaves `count` units.
+
+    Raises:
+        ValueError: no group size gives that count.
+    """
+    if base.units_per_chunk == count:
+        return base
+    dropped = base.chunk - count
+    for size in range(base.chunk, 1, -1) if 0 <= dropped < base.chunk else ():
+        groups, left = divmod(dropped, size - 1)
+        if not left and groups * size <= base.chunk:
+            rate = round(max(0.0, 1.0 - groups * size / base.chunk), 6)
+            config = replace(base, group_size=size, importance_rate=rate)
+            if config.units_per_chunk == count:
+                return config
+    raise ValueError(f"no group size leaves {count} units of a chunk of {base.chunk}")
+
+
 def allocate(
     losses: Sequence[Sequence[Sequence[float]]], sizes: Sequence[float], budget: float
 ) -> tuple[tuple[int, ...], ...]:

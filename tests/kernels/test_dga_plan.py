@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from fdvs.kernels.dga import DGAConfig, full_config, paper_config
-from fdvs.kernels.dga.plan import HeadPlan, allocate, kept_share, read_plan, units_share
+from fdvs.kernels.dga.plan import (
+    HeadPlan,
+    allocate,
+    kept_share,
+    read_plan,
+    units_share,
+    with_units,
+)
 
 FEW = DGAConfig(importance_rate=0.0)
 FULL = full_config()
@@ -116,3 +123,14 @@ def test_missing_and_huge_files_are_named(tmp_path: Path) -> None:
     big.write_bytes(b" " * (2**20 + 1))
     with pytest.raises(ValueError, match="more than 1048576 bytes"):
         read_plan(big)
+
+
+@pytest.mark.parametrize("count", [4, 5, 10, 25, 80, 159])
+def test_settings_leave_the_units_that_were_asked_for(count: int) -> None:
+    config = with_units(DGAConfig(), count)
+    assert config.units_per_chunk == config.num_focal == count
+
+
+def test_units_that_no_group_leaves_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no group size leaves 161 units"):
+        with_units(replace(DGAConfig(), sinks=0), 161)

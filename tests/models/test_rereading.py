@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga import DGAConfig, LayerConfig, full_config, quality_config
+from fdvs.kernels.dga import (
+    DGAConfig,
+    LayerConfig,
+    full_config,
+    plan_of_scores,
+    quality_config,
+)
 from fdvs.models.attention import DEFAULT, enable, load_causal_lm, make_cache
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import LocalWriter
@@ -81,9 +87,9 @@ def rotated(model: Any, ids: Tensor, start: int) -> tuple[Tensor, Tensor]:
     return q[0], k[0]
 
 
-def kept_by_brute_force(model: Any, ids: Tensor, config: DGAConfig, head: int) -> list[int]:
-    """Repeat each passage by the definition; return the positions that stay."""
-    keys_LD, kept = rotated(model, ids, 0)[1][head], []
+def scores_by_brute_force(model: Any, ids: Tensor, head: int) -> list[float]:
+    """Repeat each passage by the definition; return the score of each token."""
+    keys_LD, scores = rotated(model, ids, 0)[1][head], []
     for first in range(0, len(ids) // PASSAGE * PASSAGE, PASSAGE):
         last = first + PASSAGE
         lead = ids[max(0, first - LEAD_TOKENS) : first].tolist()
@@ -95,10 +101,17 @@ def kept_by_brute_force(model: Any, ids: Tensor, config: DGAConfig, head: int) -
             for query_head in range(head * PER_KEY, (head + 1) * PER_KEY):
                 weights = (among @ q[query_head, at].double() * DIM**-0.5).softmax(0)
                 best = [max(a, float(b)) for a, b in zip(best, weights, strict=False)]
-        for chunk in range(0, PASSAGE, config.chunk):
-            places = range(first + chunk, first + chunk + config.chunk)
-            ranked = sorted(places, key=lambda p: (p >= config.sinks, -best[p - first]))
-            kept += sorted(ranked[: config.units_per_chunk])
+        scores += best
+    return scores
+
+
+def kept_by_brute_force(model: Any, ids: Tensor, config: DGAConfig, head: int) -> list[int]:
+    """Return the positions that stay."""
+    scores, kept = scores_by_brute_force(model, ids, head), []
+    for chunk in range(0, len(scores), config.chunk):
+        places = range(chunk, chunk + config.chunk)
+        ranked = sorted(places, key=lambda p: (p >= config.sinks, -scores[p]))
+        kept += sorted(ranked[: config.units_per_chunk])
     return kept
 
 
@@ -124,6 +137,51 @@ def test_each_key_head_keeps_by_its_own_settings(model: Any) -> None:
     torch.testing.assert_close(
         half.units.keys_BKND[0, 0], rotated(model, ids, 0)[1][1, want], rtol=1e-4, atol=1e-5
     )
+
+
+def test_the_beginning_says_what_each_key_head_keeps(model: Any) -> None:
+    """Budgets come from the exact beginning (two passages here), and hold for all of the text."""
+    with torch.no_grad():  # a head that looks at everything alike
+        model.model.layers[0].self_attn.k_proj.weight[DIM:] *= 0.01
+    config = replace(SMALL, importance_rate=0.5, dense_threshold=2 * PASSAGE + 7)
+    ids = text_ids(model, 4 * PASSAGE)
+    cache = make_cache(model, config)
+    parts = read_twice(
+        model, ids, cache, instruction=INSTRUCTION, most_positions=CONTEXT, budgets=True
+    )
+    hidden = torch.cat(list(parts), 1)
+    start = ids[: 2 * PASSAGE]
+    scores = [scores_by_brute_force(model, start, head) for head in range(KEY_HEADS)]
+    want = plan_of_scores([torch.tensor(scores)[None]], config).layer_configs(
+        dense_threshold=config.dense_threshold
+    )
+    assert cache.store.layer_configs == want
+    states = cache.store.layer(0).states
+    heads = {one: head for head, one in enumerate(want[0])}  # type: ignore[arg-type]
+    assert len(heads) == KEY_HEADS, "the heads should differ"
+    for own, state in zip(want[0], states, strict=True):  # type: ignore[arg-type]
+        if own.is_dense:
+            assert state.k_BKRD.shape[2] == len(ids)
+            continue
+        kept = kept_by_brute_force(model, ids, own, heads[own])
+        keys_LD = rotated(model, ids, 0)[1][heads[own]]
+        torch.testing.assert_close(state.units.keys_BKND[0, 0], keys_LD[kept], rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        full = model.base_model(ids[None], past_key_values=make_cache(model, full_config()))
+    exact = config.dense_threshold
+    torch.testing.assert_close(
+        hidden[:, :exact], full.last_hidden_state[:, :exact], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_layers_with_budgets_keep_them(model: Any) -> None:
+    cache = make_cache(model, SMALL, layer_configs={0: MIXED})
+    told = read_twice(
+        model, text_ids(model, 2 * PASSAGE), cache, instruction=INSTRUCTION,
+        most_positions=CONTEXT, budgets=True,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="budgets=False"):
+        list(told)
 
 
 def test_a_text_of_less_than_a_passage_is_read_as_usual(model: Any) -> None:
@@ -214,13 +272,21 @@ def test_a_writer_reads_twice_what_it_will_drop_and_says_so(
     reading = writer.read("a", text)
     twice = reading.num_tokens // PASSAGE * PASSAGE
     assert twice > 96
-    assert f"{twice} read twice" in writer.attention
+    assert f"{twice} read twice, budgets by key head from the text" in writer.attention
     once = writer_of(folder, SMALL, reread=False)
     other = once.read("a", text)
     assert "read twice" not in once.attention
-    [kept], [dropped] = (r.cache.store.layer(0).states for r in (reading, other))
-    count = dropped.units.num_units
-    assert not torch.equal(kept.units.keys_BKND[:, :, :count], dropped.units.keys_BKND)
+    assert set(reading.cache.store.layer_configs) == {0}
+    assert not other.cache.store.layer_configs
+
+
+def test_a_writer_with_budgets_of_its_own_keeps_them(folder: Path, model_cache: Path) -> None:
+    writer = writer_of(folder, SMALL)
+    enable(writer.model, SMALL, layer_configs={0: MIXED})
+    reading = writer.read("a", "the red car moves and a rabbit seen in the picture moves " * 12)
+    assert "read twice" in writer.attention
+    assert "from the text" not in writer.attention
+    assert reading.cache.store.layer_configs == {0: MIXED}
 
 
 POOLED = replace(SMALL, pool=True, importance_rate=0.5)

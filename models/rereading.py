@@ -6,6 +6,9 @@ stays (`fdvs.kernels.dga.rereading`, after KVzip, arXiv 2505.23416). The rereadi
 else behind. It costs about as much time as the reading. Models whose heads were never measured get
 their budgets by key head in the same way, from the beginning of the text.
 
+    cache = read_prompt(model, tokenizer, ids)
+    made = generate(model, torch.tensor([[*ids, *question]]), max_new_tokens=64, cache=cache)
+
 Shapes: L tokens, E hidden size.
 """
 
@@ -24,6 +27,32 @@ INSTRUCTION = "\n\nRepeat the part of the text above exactly, starting with: "
 LEAD_TOKENS = 8
 #: Tokens that are repeated at once, at most (a chunk at least): their attention is held whole.
 MOST_TOKENS = 640
+
+
+def read_prompt(model: Any, tokenizer: Any, ids: Sequence[int]) -> Any:
+    """Return a grouped cache that has read a prompt twice; give it to `attention.generate`.
+
+    Args:
+        model: with `attn_implementation="dga"`; its own settings hold.
+        ids: tokens of the prompt.
+
+    Raises:
+        ValueError: settings that cannot be judged so; `why_not` says why.
+    """
+    import torch
+
+    from fdvs.models.attention import layer_settings_of, make_cache
+
+    cache = make_cache(model)
+    told = tokenizer(INSTRUCTION, add_special_tokens=False, verbose=False)["input_ids"]
+    hidden = read_twice(
+        model, torch.tensor(list(ids)), cache, instruction=told,
+        most_positions=model.config.get_text_config().max_position_embeddings,
+        budgets=not layer_settings_of(model),
+    )  # fmt: skip
+    for _ in hidden:
+        pass
+    return cache
 
 
 def read_twice(

@@ -17,13 +17,14 @@ from fdvs.kernels.dga import (
     plan_of_scores,
     quality_config,
 )
-from fdvs.models.attention import DEFAULT, enable, load_causal_lm, make_cache
+from fdvs.models.attention import DEFAULT, enable, generate, load_causal_lm, make_cache
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import LocalWriter
 from fdvs.models.rereading import (
     LEAD_TOKENS,
     MOST_TOKENS,
     passage_tokens,
+    read_prompt,
     read_twice,
     tokens_read_twice,
     why_not,
@@ -172,6 +173,23 @@ def test_the_beginning_says_what_each_key_head_keeps(model: Any) -> None:
     torch.testing.assert_close(
         hidden[:, :exact], full.last_hidden_state[:, :exact], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_prompt_is_read_as_a_writer_reads_it(folder: Path, model_cache: Path) -> None:
+    config = replace(SMALL, importance_rate=0.5)
+    writer = writer_of(folder, config)
+    reading = writer.read("a", "the red car moves and a rabbit seen in the picture moves " * 12)
+    model, tokenizer, _ = load_causal_lm(folder, config=config)
+    cache = read_prompt(model, tokenizer, reading.opening.ids)
+    assert cache.store.layer_configs == reading.cache.store.layer_configs
+    assert cache.num_bytes() == reading.cache.num_bytes()
+    ids = torch.tensor([[*reading.opening.ids, 7, 8]])
+    made = [
+        generate(model, ids, max_new_tokens=12, cache=one).new_tokens
+        for one in (cache, reading.cache.fork(), make_cache(model))
+    ]
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
 
 
 def test_layers_with_budgets_keep_them(model: Any) -> None:

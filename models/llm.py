@@ -163,9 +163,11 @@ class LocalWriter:
         *,
         max_tokens: int,
         on_text: Callable[[str], None] | None = None,
+        read_twice: int = 0,
     ) -> Written:
         """Write greedily after a prompt, the first tokens of which `cache` may hold already.
 
+        `read_twice` of them were read twice; `attention` will say so.
         Raises ModelError where prompt and answer do not fit the context.
         """
         import torch
@@ -185,17 +187,20 @@ class LocalWriter:
                 streamer=streamer,
                 **GREEDY,
             )
-        self.attention = f"{made.attention} ({self._why})"
+        self._say(made.attention, read_twice)
         return self._written(made.new_tokens[0].tolist(), len(ids))
 
     def note_attention(self, cache: Any, *, read_twice: int = 0) -> None:
         """Let `attention` say what ran on a cache; `read_twice` are tokens that were reread."""
         from fdvs.models.attention import describe_run
 
-        twice = f", {read_twice} read twice" if read_twice else ""
+        self._say(describe_run(self.model, cache), read_twice)
+
+    def _say(self, ran: str, read_twice: int) -> None:
+        twice = f"; {read_twice} read twice" if read_twice else ""
         if read_twice and self.budgets_from_text():
             twice += ", budgets by key head from the text"
-        self.attention = f"{describe_run(self.model, cache)}{twice} ({self._why})"
+        self.attention = f"{ran}{twice} ({self._why})"
 
     def check_fits(self, num_prompt_tokens: int, max_tokens: int) -> None:
         """Raise ModelError where a prompt and what is to follow exceed the context."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Reading:
     """A ReadText of a local model. `cache` is the model's, filled with the opening's tokens.
 
-    `reused` says that it was not read now, but came from a `ReadingCache`.
+    `reused` says that it was not read now, but came from a `ReadingCache`; `read_twice` of its
+    tokens were judged by rereading.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Reading:
         self.reused = reused
         self.opening = opening
         self.cache = cache
+        self.read_twice = writer.tokens_read_twice(self.num_tokens, cache)
         self._writer = writer
 
     def write(
@@ -43,8 +45,9 @@ class Reading:
         """Answer `rest` greedily. Raises ModelError where it does not fit the context."""
         ids = self._writer.chat.following(rest, self.opening)
         return self._writer.go_on(
-            [*self.opening.ids, *ids], fork(self.cache), max_tokens=max_tokens, on_text=on_text
-        )
+            [*self.opening.ids, *ids], fork(self.cache), max_tokens=max_tokens, on_text=on_text,
+            read_twice=self.read_twice,
+        )  # fmt: skip
 
     def score(self, rest: str, options: Sequence[str]) -> tuple[OptionScore, ...]:
         """Return the likelihood of each option as the answer to `rest`, without an end token.
@@ -60,7 +63,7 @@ class Reading:
         cache = fork(self.cache)
         with self._writer.model_errors():
             sums = option_log_probs(self._writer.model, cache, ids, option_ids)
-        self._writer.note_attention(cache)
+        self._writer.note_attention(cache, read_twice=self.read_twice)
         return tuple(
             OptionScore(log_prob=log_prob, num_tokens=len(tokens))
             for log_prob, tokens in zip(sums, option_ids, strict=True)

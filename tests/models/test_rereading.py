@@ -290,7 +290,12 @@ def test_a_writer_reads_twice_what_it_will_drop_and_says_so(
     reading = writer.read("a", text)
     twice = reading.num_tokens // PASSAGE * PASSAGE
     assert twice > 96
-    assert f"{twice} read twice, budgets by key head from the text" in writer.attention
+    said = f"; {twice} read twice, budgets by key head from the text"
+    assert said in writer.attention
+    for use in (lambda: reading.write("what", max_tokens=4), lambda: reading.score("what", ["a"])):
+        writer.attention = ""
+        use()
+        assert said in writer.attention
     once = writer_of(folder, SMALL, reread=False)
     other = once.read("a", text)
     assert "read twice" not in once.attention

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -31,14 +31,6 @@ SMALL = DGAConfig(
 )  # fmt: skip
 EXACT = replace(SMALL, importance_rate=1.0)
 FAMILIES = ["Llama", "Qwen2", "Qwen3", "Mistral"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny(family: str, **change: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,6 @@ SYSTEM = "Answer from the notes."
 TEXT = "".join(f"At {i} a red car moves, and rabbit number {i * 7 % 13} waits.\n" for i in range(9))
 REST = "What does the rabbit do?"
 OPTIONS = ["it waits", "a red car moves away quickly", "no", "the café — naïve 猫"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Pat
 
 @pytest.fixture
 def model(folder: Path) -> Any:
-    torch.set_num_threads(1)
     return load_causal_lm(folder)[0]
 
 

@@ -209,9 +209,9 @@ class AskConfig:
     all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: a captioner that takes questions looks at
     the frames of the evidence again. `cache_mib`: what was read is kept on disk up to this size.
     `attention_plan`: a file of scripts/plan_attention.py, what each key head of the language model
-    keeps of long texts; empty for what the model's card says. `reread`: a text so long that parts
-    of it are dropped is read twice, and what the model looks at while it repeats a passage is kept
-    (about twice the reading time, once a text; docs/decisions/011).
+    keeps of long texts; empty for what the model's card says, or else the text. `reread`: a text so
+    long that parts of it are dropped is read twice, and what the model looks at while it repeats a
+    passage is kept (about twice the reading time, once a text; docs/decisions/016).
     """
 
     num_evidence: int = 5

@@ -55,7 +55,8 @@ class LoadSettings:
     """How to load: `auto` picks the device and number type and says why in the log.
 
     `attention_plan` is a file of settings by key head, in place of those of the model's card;
-    `reread` lets a text that is grouped be judged by reading it twice.
+    `reread` lets a text that is grouped be judged by reading it twice, and set the budgets of a
+    model that has none.
     """
 
     device: str = "auto"

@@ -97,7 +97,14 @@ class LocalWriter:
     def write(self, system: str, user: str, *, max_tokens: int) -> Written:
         """Answer greedily. Raises ModelError where prompt and answer do not fit the context."""
         ids = self.chat.ids(self.chat.prompt(system, user))
-        return self.go_on(ids, None, max_tokens=max_tokens)
+        self.check_fits(len(ids), max_tokens)
+        cache = empty_cache(self.model)
+        twice = self.tokens_read_twice(len(ids) - 1, cache)
+        if not twice:
+            return self.go_on(ids, None, max_tokens=max_tokens)
+        with self.model_errors():
+            self._read_twice(ids[:-1], cache)
+        return self.go_on(ids, cache, max_tokens=max_tokens, read_twice=twice)
 
     def read(self, system: str, text: str) -> Reading:
         """Read the fixed part of a prompt: the system text and what the user gives first.

@@ -302,6 +302,22 @@ def test_a_writer_reads_twice_what_it_will_drop_and_says_so(
     assert not other.cache.store.layer_configs
 
 
+def test_a_prompt_that_is_not_kept_is_read_twice_too(folder: Path, model_cache: Path) -> None:
+    writer = writer_of(folder, replace(SMALL, importance_rate=0.5))
+    user = "the red car moves and a rabbit seen in the picture moves " * 12
+    said = writer.write("a", user, max_tokens=9)
+    ids = writer.chat.ids(writer.chat.prompt("a", user))
+    twice = (len(ids) - 1) // PASSAGE * PASSAGE
+    assert f"; {twice} read twice" in writer.attention
+    assert said.num_prompt_tokens == len(ids)
+    cache = read_prompt(writer.model, writer.chat._tokenizer, ids[:-1])
+    made = generate(writer.model, torch.tensor([ids]), max_new_tokens=9, cache=cache)
+    assert writer.chat.text(made.new_tokens[0].tolist()).strip() == said.text
+    short = writer.write("a", "the red car", max_tokens=4)
+    assert "read twice" not in writer.attention
+    assert short.num_tokens == 4
+
+
 def test_a_writer_with_budgets_of_its_own_keeps_them(folder: Path, model_cache: Path) -> None:
     writer = writer_of(folder, SMALL)
     enable(writer.model, SMALL, layer_configs={0: MIXED})

@@ -28,23 +28,53 @@ def _write(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
+#: Settings that differ in their budget only, by what their names are made of, with and without
+#: the ending of those that read twice.
+CURVE, TWICE = ("ask", "units_"), "+reread"
+CURVES = {"": "read once, one budget for all heads", TWICE: "read twice, budgets from the text"}
+
+
 def quality_plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw perplexity over full attention against the keys and values kept, a panel a domain."""
+    """Draw perplexity over full attention against the keys and values kept, a panel a domain.
+
+    Settings that differ in their budget only are joined to a curve.
+    """
     domains = sorted({row["domain"] for row in summary})
     figure, axes = _axes(path, len(domains))
     for domain, axis in zip(domains, axes, strict=True):
-        for row in summary:
-            if row["domain"] != domain or row["settings"] == "full":
-                continue
-            more, low, high = (100 * (row[k] - 1) for k in ("ratio", "low", "high"))
-            spread = [[max(0.0, more - low)], [max(0.0, high - more)]]
-            axis.errorbar([100 * row["kept_share"]], [more], yerr=spread, fmt="o", capsize=3)
-            axis.annotate(
-                f" {row['settings']}", (100 * row["kept_share"], more), fontsize=7, va="bottom"
-            )
+        rows = [r for r in summary if r["domain"] == domain and r["settings"] != "full"]
+        for ending, label in CURVES.items():
+            _errorbars(axis, [row for row in rows if _curve(row["settings"]) == ending], label)
+        for row in rows:
+            if _curve(row["settings"]) is None:
+                _errorbars(axis, [row])
+                at = (100 * row["kept_share"], 100 * (row["ratio"] - 1))
+                axis.annotate(f" {row['settings']}", at, fontsize=7, va="bottom")
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(title=domain, xlabel="keys and values kept, %", ylabel="perplexity, % more")
+        if any(_curve(row["settings"]) is not None for row in rows):
+            axis.legend(fontsize=7)
     _write(figure, path)
+
+
+def _curve(name: str) -> str | None:
+    """Return which curve a setting is a point of, or None."""
+    ending = TWICE if name.endswith(TWICE) else ""
+    return ending if name.removesuffix(TWICE).startswith(CURVE) else None
+
+
+def _errorbars(axis: Any, rows: Sequence[dict[str, Any]], label: str | None = None) -> None:
+    """Draw rows as points with their intervals, joined where there are several."""
+    if not rows:
+        return
+    rows = sorted(rows, key=lambda row: row["kept_share"])
+    more, low, high = ([100 * (row[k] - 1) for row in rows] for k in ("ratio", "low", "high"))
+    spread = [
+        [max(0.0, m - x) for m, x in zip(more, low, strict=True)],
+        [max(0.0, x - m) for m, x in zip(more, high, strict=True)],
+    ]
+    kept = [100 * row["kept_share"] for row in rows]
+    axis.errorbar(kept, more, yerr=spread, fmt="o-", capsize=3, label=label)
 
 
 def needle_plot(rows: Iterable[dict[str, Any]], path: Path) -> None:

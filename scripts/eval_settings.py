@@ -11,13 +11,15 @@ from typing import Any
 
 from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
-from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share
+from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share, with_units
 
 FULL = "full"
 #: What a name ends in where passages are judged by reading them again.
 REREAD = "+reread"
 BASE = DGAConfig(pool=True, score="attention", window=256)
 SINGLE = replace(BASE, pool=False)
+#: What `fdvs ask` gives a model without a plan; `units_N` leave N units of 160 instead of 25.
+ASK = DGAConfig(dense_threshold=2048)
 #: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
 #: 85 units of a chunk in 6 layers and 10 in 24 are 25 on average.
 RICH = range(18, 24)
@@ -27,7 +29,8 @@ RICH_LAYERS = dict.fromkeys(RICH, replace(SINGLE, importance_rate=0.5))
 TABLE: dict[str, dict[str, Any]] = {
     FULL: {"config": full_config()},
     "default": {"config": DGAConfig()},
-    "ask": {"config": DGAConfig(dense_threshold=2048)},
+    "ask": {"config": ASK},
+    **{f"units_{n}": {"config": with_units(ASK, n)} for n in (8, 16, 40, 80)},
     "fast": {"config": fast_config()},
     "quality": {"config": quality_config()},
     "pooled": {"config": BASE},

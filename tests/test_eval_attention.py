@@ -306,12 +306,20 @@ def test_plots_are_drawn_and_the_same_numbers_give_the_same_file(
         perplexity_row(name, settings, nll, domain=domain)
         for domain in ("prose", "code")
         for name in "ab"
-        for settings, nll in (("full", 1.0), ("x", 1.1))
+        for settings, nll in (
+            ("full", 1.0),
+            ("x", 1.1),
+            ("ask", 1.1),
+            ("units_8", 1.3),
+            ("ask+reread", 1.05),
+        )
     ]
     plots = sys.modules["eval_plots"]
     for name in ("one.svg", "two.svg"):
         plots.quality_plot(script.summary(rows), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    names = ["ask", "units_8", "units_8+reread", "attention_heads_sixth+reread", "default"]
+    assert [plots._curve(name) for name in names] == ["", "", "+reread", None, None]
     hits = [
         {"kind": "needle", "settings": "full", "tokens": tokens, "depth": 0.5, "found": True}
         for tokens in (100, 200)

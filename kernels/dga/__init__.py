@@ -12,7 +12,7 @@ from __future__ import annotations
 from fdvs.kernels.dga.attention import dga_attention
 from fdvs.kernels.dga.backends import Backend, Choice, backends, choose_backend
 from fdvs.kernels.dga.budgets import by_head, plan_of_scores
-from fdvs.kernels.dga.cache import DGACache, DGALayerCache, HeadsCache
+from fdvs.kernels.dga.cache import DGACache, HeadsCache
 from fdvs.kernels.dga.config import (
     DGAConfig,
     cca_config,
@@ -24,6 +24,7 @@ from fdvs.kernels.dga.config import (
 from fdvs.kernels.dga.disk import from_disk, to_disk
 from fdvs.kernels.dga.heads import LayerConfig
 from fdvs.kernels.dga.inputs import spans_of_mask
+from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.rereading import reread
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fdvs.kernels.dga.backends import choose_backend
-from fdvs.kernels.dga.cache import DGALayerCache, HeadsCache
+from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import (
     LayerConfig,
@@ -26,6 +26,7 @@ from fdvs.kernels.dga.heads import (
     query_heads,
 )
 from fdvs.kernels.dga.inputs import Spans, check_focal, check_scale, check_tensors, row_spans
+from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.reference import reference_attention
 from fdvs.kernels.dga.stream import append
 from fdvs.kernels.dga.whole import global_attention

@@ -17,9 +17,10 @@ from dataclasses import replace
 
 from torch import Tensor, unflatten
 
-from fdvs.kernels.dga.cache import DGACache, DGALayerCache, HeadsCache
+from fdvs.kernels.dga.cache import DGACache, HeadsCache
 from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import LayerConfig, head_groups, query_heads
+from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.plan import HeadPlan, allocate, units_share, with_units
 from fdvs.kernels.dga.stream import StreamState
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, unflatten
 from torch.nn.functional import scaled_dot_product_attention
 
-from fdvs.kernels.dga.cache import DGALayerCache, HeadsCache
+from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import head_groups, joined_heads, query_heads
+from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.stream import StreamState
 
 

@@ -10,8 +10,8 @@ import torch
 from attention_inputs import STREAM, draw, qkv
 
 from fdvs.kernels.dga import dga_attention, full_config
-from fdvs.kernels.dga.cache import DGALayerCache
 from fdvs.kernels.dga.growing import FEWEST, SPARE_SHARE, appended
+from fdvs.kernels.dga.layer_cache import DGALayerCache
 
 TOKENS = 2 * FEWEST
 

@@ -9,21 +9,28 @@ that a token gets then is a judgement that serves any later question: the idea o
 2505.23416), here on a grouped cache, piece by piece while the text is read. The tokens of a
 rereading see the cache and each other, and are never appended.
 
-Shapes: B rows, H query heads, K key heads, N tokens of the rereading (an instruction, then the
-passage), C tokens of the passage, S = C + N, U units, R raw tokens, D head dim, E value dim.
+Shapes: B rows, H query heads, K key heads, G = H / K, N tokens of the rereading (an instruction,
+then the passage), C tokens of the passage, X = G C queries that repeat it, S = C + N, R raw tokens,
+D head dim, F = D + 1, E value dim.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, unflatten
-from torch.nn.functional import scaled_dot_product_attention
 
+from fdvs.kernels.dga.backends import choose_backend
 from fdvs.kernels.dga.cache import HeadsCache
-from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import head_groups, joined_heads, query_heads
 from fdvs.kernels.dga.layer_cache import DGALayerCache
+from fdvs.kernels.dga.native import attend_native
 from fdvs.kernels.dga.stream import StreamState
+from fdvs.kernels.dga.tiles import attend
+
+FULL = full_config()
+#: Width of the values where only the sums of attention are wanted.
+FEW_VALUES = 8
 
 
 def reread(
@@ -46,7 +53,8 @@ def reread(
         query that repeats it, among the passage and the rereading [B, K, C], float32 or wider.
 
     Raises:
-        ValueError: rows of unequal length, or a passage that the layer holds no more.
+        ValueError: rows of unequal length, a passage that the layer holds no more, or settings
+            that pool.
     """
     if isinstance(layer, DGALayerCache):
         return _of_state(_state(layer), q_BHND, k_BKND, v_BKNE, layer.config, tokens, scale)
@@ -74,6 +82,8 @@ def _of_state(
     state: StreamState, q_BHND: Tensor, k_BKND: Tensor, v_BKNE: Tensor, config: DGAConfig,
     tokens: range, scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    if config.pool:
+        raise ValueError("pool=True weighs groups by their judges; reread with pool=False")
     if not state.raw_start <= tokens.start < tokens.stop <= state.num_seen:
         raise ValueError(
             f"tokens {tokens.start} to {tokens.stop} are not all raw; the layer holds "
@@ -91,21 +101,23 @@ def _attend(
 ) -> Tensor:  # fmt: skip
     """Attend to all that the next token would see, and causally among the new tokens."""
     keys, values = [state.k_BKRD, k_BKND], [state.v_BKRE, v_BKNE]
-    count, own = state.k_BKRD.shape[2], k_BKND.shape[2]
-    bias_BKS = k_BKND.new_zeros(*k_BKND.shape[:2], count + own)
     num_units = state.raw_start // config.chunk * config.units_per_chunk
-    if state.units is not None and num_units:
+    if state.units is not None and num_units:  # single tokens, which are keys like others
         keys.insert(0, state.units.keys_BKND[:, :, :num_units])
         values.insert(0, state.units.values_BKNE[:, :, :num_units])
-        unit_bias_BKU = state.units.bias_BKN[:, :, :num_units].to(bias_BKS.dtype)
-        bias_BKS = torch.cat((unit_bias_BKU, bias_BKS), 2)
-    later_NN = bias_BKS.new_full((own, own), -torch.inf).triu(1)
-    later_NS = torch.nn.functional.pad(later_NN, (bias_BKS.shape[2] - own, 0))
-    per_key = q_BHND.shape[1] // k_BKND.shape[1]
-    mask_BHNS = bias_BKS.repeat_interleave(per_key, 1)[:, :, None] + later_NS
-    return scaled_dot_product_attention(
-        q_BHND, torch.cat(keys, 2), torch.cat(values, 2), attn_mask=mask_BHNS, scale=scale,
-        enable_gqa=True,
+    out, _ = _in_full(q_BHND, torch.cat(keys, 2), torch.cat(values, 2), scale)
+    return out
+
+
+def _in_full(
+    q_BHND: Tensor, k_BKSD: Tensor, v_BKSE: Tensor, scale: float, *, return_lse: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Attend causally from the last N of S tokens."""
+    choice = choose_backend(config=FULL, device=q_BHND.device, dtype=q_BHND.dtype, cached=True)
+    run = attend_native if choice.name == "cpp" else attend
+    return run(
+        q_BHND, None, k_BKSD, v_BKSE, q_start=k_BKSD.shape[2] - q_BHND.shape[2], raw_start=0,
+        config=FULL, scale=scale, return_lse=return_lse,
     )  # fmt: skip
 
 
@@ -113,13 +125,17 @@ def _scores(
     state: StreamState, q_BHND: Tensor, k_BKND: Tensor, tokens: range, scale: float
 ) -> Tensor:
     """Return the most attention that each repeated token gets: [B, K, C]."""
-    wide = torch.promote_types(q_BHND.dtype, torch.float32)
-    first, count, own = tokens.start - state.raw_start, len(tokens), k_BKND.shape[2]
+    first, count = tokens.start - state.raw_start, len(tokens)
     passage_BKCD = state.k_BKRD[:, :, first : first + count]
-    keys_BKSD = torch.cat((passage_BKCD, k_BKND), 2).to(wide)
-    q_BKGCD = unflatten(q_BHND[:, :, -count:], 1, (k_BKND.shape[1], -1)).to(wide)
-    logits_BKXS = (q_BKGCD.flatten(2, 3) * scale) @ keys_BKSD.mT
-    later_CN = logits_BKXS.new_full((count, own), -torch.inf).triu(own - count + 1)
-    logits_BKGCS = unflatten(logits_BKXS, 2, (-1, count))
-    logits_BKGCS[..., count:] += later_CN
-    return logits_BKGCS.softmax(-1)[..., :count].amax((2, 3))
+    keys_BKSD, q_BHCD = torch.cat((passage_BKCD, k_BKND), 2), q_BHND[:, :, -count:]
+    few_BKSE = keys_BKSD[..., :FEW_VALUES]  # only the sums are wanted
+    _, lse_BHC = _in_full(q_BHCD, keys_BKSD, few_BKSE, scale, return_lse=True)
+    assert lse_BHC is not None
+    wide = torch.promote_types(q_BHND.dtype, torch.float32)
+    q_BKXD = unflatten(q_BHCD, 1, (k_BKND.shape[1], -1)).flatten(2, 3).to(wide)
+    lse_BKX = unflatten(lse_BHC, 1, (k_BKND.shape[1], -1)).flatten(2, 3).to(wide)
+    # the sums ride along as one more dimension: the product is the logarithm of the attention
+    left_BKXF = torch.cat((q_BKXD * scale, -lse_BKX[..., None]), -1)
+    ones_BKC = passage_BKCD.new_ones(passage_BKCD.shape[:3], dtype=wide)
+    right_BKCF = torch.cat((passage_BKCD.to(wide), ones_BKC[..., None]), -1)
+    return (left_BKXF @ right_BKCF.mT).amax(2).exp()

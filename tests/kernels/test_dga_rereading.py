@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from fdvs.kernels.dga import (
     from_disk,
     full_config,
     reread,
+    rereading,
     to_disk,
 )
 
@@ -74,8 +76,13 @@ def brute(
     return torch.stack(outs), best
 
 
+@pytest.mark.parametrize("backend", ["cpp", "eager"])
 @pytest.mark.parametrize("kind", ["one setting", "full", "by head"])
-def test_outputs_and_scores_equal_brute_force(kind: str) -> None:
+def test_outputs_and_scores_equal_brute_force(
+    kind: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = SimpleNamespace(name=backend)
+    monkeypatch.setattr(rereading, "choose_backend", lambda **_: choice)
     config = {"one setting": SMALL, "full": FULL, "by head": MIXED}[kind]
     cache, text = filled(config)
     layer = cache.layer(0)
@@ -278,5 +285,7 @@ def test_scores_must_be_those_of_whole_chunks_that_were_read(count: int) -> None
 def test_pooled_groups_need_their_judges() -> None:
     pooled = replace(WIDE, pool=True)
     cache, _ = filled(pooled)
+    with pytest.raises(ValueError, match="pool=False"):
+        reread(cache.layer(0), *made(INSTRUCTION + 16, seed=7), tokens=range(64, 80), scale=1.0)
     with pytest.raises(ValueError, match="pool=False"):
         cache.layer(0).commit(torch.rand(2, KEY_HEADS, 32))

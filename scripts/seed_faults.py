@@ -124,6 +124,41 @@ FAULTS = (
         "return char",
         "tests/pipelines/cli",
     ),
+    Fault(
+        "an old gain is believed",
+        "fdvs/cover.py",
+        "        if queue and (-gain, item) > queue[0]:\n",
+        "        if False:\n",
+        "tests/core/test_cover.py",
+    ),
+    Fault(
+        "a repetition judges by its mean",
+        "kernels/dga/rereading.py",
+        ".amax(2).exp()",
+        ".mean(2).exp()",
+        "tests/kernels/test_dga_rereading.py",
+    ),
+    Fault(
+        "units that came early may be cropped",
+        "kernels/dga/layer_cache.py",
+        "return max(by_time, early)",
+        "return by_time",
+        "tests/kernels/test_dga_rereading.py",
+    ),
+    Fault(
+        "budgets by what is kept",
+        "kernels/dga/budgets.py",
+        "ranked_BKnC[..., count:]",
+        "ranked_BKnC[..., :count]",
+        "tests/kernels/test_dga_budgets.py",
+    ),
+    Fault(
+        "the lead runs into the passage",
+        "models/rereading.py",
+        "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]",
+        "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first + 1]",
+        "tests/models/test_rereading.py",
+    ),
 )
 
 PASSING: set[str] = set()

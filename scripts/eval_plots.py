@@ -41,20 +41,27 @@ def quality_plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
     """
     domains = sorted({row["domain"] for row in summary})
     figure, axes = _axes(path, len(domains))
+    shown = [row for row in summary if row["settings"] != "full"]
+    names = sorted({_series(row["settings"]) for row in shown})
     for domain, axis in zip(domains, axes, strict=True):
-        rows = [r for r in summary if r["domain"] == domain and r["settings"] != "full"]
-        for ending, label in CURVES.items():
-            _errorbars(axis, [row for row in rows if _curve(row["settings"]) == ending], label)
-        for row in rows:
-            if _curve(row["settings"]) is None:
-                _errorbars(axis, [row])
-                at = (100 * row["kept_share"], 100 * (row["ratio"] - 1))
-                axis.annotate(f" {row['settings']}", at, fontsize=7, va="bottom")
+        for index, name in enumerate(names):
+            own = [r for r in shown if r["domain"] == domain and _series(r["settings"]) == name]
+            _errorbars(axis, own, name, f"C{index}")
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(title=domain, xlabel="keys and values kept, %", ylabel="perplexity, % more")
-        if any(_curve(row["settings"]) is not None for row in rows):
-            axis.legend(fontsize=7)
+    known = dict(
+        pair
+        for axis in axes
+        for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True)
+    )
+    figure.legend(known.values(), known, loc="outside lower center", ncol=2, fontsize=8)
     _write(figure, path)
+
+
+def _series(name: str) -> str:
+    """Return what a setting is called in the legend."""
+    ending = _curve(name)
+    return name if ending is None else CURVES[ending]
 
 
 def _curve(name: str) -> str | None:
@@ -63,7 +70,7 @@ def _curve(name: str) -> str | None:
     return ending if name.removesuffix(TWICE).startswith(CURVE) else None
 
 
-def _errorbars(axis: Any, rows: Sequence[dict[str, Any]], label: str | None = None) -> None:
+def _errorbars(axis: Any, rows: Sequence[dict[str, Any]], label: str, color: str) -> None:
     """Draw rows as points with their intervals, joined where there are several."""
     if not rows:
         return
@@ -74,7 +81,7 @@ def _errorbars(axis: Any, rows: Sequence[dict[str, Any]], label: str | None = No
         [max(0.0, x - m) for m, x in zip(more, high, strict=True)],
     ]
     kept = [100 * row["kept_share"] for row in rows]
-    axis.errorbar(kept, more, yerr=spread, fmt="o-", capsize=3, label=label)
+    axis.errorbar(kept, more, yerr=spread, fmt="o-", capsize=3, label=label, color=color)
 
 
 def needle_plot(rows: Iterable[dict[str, Any]], path: Path) -> None:

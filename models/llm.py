@@ -147,16 +147,12 @@ class LocalWriter:
         return not layer_settings_of(self.model)
 
     def _read_twice(self, ids: Sequence[int], cache: Any) -> None:
-        import torch
+        from fdvs.models.rereading import read_into
 
-        from fdvs.models.rereading import read_twice
-
-        hidden = read_twice(
-            self.model, torch.tensor(list(ids)), cache, instruction=self._instruction(),
-            most_positions=self.context_tokens, budgets=self.budgets_from_text(),
+        read_into(
+            cache, self.model, ids, instruction=self._instruction(),
+            most_positions=self.context_tokens,
         )  # fmt: skip
-        for _ in hidden:
-            pass
 
     def _instruction(self) -> list[int]:
         from fdvs.models.rereading import INSTRUCTION

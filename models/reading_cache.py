@@ -160,9 +160,9 @@ class ReadingCache:
         except (OSError, ValueError) as error:
             logger.warning("reading %s cannot be used, the text is read again: %s", key, error)
             return None
-        twice = writer.tokens_read_twice(len(opening.ids), cache)
-        writer.note_attention(cache, read_twice=twice)
-        return Reading(writer, opening, cache, reused=True)
+        reading = Reading(writer, opening, cache, reused=True)
+        writer.note_attention(cache, read_twice=reading.read_twice)
+        return reading
 
     def _make_room(self) -> None:
         """Remove what was used longest ago until the rest fits, and what a crash left over."""

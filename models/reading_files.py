@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.kernels.dga import DGACache, DGAConfig, LayerConfig
+from fdvs.kernels.dga.heads import head_configs
 from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.models.attention import (
     NAME,
@@ -91,19 +92,15 @@ def _same_layers(store: DGACache, own: Mapping[int, LayerConfig]) -> bool:
     """Whether the layers have the model's settings, or only budgets of their own (`rereading`)."""
     if own or not store.layer_configs:
         return store.layer_configs == own
-    flat = [
-        c
-        for one in store.layer_configs.values()
-        for c in (one if isinstance(one, tuple) else (one,))
-    ]
     return all(
         config.is_dense or _without_budget(config) == _without_budget(store.config)
-        for config in flat
+        for one in store.layer_configs.values()
+        for config in head_configs(one)
     )
 
 
 def _without_budget(config: DGAConfig) -> DGAConfig:
-    return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0, sinks=0)
+    return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0)
 
 
 def full_bytes(model: Any, num_tokens: int) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdvs.kernels.dga import DGACache, DGAConfig, by_head, full_config, plan_of_scores
+from fdvs.kernels.dga.heads import head_configs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,20 +40,26 @@ def read_prompt(model: Any, tokenizer: Any, ids: Sequence[int]) -> Any:
     Raises:
         ValueError: settings that cannot be judged so; `why_not` says why.
     """
-    import torch
-
-    from fdvs.models.attention import layer_settings_of, make_cache
+    from fdvs.models.attention import make_cache
 
     cache = make_cache(model)
     told = tokenizer(INSTRUCTION, add_special_tokens=False, verbose=False)["input_ids"]
-    hidden = read_twice(
-        model, torch.tensor(list(ids)), cache, instruction=told,
-        most_positions=model.config.get_text_config().max_position_embeddings,
-        budgets=not layer_settings_of(model),
-    )  # fmt: skip
-    for _ in hidden:
-        pass
+    context = model.config.get_text_config().max_position_embeddings
+    read_into(cache, model, ids, instruction=told, most_positions=context)
     return cache
+
+
+def read_into(
+    cache: Any, model: Any, ids: Sequence[int], *, instruction: Sequence[int], most_positions: int
+) -> None:
+    """Read a text twice into an empty cache (`read_twice`); it sets budgets where none are."""
+    import torch
+
+    for _ in read_twice(
+        model, torch.tensor(list(ids)), cache, instruction=instruction,
+        most_positions=most_positions, budgets=not cache.store.layer_configs,
+    ):  # fmt: skip
+        pass
 
 
 def read_twice(
@@ -191,5 +198,4 @@ def passage_tokens(cache: Any) -> int:
 
 def _configs(cache: Any) -> Iterator[DGAConfig]:
     for layer in cache.layers:
-        config = layer.state.config
-        yield from config if isinstance(config, tuple) else (config,)
+        yield from head_configs(layer.state.config)

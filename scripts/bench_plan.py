@@ -18,8 +18,9 @@ from bench_rows import now
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from fdvs.kernels.dga import DGAConfig, DGALayerCache, HeadsCache, LayerConfig, dga_attention
+from fdvs.kernels.dga import DGALayerCache, HeadsCache, LayerConfig, dga_attention
 from fdvs.kernels.dga.cache import layer_cache
+from fdvs.kernels.dga.heads import head_configs
 from fdvs.kernels.dga.plan import read_plan
 
 Tensors = tuple[Tensor, Tensor, Tensor]
@@ -120,13 +121,13 @@ def plan_layers(path: Path, key_heads: int) -> tuple[LayerConfig, ...]:
 
 def chunk_of(layers: tuple[LayerConfig, ...]) -> int:
     """Return the longest chunk of any head: a decode of so many tokens commits at least once."""
-    return max(config.chunk for layer in layers for config in _heads(layer))
+    return max(config.chunk for layer in layers for config in head_configs(layer))
 
 
 def plan_errors(bench: PlanBench) -> dict[str, float]:
     """Return the relative L2 error against float64 of each kind of layer, prefill and decode."""
     wide = [x.double() for x in bench.tensors]
-    kinds = {tuple(sorted(map(str, _heads(one)))): one for one in bench.layers}
+    kinds = {tuple(sorted(map(str, head_configs(one)))): one for one in bench.layers}
     errors = {}
     for number, config in enumerate(kinds.values()):
         want = dga_attention(*wide, config=config, backend="reference")
@@ -138,7 +139,3 @@ def plan_errors(bench: PlanBench) -> dict[str, float]:
             gap = (out.double() - part).norm() / part.norm()
             errors[f"{op} plan's layer of kind {number}"] = float(gap)
     return errors
-
-
-def _heads(config: LayerConfig) -> tuple[DGAConfig, ...]:
-    return config if isinstance(config, tuple) else (config,)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_rows import new_row, write_rows
+from eval_settings import REREAD
 
 PACKAGES = ("fdvs", "torch", "transformers")
 SYSTEM = "Answer the question about the story in a few words."
@@ -40,8 +41,6 @@ FACTS = (
     ("The letter from Lisbon lies inside the piano.", "Where is the letter?", "piano"),
 )
 ANSWER_TOKENS, DECODED_TOKENS = 24, 16
-#: What the name of settings ends in where the story is read twice.
-REREAD = "+reread"
 
 
 def main() -> None:

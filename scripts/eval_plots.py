@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval_settings import REREAD
+
 
 def _axes(path: Path, columns: int) -> tuple[Any, Any]:
     import matplotlib
@@ -30,8 +32,8 @@ def _write(figure: Any, path: Path) -> None:
 
 #: Settings that differ in their budget only, by what their names are made of, with and without
 #: the ending of those that read twice.
-CURVE, TWICE = ("ask", "units_"), "+reread"
-CURVES = {"": "read once, one budget for all heads", TWICE: "read twice, budgets from the text"}
+CURVE = ("ask", "units_")
+CURVES = {"": "read once, one budget for all heads", REREAD: "read twice, budgets from the text"}
 
 
 def quality_plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
@@ -66,8 +68,8 @@ def _series(name: str) -> str:
 
 def _curve(name: str) -> str | None:
     """Return which curve a setting is a point of, or None."""
-    ending = TWICE if name.endswith(TWICE) else ""
-    return ending if name.removesuffix(TWICE).startswith(CURVE) else None
+    ending = REREAD if name.endswith(REREAD) else ""
+    return ending if name.removesuffix(REREAD).startswith(CURVE) else None
 
 
 def _errorbars(axis: Any, rows: Sequence[dict[str, Any]], label: str, color: str) -> None:

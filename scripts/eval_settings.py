@@ -12,6 +12,7 @@ from typing import Any
 from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
 from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share, with_units
+from fdvs.models.attention import DEFAULT
 
 FULL = "full"
 #: What a name ends in where passages are judged by reading them again.
@@ -19,7 +20,7 @@ REREAD = "+reread"
 BASE = DGAConfig(pool=True, score="attention", window=256)
 SINGLE = replace(BASE, pool=False)
 #: What `fdvs ask` gives a model without a plan; `units_N` leave N units of 160 instead of 25.
-ASK = DGAConfig(dense_threshold=2048)
+ASK = DEFAULT
 #: Layers of SmolLM2-135M that lose most where tokens are missing, and what the others then get:
 #: 85 units of a chunk in 6 layers and 10 in 24 are 25 on average.
 RICH = range(18, 24)

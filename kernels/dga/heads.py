@@ -22,6 +22,11 @@ from fdvs.kernels.dga.config import DGAConfig
 LayerConfig = DGAConfig | tuple[DGAConfig, ...]
 
 
+def head_configs(config: LayerConfig) -> tuple[DGAConfig, ...]:
+    """Return the settings of a layer's key heads; one, where it holds for all."""
+    return config if isinstance(config, tuple) else (config,)
+
+
 def head_groups(configs: Sequence[DGAConfig]) -> list[tuple[DGAConfig, list[int]]]:
     """Return the key heads of each distinct setting, in the order of their first head."""
     groups: dict[DGAConfig, list[int]] = {}

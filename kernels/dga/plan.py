@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.heads import LayerConfig
+from fdvs.kernels.dga.heads import LayerConfig, head_configs
 
 FORMAT, VERSION = "fdvs-attention-plan", 1
 MOST_BYTES = 2**20
@@ -145,7 +145,7 @@ def mean_share(configs: Iterable[LayerConfig], share: Callable[[DGAConfig], floa
     """Return the mean of a share (`units_share`, `kept_share`) over layers and their key heads."""
     each = []
     for config in configs:
-        heads = config if isinstance(config, tuple) else (config,)
+        heads = head_configs(config)
         each.append(sum(map(share, heads)) / len(heads))
     return sum(each) / len(each)
 

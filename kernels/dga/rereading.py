@@ -24,9 +24,7 @@ from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import head_groups, joined_heads, query_heads
 from fdvs.kernels.dga.layer_cache import DGALayerCache
-from fdvs.kernels.dga.native import attend_native
-from fdvs.kernels.dga.stream import StreamState
-from fdvs.kernels.dga.tiles import attend
+from fdvs.kernels.dga.stream import StreamState, attend_of
 
 FULL = full_config()
 #: Width of the values where only the sums of attention are wanted.
@@ -114,8 +112,7 @@ def _in_full(
 ) -> tuple[Tensor, Tensor | None]:
     """Attend causally from the last N of S tokens."""
     choice = choose_backend(config=FULL, device=q_BHND.device, dtype=q_BHND.dtype, cached=True)
-    run = attend_native if choice.name == "cpp" else attend
-    return run(
+    return attend_of(choice.name)(
         q_BHND, None, k_BKSD, v_BKSE, q_start=k_BKSD.shape[2] - q_BHND.shape[2], raw_start=0,
         config=FULL, scale=scale, return_lse=return_lse,
     )  # fmt: skip

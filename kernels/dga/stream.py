@@ -11,6 +11,7 @@ dim, E value dim.
 # ruff: noqa: N815 (names of tensors carry their shapes)
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -81,14 +82,18 @@ def append(
             state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ,
             native_threads=threads,
         )  # fmt: skip
-    run = {"cpp": attend_native, "triton": attend_triton}.get(backend, attend)
-    out, lse = run(
+    out, lse = attend_of(backend)(
         q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
         q_start=full.num_seen - q_BHQD.shape[2], raw_start=full.raw_start,
         config=config, scale=scale, return_lse=return_lse,
     )  # fmt: skip
     with one_thread(q_BHQD.device):
         return out, lse, trim(full, config)
+
+
+def attend_of(backend: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    """Return what attends for a backend: its kernel, or tiles of torch operations."""
+    return {"cpp": attend_native, "triton": attend_triton}.get(backend, attend)
 
 
 def grow(
@@ -105,8 +110,7 @@ def grow(
         q_start=state.q_start, raw_start=state.raw_start, chunks=range(state.num_built, due),
         config=config, scale=scale, focal_BR=state.focal_BR, native_threads=native_threads,
     )  # fmt: skip
-    units = new if state.units is None else state.units.join(new)
-    return replace(state, units=units, num_built=due)
+    return _with_units(state, new, due)
 
 
 def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) -> StreamState:
@@ -132,8 +136,12 @@ def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) 
         unflatten(scores_BKS, 2, (count, config.chunk)), state.k_BKRD, state.v_BKRE,
         raw_start=state.raw_start, chunks=chunks, config=config, focal_BR=state.focal_BR,
     )  # fmt: skip
+    return trim(_with_units(state, new, chunks.stop), config)
+
+
+def _with_units(state: StreamState, new: Units, num_built: int) -> StreamState:
     units = new if state.units is None else state.units.join(new)
-    return trim(replace(state, units=units, num_built=chunks.stop), config)
+    return replace(state, units=units, num_built=num_built)
 
 
 def trim(state: StreamState, config: DGAConfig) -> StreamState:

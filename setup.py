@@ -3,9 +3,11 @@
 from setuptools import find_packages, setup
 
 ROLES = ("models", "kernels", "datasets", "pipelines")
-CORE_PARTS = ("answering", "metrics")
-found = [p for role in ROLES for p in find_packages(include=[role, f"{role}.*"])]
+role_packages = {
+    f"fdvs.{name}" for role in ROLES for name in find_packages(include=[role, f"{role}.*"])
+}
+core_packages = set(find_packages(include=["fdvs", "fdvs.*"]))  # follows the links of an editor
 setup(
-    packages=["fdvs", *(f"fdvs.{package}" for package in (*CORE_PARTS, *found))],
+    packages=sorted(role_packages | core_packages),
     package_dir={f"fdvs.{role}": role for role in ROLES},
 )

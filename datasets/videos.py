@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from fdvs.datasets.errors import DataError
-from fdvs.videofile import VIDEO_SUFFIXES
+from fdvs.media.files import VIDEO_SUFFIXES
 
 NUM_NAMED = 5
 

@@ -76,7 +76,7 @@ class SampleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedundancyConfig:
-    """One rule for frames and for chapters; see `fdvs.redundancy` for what each policy does.
+    """One rule for frames and for chapters; see `fdvs.redundancy.rules` for what each policy does.
 
     `floor`: what is dropped has a kept one at least this similar (cover); below it nothing is
     redundant (repaired). `identical`: from here on it always is (repaired). `threshold`: the bound

@@ -1,4 +1,4 @@
-"""What a stage needs from the outside. Stages take these, `pipelines/parts.py` fills them in."""
+"""Protocols of the models that stages use; `pipelines/model_set.py` loads what fulfils them."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ class Answer:
     alone. Where `refused`, it says that the evidence does not hold the answer, `reason` says why,
     and `evidence` holds the nearest chapters. `removed` are sentences of the model that nothing
     supports. `support` is the mean of the sentences', `fit` how well the question fits the chapters
-    (see `fdvs.answering.fit`). `options` and `chosen` (a place in it) are those of a
+    (see `fdvs.answers.fit`). `options` and `chosen` (a place in it) are those of a
     multiple-choice question, and `num_background` is the number of other videos' chapters that
     they were weighed against. `looks` is what a captioner says on a second look, unchecked. `notes`
     says what was shortened or left out.

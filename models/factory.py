@@ -11,37 +11,37 @@ from fdvs.registry import Registry
 IMAGE_EMBEDDERS = Registry(
     "image embedder backend",
     {
-        "efficientnet": "fdvs.models.imagenet:EfficientNetEmbedder",
-        "open_clip": "fdvs.models.clip:OpenClipEmbedder",
+        "efficientnet": "fdvs.models.embed.efficientnet:EfficientNetEmbedder",
+        "open_clip": "fdvs.models.embed.clip:OpenClipEmbedder",
     },
 )
 TEXT_EMBEDDERS = Registry(
     "text embedder backend",
-    {"sentence-transformers": "fdvs.models.sentence:SentenceEmbedder"},
+    {"sentence-transformers": "fdvs.models.embed.sentence:SentenceEmbedder"},
 )
 CAPTIONERS = Registry(
     "captioner backend",
     {
-        "tags": "fdvs.models.tags:TagCaptioner",
-        "transformers": "fdvs.models.vlm:TransformersCaptioner",
-        "endpoint": "fdvs.models.endpoint:EndpointCaptioner",
+        "tags": "fdvs.models.describe.tags:TagCaptioner",
+        "transformers": "fdvs.models.describe.vlm:TransformersCaptioner",
+        "endpoint": "fdvs.models.endpoint.endpoint:EndpointCaptioner",
     },
 )
 SOURCES = Registry(
     "source backend",
     {
-        "subtitles": "fdvs.models.subtitles:SubtitleSource",
-        "faster-whisper": "fdvs.models.speech:SpeechSource",
-        "rapidocr": "fdvs.models.ocr:ScreenTextSource",
-        "grounding-dino": "fdvs.models.objects:ObjectSource",
-        "video-classifier": "fdvs.models.action:ActionSource",
+        "subtitles": "fdvs.models.describe.subtitles:SubtitleSource",
+        "faster-whisper": "fdvs.models.describe.speech:SpeechSource",
+        "rapidocr": "fdvs.models.describe.ocr:ScreenTextSource",
+        "grounding-dino": "fdvs.models.describe.objects:ObjectSource",
+        "video-classifier": "fdvs.models.describe.action:ActionSource",
     },
 )
 WRITERS = Registry(
     "language model backend",
     {
-        "transformers": "fdvs.models.llm:LocalWriter",
-        "endpoint": "fdvs.models.endpoint:EndpointWriter",
+        "transformers": "fdvs.models.llm.writer:LocalWriter",
+        "endpoint": "fdvs.models.endpoint.endpoint:EndpointWriter",
     },
 )
 
@@ -49,8 +49,8 @@ WRITERS = Registry(
 MATCHERS = Registry(
     "picture matcher",
     {
-        "conse": "fdvs.models.conse:ConseMatcher",
-        "clip": "fdvs.models.clip:ClipMatcher",
+        "conse": "fdvs.models.embed.conse:ConseMatcher",
+        "clip": "fdvs.models.embed.clip:ClipMatcher",
     },
 )
 ROLES: dict[Role, Registry] = {

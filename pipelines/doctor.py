@@ -107,7 +107,7 @@ NEEDS = (
 def examine(library: Path) -> Health:
     """Look at this machine and the library's folder. Takes some seconds (torch)."""
     from fdvs import __version__
-    from fdvs.models.cache import cache_root
+    from fdvs.models.weights.manifests import cache_root
     from fdvs.pipelines.presets import PRESETS
 
     return Health(
@@ -179,7 +179,7 @@ def devices() -> tuple[str, ...]:
     try:
         import torch
 
-        from fdvs.models.loading import choose_device
+        from fdvs.models.weights.loading import choose_device
     except ImportError as error:
         return (f"none: torch cannot be imported ({error})",)
     chosen, reason = choose_device("auto")
@@ -203,7 +203,7 @@ def ffmpeg() -> str:
 def library_state(path: Path) -> str:
     """Return what is in the library's folder, in words."""
     from fdvs.errors import LibraryMissing
-    from fdvs.pipelines.cli_common import opened
+    from fdvs.pipelines.cli.options import opened
 
     try:
         with opened(path, None, None) as library:
@@ -265,7 +265,7 @@ def missing_packages(cards: Iterable[Card]) -> list[str]:
 
 def has_weights(card: Card) -> bool:
     """Whether a model's weights are on this machine, or it needs none."""
-    from fdvs.models.fetch import model_folder, weights_card
+    from fdvs.models.weights.fetch import model_folder, weights_card
 
     try:
         return weights_card(card) is None or bool(model_folder(card))

@@ -14,28 +14,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.answering.history import Turn
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
+from fdvs.answers.history import Turn
 from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
-from fdvs.looks import Looks, Pictures
-from fdvs.pipelines.asker import Asker, Order
-from fdvs.pipelines.collect import collect
-from fdvs.pipelines.events import BuildEvent, Watcher, nobody
-from fdvs.pipelines.parts import Parts
+from fdvs.media.collect import collect
+from fdvs.pipelines.ask.asker import Asker, Order
+from fdvs.pipelines.build.events import BuildEvent, Watcher, nobody
+from fdvs.pipelines.model_set import Parts
 from fdvs.pipelines.presets import preset as preset_named
-from fdvs.pipelines.rows import row_of, video_rows
+from fdvs.pipelines.results import row_of, video_rows
 from fdvs.report import BuildReport
-from fdvs.search import search_moments, search_videos
-from fdvs.store import Store
-from fdvs.store_meta import get_meta, set_meta
-from fdvs.story_json import story_from_json
+from fdvs.search.moments import search_moments, search_videos
+from fdvs.search.pictures import Looks, Pictures
+from fdvs.store.meta import get_meta, set_meta
+from fdvs.store.store import Store
+from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
 if TYPE_CHECKING:
-    from fdvs.index import Index
+    from fdvs.search.index import Index
 
 SETTINGS = "settings"
 TEXT_EMBEDDER = "text_embedder"
@@ -117,8 +117,8 @@ class Library(Closing):
             ModelUnavailable: a model of the preset is not here.
             LibraryBusy: another build is at work and `wait` is False.
         """
-        from fdvs.pipelines.build import Builder
-        from fdvs.pipelines.context import BuildContext
+        from fdvs.pipelines.build.builder import Builder
+        from fdvs.pipelines.build.context import BuildContext
 
         watch = progress or nobody
         collected = collect([paths] if isinstance(paths, (str, Path)) else paths)
@@ -209,7 +209,7 @@ class Library(Closing):
             chooser: an own Chooser for options; else what `ask.answerer` names.
             look: a captioner looks at the cited clips again; None as `ask.second_look` says.
 
-        Raises InvalidValue, NotFound, ModelError; see `fdvs.answer.answer`.
+        Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`.
         """
         video_id = self._store.find_video(video).video_id if video else None
         index, embedder = self._loaded_index(), self._searcher()
@@ -261,7 +261,7 @@ class Library(Closing):
         return self._parts.backends()
 
     def _loaded_index(self) -> Index:
-        from fdvs.index import Index
+        from fdvs.search.index import Index
 
         if self._index is None:
             self._index = Index.load(self._store)

@@ -21,22 +21,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from fdvs.answering.background import make_background
-from fdvs.answering.evidence import EvidenceChooser
-from fdvs.answering.llm_choice import LlmChooser
+from fdvs.answers.choice.background import make_background
+from fdvs.answers.choice.by_evidence import EvidenceChooser
+from fdvs.answers.choice.by_likelihood import LlmChooser
 from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Split
 from fdvs.kernels.dga import DGAConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.ablations import table_xvii
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of, sample_of, sampled
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.redundancy_table import read_videos, redundancy_rows
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.vectors import stored_embedder
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.model_set import Parts
 from fdvs.pipelines.presets import preset
 from fdvs.protocols import TextEmbedder, TextReader
 
@@ -121,7 +121,7 @@ def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
         ask = replace(config.ask, attention=cast(Any, ATTENTION[name]))
         reader: Any = Parts(replace(config, ask=ask)).llm
         if ATTENTION[name] == "dga":
-            from fdvs.models.attention import enable
+            from fdvs.models.llm.attention import enable
 
             enable(reader.model, WINDOW if name == "window" else GROUPED)
         yield name, reader

@@ -19,15 +19,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fdvs.answering.background import make_background
-from fdvs.answering.evidence import EvidenceChooser
+from fdvs.answers.choice.background import make_background
+from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.errors import FdvsError
 from fdvs.pipelines.evaluation import ablations
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.pipelines.evaluation.film_study import FilmStudy
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.redundancy_table import read_videos
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import limited, split_of
 from fdvs.pipelines.evaluation.tables import write_rows
 from fdvs.pipelines.evaluation.vectors import stored_embedder

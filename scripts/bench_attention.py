@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from fdvs.kernels.dga import DGAConfig, DGALayerCache, choose_backend, dga_attention, full_config
-from fdvs.kernels.dga.native import attend_native, multiplies_in_bfloat16
+from fdvs.kernels.dga.cpp import attend_native, multiplies_in_bfloat16
 
 GATE_TOKENS = 1200  # several commits at the default settings
 #: Relative L2 error against float64 that still counts as correct.

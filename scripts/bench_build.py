@@ -90,11 +90,11 @@ def build(film: Path, library: Path) -> tuple[float, float, float, float]:
 
 def parts(film: Path) -> tuple[float, float]:
     """Return seconds of decoding alone and of embedding alone, on the frames of a build."""
-    from fdvs.clips import cut
     from fdvs.config import Config
-    from fdvs.pipelines.parts import Parts
-    from fdvs.sampling import sample_times
-    from fdvs.video import open_reader
+    from fdvs.media.clips import cut
+    from fdvs.media.readers import open_reader
+    from fdvs.media.sampling import sample_times
+    from fdvs.pipelines.model_set import Parts
 
     config = Config()
     embedder = Parts(config).image_embedder

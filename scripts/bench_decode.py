@@ -22,11 +22,11 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 import numpy as np
-from fdvs.clips import cut
+from fdvs.media.clips import cut
 from fdvs.config import CutConfig
-from fdvs.picture import fit
-from fdvs.sampling import sample_times
-from fdvs.video import open_reader
+from fdvs.media.resize import fit
+from fdvs.media.sampling import sample_times
+from fdvs.media.readers import open_reader
 
 path, reader, side = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 fit(np.zeros((64, 64, 3), np.uint8), size=(32, 32))  # loads torch

@@ -109,8 +109,8 @@ def load(args: argparse.Namespace) -> Any:
 
 def switch(writer: Any, settings: str) -> None:
     """Let the model attend as `settings` names it: `full` is torch's own, FILE.json a plan."""
-    from fdvs.models.attention import enable
-    from fdvs.models.attention_options import options_of_plan
+    from fdvs.models.llm.attention import enable
+    from fdvs.models.llm.attention_options import options_of_plan
 
     writer.reread = settings.endswith(REREAD)
     settings = settings.removesuffix(REREAD)
@@ -125,7 +125,7 @@ def switch(writer: Any, settings: str) -> None:
 
 def configs() -> dict[str, Any]:
     from fdvs.kernels.dga import quality_config
-    from fdvs.models.attention import DEFAULT
+    from fdvs.models.llm.attention import DEFAULT
 
     return {
         "default": DEFAULT,
@@ -185,7 +185,7 @@ def timed(
     args: argparse.Namespace, settings: str, writer: Any, text: str, folder: Path
 ) -> tuple[Any, list[dict[str, str]]]:
     """Read once, then ask for one token each from memory and from disk."""
-    from fdvs.models.reading_cache import ReadingCache
+    from fdvs.models.llm.reading_cache import ReadingCache
 
     questions = [asked(question) for _, question, _ in FACTS]
     writer.read(SYSTEM, text[:400]).write(questions[0], max_tokens=1)  # compiles and warms up
@@ -231,7 +231,7 @@ def decoded(writer: Any, reading: Any) -> Clock:
     """Take the time of single tokens after the story."""
     import torch
 
-    from fdvs.models.reading import fork
+    from fdvs.models.llm.reading import fork
 
     cache, token, clock = fork(reading.cache), torch.tensor([[reading.opening.ids[-1]]]), Clock()
     step = partial(writer.model, input_ids=token, past_key_values=cache, use_cache=True)

@@ -46,7 +46,7 @@ from bench_attention import (
 from bench_rows import now, write_rows
 
 from fdvs.kernels.dga import DGAConfig
-from fdvs.kernels.dga.native import load_sources
+from fdvs.kernels.dga.cpp import load_sources
 
 SOURCE = Path(__file__).with_name("roofline.cpp")
 SECONDS = 0.05  # of one measurement of a rate

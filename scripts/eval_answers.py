@@ -4,8 +4,8 @@
 
 FOLDER holds egoschema/ and nextqa/ with their annotation and caption files; any part of the
 records will do, the name of the split says how many there are. Nothing is tuned here: the settings
-are those of `fdvs.answering.choice_settings`. Without --llm the evidence answers alone, with what
-the offline preset installs. Predictions are kept below --out and picked up again.
+are those of `fdvs.answers.choice.choice_settings`. Without --llm the evidence answers
+alone, with what the offline preset installs. Predictions are kept below --out and picked up again.
 
 With --csv one row a number is appended. With --json the last line is one object:
 {"egoschema": {"accuracy": ...}, "nextqa": {...}}.
@@ -27,15 +27,15 @@ from typing import Any
 from fdvs.config import Config
 from fdvs.errors import FdvsError
 from fdvs.pipelines.evaluation import choice_row
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import sampled
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.result import EvalResult
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import split_of, with_circumstances
 from fdvs.pipelines.evaluation.sources import texts_for
 from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.tables import detail_table, result_table
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.model_set import Parts
 from fdvs.pipelines.presets import preset
 
 ROWS = ("egoschema", "nextqa")

@@ -7,7 +7,7 @@ id: `chosen` is where bounds and weights may be chosen, `reported` is where they
 question is asked of its own video and of another one of the same half. Rows hold ids and numbers,
 never text. Intervals are bootstraps over videos.
 
-Refusal: the fit of question and passages (`fdvs.answering.fit`), with options and without, against
+Refusal: the fit of question and passages (`fdvs.answers.fit`), with options and without, against
 the settings' bounds, and as a curve over all bounds. An open question that names nothing ("where is
 this video taken") holds for any video and is never refused: other videos' questions are counted
 with and without those. Support: sentences of captions against the other captions of their video,
@@ -30,16 +30,16 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.answering.everyday import EVERYDAY
-from fdvs.answering.fit import ANY_QUESTION, FitJudge, statement_of
-from fdvs.answering.material import Material, make_material
-from fdvs.answering.support import chapter_support
+from fdvs.answers.everyday import EVERYDAY
+from fdvs.answers.evidence import Material, make_material
+from fdvs.answers.fit import ANY_QUESTION, FitJudge, statement_of
+from fdvs.answers.support import chapter_support
 from fdvs.config import AskConfig
 from fdvs.datasets import nextqa
 from fdvs.datasets.examples import ChoiceQuestion, Split
 from fdvs.metrics.interval import Interval, interval_of_difference, interval_of_mean
 from fdvs.pipelines.evaluation.choice import passages_of
-from fdvs.sentences import split_sentences
+from fdvs.text.sentences import split_sentences
 from fdvs.types import Vectors
 
 TRUE_REFUSED = 0.08  # of the true questions of the chosen half, at the bounds proposed
@@ -261,7 +261,7 @@ def measured(data: Path, cache: Path, path: Path | None) -> list[Row]:
     """
     from fdvs.config import Config
     from fdvs.pipelines.evaluation.vectors import StoredEmbedder
-    from fdvs.pipelines.parts import Parts
+    from fdvs.pipelines.model_set import Parts
 
     parts = Parts(Config())
     stored = StoredEmbedder(

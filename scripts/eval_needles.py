@@ -56,7 +56,7 @@ def answers(
     """Read a text once and answer each question greedily, from a fork of the cache."""
     import torch
 
-    from fdvs.models.attention import generate
+    from fdvs.models.llm.attention import generate
 
     with torch.inference_mode():
         _, cache = read(model, tokenizer, torch.tensor(text), setting)

@@ -12,7 +12,7 @@ from typing import Any
 from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
 from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share, with_units
-from fdvs.models.attention import DEFAULT
+from fdvs.models.llm.attention import DEFAULT
 
 FULL = "full"
 #: What a name ends in where passages are judged by reading them again.
@@ -99,7 +99,7 @@ def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, A
     """Read tokens [L]; return hidden states [L, E] and the cache."""
     import torch
 
-    from fdvs.models.rereading import INSTRUCTION, read_twice
+    from fdvs.models.llm.rereading import INSTRUCTION, read_twice
 
     cache = cache_for(model, setting)
     if setting.reread:
@@ -116,17 +116,17 @@ def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, A
 
 def cache_for(model: Any, setting: Setting) -> Any:
     """Return an empty cache with the settings."""
-    from fdvs.models.attention import make_cache
+    from fdvs.models.llm.attention import make_cache
 
     return make_cache(model, setting.config, layer_configs=setting.layers)
 
 
 def load(name: str) -> tuple[Any, Any]:
     """Load a model card, a local folder or a GGUF file. Raises ModelUnavailable, ModelError."""
-    from fdvs.models.attention import load_causal_lm
     from fdvs.models.cards import load_card
-    from fdvs.models.fetch import model_folder
-    from fdvs.models.gguf import as_folder, find_gguf
+    from fdvs.models.llm.attention import load_causal_lm
+    from fdvs.models.weights.fetch import model_folder
+    from fdvs.models.weights.gguf import as_folder, find_gguf
 
     place = Path(name) if Path(name).exists() else model_folder(load_card(name))
     gguf = find_gguf(place)

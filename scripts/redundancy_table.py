@@ -22,11 +22,11 @@ from typing import Any
 
 from fdvs.config import TextualConfig
 from fdvs.errors import FdvsError
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.film_study import FilmStudy
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.pipelines.evaluation.redundancy_table import Half, read_videos, redundancy_rows
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import limited, split_of
 from fdvs.pipelines.evaluation.synthetic_scores import redundancy_rows as film_rows
 from fdvs.pipelines.evaluation.tables import write_rows

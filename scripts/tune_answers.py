@@ -19,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from fdvs.answering.background import make_background
+from fdvs.answers.choice.background import make_background
 from fdvs.datasets.examples import ChoiceQuestion
 from fdvs.metrics.interval import interval_of_mean
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of
 from fdvs.pipelines.evaluation.choice_tuning import (
     Rights,
@@ -32,7 +33,6 @@ from fdvs.pipelines.evaluation.choice_tuning import (
 )
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.predictions import read_predictions
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.presets import preset

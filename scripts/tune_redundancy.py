@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from fdvs.config import Config, RedundancyConfig, TextualConfig
-from fdvs.linking import content_words
 from fdvs.metrics.redundancy import KeptList, RedundancyScore, redundancy_score
-from fdvs.redundancy import Mask, Rule
-from fdvs.store import Artifact, Store
-from fdvs.textual import keep_chapters
+from fdvs.redundancy.chapters import keep_chapters
+from fdvs.redundancy.frames import keep_frames
+from fdvs.redundancy.rules import Mask, Rule
+from fdvs.store.store import Artifact, Store
+from fdvs.story.linking import content_words
 from fdvs.types import Vectors
-from fdvs.visual import keep_frames
 
 NUM_DRAWS = 200
 LEAST_PROBABILITY = 0.25

@@ -4,7 +4,7 @@
 
 One description of a video is the query, the other one its story and chapters. Only videos beside
 the committed list are used (datasets/ids): what is chosen here is reported on the list. Weights of
-`fdvs.gallery.Fusion` were chosen this way: docs/decisions/014-retrieval.md.
+`fdvs.search.gallery.Fusion` were chosen this way: docs/decisions/014-retrieval.md.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from fdvs.config import Config
-from fdvs.gallery import Fusion, Gallery, ScoreParts, embed_queries, fuse
 from fdvs.metrics.retrieval import COSINE_TIE_WIDTH, text_to_video
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.retrieval_gallery import Task, held_out_ids, task_of
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.sources import texts_for
 from fdvs.pipelines.evaluation.vectors import stored_embedder
+from fdvs.search.gallery import Fusion, Gallery, ScoreParts, embed_queries, fuse
 
 ROWS = ("retrieval-activitynet", "prvr-activitynet")
 CHAPTERS, WORDS, CROWDING = (0.0, 0.2, 0.35, 0.5), (0.0, 0.15, 0.3), (0.0, 0.3, 0.6, 0.9)

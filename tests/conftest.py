@@ -87,7 +87,7 @@ def media_dir(data_dir: Path) -> Path:
 @pytest.fixture
 def needs_models() -> None:
     """The offline preset's models are on disk."""
-    from fdvs.models.fetch import missing_models
+    from fdvs.models.weights.fetch import missing_models
 
     missing = missing_models("offline")
     if missing and os.environ.get("FDVS_REQUIRE_MODELS") == "1":

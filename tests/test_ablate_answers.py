@@ -96,7 +96,7 @@ def test_the_attentions_and_the_model_to_be_read_with_can_be_chosen(
         made.append((config.models.llm, config.models.dtype, config.ask.attention))
         return Namespace(llm=Namespace(model=None))
 
-    from fdvs.models import attention
+    from fdvs.models.llm import attention
 
     monkeypatch.setattr(script, "Parts", parts)
     monkeypatch.setattr(attention, "enable", lambda model, config: enabled.append(config))

@@ -33,7 +33,7 @@ def model() -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from fdvs.models.attention import enable
+    from fdvs.models.llm.attention import enable
 
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -285,7 +285,7 @@ def test_a_question_is_answered_as_if_text_and_question_were_read_in_one_go(
 ) -> None:
     import torch
 
-    from fdvs.models.attention import generate
+    from fdvs.models.llm.attention import generate
 
     ids = torch.randint(64, (600,), generator=torch.Generator().manual_seed(2)).tolist()
     setting = script.settings()["pooled"]

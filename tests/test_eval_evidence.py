@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from fdvs.answering.fit import FitJudge
-from fdvs.answering.material import Material
+from fdvs.answers.evidence import Material
+from fdvs.answers.fit import FitJudge
 from fdvs.config import AskConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.models.scripted import HashTextEmbedder

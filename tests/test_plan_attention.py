@@ -60,7 +60,7 @@ def true_loss(model: Any, layer: int, head: int) -> float:
     """KL of the second half where this head alone drops tokens, all others in full."""
     import torch
 
-    from fdvs.models.attention import enable
+    from fdvs.models.llm.attention import enable
 
     heads = tuple(FEW if at == head else full_config() for at in range(2))
     with torch.no_grad():
@@ -163,8 +163,8 @@ def test_a_text_that_is_too_short_is_named(script: ModuleType, model: Any, tmp_p
 
 
 def test_a_card_with_the_plan_gives_every_head_its_settings() -> None:
-    from fdvs.models.attention_options import attention_options
     from fdvs.models.cards import Card
+    from fdvs.models.llm.attention_options import attention_options
 
     levels = (replace(FEW, dense_threshold=0), replace(FEW, importance_rate=0.5), full_config())
     levels = (levels[0], replace(levels[1], dense_threshold=0), levels[2])

@@ -44,7 +44,7 @@ def find_clips(folder: Path) -> list[ClipFile]:
     Those that cannot be read or are shorter than `MIN_CLIP_S` are left out, saying so in the log.
     Raises ConfigError where none is left.
     """
-    from fdvs.video import probe
+    from fdvs.media.readers import probe
 
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -113,7 +113,7 @@ def _without_ends(recipe: Recipe) -> Recipe:
 
 def make_film(recipe: Recipe, folder: Path, *, clips: Path | None = None) -> Recipe:
     """Write NAME.mp4 and NAME.json; return the recipe with the true ends of spoken lines."""
-    from fdvs.ffmpeg_reader import ffmpeg_program
+    from fdvs.media.ffmpeg_reader import ffmpeg_program
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         sound = None
@@ -243,7 +243,7 @@ class _Source:
 
 def _taken(recipe: Recipe, shot: Shot, clips: Path | None) -> list[Image]:
     """Read a shot's pictures from its real file. Raises MediaError, ConfigError."""
-    from fdvs.video import open_reader
+    from fdvs.media.readers import open_reader
 
     if clips is None:
         raise ConfigError(f"{recipe.name} takes shots from {shot.clip!r}; name its folder: clips")

@@ -18,6 +18,7 @@ from torch.nn import functional
 from fdvs.kernels.dga.backends import choose_backend
 from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.global_mode import global_attention
 from fdvs.kernels.dga.heads import (
     LayerConfig,
     check_heads,
@@ -29,7 +30,6 @@ from fdvs.kernels.dga.inputs import Spans, check_focal, check_scale, check_tenso
 from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.reference import reference_attention
 from fdvs.kernels.dga.stream import append
-from fdvs.kernels.dga.whole import global_attention
 
 Run = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.gpu import triton_hindrance
-from fdvs.kernels.dga.native import load_library
+from fdvs.kernels.dga.cpp import load_library
+from fdvs.kernels.dga.triton import triton_hindrance
 
 Backend = Literal["auto", "reference", "eager", "cpp", "triton"]
 FAST_DTYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.config import DGAConfig, random_score
-from fdvs.kernels.dga.native import judge_native, judges_natively
+from fdvs.kernels.dga.cpp import judge_native, judges_natively
 
 #: Logits held at once while judging (floats): what a CPU's cache takes, what fills a GPU.
 JUDGE_BUDGET = {"cpu": 2**20}

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, unflatten
 
+from fdvs.kernels.dga.append_buffer import Room, appended
 from fdvs.kernels.dga.commit import Units, build_units, judge_from, units_from_scores
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.gpu import attend_triton
-from fdvs.kernels.dga.growing import Room, appended
-from fdvs.kernels.dga.native import attend_native
+from fdvs.kernels.dga.cpp import attend_native
+from fdvs.kernels.dga.eager import attend
 from fdvs.kernels.dga.threads import one_thread
-from fdvs.kernels.dga.tiles import attend
+from fdvs.kernels.dga.triton import attend_triton
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

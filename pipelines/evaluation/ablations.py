@@ -13,17 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fdvs.answering.material import Material, Passage
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
+from fdvs.answers.evidence import Material, Passage
 from fdvs.config import Config, CutMethod, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
 from fdvs.pipelines.evaluation.redundancy_table import Told, material_of, redundancy_rows
 from fdvs.protocols import TextEmbedder
-from fdvs.redundancy import Mask, as_repaired
-from fdvs.redundancy import Rule as AnyRule
-from fdvs.story import tell
-from fdvs.textual import keep_chapters
+from fdvs.redundancy.chapters import keep_chapters
+from fdvs.redundancy.rules import Mask, as_repaired
+from fdvs.redundancy.rules import Rule as AnyRule
+from fdvs.story.tell import tell
 from fdvs.types import Chapter, Story
 from fdvs.vectors import unit_rows
 

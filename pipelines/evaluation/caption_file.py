@@ -23,7 +23,7 @@ from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Caption
 from fdvs.datasets.files import json_object, read_json
 from fdvs.datasets.records import MAX_CHARS, Record, check_id, plain_text
-from fdvs.perception import clean_text
+from fdvs.text.clean import clean_text
 
 # captions of every second of 5,000 videos of three minutes take about 90 MB
 MAX_BYTES = 512 * 2**20

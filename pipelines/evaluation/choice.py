@@ -18,12 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from fdvs.answering.material import Material, Passage, make_material
-from fdvs.answering.protocol import Choice, Chooser
+from fdvs.answers.choice.chooser import Choice, Chooser
+from fdvs.answers.evidence import Material, Passage, make_material
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.pipelines.evaluation.predictions import Predictions
 from fdvs.protocols import TextEmbedder
-from fdvs.sentences import split_sentences
+from fdvs.text.sentences import split_sentences
 
 Captions = Mapping[str, tuple[Caption, ...]]
 MaterialOf = Callable[[ChoiceQuestion], Material]

@@ -3,7 +3,7 @@
 Takes the evidence's parts of every question under each of some settings, chooses the best settings
 on four fifths of the videos of all datasets together, and scores the last fifth with them; so no
 question is scored by settings that saw its video. The settings that are committed were chosen once
-on everything and rounded (`fdvs.answering.choice_settings`).
+on everything and rounded (`fdvs.answers.choice.choice_settings`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.answering.background import Background
-from fdvs.answering.choice_settings import ChoiceSettings
-from fdvs.answering.evidence import EvidenceChooser, weighted
+from fdvs.answers.choice.background import Background
+from fdvs.answers.choice.by_evidence import EvidenceChooser, weighted
+from fdvs.answers.choice.choice_settings import ChoiceSettings
 from fdvs.datasets.examples import ChoiceQuestion
 from fdvs.errors import InvalidValue
 from fdvs.pipelines.evaluation.choice import MaterialOf

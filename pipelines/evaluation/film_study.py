@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
 from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import make_films
@@ -38,7 +38,7 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 )
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.model_set import Parts
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from fdvs.config import Config
 from fdvs.datasets.examples import Caption
 from fdvs.errors import ConfigError, InvalidValue
-from fdvs.pipelines.evaluation.rows import Row
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.evaluation.benchmarks import Row
+from fdvs.pipelines.model_set import Parts
 
 
 @dataclass(frozen=True, kw_only=True)

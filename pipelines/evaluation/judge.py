@@ -19,10 +19,10 @@ from fdvs.datasets.examples import OpenQuestion
 from fdvs.errors import BadModelOutput
 from fdvs.fingerprint import digest
 from fdvs.metrics.judge import Judgement, JudgeReport, judge_report, parse_judgement
-from fdvs.models.endpoint_client import ChatClient, EndpointOptions, parse_target
-from fdvs.perception import clean_text
+from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
 from fdvs.pipelines.evaluation.open_ended import Said
 from fdvs.pipelines.evaluation.predictions import Predictions
+from fdvs.text.clean import clean_text
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fdvs.datasets.cards import DatasetCard, card_names, load_card
-from fdvs.pipelines.evaluation.rows import ROWS, Row
+from fdvs.pipelines.evaluation.benchmarks import ROWS, Row
 
 
 def row_facts() -> list[dict[str, Any]]:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdvs.answering.fence import fence, neutral
 from fdvs.datasets.examples import Caption
 from fdvs.errors import BadModelOutput, NotFound
-from fdvs.perception import clean_text
 from fdvs.pipelines.evaluation.open_ended import Answerer
-from fdvs.prompts import Prompt
+from fdvs.prompting.fence import fence, neutral
+from fdvs.prompting.prompts import Prompt
+from fdvs.prompting.replies import fits
 from fdvs.protocols import TextEmbedder, TextWriter
-from fdvs.replies import fits
-from fdvs.timecode import timecode
+from fdvs.text.clean import clean_text
+from fdvs.text.timecode import timecode
 from fdvs.types import Vectors
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from fdvs.errors import BadModelOutput, InvalidValue, NotFound
 from fdvs.metrics.choice import Accuracy
 from fdvs.metrics.interval import Interval, interval_of_mean
 from fdvs.metrics.open_ended import RULES, MatchRule, activitynet_accuracy, exact_match, matches
-from fdvs.perception import clean_text
 from fdvs.pipelines.evaluation.predictions import Predictions
+from fdvs.text.clean import clean_text
 
 logger = logging.getLogger(__name__)
 

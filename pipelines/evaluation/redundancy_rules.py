@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fdvs.redundancy import Rule, as_repaired
+from fdvs.redundancy.rules import Rule, as_repaired
 
 
 def compared(config: Rule, floors: Sequence[float] = ()) -> dict[str, Rule]:

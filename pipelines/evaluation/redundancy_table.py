@@ -23,16 +23,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fdvs.answering.material import Material, Passage
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
+from fdvs.answers.evidence import Material, Passage
 from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
 from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.protocols import TextEmbedder
-from fdvs.redundancy import Mask, random_mask
-from fdvs.textual import keep_chapters
+from fdvs.redundancy.chapters import keep_chapters
+from fdvs.redundancy.rules import Mask, random_mask
 from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 

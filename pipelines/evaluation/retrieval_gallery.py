@@ -14,8 +14,8 @@ from importlib.resources import files
 from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Caption, Query, Split
 from fdvs.errors import NotFound
-from fdvs.gallery import Described
 from fdvs.pipelines.evaluation.job import Texts
+from fdvs.search.gallery import Described
 
 CLIP_DATASETS = frozenset({"youcook2"})
 HELD_OUT_FILES = {"activitynet_captions": "activitynet_oracle_2000.txt"}

@@ -1,8 +1,9 @@
 """Our ranking of a gallery and the plainer ones it is held against, all on the same blocks.
 
-Each method gives scores [Q, V] for a block of queries. `ours` is `fdvs.gallery`; the others are the
-floor (TF-IDF), single parts, the paper's rule (best of story and chapters, arXiv 2412.06182), and
-two plain ways to add words: reciprocal ranks (`fdvs.ranking`) and a plain sum.
+Each method gives scores [Q, V] for a block of queries. `ours` is `fdvs.search.gallery`; the others
+are the floor (TF-IDF), single parts, the paper's rule (best of story and chapters, arXiv
+2412.06182), and two plain ways to add words: reciprocal ranks (`fdvs.search.ranking`) and a
+plain sum.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.gallery import Described, Fusion, Gallery, Queries, ScoreParts, embed_queries, fuse
 from fdvs.metrics.retrieval import COSINE_TIE_WIDTH, Ranks, Scores, text_to_video, video_to_text
 from fdvs.protocols import TextEmbedder
-from fdvs.ranking import RANK_OFFSET
+from fdvs.search.gallery import Described, Fusion, Gallery, Queries, ScoreParts, embed_queries, fuse
+from fdvs.search.ranking import RANK_OFFSET
 from fdvs.types import Vectors
 
 OURS, FLOOR, OTHER_VIDEO = "ours", "tf_idf", "other_video"

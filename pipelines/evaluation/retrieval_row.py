@@ -1,8 +1,8 @@
 """Rows of retrieval: whole videos by a paragraph or sentence, and partially relevant videos.
 
-Takes a split's queries and words about its videos, gives the score of `fdvs.gallery` with its floor
-(TF-IDF), the plainer rankings as controls, and another video's words. What takes time is the
-embedding of texts; it is kept on disk and goes on where it was cut off.
+Takes a split's queries and words about its videos, gives the score of `fdvs.search.gallery` with
+its floor (TF-IDF), the plainer rankings as controls, and another video's words. What takes time is
+the embedding of texts; it is kept on disk and goes on where it was cut off.
 
 Where the settings were chosen on some of a dataset's videos, the others are reported apart: as a
 gallery of their own (`held_out`), and as the queries among all (`held_out_in_all`).
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from fdvs.datasets.examples import Split
-from fdvs.gallery import PARTS_SHARE, Fusion
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
 from fdvs.metrics.retrieval import Ranks, retrieval_score, rsum
 from fdvs.pipelines.evaluation.job import Job, Texts
@@ -40,6 +39,7 @@ from fdvs.pipelines.evaluation.retrieval_methods import (
 )
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.protocols import TextEmbedder
+from fdvs.search.gallery import PARTS_SHARE, Fusion
 
 PREDICTIONS = "predictions.jsonl"
 STORY = "story_alone"

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fdvs.answering.material import Material
-from fdvs.answering.protocol import Choice
+from fdvs.answers.choice.chooser import Choice
+from fdvs.answers.evidence import Material
 from fdvs.datasets.synthetic.questions import TIMES
 from fdvs.datasets.synthetic.words import TITLES
 

@@ -22,10 +22,10 @@ from fdvs.datasets.published import published_for
 from fdvs.datasets.registry import load_split
 from fdvs.errors import ConfigError
 from fdvs.fingerprint import digest
+from fdvs.pipelines.evaluation.benchmarks import Task
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.plot import save_plot
 from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
-from fdvs.pipelines.evaluation.rows import Task
 from fdvs.pipelines.evaluation.runners import runner_for
 from fdvs.pipelines.evaluation.sources import texts_for
 from fdvs.pipelines.evaluation.tables import report

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 from fdvs.datasets.examples import Split
+from fdvs.pipelines.evaluation.benchmarks import Task
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.result import EvalResult
-from fdvs.pipelines.evaluation.rows import Task
 
 Runner = Callable[[Job, Split, Texts], EvalResult]
 

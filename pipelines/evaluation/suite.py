@@ -11,12 +11,12 @@ from fdvs.config import Config
 from fdvs.datasets.errors import AbsentData
 from fdvs.datasets.published import published_for
 from fdvs.errors import FdvsError, ModelError
+from fdvs.pipelines.evaluation.benchmarks import ROWS, Row, row_named
 from fdvs.pipelines.evaluation.job import Inputs, Job
 from fdvs.pipelines.evaluation.result import EvalResult
-from fdvs.pipelines.evaluation.rows import ROWS, Row, row_named
 from fdvs.pipelines.evaluation.run import run_row
 from fdvs.pipelines.evaluation.tables import detail_table, percent, published_table, result_table
-from fdvs.pipelines.plain import one_line
+from fdvs.text.clean import one_line
 
 ALL = "all"
 

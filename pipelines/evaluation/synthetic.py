@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
 from fdvs.config import Config
 from fdvs.datasets.examples import ChoiceQuestion, Query, Split
 from fdvs.datasets.synthetic.film import make_films
@@ -31,7 +31,7 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 )
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts, redundancy_rows
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.model_set import Parts
 from fdvs.protocols import TextEmbedder
 
 NUM_FILMS, NUM_QUICK = 8, 2
@@ -102,7 +102,7 @@ def run(
 
 def default_chooser(embedder: TextEmbedder) -> Chooser:
     """Return the chooser that needs no language model."""
-    from fdvs.answering.evidence import EvidenceChooser
+    from fdvs.answers.choice.by_evidence import EvidenceChooser
 
     return EvidenceChooser(embedder)
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.answering.material import Material, Passage, make_material
-from fdvs.answering.protocol import Chooser
+from fdvs.answers.choice.chooser import Chooser
+from fdvs.answers.evidence import Material, Passage, make_material
 from fdvs.datasets.examples import ChoiceQuestion, Query
 from fdvs.datasets.synthetic.questions import TEMPORAL, appearances
 from fdvs.datasets.synthetic.recipe import Recipe, Span
-from fdvs.linking import content_words, word_weights
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.metrics.moments import R1_THRESHOLDS, iou_matrix, moment_score
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
 from fdvs.pipelines.library import Library
 from fdvs.protocols import TextEmbedder
-from fdvs.sentences import split_sentences
+from fdvs.story.linking import content_words, word_weights
+from fdvs.text.sentences import split_sentences
 from fdvs.types import Chapter
 
 NUM_MOMENTS = 5

@@ -15,14 +15,14 @@ from fdvs.datasets.synthetic.film import film_path
 from fdvs.datasets.synthetic.recipe import Line, Recipe, Span, read_recipe
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import LoadSettings, resolve
-from fdvs.models.ocr import ScreenTextSource
+from fdvs.models.describe.ocr import ScreenTextSource
 from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.parts import Parts
+from fdvs.pipelines.model_set import Parts
 from fdvs.pipelines.presets import preset
-from fdvs.redundancy import Mask
+from fdvs.redundancy.rules import Mask
 from fdvs.report import BuildReport
-from fdvs.store import Store
+from fdvs.store.store import Store
 from fdvs.types import Chapter, ClipView, Image, ModelIdentity, Observation, Vectors
 
 SCREEN_TEXT, SPEECH = "screen-text", "speech-tiny-en"

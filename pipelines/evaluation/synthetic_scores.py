@@ -19,10 +19,10 @@ from fdvs.metrics.fmeasure import NOTHING, FMeasure, cut_points
 from fdvs.metrics.redundancy import KeptList, redundancy_score
 from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
-from fdvs.redundancy import Mask
-from fdvs.textual import keep_chapters
+from fdvs.redundancy.chapters import keep_chapters
+from fdvs.redundancy.frames import keep_frames
+from fdvs.redundancy.rules import Mask
 from fdvs.types import Vectors
-from fdvs.visual import keep_frames
 
 TOLERANCE_S = 0.5
 NUM_DRAWS = 200

@@ -10,7 +10,7 @@ from fdvs.errors import UnknownName
 from fdvs.fingerprint import canonical_json, digest, file_sha256, fingerprint
 from fdvs.registry import Registry
 from fdvs.report import BuildReport, BuildRow, total
-from fdvs.timecode import citation, timecode
+from fdvs.text.timecode import citation, timecode
 from fdvs.types import Clip, ModelIdentity, Saved
 
 

@@ -9,7 +9,7 @@ import pytest
 from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
-from fdvs.redundancy import rule_label
+from fdvs.redundancy.rules import rule_label
 
 
 def write(tmp_path: Path, text: str) -> Path:

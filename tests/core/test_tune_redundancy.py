@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fdvs.store import Store, video_id_from
+from fdvs.store.store import Store, video_id_from
 from fdvs.types import JsonDict, Vectors
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "tune_redundancy.py"

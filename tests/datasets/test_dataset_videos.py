@@ -9,7 +9,7 @@ import pytest
 
 from fdvs.datasets.errors import DataError
 from fdvs.datasets.videos import find_videos
-from fdvs.pipelines.collect import VIDEO_SUFFIXES
+from fdvs.media.collect import VIDEO_SUFFIXES
 
 
 def put(folder: Path, *names: str) -> None:

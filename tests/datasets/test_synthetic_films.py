@@ -24,7 +24,7 @@ from fdvs.datasets.synthetic.recipe import (
 )
 from fdvs.datasets.synthetic.scenes import blend, fit_picture
 from fdvs.errors import ConfigError, InvalidValue, ModelError, ModelUnavailable
-from fdvs.video import open_reader, probe
+from fdvs.media.readers import open_reader, probe
 
 
 @pytest.fixture

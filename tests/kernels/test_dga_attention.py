@@ -19,9 +19,9 @@ from fdvs.kernels.dga import (
     paper_config,
     spans_of_mask,
 )
-from fdvs.kernels.dga.native import load_library
+from fdvs.kernels.dga.cpp import load_library
+from fdvs.kernels.dga.eager import attend
 from fdvs.kernels.dga.stream import grow
-from fdvs.kernels.dga.tiles import attend
 
 MODES = {
     "stream": STREAM,

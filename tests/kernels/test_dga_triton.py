@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fdvs.kernels.dga import DGAConfig, backends, choose_backend, dga_attention
-from fdvs.kernels.dga.gpu import block_sizes, interpreted, joined, splits
+from fdvs.kernels.dga.triton import block_sizes, interpreted, joined, splits
 
 pytest.importorskip("triton")
 
@@ -23,7 +23,7 @@ import sys, torch
 from dataclasses import replace
 from itertools import pairwise
 from fdvs.kernels.dga import DGALayerCache, HeadsCache, cca_config, dga_attention, full_config
-import fdvs.kernels.dga.gpu as gpu
+import fdvs.kernels.dga.triton as gpu
 sys.path.insert(0, sys.argv[1])
 from attention_inputs import STREAM as SMALL, qkv
 
@@ -89,8 +89,8 @@ from pathlib import Path
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from fdvs.kernels.dga.gpu import block_sizes
-from fdvs.kernels.dga.gpu_kernel import attend_rows
+from fdvs.kernels.dga.triton import block_sizes
+from fdvs.kernels.dga.triton_kernel import attend_rows
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 STEP = re.compile(r"(q|uk|uv|k|v|o)_(row|head|token|split)$")

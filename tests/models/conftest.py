@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fdvs.models.cards import Card
-from fdvs.models.vlm_prompts import PLAIN, question
+from fdvs.models.describe.vlm_prompts import PLAIN, question
 
 WORDS = ["a", "the", "rabbit", "car", "picture", "moves", "seen", "likely", "notes", "question"]
 WORDS += ["answer", "what", "where", "red"]
@@ -32,7 +32,7 @@ def model_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def use_cards(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let only the given cards exist."""
 
-    from fdvs.models import fetch
+    from fdvs.models.weights import fetch
 
     def use(*cards: Card) -> None:
         table = {card.name: card for card in cards}

@@ -13,9 +13,11 @@ import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
 from fdvs.errors import CorruptLibrary, LibraryMissing, ModelUnavailable
-from fdvs.models import fetch as fetch_module
 from fdvs.models.cards import Card, card_names, load_card
-from fdvs.pipelines import cli, cli_common, doctor
+from fdvs.models.weights import fetch as fetch_module
+from fdvs.pipelines import doctor
+from fdvs.pipelines.cli import main as cli
+from fdvs.pipelines.cli import options as cli_common
 from fdvs.pipelines.presets import PRESETS
 
 

@@ -11,9 +11,9 @@ from fdvs.config import Config
 from fdvs.errors import BadModelOutput, CorruptLibrary, LibraryMissing, NotFound
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.rows import row_of
-from fdvs.store import Store, video_id_from
-from fdvs.store_meta import get_meta, set_meta
+from fdvs.pipelines.results import row_of
+from fdvs.store.meta import get_meta, set_meta
+from fdvs.store.store import Store, video_id_from
 from fdvs.types import ClipView
 
 
@@ -66,7 +66,7 @@ def test_a_video_whose_story_is_not_told_yet_says_so(
 def test_a_story_that_cannot_be_told_is_a_failed_row(
     tmp_path: Path, film: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fdvs.pipelines import finish
+    from fdvs.pipelines.build import finish
 
     def refuse(**_: Any) -> None:
         raise BadModelOutput("no words")

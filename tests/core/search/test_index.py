@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
-from fdvs.index import Index
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.store import Store
+from fdvs.search.index import Index
+from fdvs.store.store import Store
 
 MakeLibrary = Callable[..., Store]
 TEXTS = {
@@ -153,7 +153,7 @@ def test_vectors_that_are_not_of_unit_length_still_give_cosines(make_library: Ma
 def test_many_rows_are_stacked_in_order_over_the_edges_of_chunks(
     make_library: MakeLibrary, embedder: HashTextEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdvs.index.STACK_CHUNK", 3)
+    monkeypatch.setattr("fdvs.search.index.STACK_CHUNK", 3)
     store = make_library(TEXTS)
     index = Index.load(store)
     for place, entry in enumerate(index.entries):
@@ -226,7 +226,10 @@ def test_without_faiss_the_error_names_the_extras(
 
 
 def test_importing_the_search_does_not_import_faiss() -> None:
-    code = "import sys, fdvs.index, fdvs.search, fdvs.answer; print('faiss' in sys.modules)"
+    code = (
+        "import sys, fdvs.search.index, fdvs.search.moments, fdvs.answers.answer;"
+        "print('faiss' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 
@@ -234,7 +237,7 @@ def test_importing_the_search_does_not_import_faiss() -> None:
 BUILD = """
 import sys
 from pathlib import Path
-from fdvs.store import Store
+from fdvs.store.store import Store
 sha256 = "cd" * 32
 with Store.open(Path(sys.argv[1])) as store, store.build_lock():
     video = store.add_video(video_id=sha256[:16], sha256=sha256, path=Path("/new.mp4")).video_id

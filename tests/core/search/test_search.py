@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
-from fdvs.index import Entry, Index
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.ranking import RANK_OFFSET, Match, find_matches, fuse
-from fdvs.search import NEAR_BEST, merge_neighbours, search_moments, search_videos
-from fdvs.store import Store
+from fdvs.search.index import Entry, Index
+from fdvs.search.moments import NEAR_BEST, merge_neighbours, search_moments, search_videos
+from fdvs.search.ranking import RANK_OFFSET, Match, find_matches, fuse
+from fdvs.store.store import Store
 
 MakeLibrary = Callable[..., Store]
 CONFIG = SearchConfig(min_score=0.15)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from fdvs.config import SearchConfig
-from fdvs.index import Index
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.ranking import RANK_OFFSET, WORDS_SHARE, add_words, order_scores
-from fdvs.search import CHAPTER_SHARE, search_moments, search_videos
+from fdvs.search.index import Index
+from fdvs.search.moments import CHAPTER_SHARE, search_moments, search_videos
+from fdvs.search.ranking import RANK_OFFSET, WORDS_SHARE, add_words, order_scores
 
 EVERYTHING = SearchConfig(min_score=-1.0, num_results=10)
 FILMS = {

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, SearchConfig
-from fdvs.pipelines import cli, cli_common
+from fdvs.pipelines.cli import main as cli
+from fdvs.pipelines.cli import options as cli_common
 from fdvs.report import BuildReport, BuildRow
 from fdvs.types import (
     Answer,

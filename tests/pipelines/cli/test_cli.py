@@ -20,7 +20,7 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines import cli
+from fdvs.pipelines.cli import main as cli
 
 COMMANDS = {
     "build": ["build", "films"],
@@ -209,7 +209,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
 
     read_end, write_end = os.pipe()
     os.close(read_end)
-    program = "import sys; from fdvs.pipelines.cli import main; main(['build', '--help'])"
+    program = "import sys; from fdvs.pipelines.cli.main import main; main(['build', '--help'])"
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", program], stdout=write_end, stderr=subprocess.PIPE

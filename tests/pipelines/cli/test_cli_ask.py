@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fdvs.errors import InvalidValue, ModelError
-from fdvs.pipelines import cli
-from fdvs.pipelines.stream import safe_piece, streamed_to
+from fdvs.pipelines.cli import main as cli
+from fdvs.pipelines.show.stream import safe_piece, streamed_to
 from fdvs.types import Answer, AnswerSentence, AskTiming, Citation, Moment, ScoredOption
 
 CITED = "[film.mp4 @ 1:00:00-1:01:02]"

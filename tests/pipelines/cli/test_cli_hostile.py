@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fdvs.errors import NotFound
-from fdvs.pipelines import cli
+from fdvs.pipelines.cli import main as cli
 
 HOSTILE = "a[bold]b[/bold] :smile: \x1b[31mred\x1b]0;title\x07 [/] \u202egpj.mp4"
 HOSTILE_SHOWN = "a[bold]b[/bold] :smile: red [/] gpj.mp4"

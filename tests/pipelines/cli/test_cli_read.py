@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fdvs.pipelines import cli
+from fdvs.pipelines.cli import main as cli
 
 
 def test_the_list_shows_failed_files_with_their_reason(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.answering.background import Background
-from fdvs.answering.choice_settings import ChoiceSettings
-from fdvs.answering.material import Passage, make_material
+from fdvs.answers.choice.background import Background
+from fdvs.answers.choice.choice_settings import ChoiceSettings
+from fdvs.answers.evidence import Passage, make_material
 from fdvs.datasets.examples import ChoiceQuestion
 from fdvs.errors import InvalidValue
 from fdvs.models.scripted import HashTextEmbedder

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from fdvs.answering.evidence import EvidenceChooser
+from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.config import Config
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import ConfigError
 from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
 from fdvs.pipelines.evaluation import choice_row
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import (
     CaptionMaterial,
     answer_all,
@@ -31,7 +32,6 @@ from fdvs.pipelines.evaluation.choice import (
 )
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.predictions import open_predictions, read_predictions
-from fdvs.pipelines.evaluation.rows import row_named
 
 ROOT = Path(__file__).resolve().parents[3]
 THINGS = ("kettle", "violin", "ladder", "carpet", "pigeon")

@@ -16,11 +16,11 @@ from fdvs.datasets.errors import AbsentData, PartialData
 from fdvs.datasets.examples import Split
 from fdvs.errors import ConfigError, InvalidValue, ModelUnavailable, NotFound, UnknownName
 from fdvs.pipelines.evaluation import run as run_module
+from fdvs.pipelines.evaluation.benchmarks import ROWS, row_named
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.listing import row_facts
 from fdvs.pipelines.evaluation.plot import bars_of, save_plot
 from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
-from fdvs.pipelines.evaluation.rows import ROWS, row_named
 from fdvs.pipelines.evaluation.run import limited, run_row
 from fdvs.pipelines.evaluation.suite import Request, run_all
 from fdvs.pipelines.evaluation.tables import number_words, report, result_table

@@ -54,11 +54,11 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
         module = ModuleType(name)
         vars(module).update(members)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "fdvs.pipelines.lmms_eval_plugin", raising=False)
-    from fdvs.pipelines import lmms_eval_plugin
+    monkeypatch.delitem(sys.modules, "fdvs.pipelines.evaluation.lmms_eval", raising=False)
+    from fdvs.pipelines.evaluation import lmms_eval as lmms_eval_plugin
 
     yield lmms_eval_plugin
-    sys.modules.pop("fdvs.pipelines.lmms_eval_plugin", None)
+    sys.modules.pop("fdvs.pipelines.evaluation.lmms_eval", None)
 
 
 @pytest.fixture

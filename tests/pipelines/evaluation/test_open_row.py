@@ -10,9 +10,9 @@ import pytest
 
 from fdvs.config import Config
 from fdvs.models.scripted import ScriptedWriter
+from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.open_row import FLOOR_NOTE, other_videos
-from fdvs.pipelines.evaluation.rows import row_named
 from fdvs.pipelines.evaluation.run import run_row
 
 COLOURS = {"aaaaaaaaaaa": "red", "bbbbbbbbbbb": "blue", "ccccccccccc": "green"}

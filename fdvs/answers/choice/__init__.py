@@ -1,0 +1,1 @@
+"""Multiple choice: which option the evidence supports."""

@@ -1,0 +1,157 @@
+"""Options judged by how likely a language model finds each as the answer, with evidence.
+
+The evidence stands in time order, the question last; every option is scored in one reading. An
+option that is likely in itself is not an answer, so a share of its likelihood without evidence is
+taken off. A longer option is not worse for its length: what its tokens would have at the mean rate
+of all the options' tokens is taken off, so that options whose tokens are equally likely are equal.
+
+    gain(o)  = log p(o | evidence, question) - blind_share log p(o | question)
+    score(o) = gain(o) - n(o) sum of gain / sum of n        n: number of tokens
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdvs.answers.choice.choice_settings import ChoiceSettings
+from fdvs.answers.choice.chooser import Choice
+from fdvs.answers.choice.options import best_place, check_asked, put_back, text_order
+from fdvs.answers.evidence import Material, Passage
+from fdvs.answers.question import read_question
+from fdvs.prompting.fence import neutral
+from fdvs.protocols import OptionScore, ReadText, TextEmbedder, TextReader
+from fdvs.vectors import Doubles, unit_rows
+
+SYSTEM = "You answer questions about a video from the descriptions of its moments."
+EVIDENCE_HEAD = "Moments of the video, in time order:"
+BLIND_TEXT = "A question about a video.\n"
+EVIDENCE_CHARS = 1000
+TOO_ALIKE = 0.9  # cosine to a passage that is there already
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likelihoods:
+    """Scores [N] of options in text order, what they rest on, and the tokens that were read.
+
+    `with_evidence` and `blind` are log probabilities, summed over an option's `counts` tokens.
+    """
+
+    scores: Doubles
+    with_evidence: Doubles
+    blind: Doubles
+    counts: Doubles
+    evidence: tuple[Passage, ...]
+    num_prompt_tokens: int
+
+
+class LlmChooser:
+    """A Chooser by likelihood. Reads what stands before any blind question once."""
+
+    backend = "llm"
+
+    def __init__(
+        self,
+        reader: TextReader,
+        embedder: TextEmbedder,
+        *,
+        settings: ChoiceSettings | None = None,
+        evidence_chars: int = EVIDENCE_CHARS,
+    ) -> None:
+        self.settings = settings or ChoiceSettings()
+        self._reader = reader
+        self._embedder = embedder
+        self._evidence_chars = evidence_chars
+        self._blind: ReadText | None = None
+
+    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+        """Return the chosen option with the scores of all.
+
+        Raises InvalidValue for fewer than two options, NotFound where there is no passage,
+        ModelError where the prompt does not fit the model's context.
+        """
+        check_asked(options, material)
+        began = time.monotonic()
+        order = text_order(options)
+        judged = self.judge(question, [options[place] for place in order], material)
+        scores = put_back(judged.scores, order)
+        return Choice(
+            scores=scores,
+            chosen=best_place(scores, options),
+            evidence=judged.evidence,
+            backend=self.backend,
+            parts={
+                "with_evidence": put_back(judged.with_evidence, order),
+                "blind": put_back(judged.blind, order),
+                "tokens": put_back(judged.counts, order),
+            },
+            num_prompt_tokens=judged.num_prompt_tokens,
+            seconds=time.monotonic() - began,
+        )
+
+    def judge(self, question: str, options: Sequence[str], material: Material) -> Likelihoods:
+        """Score options, which come in text order, from at least one passage."""
+        evidence = gather(question, options, material, self._embedder, chars=self._evidence_chars)
+        lines = [f"- {neutral(passage.text)}" for passage in evidence]
+        read = self._reader.read(SYSTEM, "\n".join([EVIDENCE_HEAD, *lines]) + "\n")
+        rest = f"\nQuestion: {_with_mark(neutral(question))}"
+        said = [neutral(option) or option for option in options]
+        seen = read.score(rest, said)
+        blind = self._read_blind().score(rest, said)
+        counts_N = np.array([one.num_tokens for one in seen], dtype=np.float64)
+        seen_N, blind_N = _sums(seen), _sums(blind)
+        gain_N = seen_N - self.settings.blind_share * blind_N
+        return Likelihoods(
+            scores=gain_N - counts_N * gain_N.sum() / counts_N.sum(),
+            with_evidence=seen_N,
+            blind=blind_N,
+            counts=counts_N,
+            evidence=evidence,
+            num_prompt_tokens=read.num_tokens + int(counts_N.sum()),
+        )
+
+    def _read_blind(self) -> ReadText:
+        if self._blind is None:
+            self._blind = self._reader.read(SYSTEM, BLIND_TEXT)
+        return self._blind
+
+
+def _with_mark(question: str) -> str:
+    return question if question.endswith(("?", ".", "!")) else f"{question}?"
+
+
+def _sums(scores: Sequence[OptionScore]) -> Doubles:
+    return np.array([score.log_prob for score in scores], dtype=np.float64)
+
+
+def gather(
+    question: str,
+    options: Sequence[str],
+    material: Material,
+    embedder: TextEmbedder,
+    *,
+    chars: int,
+) -> tuple[Passage, ...]:
+    """Return passages for a prompt in time order, up to about `chars`, no option favoured.
+
+    In rounds, the question and every statement of an option give their nearest passage that is
+    not there yet and not much like one that is. Rounds are finished, so none comes short.
+    """
+    asked = read_question(question)
+    statements = [asked.with_option(option) for option in options]
+    rows_SD = unit_rows(embedder.embed_texts([*statements, question]))
+    rows_PD = unit_rows(material.vectors)
+    ranked_SP = np.argsort(-(rows_SD @ rows_PD.T).round(9), axis=1, kind="stable")
+    taken: list[int] = []
+    num_chars = 0
+    for places_S in ranked_SP.T:
+        if num_chars >= chars:
+            break
+        for place in places_S.tolist():
+            if not taken or float((rows_PD[taken] @ rows_PD[place]).max()) < TOO_ALIKE:
+                taken.append(place)
+                num_chars += len(material.passages[place].text)
+    return tuple(material.passages[place] for place in sorted(taken))

@@ -1,0 +1,1 @@
+"""From a path to frames and clips: containers, decoders, key frames, sampling."""

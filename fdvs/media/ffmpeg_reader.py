@@ -1,0 +1,310 @@
+"""The second reader: the ffmpeg program, read from the start through a pipe, never sought.
+
+An independent decoder in a process of its own that can be killed, so it checks the first
+reader and serves where that one fails. It costs more: every picture is converted. Facts of
+the file come from the scan; pictures and their times from ffmpeg: a filter writes each
+picture's time to a second pipe before the picture itself is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from fdvs.closing import Closing
+from fdvs.errors import ModelUnavailable, UndecodableVideo
+from fdvs.media.files import FORMATS, PROTOCOLS, check_file
+from fdvs.media.pyav_input import MAX_THREADS, counted, one_line
+from fdvs.media.resize import bounded_size, fit
+from fdvs.media.scan import Scan, scan
+from fdvs.types import Frame, Image, VideoInfo
+
+_TICKS_PER_S = 1_000_000
+# Times are rounded to microseconds by ffmpeg and compared with unrounded ones.
+_SLACK_S = 2e-6
+_TIME_LINE = re.compile(rb"frame:\d+ +pts:(-?\d+|NOPTS) ")
+_DAMAGED = b"Error submitting packet to decoder"
+_MAX_LINE_BYTES = 4096
+_INPUT = "file:input"
+
+
+def ffmpeg_program() -> str:
+    """Return the ffmpeg to run: FDVS_FFMPEG, else the one that imageio-ffmpeg carries.
+
+    Raises:
+        ModelUnavailable: there is none.
+    """
+    named = os.environ.get("FDVS_FFMPEG")
+    if named:
+        if not os.access(named, os.X_OK):
+            raise ModelUnavailable(f"FDVS_FFMPEG is {named!r}: no such program; unset it or fix it")
+        return named
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise ModelUnavailable(
+            f"no ffmpeg program ({one_line(error)}); pip install imageio-ffmpeg or set FDVS_FFMPEG"
+        ) from None
+
+
+def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
+    """Return the argument list that writes RGB pictures to stdout and times to `times_fd`."""
+    import ffmpeg
+
+    width_px, height_px = _upright(facts)
+    filters = (
+        f"settb=1/{_TICKS_PER_S},metadata=mode=add:key=fdvs:value=1,"
+        f"metadata=mode=print:key=fdvs:file='pipe\\:{times_fd}':direct=1,"
+        # Fixed, because a picture of another size in mid-stream would shift all that follow.
+        f"scale={width_px}:{height_px},format=rgb24"
+    )
+    source = ffmpeg.input(
+        _INPUT,
+        protocol_whitelist=PROTOCOLS,
+        format_whitelist=FORMATS,
+        threads=MAX_THREADS,
+    )
+    output = ffmpeg.output(
+        source[str(facts.info.stream_index)],
+        "pipe:1",
+        vf=filters,
+        fps_mode="passthrough",
+        max_error_rate=1,
+        format="rawvideo",
+    )
+    arguments: list[str] = ffmpeg.compile(output, cmd=[program, "-v", "error", "-nostdin"])
+    # Put in afterwards: ffmpeg-python cannot take a name that is not UTF-8.
+    return ["file:" + os.fspath(path) if word == _INPUT else word for word in arguments]
+
+
+def _upright(facts: Scan) -> tuple[int, int]:
+    width_px, height_px = facts.coded_size
+    return (height_px, width_px) if facts.info.rotation_deg % 180 else (width_px, height_px)
+
+
+class _Process:
+    """A running ffmpeg; gives (ticks in microseconds or None, picture) in file order."""
+
+    def __init__(self, path: Path, facts: Scan, timeout_s: float) -> None:
+        self._size = _upright(facts)
+        self._timeout_s = timeout_s
+        self._times: deque[int | None] = deque()
+        self._rest = {"times": b"", "log": b""}
+        self.num_damaged = 0
+        self.last_words = ""
+        read_fd, write_fd = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                command(ffmpeg_program(), path, facts, write_fd),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(write_fd,),
+            )
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        self._times_fd = read_fd
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._pictures_fd = self._process.stdout.fileno()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pictures_fd, selectors.EVENT_READ, "pictures")
+        self._selector.register(read_fd, selectors.EVENT_READ, "times")
+        self._selector.register(self._process.stderr.fileno(), selectors.EVENT_READ, "log")
+
+    def next(self) -> tuple[int | None, Image] | None:
+        """Return the next picture, None at the end."""
+        width_px, height_px = self._size
+        image = np.empty((height_px, width_px, 3), dtype=np.uint8)
+        buffer = memoryview(image.data).cast("B")
+        filled = 0
+        while filled < len(buffer):
+            read = self._step(buffer[filled:])
+            if read is None:
+                return None
+            filled += read
+        # The time was written first, so it is in the pipe by now.
+        while not self._times:
+            if not self._read_lines(self._times_fd, "times"):
+                return None
+        return self._times.popleft(), image
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._selector.close()
+        os.close(self._times_fd)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _step(self, wanted: memoryview) -> int | None:
+        """Wait for any pipe; return the number of picture bytes read, None at their end."""
+        ready = self._selector.select(self._timeout_s)
+        if not ready:
+            self._process.kill()
+            raise UndecodableVideo(f"ffmpeg gave nothing for {self._timeout_s:g} s")
+        num_read: int | None = 0
+        for key, _ in ready:
+            if key.data == "pictures":
+                num_read = os.readv(key.fd, [wanted]) or None
+            elif not self._read_lines(key.fd, key.data):
+                self._selector.unregister(key.fd)
+        return num_read
+
+    def _read_lines(self, fd: int, name: str) -> bool:
+        data = os.read(fd, 1 << 16)
+        *lines, rest = (self._rest[name] + data).split(b"\n")
+        self._rest[name] = rest[-_MAX_LINE_BYTES:]
+        for line in lines:
+            if name == "log":
+                self.num_damaged += _DAMAGED in line
+                self.last_words = one_line(line.decode("utf-8", "replace"))
+            elif found := _TIME_LINE.match(line):
+                self._times.append(None if found[1] == b"NOPTS" else int(found[1]))
+        return bool(data)
+
+
+class FfmpegReader(Closing):
+    """Reads one local file; see `fdvs.protocols.FrameReader`."""
+
+    def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
+        """Scan the file.
+
+        Raises:
+            MediaError: it is no readable video.
+            ModelUnavailable: there is no ffmpeg program.
+        """
+        self._path = check_file(path)
+        ffmpeg_program()
+        self._facts = scan(self._path, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
+        self._process: _Process | None = None
+        self._pictures: Iterator[Frame] = iter(())
+        self._held: Frame | None = None
+        self._ahead: Frame | None = None
+        self._num_damaged = 0
+        self._is_closed = False
+        self.num_starts = 0
+
+    @property
+    def info(self) -> VideoInfo:
+        return self._facts.info
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the scan and the reading so far found wrong with the file."""
+        running = self._process.num_damaged if self._process is not None else 0
+        num_damaged = max(running, self._num_damaged)
+        damaged = (f"{counted(num_damaged, 'damaged packet')} skipped",) if num_damaged else ()
+        return self.info.warnings + damaged
+
+    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield the picture shown at each of the sorted times; see the protocol."""
+        bounded_size(1, 1, short_side_px)
+        if any(not 0 <= time_s < 1e9 for time_s in times_s):
+            raise ValueError("times_s must be finite and 0 or more")
+        if any(a > b for a, b in pairwise(times_s)):
+            raise ValueError("times_s must be sorted")
+        return self._frames_at(times_s, short_side_px)
+
+    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield frames at least `every_s` apart from the start on, in one pass (0: all)."""
+        bounded_size(1, 1, short_side_px)
+        if not every_s >= 0:
+            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
+        return self._iter_frames(every_s, short_side_px)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._stop()
+
+    def _stop(self) -> None:
+        self._held = self._ahead = None
+        self._pictures = iter(())
+        if self._process is not None:
+            self._num_damaged = max(self._num_damaged, self._process.num_damaged)
+            self._process.close()
+            self._process = None
+
+    def _restart(self) -> Frame:
+        if self._is_closed:
+            raise ValueError("the reader is closed")
+        self._stop()
+        self._process = _Process(self._path, self._facts, self._timeout_s)
+        self.num_starts += 1
+        self._pictures = self._decode(self._process)
+        first = next(self._pictures, None)
+        if first is None:
+            words = self._process.last_words or "no picture"
+            raise UndecodableVideo(f"ffmpeg cannot decode it: {words}")
+        self._held = first
+        return first
+
+    def _decode(self, process: _Process) -> Iterator[Frame]:
+        """Give full-size pictures with rising times from 0 on."""
+        first: int | None = None
+        last_s = -1.0
+        number = 0
+        while (item := process.next()) is not None:
+            ticks, image = item
+            if not self.info.is_timed:
+                time_s = float(number * self._facts.tick_s)
+            elif ticks is None:
+                continue
+            else:
+                first = ticks if first is None else first
+                time_s = (ticks - first) / _TICKS_PER_S
+            number += 1
+            if time_s > last_s:
+                last_s = time_s
+                yield Frame(time_s=time_s, image=image)
+
+    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
+        last: tuple[float, Frame] | None = None
+        for time_s in times_s:
+            shown = self._show(time_s + _SLACK_S)
+            if last is None or last[0] != shown.time_s:
+                last = shown.time_s, self._fitted(shown, short_side_px)
+            yield last[1]
+
+    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        shown: Frame | None = self._restart()
+        due_s = 0.0
+        while shown is not None:
+            if shown.time_s >= due_s - _SLACK_S:
+                due_s = shown.time_s + every_s
+                yield self._fitted(shown, short_side_px)
+            if self._is_closed:
+                raise ValueError("the reader is closed")
+            shown = self._held = next(self._pictures, None)
+
+    def _show(self, time_s: float) -> Frame:
+        held = self._held
+        if held is None or self._is_closed or time_s < held.time_s:
+            held = self._restart()
+        while True:
+            following = self._ahead or next(self._pictures, None)
+            if following is None or following.time_s > time_s:
+                self._held, self._ahead = held, following
+                return held
+            held, self._ahead = following, None
+
+    def _fitted(self, frame: Frame, short_side_px: int | None) -> Frame:
+        size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
+        return Frame(time_s=frame.time_s, image=fit(frame.image, size=size))

@@ -1,0 +1,155 @@
+"""Opening a local file with PyAV: only allowed containers, only the file protocol, one stream.
+
+A path is given, never a Python file object: with one, FFmpeg loses its file-only default and
+a playlist may reach the network. Every FFmpeg error becomes a MediaError of one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from fdvs.errors import NotAVideo, UndecodableVideo
+from fdvs.media.files import FORMATS, PROTOCOLS, refusal
+from fdvs.media.resize import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+MAX_THREADS = 4
+
+
+@contextlib.contextmanager
+def media_errors(timeout_s: float) -> Iterator[None]:
+    """Turn what FFmpeg raises inside into MediaErrors."""
+    import av
+
+    try:
+        yield
+    except (TimeoutError, av.error.ExitError):
+        raise UndecodableVideo(f"no answer from the file within {timeout_s:g} s") from None
+    except av.error.FFmpegError as error:
+        raise UndecodableVideo(f"cannot be read: {one_line(error.strerror)}") from None
+    except UnicodeError:
+        raise UndecodableVideo("cannot be read: damaged text in the header") from None
+
+
+def one_line(text: object) -> str:
+    """Return a bounded single line of an outside message."""
+    return " ".join(str(text).split())[:200]
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 packet`, `2 packets`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def open_input(path: Path, timeout_s: float) -> InputContainer:
+    """Open an absolute path that `check_file` has passed. The caller closes.
+
+    Raises:
+        NotAVideo: not an allowed container.
+        UndecodableVideo: the file does not answer.
+    """
+    import av
+
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
+    with media_errors(timeout_s):
+        try:
+            opened = av.open(
+                # The prefix keeps names such as `concat:x` from being read as protocols.
+                "file:" + os.fspath(path),
+                mode="r",
+                options=options,
+                metadata_errors="replace",
+                timeout=(timeout_s, timeout_s),
+            )
+        except (av.error.InvalidDataError, av.error.ArgumentError, EOFError):
+            # ArgumentError is how FFmpeg says that a whitelist refused the container.
+            raise refusal(path) from None
+    return cast("InputContainer", opened)
+
+
+def pick_stream(container: InputContainer) -> VideoStream:
+    """Return the best video stream that is not a cover picture; the others are discarded.
+
+    Raises:
+        NotAVideo: there is none, or FFmpeg has no decoder for it.
+    """
+    from av.stream import Discard
+
+    best = container.streams.best("video")
+    if best is None or is_cover(best):
+        others = [s for s in container.streams.video if not is_cover(s)]
+        if not others:
+            raise NotAVideo(_why_none(container))
+        best = max(others, key=_num_pixels)
+    if best.codec_context is None:
+        raise NotAVideo("no decoder for the codec of the video stream")
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index == best.index else Discard.all
+    best = cast("VideoStream", best)
+    best.thread_type = "AUTO"
+    best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    best.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
+    return best
+
+
+def is_cover(stream: Any) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _num_pixels(stream: Any) -> int:
+    context = stream.codec_context
+    return context.width * context.height if context is not None else 0
+
+
+def _why_none(container: InputContainer) -> str:
+    if any(is_cover(stream) for stream in container.streams.video):
+        return "only cover art, no video"
+    if len(container.streams.audio) > 0:
+        return "no video stream (audio only)"
+    return "no video stream"
+
+
+class Packets:
+    """The packets of one stream, to the end or to the first read error, which is kept.
+
+    The last packet is empty: decoding it drains the decoder.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container = container
+        self._stream = stream
+        self.error: str | None = None
+
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        import av
+
+        try:
+            yield from self._container.demux(self._stream)
+        except av.error.FFmpegError as error:
+            if isinstance(error, TimeoutError | av.error.ExitError):
+                raise
+            self.error = one_line(error.strerror)
+
+
+def is_drain(packet: Packet[VideoStream]) -> bool:
+    return packet.size == 0 and packet.dts is None
+
+
+def last_end_s(path: Path, timeout_s: float) -> float:
+    """Return where the last packet of any stream ends, in container seconds; demuxes all."""
+    end_s = 0.0
+    with media_errors(timeout_s), open_input(path, timeout_s) as container:
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return end_s

@@ -1,0 +1,279 @@
+"""The default reader: PyAV, one seek per group of pictures, exact frames, flat memory.
+
+A seek goes to the key frame at or before the time asked; where the first picture after it
+is too late (MPEG-TS, open groups), an earlier key frame is tried, at last the start of the
+file. Files without usable time stamps are read from the start and never sought.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from fdvs.closing import Closing
+from fdvs.errors import UndecodableVideo
+from fdvs.media.files import check_file
+from fdvs.media.pyav_input import Packets, counted, is_drain, media_errors, open_input, pick_stream
+from fdvs.media.resize import MAX_PIXELS, bounded_size, fit, right_angle
+from fdvs.media.scan import Scan, scan
+from fdvs.types import Frame, Image, VideoInfo
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# Times come from `(ticks - origin) * tick_s` in floating point; a microsecond makes the way
+# back land on the same tick.
+_SLACK_S = 1e-6
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a reader has done since it was opened."""
+
+    opens: int = 0
+    seeks: int = 0
+    back_offs: int = 0
+    decoded: int = 0
+    conversions: int = 0
+    damaged: int = 0
+    out_of_order: int = 0
+
+
+class _Shown(NamedTuple):
+    ticks: int
+    frame: VideoFrame
+
+
+class _Cursor:
+    """A position in the decoded pictures, in presentation order."""
+
+    def __init__(self, path: Path, facts: Scan, counts: Counts, timeout_s: float) -> None:
+        self._path = path
+        self._facts = facts
+        self._counts = counts
+        self._timeout_s = timeout_s
+        self._container: InputContainer | None = None
+        self._pictures: Iterator[_Shown] = iter(())
+
+    def restart(self) -> None:
+        """Go to the start of the file by opening it again: seeking there is not always exact."""
+        self.close()
+        self._container = open_input(self._path, self._timeout_s)
+        self._counts.opens += 1
+        self._pictures = self._decode(pick_stream(self._container))
+
+    def seek(self, ticks: int) -> bool:
+        """Go to the key frame at or before `ticks`; False where the file cannot be sought."""
+        import av
+
+        if self._container is None:
+            self.restart()
+        assert self._container is not None
+        stream = cast("VideoStream", self._container.streams[self._facts.info.stream_index])
+        self._pictures = iter(())
+        self._counts.seeks += 1
+        try:
+            self._container.seek(ticks, stream=stream)
+        except (av.error.FFmpegError, OSError):
+            return False
+        self._pictures = self._decode(stream)
+        return True
+
+    def next(self) -> _Shown | None:
+        with media_errors(self._timeout_s):
+            return next(self._pictures, None)
+
+    def close(self) -> None:
+        self._pictures = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _decode(self, stream: VideoStream) -> Iterator[_Shown]:
+        assert self._container is not None
+        last = -(1 << 62)
+        number = 0
+        for packet in Packets(self._container, stream):
+            for frame in self._frames(packet):
+                ticks = frame.pts if self._facts.info.is_timed else number
+                number += 1
+                if ticks is None or ticks <= last:
+                    self._counts.out_of_order += 1
+                    continue
+                last = ticks
+                yield _Shown(ticks, frame)
+
+    def _frames(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        import av
+
+        try:
+            frames = packet.decode()
+        except (av.error.FFmpegError, EOFError):
+            # A drained decoder may complain once more; that is no damage.
+            self._counts.damaged += not is_drain(packet)
+            return []
+        self._counts.decoded += len(frames)
+        return frames
+
+
+class PyAVReader(Closing):
+    """Reads one local file; see `fdvs.protocols.FrameReader`. Not for several threads at once."""
+
+    def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
+        """Scan the file.
+
+        Raises:
+            MediaError: it is no readable video; the message is the reason.
+        """
+        self.counts = Counts()
+        absolute = check_file(path)
+        self._facts = scan(absolute, timeout_s=timeout_s)
+        self._cursor = _Cursor(absolute, self._facts, self.counts, timeout_s)
+        self._held: _Shown | None = None  # the picture shown at the present position
+        self._ahead: _Shown | None = None  # the one after it, where it was needed to know
+        self._can_seek = True
+        self._is_closed = False
+        self._reformatter: object | None = None
+
+    @property
+    def info(self) -> VideoInfo:
+        return self._facts.info
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the scan and the reading so far found wrong with the file."""
+        warnings = list(self.info.warnings)
+        if self.counts.damaged:
+            warnings.append(f"{counted(self.counts.damaged, 'damaged packet')} skipped")
+        if self.counts.out_of_order:
+            warnings.append(f"{counted(self.counts.out_of_order, 'picture')} out of order skipped")
+        return tuple(warnings)
+
+    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield the picture shown at each of the sorted times; see the protocol.
+
+        Before the first picture that is the first one, after the last the last one.
+        """
+        bounded_size(1, 1, short_side_px)
+        targets = [self._ticks(time_s) for time_s in times_s]
+        if any(a > b for a, b in pairwise(targets)):
+            raise ValueError("times_s must be sorted")
+        return self._frames_at(targets, short_side_px)
+
+    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield frames at least `every_s` apart from the start on, in one pass (0: all)."""
+        bounded_size(1, 1, short_side_px)
+        if not every_s >= 0:
+            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
+        return self._iter_frames(every_s, short_side_px)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._held = self._ahead = None
+        self._cursor.close()
+
+    def _ticks(self, time_s: float) -> int:
+        if not 0 <= time_s < 1e9:
+            raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
+        return self._facts.origin + int((time_s + _SLACK_S) / float(self._facts.tick_s))
+
+    def _frames_at(self, targets: list[int], short_side_px: int | None) -> Iterator[Frame]:
+        last: tuple[int, Frame] | None = None
+        for target in targets:
+            shown = self._show(target)
+            if last is None or last[0] != shown.ticks:
+                last = shown.ticks, self._picture(shown, short_side_px)
+            yield last[1]
+
+    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        shown: _Shown | None = self._restart()
+        step = (every_s - _SLACK_S) / float(self._facts.tick_s)
+        due = float(shown.ticks) if shown is not None else 0.0
+        while shown is not None:
+            if shown.ticks >= due:
+                due = shown.ticks + step
+                yield self._picture(shown, short_side_px)
+            self._check_open()
+            shown = self._held = self._cursor.next()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ValueError("the reader is closed")
+
+    def _show(self, target: int) -> _Shown:
+        """Move forward to the last picture at or before `target` and return it."""
+        self._check_open()
+        held = self._held
+        if held is None or target < held.ticks or self._is_key_ahead(target):
+            held = self._go_to(target)
+        while True:
+            following = self._ahead or self._cursor.next()
+            if following is None or following.ticks > target:
+                self._held, self._ahead = held, following
+                return held
+            held, self._ahead = following, None
+
+    def _is_key_ahead(self, target: int) -> bool:
+        """Whether a key frame lies between the decoder's position and the target."""
+        if not self._can_seek:
+            return False
+        position = self._ahead or self._held
+        place = bisect_right(self._facts.key_ticks, target) - 1
+        return place >= 0 and position is not None and self._facts.key_ticks[place] > position.ticks
+
+    def _is_key(self, ticks: int) -> bool:
+        place = bisect_right(self._facts.key_ticks, ticks) - 1
+        return place >= 0 and self._facts.key_ticks[place] == ticks
+
+    def _go_to(self, target: int) -> _Shown:
+        """Seek to a picture at or before `target`, going back further as long as needed."""
+        self._held = self._ahead = None
+        place, step = bisect_right(self._facts.key_ticks, target) - 1, 1
+        while self._can_seek and place > 0 and self._cursor.seek(self._facts.key_ticks[place]):
+            first = self._cursor.next()
+            if first is not None and not self._is_key(first.ticks):
+                # Not a clean entry (intra refresh, broken references): pictures that follow
+                # may be wrong, and the next entry is no better. Forward reading costs little.
+                self._can_seek = False
+            elif first is not None and first.ticks <= target:
+                return first
+            self.counts.back_offs += 1
+            place, step = place - step, 2 * step
+        return self._restart()
+
+    def _restart(self) -> _Shown:
+        self._check_open()
+        self._held = self._ahead = None
+        self._cursor.restart()
+        first = self._cursor.next()
+        if first is None:
+            raise UndecodableVideo("no picture can be decoded")
+        self._held = first
+        return first
+
+    def _picture(self, shown: _Shown, short_side_px: int | None) -> Frame:
+        """Convert now and keep only the small picture."""
+        from av.video.reformatter import VideoReformatter
+
+        frame = shown.frame
+        if frame.width * frame.height > MAX_PIXELS:
+            raise UndecodableVideo(f"picture of {frame.width}x{frame.height} is too large")
+        if not isinstance(self._reformatter, VideoReformatter):
+            self._reformatter = VideoReformatter()
+        # One thread: the default pool costs up to twenty times the wall time on a busy machine.
+        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        self.counts.conversions += 1
+        image = fit(
+            cast(Image, rgb.to_ndarray()),
+            size=bounded_size(self.info.width_px, self.info.height_px, short_side_px),
+            rotation_deg=right_angle(frame.rotation),
+        )
+        time_s = float((shown.ticks - self._facts.origin) * self._facts.tick_s)
+        return Frame(time_s=max(0.0, time_s), image=image)

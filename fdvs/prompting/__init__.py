@@ -1,0 +1,1 @@
+"""Between text and language model: fences, prompt injection, prompts, replies."""

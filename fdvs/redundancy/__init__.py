@@ -1,0 +1,1 @@
+"""Which frames and chapters repeat others and are dropped."""

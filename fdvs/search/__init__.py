@@ -1,0 +1,1 @@
+"""Full text, vectors and pictures: moments and videos that match a query."""

@@ -1,0 +1,298 @@
+"""The texts of all levels of a library, with their vectors and words, ready to be searched.
+
+Vectors are read from the store each time and put into an exact FAISS index in memory. A FAISS file
+beside the store would be a second copy that can be stale or damaged, and would save little: of
+the 6.5 s in which a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each) loads
+on two shared cores, the vectors take 2 s. Words are a table inside the store
+(see `fdvs.search.fulltext`).
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
+from fdvs.search.fulltext import Key, TextRow, Words, open_words
+from fdvs.store.store import Artifact, Store, VideoRecord
+from fdvs.story.as_json import story_from_json
+from fdvs.types import Level, Story, Vectors
+from fdvs.vectors import unit_rows
+
+log = logging.getLogger(__name__)
+
+SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
+STACK_CHUNK = 4096
+LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One text: a chapter (item = clip index), a scene (item = scene index) or a story (0)."""
+
+    video_id: str
+    name: str
+    level: Level
+    item: int
+    start_s: float
+    end_s: float
+    text: str
+
+    @property
+    def key(self) -> Key:
+        return (self.video_id, self.level, self.item)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """An entry and its vectors [rows, D]; none where they are not made yet."""
+
+    entry: Entry
+    vectors: Vectors | None
+
+
+class Index:
+    """Everything that can be found in a library as it was when loaded.
+
+    `entries` are ordered by level (chapter, scene, story), then video name, then item, which is
+    time: a lower position wins a tie. Every chapter is here, also one that textual redundancy
+    dropped: a moment that happens again is a moment. `kept_clips` says which were kept, for each
+    video whose story (in `stories`) is told. Used from the store's thread.
+    """
+
+    def __init__(self, texts: Sequence[_Text], stories: dict[str, Story], words: Words) -> None:
+        self.entries = [text.entry for text in texts]
+        self.stories = stories
+        self.kept_clips = {
+            video_id: frozenset(chapter.index for chapter in story.chapters)
+            for video_id, story in stories.items()
+        }
+        self.words = words
+        self.num_dims = _common_dims(texts)
+        self._positions, rows = _stack(texts, self.num_dims)
+        self._faiss = _import_faiss()
+        self._vectors = self._faiss.IndexFlatIP(max(1, self.num_dims))
+        if len(rows):
+            self._vectors.add(rows)
+        self._by_key = {entry.key: place for place, entry in enumerate(self.entries)}
+        self._order = [(LEVELS.index(e.level), e.name, e.video_id) for e in self.entries]
+
+    @classmethod
+    def load(cls, store: Store) -> Index:
+        """Read all texts and vectors of a library.
+
+        Raises:
+            ModelUnavailable: FAISS is not installed.
+            CorruptLibrary: a stored row is damaged.
+        """
+        _import_faiss()  # before the long part
+        with store.reading():
+            stories: dict[str, Story] = {}
+            texts = [t for v in store.videos() for t in _texts_of(store, v, stories)]
+        texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
+        words = open_words(store, [TextRow(key=t.entry.key, text=t.entry.text) for t in texts])
+        index = cls(texts, stories, words)
+        log.info("index: %d texts, %d vectors", len(texts), index._vectors.ntotal)
+        return index
+
+    def place(self, key: Key) -> int | None:
+        """Return the position of an entry, or None: the word table may be newer."""
+        return self._by_key.get(key)
+
+    def similar(
+        self, query: Vectors, *, min_score: float, level: Level | None, video_id: str | None
+    ) -> dict[int, float]:
+        """Return position -> cosine of every entry with cosine >= `min_score`.
+
+        Args:
+            query: one vector [D] of the embedder that made the stored ones.
+            level: only this level; None is all.
+            video_id: only this video.
+        """
+        unit = self._unit(query)
+        best: dict[int, float] = {}
+        for low, high in self._ranges(level, video_id):
+            rows, scores = self._range_search(unit, low, high, min_score)
+            for row, score in zip(rows, scores, strict=True):
+                place = int(self._positions[row])
+                cosine = round(float(score), SCORE_DECIMALS)
+                if cosine >= min_score:
+                    best[place] = max(cosine, best.get(place, -1.0))
+        return best
+
+    def cosine(self, query: Vectors, place: int) -> float | None:
+        """Return the best cosine of one entry, None where it has no vector."""
+        rows = self.vectors(place)
+        if not len(rows):
+            return None
+        return round(float((rows @ self._unit(query)[0]).max()), SCORE_DECIMALS)
+
+    def vectors(self, place: int) -> Vectors:
+        """Return the unit vectors [rows, D] of one entry; no row where it has none."""
+        low, high = np.searchsorted(self._positions, [place, place + 1])
+        found: Vectors = self._vectors.reconstruct_n(int(low), int(high - low))
+        return found
+
+    def _unit(self, query: Vectors) -> Vectors:
+        vector = np.asarray(query, dtype=np.float32).reshape(1, -1)
+        if self._vectors.ntotal and vector.shape[1] != self.num_dims:
+            raise StoreError(
+                f"the library's vectors have {self.num_dims} numbers, the query's "
+                f"{vector.shape[1]}: use the text embedder that it was built with, or build again"
+            )
+        return unit_rows(vector).astype(np.float32)
+
+    def _ranges(self, level: Level | None, video_id: str | None) -> Iterator[tuple[int, int]]:
+        """Yield half-open ranges of vector rows: entries of a level and video lie together."""
+        names = {e.video_id: e.name for e in self.entries} if video_id is not None else {}
+        for number, one in enumerate(LEVELS):
+            if level not in (None, one):
+                continue
+            if video_id is None:
+                places = (
+                    bisect_left(self._order, (number,)),
+                    bisect_left(self._order, (number + 1,)),
+                )
+            else:
+                start = (number, names.get(video_id, ""), video_id)
+                places = bisect_left(self._order, start), bisect_left(self._order, (*start, ""))
+            low, high = np.searchsorted(self._positions, places)
+            if low < high:
+                yield int(low), int(high)
+
+    def _range_search(
+        self, unit: Vectors, low: int, high: int, min_score: float
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        # FAISS wants scores above the radius; half a rounding step below lets ties in
+        radius = min_score - 10.0**-SCORE_DECIMALS
+        only = self._faiss.SearchParameters(sel=self._faiss.IDSelectorRange(low, high))
+        _, scores, rows = self._vectors.range_search(unit, radius, params=only)
+        return rows, scores
+
+
+def _import_faiss() -> ModuleType | Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"search needs faiss ({error}); install it with: pip install 'fdvs[offline]' "
+            "(or 'fdvs[gpu]')"
+        ) from error
+    return faiss
+
+
+def _plain(text: str) -> str:
+    """Return text that SQLite and a terminal take: lone surrogates become question marks."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def _texts_of(store: Store, video: VideoRecord, stories: dict[str, Story]) -> Iterator[_Text]:
+    """Yield the chapters of a video, and scenes and story once they are told."""
+    vectors = store.get_all(video.video_id, "chapter_vector")
+    for item, artifact in store.get_all(video.video_id, "chapter").items():
+        made = vectors.get(item)
+        yield _Text(_chapter(video, item, artifact), None if made is None else made.vectors)
+    told = store.get(video.video_id, "story")
+    if told is not None:
+        story = _story(video, told)
+        stories[video.video_id] = story
+        yield from _story_texts(video, story, store.get(video.video_id, "story_vector"))
+
+
+def _chapter(video: VideoRecord, item: int, artifact: Artifact) -> Entry:
+    try:
+        payload = artifact.payload
+        start_s, end_s = float(payload["start_s"]), float(payload["end_s"])
+        text = _plain(str(payload["text"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(video, f"chapter {item}", error) from error
+    return Entry(
+        video_id=video.video_id,
+        name=video.name,
+        level="chapter",
+        item=item,
+        start_s=start_s,
+        end_s=end_s,
+        text=text,
+    )
+
+
+def _story(video: VideoRecord, artifact: Artifact) -> Story:
+    try:
+        return story_from_json(artifact.payload)
+    except CorruptLibrary as error:
+        raise _damaged(video, "story", error) from error
+
+
+def _damaged(video: VideoRecord, what: str, error: Exception) -> CorruptLibrary:
+    return CorruptLibrary(
+        f"{what} of {video.name} ({video.video_id}) cannot be read ({error!r}); "
+        "remove the video with `fdvs remove` and build it again"
+    )
+
+
+def _story_texts(video: VideoRecord, story: Story, stored: Artifact | None) -> Iterator[_Text]:
+    """Yield story and scenes; their vectors are the story's rows, then one row per scene."""
+    rows = None if stored is None else stored.vectors
+    num_scenes = len(story.scenes)
+    if rows is not None and len(rows) <= num_scenes:
+        raise CorruptLibrary(
+            f"{video.name} ({video.video_id}) has {num_scenes} scenes and a story but "
+            f"{len(rows)} vectors; build it again: fdvs build PATH"
+        )
+    num_story = 0 if rows is None else len(rows) - num_scenes
+    whole = (0, 0.0, story.duration_s, story.text)
+    scenes = [(scene.index, scene.start_s, scene.end_s, scene.text) for scene in story.scenes]
+    for number, (item, start_s, end_s, text) in enumerate([whole, *scenes]):
+        entry = Entry(
+            video_id=video.video_id,
+            name=video.name,
+            level="scene" if number else "story",
+            item=item,
+            start_s=start_s,
+            end_s=end_s,
+            text=_plain(text),
+        )
+        first = num_story + number - 1 if number else 0
+        num = 1 if number else num_story
+        yield _Text(entry, None if rows is None else rows[first : first + num])
+
+
+def _common_dims(texts: Sequence[_Text]) -> int:
+    """Return the length of most vectors: a build in another embedder may be half done."""
+    counts = Counter(t.vectors.shape[1] for t in texts if t.vectors is not None)
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def _stack(texts: Sequence[_Text], num_dims: int) -> tuple[NDArray[np.int64], Vectors]:
+    """Return unit vectors [rows, D] and the entry's position of each row."""
+    with_vectors = [
+        (place, text.vectors)
+        for place, text in enumerate(texts)
+        if text.vectors is not None and text.vectors.shape[1] == num_dims
+    ]
+    positions = [place for place, rows in with_vectors for _ in rows]
+    stacked = np.empty((len(positions), num_dims), dtype=np.float32)
+    filled = 0
+    for start in range(0, len(with_vectors), STACK_CHUNK):  # doubles for a chunk at a time
+        chunk = np.concatenate([rows for _, rows in with_vectors[start : start + STACK_CHUNK]])
+        stacked[filled : filled + len(chunk)] = unit_rows(chunk)
+        filled += len(chunk)
+    num_other = len(texts) - len(with_vectors)
+    if num_other:
+        log.warning(
+            "index: %d of %d texts have no vector of length %d and are found by words alone; "
+            "finish them with: fdvs build PATH",
+            num_other,
+            len(texts),
+            num_dims,
+        )
+    return np.asarray(positions, dtype=np.int64), stacked

@@ -1,0 +1,172 @@
+"""Which texts match a query, by meaning and by words, and how the two rankings become one.
+
+A text matches by meaning where its cosine to the query is at least `min_score`, by words where it
+holds one of the query's words. It is kept where it matches by meaning, or holds every word of the
+query: one word out of many is no reason to show what is about something else. Where a build
+placed the pictures too, a chapter also matches by the looks of its clip.
+
+Meaning and words make one score: the cosine and, with less weight, BM25 as a share of the query's
+best. That orders better than fusing their ranks, which makes the tenth-best word match as good as
+the tenth-best meaning (docs/decisions/014-retrieval.md). Looks share no scale with texts: there
+ranks are fused by reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009). Equal scores
+share a rank, so the order of storage decides nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fdvs.config import SearchConfig
+from fdvs.protocols import TextEmbedder
+from fdvs.search.fulltext import WordHits
+from fdvs.search.index import Index
+from fdvs.search.pictures import Pictures
+from fdvs.text.clean import clean_query
+from fdvs.types import Level, Vectors
+
+RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
+WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
+WAYS = ("meaning", "words", "looks")
+NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One text of the index that matches; `place` is its position there.
+
+    `words` is its BM25 (higher is better), None where it holds no word of the query; `looks` is
+    the cosine of its clip's pictures, None where they do not match.
+    """
+
+    place: int
+    cosine: float
+    by_meaning: bool
+    words: float | None
+    holds_all: bool
+    looks: float | None = None
+
+    @property
+    def scores(self) -> tuple[float | None, float | None, float | None]:
+        """What counts in each of the three rankings."""
+        return self.meaning, self.words, self.looks
+
+    @property
+    def meaning(self) -> float | None:
+        """The cosine where it counts."""
+        return self.cosine if self.by_meaning else None
+
+    @property
+    def by_text(self) -> bool:
+        """Whether meaning or words match; otherwise it is here for its looks alone."""
+        return self.by_meaning or self.words is not None
+
+    @property
+    def matched_by(self) -> tuple[str, ...]:
+        return tuple(way for way, score in zip(WAYS, self.scores, strict=True) if score is not None)
+
+
+def find_matches(
+    index: Index,
+    query: str,
+    embedder: TextEmbedder,
+    config: SearchConfig,
+    *,
+    level: Level | None = None,
+    video_id: str | None = None,
+    pictures: Pictures | None = None,
+    vector: Vectors | None = None,
+) -> list[Match]:
+    """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way.
+
+    `vector` is the query's, where the caller has it already.
+    """
+    query = clean_query(query)
+    looks = _looks(index, query, config, video_id, pictures)
+    vector = embedder.embed_texts([query])[0] if vector is None else vector
+    cosines: dict[int, float] = {}
+    if config.word_weight < 1:
+        cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)
+    words = WordHits(scores={}, full=frozenset())
+    if config.word_weight > 0:
+        words = index.words.search(query, video_id=video_id)
+    found = {index.place(key): key for key in words.scores}
+    matches = []
+    for place in sorted({*cosines, *looks, *(p for p in found if p is not None)}):
+        key = found.get(place)
+        holds_all = key in words.full
+        is_found = place in cosines or place in looks or holds_all
+        if is_found and level in (None, index.entries[place].level):
+            cosine = cosines[place] if place in cosines else index.cosine(vector, place)
+            matches.append(
+                Match(
+                    place=place,
+                    cosine=NO_VECTOR if cosine is None else cosine,
+                    by_meaning=place in cosines,
+                    words=None if key is None else words.scores[key],
+                    holds_all=holds_all,
+                    looks=looks.get(place),
+                )
+            )
+    return matches
+
+
+def _looks(
+    index: Index,
+    query: str,
+    config: SearchConfig,
+    video_id: str | None,
+    pictures: Pictures | None,
+) -> dict[int, float]:
+    """Return position -> cosine of the chapters whose clips look like the query."""
+    if pictures is None or config.picture_weight == 0:
+        return {}
+    found = pictures.find(query, video_id=video_id)
+    places = {
+        index.place((video, "chapter", clip)): score for (video, clip), score in found.items()
+    }
+    return {place: score for place, score in places.items() if place is not None}
+
+
+def add_words(
+    meaning: Sequence[float], words: Sequence[float | None], word_weight: float
+) -> list[float]:
+    """Return one score of texts per item: (1 - w) * meaning + w * 0.15 * BM25 / the best BM25.
+
+    `words` is None where an item holds no word of the query; then only meaning counts.
+    """
+    best = max((score for score in words if score is not None), default=0.0)
+    share = word_weight * WORDS_SHARE / best if best > 0 else 0.0
+    return [
+        (1 - word_weight) * cosine + share * (found or 0.0)
+        for cosine, found in zip(meaning, words, strict=True)
+    ]
+
+
+def order_scores(
+    texts: Sequence[float | None], looks: Sequence[float | None], picture_weight: float
+) -> list[float]:
+    """Return what items are ordered by: ranks of texts and looks, fused; None is no match."""
+    return fuse(list(zip(texts, looks, strict=True)), (1.0, picture_weight))
+
+
+def fuse(scores: Sequence[Sequence[float | None]], weights: Sequence[float]) -> list[float]:
+    """Return one fused score per item from its score in each ranking; None is no match.
+
+    sum over the rankings of weight / (60 + rank), rank 1 being the best; equal scores share
+    the best of their ranks.
+    """
+    ranks = [_reciprocal_ranks([row[way] for row in scores]) for way in range(len(weights))]
+    return [
+        sum(weight * column[item] for weight, column in zip(weights, ranks, strict=True))
+        for item in range(len(scores))
+    ]
+
+
+def _reciprocal_ranks(scores: Sequence[float | None]) -> list[float]:
+    order = sorted(-score for score in scores if score is not None)
+    return [
+        0.0 if score is None else 1.0 / (RANK_OFFSET + 1 + bisect_left(order, -score))
+        for score in scores
+    ]

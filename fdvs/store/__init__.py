@@ -1,0 +1,1 @@
+"""The library on disk: SQLite file, artifacts, names, locks."""

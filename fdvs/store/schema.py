@@ -1,0 +1,231 @@
+"""The library's SQLite file: its tables, how it is opened, and errors in words for people.
+
+Knows nothing of what the rows mean. The file is opened in WAL mode with `synchronous=FULL`: a
+committed transaction survives a killed process and a power cut, and readers in other processes
+go on while a build writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+from fdvs.errors import CorruptLibrary, LibraryBusy, LibraryMissing, StoreError
+
+DATABASE_NAME = "library.sqlite"
+APPLICATION_ID = 0x46445653  # "FDVS" in ASCII: tells our file from any other SQLite file
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 30.0
+WORDS_TABLE = "words"  # made and checked by fdvs.search.fulltext
+WORDS_DIGEST_KEY = "words_digest"
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE videos (
+    video_id TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    path BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sources (
+    path BLOB PRIMARY KEY,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    video_id TEXT,
+    status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'partial')),
+    reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sources_by_video ON sources (video_id);
+CREATE TABLE artifacts (
+    artifact_id INTEGER PRIMARY KEY,
+    video_id TEXT NOT NULL REFERENCES videos (video_id) ON DELETE CASCADE,
+    stage TEXT NOT NULL,
+    item INTEGER NOT NULL CHECK (item >= 0),
+    fingerprint TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    num_rows INTEGER,
+    num_dims INTEGER,
+    vectors BLOB,
+    UNIQUE (video_id, stage, item)
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+
+
+@contextmanager
+def store_errors(folder: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into one line that names the folder."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise  # wrong thread, closed store: a bug of the caller, not a state of the disk
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise explain(error, folder) from error
+
+
+def explain(error: sqlite3.Error | OSError, folder: Path) -> StoreError:
+    """Return the StoreError that says what happened, where, and what to do next."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return CorruptLibrary(
+            f"{folder / DATABASE_NAME} is damaged or not a library ({error}); "
+            "move it away and run: fdvs build"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LibraryBusy(
+            f"library {folder} was locked by another process for {BUSY_TIMEOUT_S:.0f} s; try again"
+        )
+    no_space = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (
+        isinstance(error, OSError) and error.errno in no_space
+    ):
+        return StoreError(
+            f"library {folder} cannot be written ({error}): is the disk full? What was stored "
+            "before is kept; free some space and run the same command again"
+        )
+    denied = {errno.EACCES, errno.EPERM, errno.EROFS}
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) or (
+        isinstance(error, OSError) and error.errno in denied
+    ):
+        return StoreError(
+            f"library {folder} cannot be opened or written ({error}); "
+            "check the folder's permissions or choose another with --library"
+        )
+    return StoreError(f"library {folder}: {error}; run the same command again")
+
+
+def connect(folder: Path, *, create: bool) -> tuple[sqlite3.Connection, bool]:
+    """Open the library's database; return it and whether it may only be read.
+
+    A foreign or damaged file is refused before anything is written to it. Where the file may
+    not be written it is opened for reading alone.
+    """
+    path = folder / DATABASE_NAME
+    if not create and not path.exists():
+        raise LibraryMissing(f"no library in {folder}; make one with: fdvs build PATH")
+    connection = _open(path, "rwc" if create else "rw")
+    try:
+        if _may_write(connection, folder, create=create):
+            _set_up(connection, folder)
+            return connection, False
+        connection.close()
+        connection = _open_read_only(path)
+        _check_ours(connection, folder, create=False)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, True
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    # A URI is the only way to say "do not create"; the name is quoted byte by byte because a
+    # folder's name need not be UTF-8.
+    name = quote_from_bytes(bytes(path.absolute()))
+    return sqlite3.connect(
+        f"file:{name}?{mode if '=' in mode else 'mode=' + mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+    )
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a file that this user may not write.
+
+    SQLite reads a WAL database without write access only where its `-wal` file is there
+    already (somebody builds it now) or where it is told that nothing changes the file.
+    """
+    being_built = path.with_name(path.name + "-wal").exists()
+    return _open(path, "mode=ro" if being_built else "mode=ro&immutable=1")
+
+
+def _may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
+    """Check that the file is a library, or make it one; return False where it is read-only."""
+    try:
+        if not _check_ours(connection, folder, create=create):
+            _create_tables(connection)
+        # SQLite says only at the first write that a file is read-only; this one is taken back
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        return False
+    return True
+
+
+def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
+    """Return True for a library of this schema, False for a file that still has to be filled."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == 0 and version == 0 and num_tables == 0:
+        if create:
+            return False
+        raise LibraryMissing(f"the library in {folder} is empty; fill it with: fdvs build PATH")
+    if application != APPLICATION_ID:
+        raise CorruptLibrary(
+            f"{folder / DATABASE_NAME} is an SQLite file of another program (application id "
+            f"{application:#x}, a library has {APPLICATION_ID:#x}); choose another --library"
+        )
+    if version != SCHEMA_VERSION:
+        raise CorruptLibrary(
+            f"{folder / DATABASE_NAME} has schema version {version}, this program reads "
+            f"{SCHEMA_VERSION}; update fdvs or build a new library with --library"
+        )
+    return True
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    """Make all tables in one transaction, so that a killed creation leaves none of them."""
+    try:
+        connection.executescript(SCHEMA)
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        # Another process may have made them since we looked; anything else is an error.
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise
+
+
+def _set_up(connection: sqlite3.Connection, folder: Path) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(
+            f"library {folder}: this file system allows journal mode {mode!r}, not 'wal'; "
+            "choose a --library on a local disk"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def drop_words(connection: sqlite3.Connection) -> None:
+    """Drop the word table, which is rebuilt from the texts where it is missing."""
+    try:
+        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+            raise
+        _cut_out_words(connection)
+    connection.execute("DELETE FROM meta WHERE key = ?", (WORDS_DIGEST_KEY,))
+
+
+def _cut_out_words(connection: sqlite3.Connection) -> None:
+    """Remove a word table that is too damaged for SQLite to load, which DROP has to do first."""
+    connection.execute("PRAGMA writable_schema = ON")
+    try:
+        connection.execute("DELETE FROM sqlite_master WHERE name = ?", (WORDS_TABLE,))
+    finally:
+        connection.execute("PRAGMA writable_schema = RESET")
+    for part in ("data", "idx", "content", "docsize", "config"):  # FTS5's own tables
+        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}_{part}")

@@ -1,0 +1,282 @@
+"""The library on disk: one SQLite file and a folder of thumbnails.
+
+    with Store.open(Path("library"), create=True) as store, store.build_lock():
+        video = store.add_video(video_id=video_id_from(sha256), sha256=sha256, path=path)
+        store.put(video.video_id, "chapter", 0, fingerprint=..., payload={...})
+
+Every call is one transaction: when it returns, its rows are on disk. A store is used from the
+thread that opened it (another thread gets sqlite3.ProgrammingError); any number of other
+processes may read while one builds. What stages mean and what is stale is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fdvs.closing import Closing
+from fdvs.errors import StoreError
+from fdvs.store.artifacts import Artifact, NewArtifact, put_all, read_stage
+from fdvs.store.lock import build_lock
+from fdvs.store.schema import DATABASE_NAME, connect, drop_words, store_errors
+from fdvs.store.sources import (
+    SourceRow,
+    SourceStatus,
+    find_known,
+    find_replaced,
+    read_sources,
+    write_source,
+)
+from fdvs.store.videos import (
+    VideoRecord,
+    delete_video,
+    pick_video,
+    read_videos,
+    rename,
+    video_id_from,
+    write_video,
+)
+from fdvs.text.clean import show_text
+from fdvs.types import JsonDict, Vectors
+
+__all__ = ["Artifact", "NewArtifact", "SourceRow", "Store", "VideoRecord", "video_id_from"]
+
+THUMBNAILS_NAME = "thumbnails"
+MAX_REASON_CHARS = 1000  # a reason is one line; model and decoder messages can be pages
+
+
+class Store(Closing):
+    """An open library; make one with `Store.open`, close it or use it in a `with`."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, is_read_only: bool) -> None:
+        self.folder = folder
+        self.is_read_only = is_read_only
+        self._connection = connection
+        self._holds_build_lock = False
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a folder holds a library; its content is not looked at."""
+        return (Path(folder) / DATABASE_NAME).exists()
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False) -> Store:
+        """Open the library in a folder; `create` makes folder and library where missing.
+
+        Raises LibraryMissing, CorruptLibrary (not our file, or of a newer version), StoreError.
+        """
+        folder = Path(folder).absolute()
+        with store_errors(folder):
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+            connection, is_read_only = connect(folder, create=create)
+        return cls(folder, connection, is_read_only=is_read_only)
+
+    def close(self) -> None:
+        """Close the database; closing twice is fine."""
+        with store_errors(self.folder):
+            self._connection.close()
+
+    # -- who may write -------------------------------------------------------------------------
+
+    @contextmanager
+    def build_lock(
+        self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None
+    ) -> Iterator[None]:
+        """Hold the right to build or remove; LibraryBusy at once where `wait` is False."""
+        with build_lock(self.folder, wait=wait, on_wait=on_wait):
+            self._holds_build_lock = True
+            try:
+                yield
+            finally:
+                self._holds_build_lock = False
+
+    @property
+    def holds_build_lock(self) -> bool:
+        """True inside this store's own `build_lock`."""
+        return self._holds_build_lock
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction for the modules of the store: all of it is committed, or nothing."""
+        with store_errors(self.folder), self._transaction("BEGIN IMMEDIATE"):
+            yield self._connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view of the library, whatever another process writes meanwhile."""
+        with store_errors(self.folder), self._transaction("BEGIN"):
+            yield self._connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        if self._connection.in_transaction:  # part of a larger transaction, which commits
+            yield
+            return
+        self._connection.execute(begin)
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite itself rolls back when the disk is full
+                self._connection.execute("ROLLBACK")
+            raise
+
+    # -- files ever given ----------------------------------------------------------------------
+
+    def note_source(
+        self,
+        path: Path,
+        *,
+        size_bytes: int,
+        mtime_ns: int,
+        video_id: str | None,
+        status: SourceStatus,
+        reason: str = "",
+    ) -> None:
+        """Write what became of a file; a moved one (same content, old path gone) moves its row."""
+        row = SourceRow(
+            path=path,
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            video_id=video_id,
+            status=status,
+            reason=show_text(" ".join(reason.split()))[:MAX_REASON_CHARS],
+        )
+        with self.writing() as connection:
+            write_source(connection, row)
+
+    def sources(self) -> list[SourceRow]:
+        """Return every file ever given, ordered by path."""
+        with self.reading() as connection:
+            return read_sources(connection)
+
+    def known_video(self, path: Path, *, size_bytes: int, mtime_ns: int) -> str | None:
+        """Return the video id of a file that is unchanged since it was noted, or None."""
+        with self.reading() as connection:
+            return find_known(connection, path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+
+    def replaced_by(self, path: Path, video_id: str) -> str | None:
+        """Return the video that only this file held before its content became `video_id`."""
+        with self.reading() as connection:
+            return find_replaced(connection, path, video_id)
+
+    # -- videos --------------------------------------------------------------------------------
+
+    def add_video(self, *, video_id: str, sha256: str, path: Path) -> VideoRecord:
+        """Store a video under a unique name that stays; a stored one is returned as it is."""
+        with self.writing() as connection:
+            return write_video(connection, video_id=video_id, sha256=sha256, path=path)
+
+    def videos(self) -> list[VideoRecord]:
+        """Return all videos in the order of their names."""
+        with self.reading() as connection:
+            return read_videos(connection)
+
+    def find_video(self, name_or_id: str) -> VideoRecord:
+        """Return the video of a name, id or unique beginning of an id; else NotFound."""
+        return pick_video(self.videos(), name_or_id)
+
+    def replace_video(self, old_id: str, new_id: str) -> None:
+        """Delete a video and give its name to the one that took its place; hold the build lock."""
+        name = self.find_video(old_id).name
+        self.remove_video(old_id)
+        with self.writing() as connection:
+            rename(connection, new_id, name)
+
+    def remove_video(self, video_id: str) -> None:
+        """Delete a video with all that was made of it; hold the build lock. NotFound."""
+        with self.writing() as connection:
+            delete_video(connection, video_id)
+            drop_words(connection)  # it still holds the video's texts
+        with store_errors(self.folder):
+            thumbnails = self._thumbnail_folder(video_id)
+            if thumbnails.is_dir():
+                shutil.rmtree(thumbnails)
+
+    # -- results of stages ---------------------------------------------------------------------
+
+    def get(self, video_id: str, stage: str, item: int = 0) -> Artifact | None:
+        """Return one result or None; CorruptLibrary where the row is damaged."""
+        with self.reading() as connection:
+            for _, artifact in read_stage(connection, video_id, stage, item=item):
+                return artifact
+        return None
+
+    def get_all(self, video_id: str, stage: str) -> dict[int, Artifact]:
+        """Return all results of a stage by item, in rising order."""
+        with self.reading() as connection:
+            return dict(read_stage(connection, video_id, stage))
+
+    def put(
+        self,
+        video_id: str,
+        stage: str,
+        item: int = 0,
+        *,
+        fingerprint: str,
+        payload: JsonDict,
+        vectors: Vectors | None = None,
+    ) -> Artifact:
+        """Commit one result; payload must be JSON (its keys strings), vectors [rows, dims]."""
+        new = NewArtifact(
+            video_id=video_id,
+            stage=stage,
+            item=item,
+            fingerprint=fingerprint,
+            payload=payload,
+            vectors=vectors,
+        )
+        return self.put_many([new])[0]
+
+    def put_many(self, new: Iterable[NewArtifact]) -> list[Artifact]:
+        """Commit several results together: all of them or none."""
+        with self.writing() as connection:
+            return put_all(connection, new)
+
+    def trim(self, video_id: str, stage: str, *, keep_items: int) -> None:
+        """Delete the results of a stage whose item is >= keep_items."""
+        with self.writing() as connection:
+            connection.execute(
+                "DELETE FROM artifacts WHERE video_id = ? AND stage = ? AND item >= ?",
+                (video_id, stage, keep_items),
+            )
+
+    # -- thumbnails ----------------------------------------------------------------------------
+
+    def _thumbnail_folder(self, video_id: str) -> Path:
+        # The id becomes a folder's name: only hex can come in here, never `..` or a slash.
+        if not video_id or set(video_id) - set("0123456789abcdef"):
+            raise StoreError(f"video_id {video_id!r} is not hex; use Store.add_video's id")
+        return self.folder / THUMBNAILS_NAME / video_id
+
+    def thumbnail_path(self, video_id: str, clip_index: int) -> Path:
+        """Return where a clip's thumbnail is or would be."""
+        if clip_index < 0:
+            raise ValueError(f"clip_index is {clip_index}; need >= 0")
+        return self._thumbnail_folder(video_id) / f"{clip_index:06d}.jpg"
+
+    def trim_thumbnails(self, video_id: str, *, keep_items: int) -> None:
+        """Delete the thumbnails of clips from `keep_items` on: the video has fewer clips now."""
+        with store_errors(self.folder):
+            for path in self._thumbnail_folder(video_id).glob("*.jpg"):
+                if path.stem.isdigit() and int(path.stem) >= keep_items:
+                    path.unlink(missing_ok=True)
+
+    def put_thumbnail(self, video_id: str, clip_index: int, jpeg: bytes) -> Path:
+        """Write a clip's thumbnail (JPEG bytes) in one step: whole or not at all."""
+        path = self.thumbnail_path(video_id, clip_index)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with store_errors(self.folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(jpeg)
+                os.replace(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+        return path

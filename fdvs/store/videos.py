@@ -1,0 +1,108 @@
+"""The videos of a library: identity is the content's hash, the name is for people."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdvs.errors import NotFound, StoreError
+from fdvs.store.names import unique_name
+from fdvs.store.sources import path_bytes, stored_path
+
+NUM_ID_CHARS = 16
+MIN_PREFIX_CHARS = 4
+COLUMNS = "video_id, sha256, name, path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRecord:
+    """A video of the library. `path` is where its content was last seen."""
+
+    video_id: str
+    sha256: str
+    name: str
+    path: Path
+
+
+def video_id_from(sha256: str) -> str:
+    """Return the id of a content: the first 16 of the 64 hex characters of its SHA-256."""
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise ValueError(f"sha256 is {sha256!r}; need 64 lower-case hex characters")
+    return sha256[:NUM_ID_CHARS]
+
+
+def _record(row: tuple[str, str, str, bytes]) -> VideoRecord:
+    return VideoRecord(video_id=row[0], sha256=row[1], name=row[2], path=stored_path(row[3]))
+
+
+def write_video(
+    connection: sqlite3.Connection, *, video_id: str, sha256: str, path: Path
+) -> VideoRecord:
+    """Store a video, or return the stored one: a name once given stays.
+
+    Raises StoreError where another content has the same id.
+    """
+    if video_id != video_id_from(sha256):
+        raise ValueError(f"video_id {video_id!r} is not that of sha256 {sha256!r}")
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM videos WHERE video_id = ?", (video_id,)
+    ).fetchone()
+    if found is not None:
+        if found[1] != sha256:
+            raise StoreError(
+                f"{path} and {stored_path(found[3])} have the same id {video_id} but different "
+                "content; build one of them into another --library"
+            )
+        return _record(found)
+    name = unique_name(path, video_id, is_taken=lambda name: _is_taken(connection, name))
+    connection.execute(
+        f"INSERT INTO videos ({COLUMNS}) VALUES (?, ?, ?, ?)",
+        (video_id, sha256, name, path_bytes(path)),
+    )
+    return VideoRecord(
+        video_id=video_id, sha256=sha256, name=name, path=stored_path(path_bytes(path))
+    )
+
+
+def _is_taken(connection: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM videos WHERE name = ?"
+    return connection.execute(query, (name,)).fetchone() is not None
+
+
+def read_videos(connection: sqlite3.Connection) -> list[VideoRecord]:
+    """Return all videos in the order of their names."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM videos ORDER BY name")
+    return [_record(row) for row in rows]
+
+
+def pick_video(videos: list[VideoRecord], name_or_id: str) -> VideoRecord:
+    """Return the video of a name, an id or a unique beginning (>= 4 characters) of an id."""
+    for video in videos:
+        if name_or_id in (video.name, video.video_id):
+            return video
+    start = name_or_id.lower()
+    begins = [v for v in videos if v.video_id.startswith(start)]
+    if len(start) >= MIN_PREFIX_CHARS and len(begins) == 1:
+        return begins[0]
+    if len(start) >= MIN_PREFIX_CHARS and begins:
+        choices = ", ".join(f"{v.video_id} ({v.name})" for v in begins)
+        raise NotFound(f"video {name_or_id!r} is ambiguous; give more of the id: {choices}")
+    same_file = [v for v in videos if v.name.rpartition("/")[2] == name_or_id]
+    names = [v.name for v in videos]
+    near = [v.name for v in same_file] or difflib.get_close_matches(name_or_id, names, n=3)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise NotFound(f"no video {name_or_id!r} among {len(videos)}.{hint} See: fdvs list")
+
+
+def delete_video(connection: sqlite3.Connection, video_id: str) -> None:
+    """Delete a video's rows (its artifacts go with it); NotFound where there is none."""
+    if connection.execute("DELETE FROM videos WHERE video_id = ?", (video_id,)).rowcount == 0:
+        raise NotFound(f"no video with id {video_id!r} in the library. See: fdvs list")
+    connection.execute("DELETE FROM sources WHERE video_id = ?", (video_id,))
+
+
+def rename(connection: sqlite3.Connection, video_id: str, name: str) -> None:
+    """Give a video a name that no other has."""
+    connection.execute("UPDATE videos SET name = ? WHERE video_id = ?", (name, video_id))

@@ -1,0 +1,1 @@
+"""From observations to chapters, scenes and the story."""

@@ -1,0 +1,183 @@
+"""The story of a video: clip -> scene -> video, each sentence linked to the clips it came from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.config import StoryConfig
+from fdvs.errors import ModelUnavailable
+from fdvs.protocols import TextWriter
+from fdvs.story.abstractive import tell_scene, tell_story
+from fdvs.story.extractive import ranked_tellings, scene_sentences
+from fdvs.story.linking import link_sentences
+from fdvs.story.scenes import scene_ranges
+from fdvs.story.storyline import story_sentences
+from fdvs.text.sentences import split_sentences
+from fdvs.types import Chapter, Scene, Sentence, Story, Vectors
+from fdvs.vectors import unit_rows
+
+log = logging.getLogger(__name__)
+
+__all__ = ["link_sentences", "tell"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outline:
+    """A scene before it is told: its kept chapters, their vectors, and its stretch of time."""
+
+    chapters: tuple[Chapter, ...]
+    vectors: Vectors
+    start_s: float
+    end_s: float
+
+
+def tell(
+    *,
+    video_id: str,
+    duration_s: float,
+    chapters: Sequence[Chapter],
+    kept: NDArray[np.bool_],
+    vectors: Vectors,
+    config: StoryConfig,
+    writer: TextWriter | None,
+    chapter_writer: str = "",
+) -> Story:
+    """Return the story of a video from all its chapters in order of time.
+
+    Args:
+        video_id: of the video.
+        duration_s: of the video.
+        chapters: all chapters [N].
+        kept: which of them textual redundancy kept [N]; only these are told.
+        vectors: text embeddings of all chapters [N, D].
+        config: who writes, how long scenes and stories may be.
+        writer: the language model; needed by `abstractive` only.
+        chapter_writer: who wrote the chapters, for `Story.writers`.
+
+    Raises:
+        ModelUnavailable: `abstractive` without a writer.
+        BadModelOutput: the writer's reply cannot be used.
+        ValueError: no chapter is kept, or the lengths differ.
+    """
+    _check(chapters, kept, vectors)
+    if config.writer == "abstractive" and writer is None:
+        raise ModelUnavailable(
+            "story.writer is 'abstractive', but no language model is loaded; set models.llm, "
+            "or story.writer to 'extractive'"
+        )
+    outlines = outline(chapters, kept, vectors, config=config)
+    if config.writer == "abstractive" and writer is not None:
+        scenes, sentences = _abstractive(outlines, duration_s, config, writer)
+        by = f"abstractive: {writer.identity.label()}"
+    else:
+        scenes, sentences = _extractive(outlines, duration_s, config)
+        by = "extractive: sentences of the chapters, no language model"
+    log.info("story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences))
+    writers = {"chapter": chapter_writer} if chapter_writer else {}
+    return Story(
+        video_id=video_id,
+        duration_s=duration_s,
+        sentences=sentences,
+        scenes=scenes,
+        chapters=tuple(c for o in outlines for c in o.chapters),
+        num_clips=len(chapters),
+        writers={**writers, "scene": by, "story": by},
+    )
+
+
+def _check(chapters: Sequence[Chapter], kept: NDArray[np.bool_], vectors: Vectors) -> None:
+    if not len(chapters) == len(kept) == len(vectors):
+        raise ValueError(
+            f"{len(chapters)} chapters, {len(kept)} marks and {len(vectors)} vectors; need as many"
+        )
+    if not kept.any():
+        raise ValueError("no chapter is kept; a story needs at least one")
+
+
+def outline(
+    chapters: Sequence[Chapter],
+    kept: NDArray[np.bool_],
+    vectors: Vectors,
+    *,
+    config: StoryConfig,
+) -> list[_Outline]:
+    """Return the scenes as runs of kept chapters.
+
+    A scene lasts until the next one begins, the last until the last chapter ends: the redundant
+    chapters in between look like what was told, so they belong to it.
+    """
+    rows = np.flatnonzero(kept)
+    ranges = scene_ranges(
+        vectors[rows],
+        min_chapters=config.min_scene_chapters,
+        max_chapters=config.max_scene_chapters,
+    )
+    starts = [chapters[rows[r.start]].start_s for r in ranges]
+    ends = [*starts[1:], chapters[-1].end_s]
+    return [
+        _Outline(
+            chapters=tuple(chapters[rows[i]] for i in r),
+            vectors=vectors[rows[r.start : r.stop]],
+            start_s=start_s,
+            end_s=end_s,
+        )
+        for r, start_s, end_s in zip(ranges, starts, ends, strict=True)
+    ]
+
+
+def _scene(index: int, outline: _Outline, sentences: tuple[Sentence, ...]) -> Scene:
+    return Scene(
+        index=index,
+        start_s=outline.start_s,
+        end_s=outline.end_s,
+        chapters=tuple(c.index for c in outline.chapters),
+        sentences=sentences,
+    )
+
+
+def _extractive(
+    outlines: Sequence[_Outline], duration_s: float, config: StoryConfig
+) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
+    num_per_scene = config.sentences_per_scene
+    ranked = [ranked_tellings(o.chapters, o.vectors) for o in outlines]
+    scenes = tuple(
+        _scene(i, o, scene_sentences(tellings, num_sentences=num_per_scene))
+        for i, (o, tellings) in enumerate(zip(outlines, ranked, strict=True))
+    )
+    centres = np.stack([unit_rows(o.vectors).mean(axis=0) for o in outlines]).astype(np.float32)
+    sentences = story_sentences(
+        ranked,
+        centres,
+        duration_s=duration_s,
+        num_per_scene=num_per_scene,
+        max_sentences=config.max_story_sentences,
+    )
+    return scenes, sentences
+
+
+def _abstractive(
+    outlines: Sequence[_Outline], duration_s: float, config: StoryConfig, writer: TextWriter
+) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
+    """One call per scene of more than one chapter, then one (or, in groups, more) for the story."""
+    texts = [_scene_text(o, config, writer) for o in outlines]
+    scenes = tuple(
+        _scene(i, o, link_sentences(split_sentences(text), o.chapters))
+        for i, (o, text) in enumerate(zip(outlines, texts, strict=True))
+    )
+    parts = [(o.start_s, text) for o, text in zip(outlines, texts, strict=True)]
+    story = tell_story(parts, duration_s=duration_s, writer=writer, max_tokens=config.max_tokens)
+    everything = [chapter for o in outlines for chapter in o.chapters]
+    return scenes, link_sentences(split_sentences(story), everything)
+
+
+def _scene_text(outline: _Outline, config: StoryConfig, writer: TextWriter) -> str:
+    """A scene of one chapter is that chapter: there is nothing to summarise."""
+    if len(outline.chapters) == 1:
+        return outline.chapters[0].text
+    parts = [(c.start_s, c.text) for c in outline.chapters]
+    return tell_scene(parts, writer=writer, max_tokens=config.max_tokens)

@@ -1,0 +1,1 @@
+"""Any text: made safe, cut into sentences and words, compared; time codes."""

@@ -1,0 +1,101 @@
+"""Where sentences end, and how they are shortened and compared.
+
+A small rule of our own: the maintained libraries for this bring native code or data files, and the
+light ones are no longer kept. It need only cope with chapters: quotes stay whole, common
+abbreviations and initials do not end a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fdvs.text.clean import CUT_MARK, clean_text
+from fdvs.text.vocabulary import same_words
+
+_ABBREVIATIONS_WORDS = """
+mr mrs ms dr prof st jr sr vs no nos fig figs approx dept est etc al cf ca e.g i.e u.s u.k a.m p.m
+jan feb mar apr jun jul aug sep sept oct nov dec vol pp inc ltd co
+"""
+_ABBREVIATIONS = frozenset(_ABBREVIATIONS_WORDS.split())
+# a mark that may end a sentence, what closes with it, and what must follow
+_END = re.compile('(?:[.!?…]+["”’»)\\]]*(?=\\s)|[。！？]+[」』”]*)')
+_OPENS = re.compile('["“‘«(\\[]*[^a-z\\s]')
+_PAIRS = {"“": "”", "«": "»", "「": "」"}
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text in order, without empty ones.
+
+    >>> split_sentences("Dr. Bo says: “Stop. Now.” Then he leaves.")
+    ['Dr. Bo says: “Stop. Now.”', 'Then he leaves.']
+    """
+    quoted = _quoted(text)
+    sentences, begin = [], 0
+    for mark in _END.finditer(text):
+        if mark.end() in quoted or not _ends(text, begin, mark):
+            continue
+        sentences.append(text[begin : mark.end()].strip())
+        begin = mark.end()
+    sentences.append(text[begin:].strip())
+    return [s for s in sentences if s]
+
+
+def _quoted(text: str) -> set[int]:
+    """Return the positions inside quotation marks that come in pairs and are closed."""
+    inside: set[int] = set()
+    for opening, closing in _PAIRS.items():
+        for part in re.finditer(f"{opening}[^{opening}{closing}]*{closing}", text):
+            inside.update(range(part.start() + 1, part.end()))
+    for part in re.finditer(r'(?<!\w)"[^"]*"(?!\w)', text):
+        inside.update(range(part.start() + 1, part.end()))
+    return inside
+
+
+def _ends(text: str, begin: int, mark: re.Match[str]) -> bool:
+    if mark.group()[0] in "。！？":
+        return True
+    rest = text[mark.end() :].lstrip()
+    if not _OPENS.match(rest):
+        return False
+    words = text[begin : mark.start()].split()
+    if not mark.group().startswith(".") or not words:
+        return True
+    word = words[-1].lstrip('("“‘«[').lower()
+    is_initial = len(word) == 1 and word.isalpha() and word != "i"
+    return not (is_initial or word in _ABBREVIATIONS)
+
+
+def finish(text: str) -> str:
+    """Return the text as a sentence: first letter large, a mark at its end."""
+    text = text.strip()
+    if not text:
+        return ""
+    text = text[0].upper() + text[1:]
+    return text if re.search('[.!?…。！？]["”’»)\\]」』]*$', text) else text + "."
+
+
+def shorten(sentence: str, *, max_chars: int) -> str:
+    """Return the sentence, cut at a word's end and marked where too long; a quote is closed."""
+    if len(sentence) <= max_chars:
+        return sentence
+    cut = clean_text(sentence, max_chars=max_chars - 1)
+    return cut + "”" if cut.count("“") > cut.count("”") else cut
+
+
+def drop_unfinished(text: str) -> str:
+    """Return a reply that ran into its limit without its last, unfinished sentence.
+
+    A single unfinished sentence is kept and marked, since there is nothing else.
+    """
+    sentences = split_sentences(text)
+    if len(sentences) > 1 and finish(sentences[-1]) != sentences[-1]:
+        return " ".join(sentences[:-1])
+    return text if not sentences or finish(text) == text else text + CUT_MARK
+
+
+def unique_sentences(text: str) -> list[str]:
+    """Return the sentences of a text, each once: small models repeat themselves."""
+    seen: dict[str, str] = {}
+    for sentence in split_sentences(text):
+        seen.setdefault(same_words(sentence), sentence)
+    return list(seen.values())

@@ -1,0 +1,53 @@
+"""Seconds as time stamps that people read, citations, and which part of a video they lie in."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fdvs.types import Quartile
+
+QUARTILES: tuple[Quartile, ...] = ("beginning", "early", "later", "end")
+
+PHRASES: dict[Quartile, str] = {
+    "beginning": "At the beginning of the video",
+    "early": "Early in the video",
+    "later": "Later in the video",
+    "end": "At the end of the video",
+}
+
+
+def timecode(time_s: float) -> str:
+    """Return `m:ss`, or `h:mm:ss` from an hour on; fractions are cut off.
+
+    >>> timecode(65.9), timecode(3600)
+    ('1:05', '1:00:00')
+    """
+    if not math.isfinite(time_s) or time_s < 0:
+        raise ValueError(f"time_s is {time_s!r}; need a finite number >= 0")
+    minutes, seconds = divmod(int(time_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}"
+
+
+def citation(name: str, start_s: float, end_s: float) -> str:
+    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the stretch is covered.
+
+    >>> citation("film.mp4", 3.2, 64.5)
+    '[film.mp4 @ 0:03-1:05]'
+    """
+    return f"[{name} @ {timecode(start_s)}-{timecode(math.ceil(end_s))}]"
+
+
+def quartile(start_s: float, duration_s: float) -> Quartile:
+    """Return the part of the video in which a chapter starts; a start after the end is `end`.
+
+    >>> quartile(0.0, 100.0), quartile(25.0, 100.0), quartile(99.0, 100.0)
+    ('beginning', 'early', 'end')
+    """
+    if duration_s <= 0:
+        raise ValueError(f"duration_s is {duration_s}; need more than 0")
+    return QUARTILES[min(3, max(0, int(4 * start_s / duration_s)))]

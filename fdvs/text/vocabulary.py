@@ -1,0 +1,50 @@
+"""Words of a text: how they are cut, stemmed and compared, and which ones say nothing.
+
+Full-text search, BM25 and the checks of answers share this vocabulary. Words are cut and stemmed
+by SQLite's FTS5 tokenizer: no case, no accents, the English Porter stemmer.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable
+
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+#: A word: letters and digits, without the underscore.
+WORD = re.compile(r"[^\W_]+")
+# Words that nearly every English sentence holds: a hit by them alone means nothing.
+STOP_WORDS = frozenset(
+    """
+a about all am an and any are as at be been being but by can could did do does for from had has
+have he her him his how i if in into is it its me my no not of on or our s she so some t than
+that the their them then there these they this those to up us was we were what when where which
+who whom whose why will with would you your
+""".split()
+)
+
+
+def stems(texts: Iterable[str]) -> list[list[str]]:
+    """Return the stems of each text's telling words, in order, with repetitions."""
+    database = sqlite3.connect(":memory:")
+    try:
+        database.execute(f"CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = '{TOKENIZER}')")
+        database.execute("CREATE VIRTUAL TABLE found USING fts5vocab(texts, 'instance')")
+        rows = ((place, _telling(text)) for place, text in enumerate(texts, start=1))
+        database.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", rows)
+        (num_texts,) = database.execute("SELECT count(*) FROM texts").fetchone()
+        found: list[list[str]] = [[] for _ in range(num_texts)]
+        for stem, place in database.execute("SELECT term, doc FROM found ORDER BY doc, offset"):
+            found[place - 1].append(stem)
+        return found
+    finally:
+        database.close()
+
+
+def _telling(text: str) -> str:
+    return " ".join(word for word in WORD.findall(text.lower()) if word not in STOP_WORDS)
+
+
+def same_words(text: str) -> str:
+    """Return what decides whether two texts say the same: their words, without case and marks."""
+    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,131 @@
+"""Attend over committed units and the raw band in one Triton kernel (`triton` backend).
+
+Takes what `tiles.attend` takes, gives the same. Rows of a tile are (token, query head) pairs with
+the heads of one key head next to each other, so a key is read once for all of them, and a decode
+step is a tile too. The raw band comes first: every row sees itself, so the maximum is finite
+before the first unit. With few tiles (decode) the units are split over programs, and the parts
+are joined by their log-sum-exp. No gradients.
+
+Runs on CUDA; with TRITON_INTERPRET=1 set before the first import it runs anywhere, slowly, which
+is how it is tested without a GPU.
+
+Shapes: B rows, H query heads, K key heads, G = H / K, Q queries, R raw tokens, D head dim,
+E value dim, N units, S splits.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdvs.kernels.dga.commit import Units
+from fdvs.kernels.dga.config import DGAConfig
+
+LOG2E = 1.4426950408889634
+#: Programs wanted at least; fewer tiles than that split their units.
+WANTED_PROGRAMS = 128
+#: Units of one split, at least.
+SPLIT_UNITS = 256
+
+
+def triton_hindrance(device: torch.device) -> str | None:
+    """Return why the kernel cannot run on a device, or None."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return "triton is not installed"
+    if device.type == "cuda" or interpreted():
+        return None
+    return f"the Triton backend is for CUDA and the tensors are on {device.type}"
+
+
+def interpreted() -> bool:
+    """Return whether Triton runs its kernels in Python."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def attend_triton(
+    q_BHQD: Tensor,
+    units: Units | None,
+    k_BKRD: Tensor,
+    v_BKRE: Tensor,
+    *,
+    q_start: int,
+    raw_start: int,
+    config: DGAConfig,
+    scale: float,
+    return_lse: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend like `tiles.attend`; float32 softmax and sums, products in the dtype given."""
+    import triton
+
+    rows, heads, num_queries, dim = q_BHQD.shape
+    key_heads, value_dim = k_BKRD.shape[1], v_BKRE.shape[3]
+    visible = 0 if units is None else config.chunks_visible(q_start + num_queries - 1)
+    q, k, v = (x.detach() for x in (q_BHQD, k_BKRD, v_BKRE))
+    unit_k, unit_v, bias = k, v, k[..., 0]
+    if units is not None and visible:
+        unit_k, unit_v, bias = (
+            x.detach() for x in (units.keys_BKND, units.values_BKNE, units.bias_BKN)
+        )
+    lanes = num_queries * (heads // key_heads)
+    block = block_sizes(lanes, dim, value_dim, q.dtype)
+    tiles = triton.cdiv(lanes, block["ROWS"])
+    num_splits = splits(rows * key_heads * tiles, visible * config.units_per_chunk)
+    out = q.new_empty(num_splits, rows, heads, num_queries, value_dim, dtype=torch.float32)
+    lse = q.new_empty(num_splits, rows, heads, num_queries, dtype=torch.float32)
+    attend_kernel()[(tiles, rows * key_heads, num_splits)](
+        q, unit_k, unit_v, bias, k, v, out, lse,
+        *(n for x in (q, unit_k, unit_v, k, v) for n in x.stride()), *bias.stride(),
+        *out.stride()[:4], *lse.stride()[:3],
+        num_queries, heads // key_heads, key_heads, q_start, raw_start,
+        config.chunk, config.window, config.units_per_chunk if visible else 0,
+        config.dense_threshold, scale * LOG2E, dim, value_dim, **block,
+    )  # fmt: skip
+    out, lse = joined(out, lse)
+    return out.to(v_BKRE.dtype), lse if return_lse else None
+
+
+def joined(out_SBHQE: Tensor, lse_SBHQ: Tensor) -> tuple[Tensor, Tensor]:
+    """Join parts of one softmax by their log-sum-exp."""
+    if out_SBHQE.shape[0] == 1:
+        return out_SBHQE[0], lse_SBHQ[0]
+    lse_BHQ = lse_SBHQ.logsumexp(0)
+    share_SBHQ = (lse_SBHQ - lse_BHQ).exp()
+    return (share_SBHQ[..., None] * out_SBHQE).sum(0), lse_BHQ
+
+
+def splits(num_programs: int, num_units: int) -> int:
+    """Return over how many programs the units of a tile are split."""
+    wanted = -(-WANTED_PROGRAMS // max(1, num_programs))
+    return max(1, min(wanted, num_units // SPLIT_UNITS))
+
+
+def block_sizes(lanes: int, dim: int, value_dim: int, dtype: torch.dtype) -> dict[str, int]:
+    """Return tile sizes and launch options, chosen so that nothing spills on sm_80 and sm_90.
+
+    Wide heads and float32 (no matrix instructions) get smaller tiles and more warps.
+    """
+    wide, full = max(dim, value_dim) > 64, dtype == torch.float32
+    rows = 16 if lanes <= 16 else 32 if full else 64
+    return {
+        "ROWS": rows, "KEYS": 16 if full else 32 if wide else 64,
+        "DIM": _power(dim), "VALUE": _power(value_dim),
+        "num_warps": 8 if full or (wide and rows > 16) else 4, "num_stages": 2,
+    }  # fmt: skip
+
+
+def _power(size: int) -> int:
+    return max(16, 1 << (size - 1).bit_length())
+
+
+@cache
+def attend_kernel() -> Any:
+    """Return the kernel; Triton is imported on first use."""
+    from fdvs.kernels.dga.triton_kernel import attend_rows
+
+    return attend_rows

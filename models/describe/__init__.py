@@ -1,0 +1,1 @@
+"""Sources of words about a clip: captioners, tags, objects, actions, speech, text, subtitles."""

@@ -1,0 +1,154 @@
+"""Subtitles as a source: a file beside the video, else a text stream inside it.
+
+One track is used: `NAME.srt`, `NAME.vtt` or `NAME.LANG.srt` in the video's folder (in the wanted
+language, else without one, else the first by name), then the streams inside. A subtitle belongs
+to the clip that its midpoint lies in, so that none is told twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from fdvs.errors import BadModelOutput, InvalidValue
+from fdvs.fingerprint import digest, file_sha256
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.describe.subtitle_streams import embedded_lines
+from fdvs.models.describe.subtitle_text import Kind, Line, decode_bytes, parse_subtitles
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.options import options_from
+from fdvs.types import Clip, ClipView, ModelIdentity, Observation
+
+MAX_FILE_BYTES = 20 << 20
+MAX_CACHED_FILES = 8
+_TAGS = re.compile(r"(?:\.[A-Za-z0-9_-]{1,20}){0,2}\.(?:srt|vtt)", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubtitleOptions:
+    """`language`: a tag such as `en`, as in NAME.en.srt; "" takes what there is."""
+
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{0,20}", self.language):
+            raise InvalidValue("language", self.language, "a tag such as en or pt-BR, or ''")
+
+
+class SubtitleSource:
+    """A Describer that reads; it looks at no picture and loads no model."""
+
+    source = "subtitles"
+    version = 1
+    needs_frames = False
+    batch_size = 64
+
+    def __init__(self, identity: ModelIdentity, options: SubtitleOptions) -> None:
+        self.identity = identity
+        self._language = options.language
+        self._read: dict[tuple[object, ...], tuple[Line, ...]] = {}
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> SubtitleSource:
+        """Nothing is loaded; `settings` choose devices, which reading does not need."""
+        del settings
+        return cls(identity_of(card), options_from(card, SubtitleOptions))
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Return each clip's subtitles in time order.
+
+        Raises BadModelOutput where the chosen file is too large or is no subtitle file.
+        """
+        return [
+            [
+                Observation(
+                    source=self.source, text=line.text, start_s=line.start_s, end_s=line.end_s
+                )
+                for line in lines_in(self._lines(view.video_path), view.clip)
+            ]
+            for view in clips
+        ]
+
+    def content_fingerprint(self, video_path: Path) -> str:
+        """Return a digest of the file beside the video; "" where there is none.
+
+        Streams inside the video count already through the video's own content.
+        """
+        path = find_sidecar(video_path, language=self._language)
+        return digest([path.name, file_sha256(path)]) if path else ""
+
+    def _lines(self, video_path: Path) -> tuple[Line, ...]:
+        sidecar = find_sidecar(video_path, language=self._language)
+        stat = (sidecar or video_path).stat()
+        key = (str(sidecar or video_path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._read:
+            while len(self._read) >= MAX_CACHED_FILES:
+                self._read.pop(next(iter(self._read)))
+            self._read[key] = (
+                read_sidecar(sidecar)
+                if sidecar
+                else embedded_lines(video_path, language=self._language)
+            )
+        return self._read[key]
+
+
+def lines_in(lines: Sequence[Line], clip: Clip) -> list[Line]:
+    """Return the lines whose midpoint is in [start_s, end_s); one said again at once is dropped."""
+    found: list[Line] = []
+    for line in lines:
+        inside = clip.start_s <= (line.start_s + line.end_s) / 2 < clip.end_s
+        if inside and not (found and found[-1].text == line.text):
+            found.append(line)
+    return found
+
+
+def find_sidecar(video_path: Path, *, language: str) -> Path | None:
+    """Return the subtitle file beside a video, or None; see the module for the order."""
+    stem = video_path.stem
+    try:
+        files = [p for p in video_path.parent.iterdir() if p.name.startswith(stem + ".")]
+    except OSError:
+        return None
+    ranked = sorted(
+        (rank, path.name, path)
+        for path in files
+        if (rank := _rank(path.name[len(stem) :], language)) is not None and path.is_file()
+    )
+    return ranked[0][2] if ranked else None
+
+
+def _rank(rest: str, language: str) -> tuple[int, int] | None:
+    """Rank what follows NAME, e.g. `.en.srt`; None where it is no subtitle file of this video."""
+    if not _TAGS.fullmatch(rest):
+        return None
+    *tags, suffix = rest.lower().split(".")[1:]
+    if language and tags and language.lower() not in tags:
+        return None
+    named = language.lower() in tags if language else not tags
+    return (0 if named else 1, 0 if suffix == "srt" else 1)
+
+
+def read_sidecar(path: Path) -> tuple[Line, ...]:
+    """Read and parse one subtitle file. Raises BadModelOutput, see `parse_subtitles`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise BadModelOutput(f"subtitle file {path.name} cannot be read: {error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise BadModelOutput(
+            f"subtitle file {path.name} is larger than {MAX_FILE_BYTES} bytes; remove or split it"
+        )
+    text, encoding = decode_bytes(data)
+    parsed = parse_subtitles(text, kind=cast(Kind, path.suffix.lower()[1:]), name=path.name)
+    if encoding == "cp1252":
+        logger.warning("%s is not UTF-8; read as Windows-1252", path.name)
+    if parsed.num_bad:
+        logger.warning("%s: %d subtitles with unusable times left out", path.name, parsed.num_bad)
+    return parsed.lines

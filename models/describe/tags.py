@@ -1,0 +1,129 @@
+"""The tag captioner: what an ImageNet classifier names in the kept frames, in a fixed template.
+
+The offline stand-in for a captioner. It never claims certainty, knows nothing of people, actions
+or counts, and says so plainly where it recognises nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.describe.tagwords import Tag, tags
+from fdvs.models.embed.efficientnet import EfficientNetEmbedder
+from fdvs.models.weights.fetch import identity_of, weights_card
+from fdvs.story.chapters import listed
+from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
+
+FLOOR = 0.25
+KIND_FLOOR = 0.1
+LIKELY = 0.5
+MAX_TAGS = 4
+
+NOTHING = "Nothing is recognised with confidence."
+MOTION = (
+    (0.004, "The picture stands still."),
+    (0.03, "The picture moves little."),
+    (0.12, "The picture moves."),
+    (float("inf"), "The picture changes strongly."),
+)
+
+
+class TagCaptioner:
+    """Describes clips by labels of the image embedder's own network."""
+
+    source = "tags"
+    needs_frames = True
+    batch_size = 8
+    version = 1
+
+    def __init__(self, embedder: EfficientNetEmbedder, identity: ModelIdentity) -> None:
+        self.identity = identity
+        self._embedder = embedder
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> TagCaptioner:
+        """Load the card's network. Raises ModelUnavailable, ModelError."""
+        owner = weights_card(card) or card
+        embedder = EfficientNetEmbedder.load(owner, replace(settings, dtype="auto"))
+        return cls(embedder, identity_of(card))
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Return the things seen and how much the picture moves, two observations a clip."""
+        rows = self._features(clips)
+        probabilities = self._embedder.probabilities(np.concatenate(rows)) if rows else None
+        result: list[list[Observation]] = []
+        start = 0
+        for view, own in zip(clips, rows, strict=True):
+            assert probabilities is not None
+            found = self._tags(probabilities[start : start + len(own)])
+            start += len(own)
+            result.append(_observations(view, found))
+        return result
+
+    def _features(self, clips: Sequence[ClipView]) -> list[Vectors]:
+        """Return each clip's features: those it brings if ours, else computed in full batches."""
+        missing = [view for view in clips if not self._brings_features(view)]
+        images = [frame.image for view in missing for frame in view.frames]
+        computed = self._embedder.embed_images(images)
+        rows, start = [], 0
+        for view in clips:
+            if view.vectors is not None and self._brings_features(view):
+                rows.append(view.vectors)
+            else:
+                rows.append(computed[start : start + len(view.frames)])
+                start += len(view.frames)
+        return rows
+
+    def _brings_features(self, view: ClipView) -> bool:
+        return (
+            view.vectors is not None
+            and view.embedder == self._embedder.identity
+            and len(view.vectors) > 0
+        )
+
+    def _tags(self, probabilities: Vectors) -> list[Tag]:
+        """Return the tags of a clip: of each tag its best frame."""
+        best: dict[str, Tag] = {}
+        for row in probabilities:
+            for tag in tags(row, self._embedder.label_names, floor=FLOOR, kind_floor=KIND_FLOOR):
+                if tag.name not in best or tag.probability > best[tag.name].probability:
+                    best[tag.name] = tag
+        if len(best) > 1:
+            best.pop("some animal", None)
+        return sorted(best.values(), key=lambda tag: (-tag.probability, tag.name))[:MAX_TAGS]
+
+
+def caption(found: Sequence[Tag]) -> str:
+    """Return the sentence for tags: the likely ones, then the doubtful ones.
+
+    >>> caption([Tag(name="rabbit", kinds=("hare",), probability=0.6)])
+    'The picture likely shows rabbit (hare).'
+    """
+    likely = [tag.words() for tag in found if tag.probability >= LIKELY]
+    doubtful = [tag.words() for tag in found if tag.probability < LIKELY]
+    parts = [f"The picture likely shows {listed(likely)}."] if likely else []
+    parts += [f"The picture perhaps shows {listed(doubtful)}."] if doubtful else []
+    return " ".join(parts) or NOTHING
+
+
+def movement(motion: float) -> str:
+    """Return how much the picture moves; `motion` is the mean absolute frame difference, 0 to 1."""
+    return next(words for bound, words in MOTION if motion < bound)
+
+
+def _observations(view: ClipView, found: Sequence[Tag]) -> list[Observation]:
+    def say(text: str, confidence: float | None) -> Observation:
+        return Observation(
+            source=TagCaptioner.source,
+            text=text,
+            start_s=view.clip.start_s,
+            end_s=view.clip.end_s,
+            confidence=confidence,
+        )
+
+    confidence = max((tag.probability for tag in found), default=None)
+    return [say(caption(found), confidence), say(movement(view.motion), None)]

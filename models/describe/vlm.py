@@ -1,0 +1,228 @@
+"""Captions by any image-text-to-text model that transformers has: SmolVLM2, Qwen-VL, BLIP-2, ...
+
+What goes in is the kept frames of several clips; what comes out is one caption a call, greedy.
+A model with a chat template gets all kept frames of a clip in one question by default, one
+without (BLIP-2) gets one question a frame, as in the paper.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fdvs.errors import ConfigError, ModelError
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.describe.vlm_prompts import (
+    PLAIN,
+    PROMPTS_VERSION,
+    Call,
+    calls_for,
+    clean_reply,
+    look_question,
+    question,
+    whole_call,
+)
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.loading import place
+from fdvs.models.weights.options import check_range, options_from
+from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.types import ClipView, ModelIdentity, Observation
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_CPU, BATCH_GPU = 4, 16
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VlmOptions:
+    """Options of a captioner's card.
+
+    `frames_per_call`: 0 all kept frames of a clip in one question, 1 one question a frame (the
+    paper), None by what the model can. `batch_size`: questions at a time, None by the device.
+    `split_images`: let models that can cut a picture into tiles do so; frames are small, so
+    tiles would cost many tokens and show nothing more.
+    """
+
+    max_new_tokens: int = 96
+    batch_size: int | None = None
+    frames_per_call: int | None = None
+    split_images: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("max_new_tokens", self.max_new_tokens, 4, 4096)
+        if self.batch_size is not None:
+            check_range("batch_size", self.batch_size, 1, 1024)
+        if self.frames_per_call is not None:
+            check_range("frames_per_call", self.frames_per_call, 0, 256)
+
+
+class TransformersCaptioner:
+    """A Describer around one processor and one model."""
+
+    source = "caption"
+    version = PROMPTS_VERSION
+    needs_frames = True
+
+    def __init__(
+        self, processor: Any, model: Any, identity: ModelIdentity, options: VlmOptions
+    ) -> None:
+        self.identity = identity
+        self.is_chat = bool(
+            getattr(processor, "chat_template", None)
+            or getattr(processor.tokenizer, "chat_template", None)
+        )
+        self.frames_per_call = _frames_per_call(options, self.is_chat, identity.name)
+        auto = BATCH_GPU if model.device.type == "cuda" else BATCH_CPU
+        self.batch_size = options.batch_size or auto
+        self._processor, self._model, self._options = processor, model, options
+        _pad_left(processor.tokenizer)
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> TransformersCaptioner:
+        """Load processor and weights. Raises ModelUnavailable, ConfigError for wrong options."""
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        options = options_from(card, VlmOptions, shared=("files",))
+        processor = load_part(AutoProcessor, card)
+        if not hasattr(processor, "tokenizer"):
+            raise ConfigError(f"model {card.name!r} has no tokenizer: it cannot write captions")
+        device, dtype = place(settings, f"captioner {card.name}")
+        model = load_weights(AutoModelForImageTextToText, card, device=device, dtype=dtype)
+        return cls(processor, model, identity_of(card), options)
+
+    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
+        """Caption the clips' frames. Raises BadModelOutput, and ModelError where it fails."""
+        calls = calls_for(clips, frames_per_call=self.frames_per_call)
+        found: list[list[Observation]] = [[] for _ in clips]
+        for at in range(0, len(calls), self.batch_size):
+            batch = calls[at : at + self.batch_size]
+            for call, caption in zip(batch, self._answers(batch), strict=True):
+                found[call.clip_position].append(
+                    Observation(
+                        source=self.source, text=caption, start_s=call.start_s, end_s=call.end_s
+                    )
+                )
+        return found
+
+    def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
+        """Answer a question about each clip, one at a time. Raises as `describe`.
+
+        A model without a chat form sees the first frame only.
+        """
+        replies = []
+        for position, view in enumerate(clips):
+            call = whole_call(position, view)
+            if not self.is_chat:
+                call = replace(call, frames=call.frames[:1])
+            prompt = look_question(asked, len(call.frames))
+            replies += self._answers(
+                [call], [prompt if self.is_chat else f"Question: {asked} Answer:"]
+            )
+        return replies
+
+    def _answers(self, calls: Sequence[Call], prompts: Sequence[str] = ()) -> list[str]:
+        prompts = prompts or [question(len(c.frames)) if self.is_chat else PLAIN for c in calls]
+        try:
+            inputs = self._inputs(calls, prompts)
+            rows_BT = self._generate(inputs)
+        except (RuntimeError, ValueError, IndexError) as error:  # includes out of memory
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"{self.identity.label()} failed on {len(calls)} questions ({reason}); a smaller "
+                "batch_size or fewer frames per clip may help"
+            ) from error
+        tokenizer = self._processor.tokenizer
+        texts = tokenizer.batch_decode(rows_BT, skip_special_tokens=True)
+        ends = _end_tokens(self._model, tokenizer)
+        return [
+            clean_reply(
+                text,
+                prompt=prompt,
+                who=self.identity.label(),
+                is_cut=len(row_T) > 0 and int(row_T[-1]) not in ends,
+            )
+            for text, prompt, row_T in zip(texts, prompts, rows_BT, strict=True)
+        ]
+
+    def _inputs(self, calls: Sequence[Call], prompts: Sequence[str]) -> Any:
+        """Return the processor's tensors for a batch, on the model's device and number type."""
+        from PIL import Image
+
+        pictures = [[Image.fromarray(frame.image) for frame in call.frames] for call in calls]
+        if self.is_chat:
+            texts = [
+                self._chat(prompt, len(group))
+                for prompt, group in zip(prompts, pictures, strict=True)
+            ]
+            images: list[Any] = list(pictures)
+        else:
+            texts, images = list(prompts), [picture for group in pictures for picture in group]
+        extra = {"do_image_splitting": self._options.split_images} if self._can_split() else {}
+        inputs = self._processor(
+            text=texts, images=images, padding=True, return_tensors="pt", **extra
+        )
+        return inputs.to(self._model.device, self._model.dtype)
+
+    def _chat(self, prompt: str, num_pictures: int) -> str:
+        content: list[dict[str, str]] = [{"type": "image"} for _ in range(num_pictures)]
+        content.append({"type": "text", "text": prompt})
+        messages = [{"role": "user", "content": content}]
+        text: str = self._processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    def _can_split(self) -> bool:
+        return hasattr(getattr(self._processor, "image_processor", None), "do_image_splitting")
+
+    def _generate(self, inputs: Any) -> torch.Tensor:
+        """Return only the new tokens [B, T], whether or not the model repeats the prompt."""
+        import torch
+
+        with torch.inference_mode():
+            rows_BT: torch.Tensor = self._model.generate(
+                **inputs,
+                max_new_tokens=self._options.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                # a checkpoint's own sampling settings would only warn
+                temperature=None,
+                top_p=None,
+                top_k=None,
+            )
+        prompt_BP = inputs["input_ids"]
+        num_prompt = prompt_BP.shape[1]
+        if rows_BT.shape[1] >= num_prompt and torch.equal(rows_BT[:, :num_prompt], prompt_BP):
+            return rows_BT[:, num_prompt:]
+        return rows_BT
+
+
+def _frames_per_call(options: VlmOptions, is_chat: bool, name: str) -> int:
+    if options.frames_per_call is None:
+        return 0 if is_chat else 1
+    if not is_chat and options.frames_per_call != 1:
+        raise ConfigError(
+            f"frames_per_call is {options.frames_per_call}; allowed for {name}: 1 (it has no chat "
+            "template, so it takes one picture a question)"
+        )
+    return options.frames_per_call
+
+
+def _pad_left(tokenizer: Any) -> None:
+    """Pad on the left: generation goes on from the last token of every row."""
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the ids that mean that a reply is complete (padding follows an end)."""
+    ends = model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list) else [ends]
+    ids = [*listed, tokenizer.eos_token_id, tokenizer.pad_token_id]
+    return frozenset(token for token in ids if token is not None)

@@ -1,0 +1,111 @@
+"""What a captioner is asked, and what of its reply may stay. Knows no model.
+
+The questions follow the paper's idea (FDVS, arXiv 2412.06182, Table II: place, objects, their
+colours, what happens), in our own words and held to two sentences, because a clip's paragraph
+is made of several of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fdvs.errors import BadModelOutput
+from fdvs.text.clean import clean_text
+from fdvs.types import Clip, ClipView, Frame
+
+# The `version` of every captioner: a changed question is a changed result.
+PROMPTS_VERSION = 1
+MAX_CAPTION_CHARS = 2000
+EXCERPT_CHARS = 120
+
+_ONE = (
+    "Describe this picture from a video in one or two sentences: the place, the main objects "
+    "and their colours, and what is happening. Say only what can be seen."
+)
+_SEVERAL = (
+    "These {count} pictures follow each other in one short stretch of a video. Describe the "
+    "stretch in one or two sentences: the place, the main objects and their colours, and what "
+    "happens. Say only what can be seen."
+)
+# Models without a chat form (BLIP-2) were trained on questions of this shape.
+PLAIN = "Question: Where is this, which objects and colours are there, what happens? Answer:"
+
+_SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:pad|unk|eos|bos|image|end_of_utterance)>")
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_ROLE = re.compile(r"^\s*(?:assistant|answer|caption|description)\s*:\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One question to a captioner: which clip of the batch, its frames, and their time."""
+
+    clip_position: int
+    frames: tuple[Frame, ...]
+    start_s: float
+    end_s: float
+
+
+def question(num_frames: int) -> str:
+    """Return what a chat model is asked about so many pictures."""
+    return _ONE if num_frames == 1 else _SEVERAL.format(count=num_frames)
+
+
+def look_question(asked: str, num_frames: int) -> str:
+    """Return what a captioner is asked on a second look; `asked` is a cleaned question."""
+    seen = "this picture" if num_frames == 1 else f"these {num_frames} pictures, in order,"
+    return (
+        f"Look at {seen} from a video and answer in one short sentence, only from what can be "
+        f"seen; if it cannot be seen, say so. The question: {asked}"
+    )
+
+
+def whole_call(position: int, view: ClipView) -> Call:
+    """Return the call that shows all frames of a clip at once."""
+    clip = view.clip
+    return Call(clip_position=position, frames=view.frames, start_s=clip.start_s, end_s=clip.end_s)
+
+
+def calls_for(clips: Sequence[ClipView], *, frames_per_call: int) -> list[Call]:
+    """Cut each clip's kept frames into calls; 0 puts all of a clip's frames into one.
+
+    A call speaks of the time from its first frame to the next call's first frame; the first
+    begins and the last ends with the clip. A clip without frames gets no call.
+    """
+    calls: list[Call] = []
+    for position, view in enumerate(clips):
+        size = frames_per_call or max(1, len(view.frames))
+        groups = [view.frames[at : at + size] for at in range(0, len(view.frames), size)]
+        bounds = _bounds(groups, view.clip)
+        for group, start_s, end_s in zip(groups, bounds[:-1], bounds[1:], strict=True):
+            calls.append(Call(clip_position=position, frames=group, start_s=start_s, end_s=end_s))
+    return calls
+
+
+def _bounds(groups: Sequence[tuple[Frame, ...]], clip: Clip) -> list[float]:
+    starts = [group[0].time_s for group in groups[1:]]
+    return [clip.start_s, *starts, clip.end_s] if groups else [clip.start_s]
+
+
+def clean_reply(reply: str, *, prompt: str, who: str, is_cut: bool = False) -> str:
+    """Return a reply's words: no echo of the prompt, no special tokens, no thoughts, one line.
+
+    `is_cut`: the model ran out of tokens; a last half sentence is dropped where a whole one is
+    left. Raises BadModelOutput, with an excerpt, where no word is left.
+    """
+    text = _SPECIAL.sub(" ", _THOUGHT.sub(" ", reply))
+    text = " ".join(text.split())
+    text = text.removeprefix(" ".join(prompt.split()))
+    text = clean_text(_ROLE.sub("", text), max_chars=MAX_CAPTION_CHARS)
+    if not any(character.isalnum() for character in text):
+        raise BadModelOutput(
+            f"{who} described nothing; its reply was {reply[:EXCERPT_CHARS]!r}; "
+            "try another captioner or more new tokens"
+        )
+    return _whole_sentences(text) if is_cut else text
+
+
+def _whole_sentences(text: str) -> str:
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s|$)", text)]
+    return text[: ends[-1]] if ends else text

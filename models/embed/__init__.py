@@ -1,0 +1,1 @@
+"""Embedders of pictures and texts."""

@@ -1,0 +1,175 @@
+"""CLIP by open_clip: pictures and short texts to vectors of one space, from local weights.
+
+A checkpoint is a folder with `open_clip_config.json` and safetensors weights, or one safetensors
+file with the name of its architecture in the card's options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.models.weights.options import options_from
+from fdvs.protocols import TextEmbedder
+from fdvs.types import Image, ModelIdentity, Vectors
+from fdvs.vectors import unit_rows
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIG_FILE = "open_clip_config.json"
+TEMPLATE = "a photo of {}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipOptions:
+    """A card's options. `architecture` is open_clip's name, for a single weights file.
+
+    `quick_gelu` is set for weights trained with it (OpenAI's).
+    """
+
+    architecture: str = ""
+    quick_gelu: bool = False
+
+
+class OpenClipEmbedder:
+    """Embeds pictures by the model's own preprocessing, and queries in the same space."""
+
+    matcher_backend = "clip"
+    batch_size = 32
+
+    def __init__(
+        self, model: Any, preprocess: Any, tokenizer: Any, identity: ModelIdentity, *, dtype: Any
+    ) -> None:
+        self.identity = identity
+        self._model = model
+        self._preprocess = preprocess
+        self._tokenizer = tokenizer
+        self._dtype = dtype
+        self._device = next(model.parameters()).device
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> OpenClipEmbedder:
+        """Load a checkpoint from disk. Raises ModelUnavailable, ModelError."""
+        library = needs("open_clip", "laptop")
+        options = options_from(card, ClipOptions, shared=("files",))
+        name, weights = _sources(model_folder(card), options)
+        device, dtype = place(settings, card.name)
+        try:
+            with without_progress_bars():
+                model, preprocess = library.create_model_from_pretrained(
+                    name,
+                    pretrained=str(weights) if weights else None,
+                    device=device,
+                    force_quick_gelu=options.quick_gelu,
+                )
+                tokenizer = library.get_tokenizer(name)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{card.name}: open_clip cannot load it ({reason})") from error
+        model.to(dtype=dtype).eval()
+        return cls(model, preprocess, tokenizer, identity_of(card), dtype=dtype)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Return float32 [len(images), D], not normalised."""
+        import torch
+        from PIL import Image as Pictures
+
+        def encode(batch: Sequence[Image]) -> torch.Tensor:
+            pixels = [self._preprocess(Pictures.fromarray(image)) for image in batch]
+            x_N3HW = torch.stack(pixels).to(device=self._device, dtype=self._dtype)
+            features: torch.Tensor = self._model.encode_image(x_N3HW)
+            return features
+
+        return self._batched(images, encode)
+
+    def embed_text_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D] in the pictures' space, rows of unit length.
+
+        A text is cut off at the model's context (77 tokens for most).
+        """
+        rows = self._batched(
+            texts, lambda batch: self._model.encode_text(self._tokenizer(batch).to(self._device))
+        )
+        return unit_rows(rows).astype(np.float32)
+
+    def _batched(self, items: Sequence[Any], encode: Any) -> Vectors:
+        import torch
+
+        rows = []
+        with torch.inference_mode():
+            for batch in _batches(items, self.batch_size):
+                rows.append(encode(batch).float().cpu().numpy())
+        return np.concatenate(rows) if rows else np.zeros((0, self._width()), np.float32)
+
+    def _width(self) -> int:
+        import torch
+
+        with torch.inference_mode():
+            return int(self._model.encode_text(self._tokenizer([""]).to(self._device)).shape[1])
+
+
+class ClipMatcher:
+    """Places a query among CLIP's pictures by CLIP's own text encoder.
+
+    `min_score` is a careful guess for short queries, not a measurement: caption and picture of
+    LAION-5B were kept from a cosine of 0.28 on (Schuhmann et al., 2022), short queries lie lower.
+    """
+
+    min_score = 0.22
+
+    def __init__(self, images: Callable[[], OpenClipEmbedder], identity: ModelIdentity) -> None:
+        self._images = images
+        self.identity = identity
+
+    @classmethod
+    def build(
+        cls,
+        images: Callable[[], OpenClipEmbedder],
+        texts: Callable[[], TextEmbedder],
+        *,
+        made_of: tuple[ModelIdentity, ModelIdentity],
+    ) -> ClipMatcher:
+        """Make a matcher of the image embedder alone; it is loaded on first use."""
+        return cls(images, replace(made_of[0], role="picture_matcher"))
+
+    def place_pictures(self, vectors: Vectors) -> Vectors:
+        """Return unit rows [N, D] for the embedder's own vectors [N, D]."""
+        return unit_rows(vectors).astype(np.float32)
+
+    def place_query(self, query: str) -> Vectors:
+        """Return the unit vector [D] of a query."""
+        row: Vectors = self._images().embed_text_queries([TEMPLATE.format(query)])[0]
+        return row
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _sources(found: Path, options: ClipOptions) -> tuple[str, Path | None]:
+    """Return open_clip's model name and, for a single file, its path. Raises ModelUnavailable.
+
+    A folder without weights must be refused here: open_clip would go on with random ones.
+    """
+    if found.is_file():
+        if found.suffix != ".safetensors" or not options.architecture:
+            raise ModelUnavailable(
+                f"{found}: a single file must be safetensors and needs options.architecture "
+                f"(such as ViT-B-32) in its card; or give a folder with {CONFIG_FILE}"
+            )
+        return options.architecture, found
+    if not (found / CONFIG_FILE).is_file():
+        raise ModelUnavailable(f"{found} holds no {CONFIG_FILE}, so its architecture is unknown")
+    if not any(found.glob("*.safetensors")):
+        raise ModelUnavailable(f"{found} holds no safetensors weights; pickles are not loaded")
+    return f"local-dir:{found}", None

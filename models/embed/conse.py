@@ -1,0 +1,85 @@
+"""ConSE: pictures placed among texts by what a classifier takes them for. A stand-in for CLIP.
+
+A picture's vector is the mean of the text embeddings of its likeliest labels, weighted by their
+probabilities (Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
+ICLR 2014). Nothing is trained. It knows the classifier's labels and nothing of people, actions
+or counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fdvs.fingerprint import digest
+from fdvs.protocols import TextEmbedder
+from fdvs.types import ModelIdentity, Vectors
+from fdvs.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from fdvs.models.embed.efficientnet import EfficientNetEmbedder
+
+NUM_LABELS = 10
+TEMPLATE = "a photo of {}"
+
+
+class ConseMatcher:
+    """Places pictures and queries in the text embedder's space.
+
+    `min_score` is the cosine from which a match is worth showing. With the offline preset's
+    models, pictures of the thing asked for mostly lie above it and other pictures below; the
+    margin is thin (see docs/decisions/006-pictures-in-search.md).
+    """
+
+    min_score = 0.68
+
+    def __init__(
+        self,
+        images: Callable[[], EfficientNetEmbedder],
+        texts: Callable[[], TextEmbedder],
+        identity: ModelIdentity,
+    ) -> None:
+        self._images, self._texts = images, texts
+        self.identity = identity
+
+    @classmethod
+    def build(
+        cls,
+        images: Callable[[], EfficientNetEmbedder],
+        texts: Callable[[], TextEmbedder],
+        *,
+        made_of: tuple[ModelIdentity, ModelIdentity],
+    ) -> ConseMatcher:
+        """Make a matcher of an image classifier and a text embedder, each loaded on first use."""
+        name = f"ConSE over {made_of[0].name} and {made_of[1].name}"
+        identity = ModelIdentity(
+            role="picture_matcher",
+            backend="conse",
+            name=name,
+            weights_sha256=digest(list(made_of)),
+            is_stand_in=True,
+        )
+        return cls(images, texts, identity)
+
+    def place_pictures(self, vectors: Vectors) -> Vectors:
+        """Return unit rows [N, E] for the classifier's features [N, D]."""
+        probabilities_NC = self._images().probabilities(vectors)
+        top_NK = np.argsort(-probabilities_NC, axis=1, kind="stable")[:, :NUM_LABELS]
+        weights_NK = np.take_along_axis(probabilities_NC, top_NK, axis=1)
+        placed_NE = np.einsum("nk,nke->ne", weights_NK, self._label_vectors[top_NK])
+        rows: Vectors = unit_rows(placed_NE).astype(np.float32)
+        return rows
+
+    def place_query(self, query: str) -> Vectors:
+        """Return the unit vector [E] of a query."""
+        row: Vectors = self._texts().embed_texts([TEMPLATE.format(query)])[0]
+        return row
+
+    @cached_property
+    def _label_vectors(self) -> Vectors:
+        """The text embedding of every label with its synonyms, computed once."""
+        names = [TEMPLATE.format(name) for name in self._images().label_names]
+        return self._texts().embed_texts(names)

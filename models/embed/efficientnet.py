@@ -1,0 +1,157 @@
+"""EfficientNet-Lite0: pictures to 1280 numbers, and from those numbers to ImageNet labels.
+
+The offline stand-in for an image encoder. The classifier reads the stored features, so that the
+tag captioner never runs the network a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import needs, place, reuse_memory
+from fdvs.types import Image, ModelIdentity, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+INPUT_PX = 224
+SHORT_SIDE_PX = 256
+MEAN, SCALE = 127.0, 128.0
+ARCHITECTURE = "tf_efficientnet_lite0"
+
+
+class EfficientNetEmbedder:
+    """Embeds pictures; `labels` names what a vector of its own shows."""
+
+    matcher_backend = "conse"
+
+    def __init__(self, network: Any, identity: ModelIdentity, *, device: str = "cpu") -> None:
+        self.identity = identity
+        # Larger batches are slower on a CPU: their activations no longer fit its caches.
+        self.batch_size = 8 if device == "cpu" else 64
+        self._network = network
+        self._device = device
+        self.label_names = _label_names()
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> EfficientNetEmbedder:
+        """Load the checkpoint (a plain state dict). Raises ModelUnavailable, ModelError."""
+        import torch
+
+        timm = needs("timm", "offline")
+        device, dtype = place(settings, card.name)
+        if device == "cpu":
+            reuse_memory()
+        network = timm.create_model(ARCHITECTURE, pretrained=False)
+        load_by_order(network, _checkpoint(model_folder(card)))
+        network.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()
+        return cls(network, identity_of(card), device=device)
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Return the features before the classifier: float32 [len(images), 1280], raw."""
+        import torch
+
+        width = int(self._network.num_features)
+        rows = [np.zeros((0, width), np.float32)]
+        for start in range(0, len(images), self.batch_size):
+            batch = np.stack([network_input(i) for i in images[start : start + self.batch_size]])
+            with torch.inference_mode():
+                x_N3HW = self._tensor(batch).contiguous(memory_format=torch.channels_last)
+                features_ND = self._network.forward_head(
+                    self._network.forward_features(x_N3HW), pre_logits=True
+                )
+            rows.append(features_ND.float().cpu().numpy())
+        return np.concatenate(rows)
+
+    def labels(self, vectors: Vectors, *, num_labels: int = 10) -> list[list[tuple[str, float]]]:
+        """Return each row's likeliest labels with their probabilities, likeliest first.
+
+        `vectors` are rows of `embed_images` [N, 1280]; a label is ImageNet's list of synonyms.
+        """
+        return [
+            [
+                (self.label_names[i], float(row[i]))
+                for i in np.argsort(-row, kind="stable")[:num_labels]
+            ]
+            for row in self.probabilities(vectors)
+        ]
+
+    def probabilities(self, vectors: Vectors) -> Vectors:
+        """Return float32 [N, 1000]: the classifier's softmax over features [N, 1280]."""
+        import torch
+
+        with torch.inference_mode():
+            logits_NC = self._network.classifier(self._tensor(vectors)).float()
+            result: Vectors = torch.softmax(logits_NC, dim=1).cpu().numpy()
+        return result
+
+    def _tensor(self, values: Vectors) -> torch.Tensor:
+        import torch
+
+        weight = self._network.classifier.weight
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device, weight.dtype)
+
+
+def network_input(image: Image) -> Vectors:
+    """Return float32 [3, 224, 224]: short side to 256, centre crop, (x - 127) / 128.
+
+    Both steps are one resampling: the centre square of 224/256 of the short side, bicubic.
+    """
+    from PIL import Image as Pictures
+
+    height, width = image.shape[:2]
+    side = min(height, width) * INPUT_PX / SHORT_SIDE_PX
+    left, top = (width - side) / 2, (height - side) / 2
+    square = Pictures.fromarray(image).resize(
+        (INPUT_PX, INPUT_PX),
+        resample=Pictures.Resampling.BICUBIC,
+        box=(left, top, left + side, top + side),
+    )
+    scaled = (np.asarray(square, dtype=np.float32) - MEAN) / SCALE
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def load_by_order(network: Any, state: dict[str, Any]) -> None:
+    """Copy a checkpoint whose names differ but whose tensors come in the network's order.
+
+    The batch counters are left out on both sides. Raises ModelError where a shape differs.
+    """
+    targets = [(k, v) for k, v in network.state_dict().items() if "num_batches_tracked" not in k]
+    values = [v for k, v in state.items() if "num_batches_tracked" not in k]
+    shapes = [tuple(v.shape) for _, v in targets]
+    found = [tuple(getattr(v, "shape", ())) for v in values]
+    if shapes != found:
+        raise ModelError(
+            f"the checkpoint's {len(found)} tensors do not fit {ARCHITECTURE} ({len(shapes)})"
+        )
+    named = {name: value for (name, _), value in zip(targets, values, strict=True)}
+    network.load_state_dict(named, strict=False)
+
+
+def _checkpoint(place: Path) -> dict[str, Any]:
+    import pickle
+
+    import torch
+
+    files = [place] if place.is_file() else sorted(place.glob("*.pth"))
+    if len(files) != 1:
+        raise ModelUnavailable(f"{place} holds {len(files)} .pth files; wanted one checkpoint")
+    try:
+        state = torch.load(files[0], map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ModelError(f"{files[0]} is no plain state dict: {str(error)[:200]}") from None
+    if not isinstance(state, dict):
+        raise ModelError(f"{files[0]} holds a {type(state).__name__}, not a state dict")
+    return state
+
+
+def _label_names() -> list[str]:
+    info = needs("timm.data", "offline").ImageNetInfo()
+    return [str(info.index_to_description(index)) for index in range(info.num_classes())]

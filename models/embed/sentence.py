@@ -1,0 +1,57 @@
+"""Sentence embeddings by sentence-transformers, from a local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fdvs.errors import ModelError
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.types import ModelIdentity, Vectors
+from fdvs.vectors import unit_rows
+
+
+class SentenceEmbedder:
+    """Texts to unit vectors; longer texts than the model reads are cut off by its tokenizer."""
+
+    batch_size = 32
+
+    def __init__(self, model: Any, identity: ModelIdentity) -> None:
+        self.identity = identity
+        self._model = model
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> SentenceEmbedder:
+        """Load without touching the network. Raises ModelUnavailable, ModelError."""
+        library = needs("sentence_transformers", "offline")
+        folder = model_folder(card)
+        device, dtype = place(settings, card.name)
+        try:
+            with without_progress_bars():
+                model = library.SentenceTransformer(
+                    str(folder),
+                    device=device,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"dtype": dtype, "use_safetensors": True},
+                )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{card.name}: cannot load {folder}: {str(error)[:300]}") from None
+        return cls(model, identity_of(card))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D], rows of unit length; an empty text is allowed."""
+        if not texts:
+            return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
+        rows = self._model.encode(
+            list(texts),
+            batch_size=self.batch_size,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+            show_progress_bar=False,
+        )
+        return unit_rows(np.asarray(rows, dtype=np.float32)).astype(np.float32)

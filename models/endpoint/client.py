@@ -1,0 +1,255 @@
+"""A client for OpenAI-compatible chat servers: one question, one bounded and checked reply.
+
+The server is outside: its reply is bounded in size and time, parsed strictly, and never
+followed elsewhere (no redirects). What may pass by itself (429, 5xx, time-outs, lost
+connections) is asked again with growing, jittered pauses; everything else is an error at once.
+The key comes from the environment, is only ever sent as a header, and appears in no message.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
+from fdvs.models.endpoint.endpoint_reply import EXCERPT_CHARS, Reply, parse_reply, retry_after_s
+from fdvs.models.weights.options import check_range
+
+if TYPE_CHECKING:
+    import httpx
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOptions:
+    """How to talk to a server; the options of an endpoint's model card.
+
+    `timeout_s` bounds one whole attempt, `max_retry_after_s` what a server may make us wait.
+    `frames_per_call` 0 sends all kept frames of a clip at once. `context_tokens` is the
+    server's limit as far as we know it: an endpoint does not tell.
+    """
+
+    api_key_env: str = "FDVS_API_KEY"
+    timeout_s: float = 120.0
+    max_attempts: int = 5
+    backoff_s: float = 0.5
+    max_backoff_s: float = 20.0
+    max_retry_after_s: float = 60.0
+    concurrency: int = 4
+    max_reply_bytes: int = 1_000_000
+    max_tokens: int = 160
+    frames_per_call: int = 0
+    jpeg_quality: int = 85
+    context_tokens: int = 8192
+
+    def __post_init__(self) -> None:
+        check_range("timeout_s", self.timeout_s, 0.05, 3600)
+        check_range("max_attempts", self.max_attempts, 1, 20)
+        check_range("backoff_s", self.backoff_s, 0, 60)
+        check_range("max_backoff_s", self.max_backoff_s, self.backoff_s, 600)
+        check_range("max_retry_after_s", self.max_retry_after_s, 0, 3600)
+        check_range("concurrency", self.concurrency, 1, 64)
+        check_range("max_reply_bytes", self.max_reply_bytes, 1000, 100_000_000)
+        check_range("max_tokens", self.max_tokens, 1, 100_000)
+        check_range("frames_per_call", self.frames_per_call, 0, 256)
+        check_range("jpeg_quality", self.jpeg_quality, 1, 95)
+        check_range("context_tokens", self.context_tokens, 64, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server's base URL (without a closing slash) and the model asked for."""
+
+    base_url: str
+    model: str
+
+
+class _PassingError(Exception):
+    """This attempt failed in a way that may pass; `wait_s` is what the server asked for."""
+
+    def __init__(self, reason: str, *, wait_s: float | None = None, offline: bool = False) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+        self.offline = offline
+
+
+def parse_target(target: str) -> Target:
+    """Split `http://host:port/v1#model-name`. Raises ConfigError."""
+    url, _, model = target.partition("#")
+    parts = urlsplit(url)
+    wrong = (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username is not None
+        or parts.query
+        or not model.strip()
+    )
+    if wrong:
+        # Not the target itself: somebody may have written a key or a password into it.
+        raise ConfigError(
+            f"endpoint at {parts.hostname!r}, model {model!r}: want "
+            "http(s)://HOST[:PORT]/v1#MODEL without user, password or query; "
+            "the key goes into an environment variable (FDVS_API_KEY)"
+        )
+    return Target(base_url=url.rstrip("/"), model=model.strip())
+
+
+class ChatClient:
+    """Asks one server; safe to share between threads.
+
+    `num_requests` and `num_retries` count over the client's life.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        options: EndpointOptions,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        import httpx
+
+        self.target = target
+        self.options = options
+        self.num_requests = 0
+        self.num_retries = 0
+        self._sleep = sleep
+        self._random = random.Random()
+        self._lock = threading.Lock()
+        self._key = os.environ.get(options.api_key_env, "").strip()
+        if self._key and target.base_url.startswith("http:"):
+            self._warn_of_plain_http()
+        self._http = httpx.Client(
+            follow_redirects=False,
+            timeout=httpx.Timeout(options.timeout_s),
+            limits=httpx.Limits(max_connections=options.concurrency),
+            headers=self._headers(),
+        )
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> Reply:
+        """Ask, greedily, and ask again where that may help.
+
+        Raises:
+            ModelUnavailable: nobody answers there, or the key or the model is refused.
+            BadModelOutput: an answer that is none, with an excerpt.
+            ModelError: refused, or still failing after the last attempt.
+        """
+        body = {
+            "model": self.target.model,
+            "messages": list(messages),
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "stream": False,
+        }
+        for attempt in range(1, self.options.max_attempts + 1):
+            self._count(requests=1)
+            try:
+                return parse_reply(self._post(body))
+            except _PassingError as failure:
+                self._pause_or_give_up(attempt, failure)
+        raise AssertionError("unreachable: the last attempt gives up")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _headers(self) -> dict[str, str]:
+        # No compression: a small reply must not unpack into a large one.
+        headers = {"Accept-Encoding": "identity", "Accept": "application/json"}
+        return headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+
+    def _warn_of_plain_http(self) -> None:
+        if urlsplit(self.target.base_url).hostname not in LOOPBACK:
+            logger.warning("%s is not https: the key travels unencrypted", self.target.base_url)
+
+    def _count(self, *, requests: int = 0, retries: int = 0) -> None:
+        with self._lock:
+            self.num_requests += requests
+            self.num_retries += retries
+
+    def _pause_or_give_up(self, attempt: int, failure: _PassingError) -> None:
+        if attempt >= self.options.max_attempts:
+            kind = ModelUnavailable if failure.offline else ModelError
+            raise kind(
+                f"{self.target.base_url}: {failure} after {attempt} attempts; is the server "
+                "running, and is the URL right?"
+            ) from None
+        self._count(retries=1)
+        pause_s = self._pause_s(attempt, failure.wait_s)
+        logger.info("%s: %s; again in %.2f s", self.target.base_url, failure, pause_s)
+        self._sleep(pause_s)
+
+    def _pause_s(self, attempt: int, wait_s: float | None) -> float:
+        """Return the server's wish (bounded), or an exponential pause of 50 to 100 %."""
+        if wait_s is not None:
+            return min(wait_s, self.options.max_retry_after_s)
+        full_s = min(self.options.max_backoff_s, self.options.backoff_s * 2.0 ** (attempt - 1))
+        return full_s * self._random.uniform(0.5, 1.0)
+
+    def _post(self, body: Mapping[str, Any]) -> bytes:
+        import httpx
+
+        deadline_s = time.monotonic() + self.options.timeout_s
+        try:
+            with self._http.stream(
+                "POST", f"{self.target.base_url}/chat/completions", json=body
+            ) as response:
+                data = self._read(response, deadline_s)
+                self._check_status(response, data)
+                return data.replace(self._key.encode(), b"***") if self._key else data
+        except httpx.TimeoutException:
+            raise _PassingError(f"no answer within {self.options.timeout_s:g} s") from None
+        except httpx.ConnectError as error:
+            raise _PassingError(f"no connection ({self._safe(str(error))})", offline=True) from None
+        except httpx.TransportError as error:
+            raise _PassingError(f"connection lost ({self._safe(str(error))})") from None
+
+    def _read(self, response: httpx.Response, deadline_s: float) -> bytes:
+        """Read a reply of bounded size within the attempt's time, however slowly it drips."""
+        limit, num_bytes = self.options.max_reply_bytes, 0
+        parts: list[bytes] = []
+        for part in response.iter_raw():
+            num_bytes += len(part)
+            if num_bytes > limit:
+                raise BadModelOutput(f"{self.target.base_url}: reply larger than {limit} bytes")
+            if time.monotonic() > deadline_s:
+                raise _PassingError(f"no whole answer within {self.options.timeout_s:g} s")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _check_status(self, response: httpx.Response, data: bytes) -> None:
+        status = response.status_code
+        if status == 200:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise BadModelOutput(f"{self.target.base_url}: compressed reply not asked for")
+            return
+        if status in (408, 429) or status >= 500:
+            wait_s = retry_after_s(response.headers.get("retry-after"))
+            raise _PassingError(f"status {status}", wait_s=wait_s)
+        excerpt = self._safe(data.decode("utf-8", errors="replace"))
+        if status in (401, 403):
+            raise ModelUnavailable(
+                f"{self.target.base_url}: status {status}, the key was refused; set "
+                f"{self.options.api_key_env} ({excerpt})"
+            )
+        if status == 404:
+            raise ModelUnavailable(
+                f"{self.target.base_url}: status 404, no such path or model "
+                f"{self.target.model!r}; want http://HOST:PORT/v1#MODEL ({excerpt})"
+            )
+        raise ModelError(f"{self.target.base_url}: status {status}, not retried ({excerpt})")
+
+    def _safe(self, text: str) -> str:
+        """Return an excerpt in one line, the key blotted out should a server echo it."""
+        plain = text.replace(self._key, "***") if self._key else text
+        return " ".join(plain.split())[:EXCERPT_CHARS]

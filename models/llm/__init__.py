@@ -1,0 +1,1 @@
+"""Local language models that read through grouped attention."""

@@ -1,0 +1,183 @@
+"""What a model has read, as files: a grouped cache, or the stock one of full attention.
+
+Takes a cache and a folder, gives it back for the same model. Tensors are safetensors, the rest is
+a JSON manifest. Files may come from anywhere: whatever does not fit the model is a ValueError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fdvs.kernels.dga import DGACache, DGAConfig, LayerConfig
+from fdvs.kernels.dga.heads import head_configs
+from fdvs.kernels.dga.manifest import read_manifest_file
+from fdvs.models.llm.attention import (
+    NAME,
+    layer_settings_of,
+    load_cache,
+    save_cache,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT, VERSION = "fdvs-full-cache", 1
+MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+
+
+def save(cache: Any, folder: Path, *, extra: Mapping[str, Any]) -> None:
+    """Write a cache of one row into an empty folder."""
+    from safetensors.torch import save_file
+
+    if hasattr(cache, "store"):
+        save_cache(cache, folder, extra=extra)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{index}.{part}": getattr(layer, part).contiguous()
+        for index, layer in enumerate(cache.layers)
+        for part in ("keys", "values")
+    }
+    save_file(tensors, folder / TENSORS)
+    sha256 = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    manifest = {
+        "format": FORMAT, "version": VERSION, "tensors_sha256": sha256, "extra": dict(extra),
+    }  # fmt: skip
+    (folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True), encoding="utf-8")
+
+
+def load(model: Any, folder: Path, *, num_tokens: int) -> tuple[Any, dict[str, Any]]:
+    """Read a cache that a model of this shape has filled with `num_tokens`, and what is beside it.
+
+    Raises:
+        ValueError: the files are damaged, or do not fit the model, its settings or the count.
+        OSError: they cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    grouped = model.config.get_text_config()._attn_implementation == NAME
+    try:
+        cache, extra = (load_cache if grouped else _load_full)(model, folder)
+    except (KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged ({type(error).__name__}: {error})") from error
+    if misfit := why_not(model, cache, num_tokens):
+        raise ValueError(f"{folder}: {misfit}")
+    return cache, extra
+
+
+def why_not(model: Any, cache: Any, num_tokens: int) -> str:
+    """Return why a cache is not one that this model filled with so many tokens, or ''."""
+    config = model.config.get_text_config()
+    if len(cache.layers) != config.num_hidden_layers:
+        return f"{len(cache.layers)} layers where the model has {config.num_hidden_layers}"
+    grouped = hasattr(cache, "store")
+    if grouped and cache.store.config != settings_of(model):
+        return "other settings of the attention than the model's"
+    if grouped and not _same_layers(cache.store, layer_settings_of(model)):
+        return "other settings of single layers than the model's"
+    for index, layer in enumerate(cache.layers):
+        found = _grouped_layer(layer, config) if grouped else _full_layer(layer, config)
+        if found != (num_tokens, model.dtype):
+            return f"layer {index} holds {found}, not {num_tokens} tokens as {model.dtype}"
+    return ""
+
+
+def _same_layers(store: DGACache, own: Mapping[int, LayerConfig]) -> bool:
+    """Whether the layers have the model's settings, or only budgets of their own (`rereading`)."""
+    if own or not store.layer_configs:
+        return store.layer_configs == own
+    return all(
+        config.is_dense or _without_budget(config) == _without_budget(store.config)
+        for one in store.layer_configs.values()
+        for config in head_configs(one)
+    )
+
+
+def _without_budget(config: DGAConfig) -> DGAConfig:
+    return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0)
+
+
+def full_bytes(model: Any, num_tokens: int) -> int:
+    """Return the bytes that keys and values of full attention take for so many tokens."""
+    config = model.config.get_text_config()
+    heads, dim = _key_shape(config)
+    return 2 * int(config.num_hidden_layers) * num_tokens * heads * dim * int(model.dtype.itemsize)
+
+
+def _key_shape(config: Any) -> tuple[int, int]:
+    heads = config.num_attention_heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    return int(key_heads), int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+
+
+def _grouped_layer(layer: Any, config: Any) -> tuple[int, Any] | str:
+    """Return (tokens, number type), or what is odd. A layer may have a state for some heads."""
+    states = layer.state.states
+    if any(state is None or state.num_seen != layer.slots for state in states):
+        return "not one row"
+    heads, dim = _key_shape(config)
+    keys, queries = [s.k_BKRD.shape for s in states], [s.q_BHJD.shape for s in states]
+    dims = {(shape[0], shape[3]) for shape in [*keys, *queries, *(s.v_BKRE.shape for s in states)]}
+    if (
+        dims != {(1, dim)}
+        or sum(shape[1] for shape in keys) != heads
+        or sum(shape[1] for shape in queries) != config.num_attention_heads
+    ):
+        return "other heads"
+    kinds = {s.k_BKRD.dtype for s in states}
+    return (layer.slots, kinds.pop()) if len(kinds) == 1 else "several types"
+
+
+def _full_layer(layer: Any, config: Any) -> tuple[int, Any] | str:
+    from transformers.cache_utils import DynamicLayer
+
+    if type(layer) is not DynamicLayer or not layer.is_initialized:
+        return "no plain keys and values"
+    heads, dim = _key_shape(config)
+    num_tokens = layer.keys.shape[2] if layer.keys.dim() == 4 else -1
+    if not layer.keys.shape == layer.values.shape == (1, heads, num_tokens, dim):
+        return "other heads"
+    if layer.keys.dtype != layer.values.dtype:
+        return "keys and values of two types"
+    return num_tokens, layer.keys.dtype
+
+
+def _load_full(model: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
+    from transformers import DynamicCache
+
+    manifest = _read_manifest(folder / MANIFEST)
+    data = (folder / TENSORS).read_bytes()
+    if hashlib.sha256(data).hexdigest() != manifest.get("tensors_sha256"):
+        raise ValueError(f"{folder / TENSORS} does not match its manifest")
+    cache = DynamicCache()
+    for index, pair in enumerate(_pairs(data, model.config.get_text_config().num_hidden_layers)):
+        cache.update(*(x.to(model.device) for x in pair), index)
+    return cache, dict(manifest["extra"])
+
+
+def _pairs(data: bytes, num_layers: int) -> list[tuple[Tensor, Tensor]]:
+    from safetensors.torch import load as tensors_of
+
+    found = tensors_of(data)
+    if len(found) != 2 * num_layers:
+        raise ValueError(f"{len(found)} tensors where {num_layers} layers have two each")
+    pairs = [(found[f"{index}.keys"], found[f"{index}.values"]) for index in range(num_layers)]
+    for keys, values in pairs:
+        if keys.dim() != 4 or keys.shape != values.shape:
+            raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)}")
+    return pairs
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = read_manifest_file(path)
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{path} is no manifest of a cache")
+    if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):
+        raise ValueError(f"{path} is no manifest of {FORMAT} {VERSION}")
+    return manifest

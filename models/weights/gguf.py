@@ -1,0 +1,122 @@
+"""GGUF files for transformers: unpacked to plain weights once, then loaded like any folder.
+
+Unpacking the small model's 4-bit weights takes 15 to 20 s; the result lies in the model cache
+under the file's own hash.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.fingerprint import file_sha256
+from fdvs.models.weights import manifests as cache
+from fdvs.models.weights.loading import needs, without_progress_bars
+
+CONVERTED = "converted"
+
+logger = logging.getLogger(__name__)
+
+
+def find_gguf(place: Path) -> Path | None:
+    """Return the one GGUF file of a place (a file or a folder), None where there is none.
+
+    Raises ModelUnavailable where a folder holds several: which one is meant cannot be told.
+    """
+    if place.is_file():
+        return place if place.suffix == ".gguf" else None
+    files = sorted(place.glob("*.gguf"))
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:5])
+        raise ModelUnavailable(f"{place} holds several GGUF files ({names}); name one of them")
+    return files[0] if files else None
+
+
+def as_folder(file: Path) -> Path:
+    """Return a folder with the file's weights as float32 safetensors, its settings and tokenizer.
+
+    Made on the first call for a content (by its hash), under a lock. Raises ModelError where the
+    file cannot be read as a model, ModelUnavailable where a package or disk space is missing.
+    """
+    from filelock import FileLock
+
+    sha256 = file_sha256(file)
+    home = cache.cache_root() / CONVERTED / sha256[:32]
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.parent / f".{home.name}.lock"):
+            if not _is_whole(home):
+                _convert(file, sha256, home)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"cannot unpack {file.name} below {home.parent} ({error.strerror or error}); "
+            "free some disk space, or set FDVS_CACHE"
+        ) from None
+    return home
+
+
+def _is_whole(home: Path) -> bool:
+    manifest = cache.parse_manifest(cache.read_json(home / cache.MANIFEST))
+    return manifest is not None and cache.is_complete(manifest)
+
+
+def _convert(file: Path, sha256: str, home: Path) -> None:
+    start_s = time.monotonic()
+    logger.info("%s: unpacking once, this takes a while", file.name)
+    scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=home.parent))
+    try:
+        _save_unpacked(file, scratch)
+        source = {"kind": "gguf", "sha256": sha256}
+        manifest = cache.Manifest(
+            name=file.name, source=source, folder=str(home), files=cache.record_files(scratch)
+        )
+        cache.write_manifest(scratch, manifest)
+        shutil.rmtree(home, ignore_errors=True)
+        scratch.rename(home)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    logger.info("%s: unpacked in %.1f s", file.name, time.monotonic() - start_s)
+
+
+def _save_unpacked(file: Path, folder: Path) -> None:
+    for package in ("gguf", "accelerate"):
+        needs(package, "offline")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"gguf_file": file.name, "local_files_only": True}
+    try:
+        with without_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                file.parent, dtype=torch.float32, **options
+            )
+    except (ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
+        raise ModelError(
+            f"{file.name} cannot be read as a language model: {str(error)[:300]}"
+        ) from None
+    _plain(model).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _plain(model: Any) -> Any:
+    """Return the same weights in a model that transformers does not take for a quantised one.
+
+    The tensors are unpacked already, but a model loaded from GGUF refuses to be saved.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict(), assign=True)
+    plain.generation_config = model.generation_config
+    return plain

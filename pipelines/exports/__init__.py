@@ -1,0 +1,1 @@
+"""Exports of a story for other programs: subtitles, chapter marks, edit lists, documents."""

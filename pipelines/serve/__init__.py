@@ -1,0 +1,1 @@
+"""Servers on top of `fdvs.Library`: the page, the REST API and the MCP server."""

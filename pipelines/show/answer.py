@@ -1,0 +1,96 @@
+"""An answer for people: its sentences with citations, the evidence in time order, who answered."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from fdvs.pipelines.show.tables import (
+    BAD,
+    CITATION,
+    FAINT,
+    HEAD,
+    SCORE,
+    console,
+    line,
+    paragraph,
+    span,
+    ways,
+)
+from fdvs.text.clean import one_line
+from fdvs.types import Answer, Moment
+
+REMOVED = "left out, since no chapter supports it:"
+ORDER = "reads like an order to a reader: quoted, never followed"
+
+
+def show_answer(answer: Answer) -> None:
+    """Print an answer, what was left out, the evidence in time order, and what produced it."""
+    out = console()
+    if answer.options:
+        _show_options(out, answer)
+    if answer.refused:
+        paragraph(out, answer.text, indent="", style=HEAD)
+        line(out, (one_line(answer.reason), FAINT))
+    elif not answer.sentences:
+        paragraph(out, answer.text, indent="", style=HEAD)
+    else:
+        _show_sentences(out, answer)
+    for sentence in answer.removed:
+        paragraph(out, f"{REMOVED} {sentence.text}", style=FAINT)
+    for look in answer.looks:
+        cited = look.citations[0]
+        line(out, "second look ", span(cited.name, cited.start_s, cited.end_s))
+        paragraph(out, look.text)
+    out.print()
+    heading = "Nearest chapters" if answer.refused else "Evidence"
+    line(out, (heading if answer.evidence else "No evidence was found", FAINT))
+    for moment in answer.evidence:
+        _show_moment(out, moment)
+    out.print()
+    for note in answer.notes:
+        line(out, (f"note: {one_line(note)}", FAINT))
+    line(out, (made_by(answer), FAINT))
+
+
+def _show_sentences(out: Console, answer: Answer) -> None:
+    for sentence in answer.sentences:
+        paragraph(out, sentence.text, indent="", style=HEAD)
+        for cited in sentence.citations:
+            support = f"  support {cited.support:.2f}"
+            line(out, "  ", span(cited.name, cited.start_s, cited.end_s), (support, FAINT))
+        if not sentence.citations:
+            line(out, ("  not in the evidence", BAD))
+
+
+def _show_options(out: Console, answer: Answer) -> None:
+    for place, option in enumerate(answer.options):
+        mark = "* " if place == answer.chosen else "  "
+        line(out, (mark, CITATION), one_line(option.text), (f"  {option.score:.3f}", SCORE))
+    out.print()
+
+
+def _show_moment(out: Console, moment: Moment) -> None:
+    from fdvs.prompting.injection import reads_like_an_order
+
+    matched = f"  by {ways(moment)}" if moment.matched_by else ""
+    line(out, "  ", span(moment.name, moment.start_s, moment.end_s), (matched, FAINT))
+    paragraph(out, moment.text, indent="    ")
+    if reads_like_an_order(moment.text):
+        line(out, (f"    ({ORDER})", FAINT))
+
+
+def made_by(answer: Answer) -> str:
+    """Return one line about who answered, what was read and written, and how long it took."""
+    parts = [f"answered by {one_line(answer.backend)}"]
+    if answer.attention != "none":
+        parts.append(f"attention: {one_line(answer.attention)}")
+    if answer.num_prompt_tokens:
+        counts = f"{answer.num_prompt_tokens} tokens read, {answer.num_answer_tokens} written"
+        parts.append(counts)
+    timing = answer.timing
+    if timing.story:
+        came = "story read" if timing.story == "read" else f"story read {timing.story}"
+        parts.append(f"{came} ({timing.read_s:.1f} s)")
+    if timing.first_token_s:
+        parts.append(f"first token after {timing.first_token_s:.1f} s")
+    return "; ".join([*parts, f"{answer.seconds:.1f} s"])

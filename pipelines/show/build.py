@@ -1,0 +1,111 @@
+"""The end of a build for people: what became of every file, and what was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fdvs.pipelines.show.tables import (
+    FAINT,
+    HEAD,
+    console,
+    counted,
+    length,
+    line,
+    new_table,
+    show_failure,
+    show_table,
+)
+from fdvs.report import BuildReport, BuildRow
+from fdvs.text.clean import one_line
+from fdvs.types import Saved
+
+MAX_WARNINGS = 10
+
+
+def show_report(report: BuildReport, library: Path) -> None:
+    """Print the table of videos with the redundancy report, failures, notes and the summary."""
+    out = console()
+    good = [row for row in report.rows if row.status != "failed"]
+    if good:
+        show_table(out, _table(good, report.saved))
+    for row in report.rows:
+        if row.status == "failed":
+            show_failure(out, row.name, row.reason)
+    _show_remarks(out, report)
+    if good:
+        line(out, saved_sentence(report.saved))
+        if report.rules:
+            rules = "; ".join(f"{what} by {one_line(rule)}" for what, rule in report.rules.items())
+            line(out, (f"rules: {rules}", FAINT))
+        models = ", ".join(f"{role} {one_line(label)}" for role, label in report.backends.items())
+        line(out, (f"models: {models}", FAINT))
+    line(out, (_summary(report), HEAD), (f"  library: {one_line(str(library))}", FAINT))
+
+
+def _table(rows: list[BuildRow], total: Saved) -> Table:
+    numbers = ("length", "clips", "frames kept", "chapters kept", "calls", "saved")
+    table = new_table(("video", "left"), *((name, "right") for name in numbers), ("status", "left"))
+    for row in rows:
+        name = Text(one_line(row.name))
+        table.add_row(name, length(row.duration_s), *_cells(row.saved), _status(row))
+    if len(rows) > 1:
+        everything = sum(row.duration_s or 0.0 for row in rows)
+        table.add_row("in all", length(everything), *_cells(total), "", style=HEAD)
+    return table
+
+
+def _cells(saved: Saved | None) -> list[str]:
+    if saved is None:
+        return ["-"] * 5
+    return [
+        str(saved.num_clips),
+        f"{saved.num_frames_kept}/{saved.num_frames_sampled}",
+        f"{saved.num_chapters_kept}/{saved.num_chapters}",
+        str(saved.num_captioner_calls),
+        f"{saved.seconds_saved:.1f} s",
+    ]
+
+
+def _status(row: BuildRow) -> Text:
+    if row.status == "unchanged":
+        return Text("unchanged", style=FAINT)
+    return Text(f"built, {counted(row.num_clips_computed, 'clip')} new")
+
+
+def saved_sentence(saved: Saved) -> str:
+    """Return the redundancy report of a build in one line."""
+    frames = share(saved.num_frames_sampled - saved.num_frames_kept, saved.num_frames_sampled)
+    chapters = share(saved.num_chapters - saved.num_chapters_kept, saved.num_chapters)
+    return (
+        f"redundancy: {frames} of {saved.num_frames_sampled} frames and {chapters} of "
+        f"{counted(saved.num_chapters, 'chapter')} left out; {saved.num_captioner_calls} pictures "
+        f"described, {saved.num_captioner_calls_saved} not, about {saved.seconds_saved:.1f} s saved"
+    )
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part in percent; of nothing, nothing."""
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"
+
+
+def _show_remarks(out: Console, report: BuildReport) -> None:
+    warnings = [f"{row.name}: {text}" for row in report.rows for text in row.warnings]
+    for text in [*report.notes, *warnings[:MAX_WARNINGS]]:
+        line(out, (f"note    {one_line(text)}", FAINT))
+    if len(warnings) > MAX_WARNINGS:
+        line(out, (f"note    {len(warnings) - MAX_WARNINGS} more; see --json", FAINT))
+
+
+def _summary(report: BuildReport) -> str:
+    if not report.rows:
+        return f"nothing to build: no video among {counted(report.num_ignored, 'file')}"
+    counts = dict.fromkeys(("built", "unchanged", "failed"), 0)
+    for row in report.rows:
+        counts[row.status] += 1
+    counted_rows = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    ignored = f", {counted(report.num_ignored, 'other file')} ignored" if report.num_ignored else ""
+    return f"{counted_rows}{ignored} in {report.seconds:.1f} s"

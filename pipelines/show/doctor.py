@@ -1,0 +1,97 @@
+"""What `doctor` and `models list` show to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fdvs.pipelines.doctor import NONE, REAL, Backend, Health, PresetState
+from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
+from fdvs.text.clean import one_line
+
+NEVER_RAN = "real weights never run by the project"
+RAN = {REAL: "yes", NONE: "-"}
+
+
+def show_health(health: Health) -> None:
+    """Print versions, backends, presets and packages, each with its reason."""
+    out = console()
+    for label, value in _facts(health):
+        line(out, (f"{label:<9}", HEAD), one_line(value))
+    _heading(out, "Backends")
+    for backend in health.backends:
+        _show_backend(out, backend)
+    _heading(out, "Presets")
+    for preset in health.presets:
+        show_preset(preset, preset.name)
+    _heading(out, "Packages")
+    _show_packages(out, health)
+
+
+def _facts(health: Health) -> list[tuple[str, str]]:
+    return [
+        ("fdvs", health.version),
+        ("python", health.python),
+        ("system", health.system),
+        *(("device", device) for device in health.devices),
+        ("ffmpeg", health.ffmpeg),
+        ("models", health.cache),
+        ("library", health.library),
+    ]
+
+
+def _heading(out: Console, text: str) -> None:
+    out.print()
+    line(out, (text, HEAD))
+
+
+def _mark(runs: bool) -> tuple[str, str]:
+    return ("  yes  ", SCORE) if runs else ("  no   ", BAD)
+
+
+def _show_backend(out: Console, backend: Backend) -> None:
+    words = f"{backend.kind.replace('_', ' ')} {backend.name}"
+    line(out, _mark(backend.runs), f"{words:<38}", (f" {one_line(backend.reason)}", FAINT))
+
+
+def show_preset(preset: PresetState, title: str) -> None:
+    """Print whether a preset runs here, why not, and what of it was never tried."""
+    out = console()
+    line(out, _mark(preset.runs), (f"{title}  ", HEAD), (one_line(preset.about), FAINT))
+    for problem in preset.problems:
+        line(out, "         ", one_line(problem))
+    if preset.stand_ins:
+        line(out, (f"         offline stand-ins: {', '.join(preset.stand_ins)}", FAINT))
+    if preset.untested:
+        line(out, (f"         {NEVER_RAN}: {', '.join(preset.untested)}", FAINT))
+
+
+def _show_packages(out: Console, health: Health) -> None:
+    by_extra: dict[str, list[str]] = {}
+    for package in health.packages:
+        shown = f"{package.name} {package.version or 'missing'}"
+        by_extra.setdefault(package.extra or "always", []).append(shown)
+    for extra, names in by_extra.items():
+        line(out, (f"  {extra:<9}", HEAD), (", ".join(names), FAINT))
+
+
+def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of models; `*` marks what the settings use."""
+    out = console()
+    headings = ("model", "role", "presets", "here", "ran", "licence")
+    table = new_table(*((heading, "left") for heading in headings))
+    for row in rows:
+        table.add_row(
+            Text(f"{row['name']}{' *' if row['used'] else ''}"),
+            Text(row["role"].replace("_", " ") + (" (stand-in)" if row["stand_in"] else "")),
+            Text(", ".join(row["presets"]) or "-"),
+            Text("yes" if row["here"] else "no", style=SCORE if row["here"] else FAINT),
+            Text(RAN.get(row["tested"], "never")),
+            Text(row["licence"]),
+        )
+    show_table(out, table)
+    line(out, ("* used by these settings; fetch with: fdvs models fetch MODEL", FAINT))
+    line(out, (f"never: {NEVER_RAN}; the code ran on tiny random checkpoints", FAINT))

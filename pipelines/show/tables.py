@@ -1,0 +1,224 @@
+"""Results for people: rows, stories, moments. Everything untrusted is plain text here.
+
+Citations are printed whole on one line, whatever the width of the terminal; long texts are
+wrapped only where a person reads along (a terminal), never in a pipe.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fdvs.text.clean import one_line, safe_citation
+from fdvs.text.timecode import timecode
+from fdvs.types import Moment, Saved, Story, VideoHit, VideoRow
+
+PIPE_WIDTH = 120  # columns of a table where there is no terminal to ask
+MAX_TEXT_WIDTH = 100
+CITATION, FAINT, HEAD, SCORE, BAD = "cyan", "dim", "bold", "green", "red"
+
+
+def console() -> Console:
+    """Return a console that reads nothing as markup and adds no colours of its own."""
+    made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPE_WIDTH)
+    return made
+
+
+def line(out: Console, *parts: tuple[str, str] | str) -> None:
+    """Print one unwrapped line of styled parts; the parts are plain text, cleaned by the caller."""
+    out.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def paragraph(out: Console, text: str, *, indent: str = "  ", style: str = "") -> None:
+    """Print untrusted text, indented, wrapped in a terminal only."""
+    clean = one_line(text)
+    if not clean:
+        return
+    if not out.is_terminal:
+        line(out, indent, (clean, style))
+        return
+    width = max(20, min(MAX_TEXT_WIDTH, out.width - 1))
+    wrapped = textwrap.wrap(clean, width, initial_indent=indent, subsequent_indent=indent)
+    for piece in wrapped:
+        line(out, (piece, style))
+
+
+def new_table(*columns: tuple[str, str]) -> Table:
+    """Return an open table; a column is (heading, "left" or "right"), long names are folded."""
+    table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, side in columns:
+        is_text = side == "left"
+        table.add_column(
+            heading,
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=not is_text,
+        )
+    return table
+
+
+def show_table(out: Console, table: Table) -> None:
+    """Print a table; in a pipe without the blanks that fill its last column."""
+    if out.is_terminal:
+        out.print(table, soft_wrap=False)
+        return
+    with out.capture() as captured:
+        out.print(table, soft_wrap=False)
+    for row in captured.get().splitlines():
+        line(out, row.rstrip())
+
+
+def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Path) -> None:
+    """Print the library's list: what was built, then what failed and why."""
+    out = console()
+    built = [row for row in rows if row.status != "failed"]
+    failed = [row for row in rows if row.status == "failed"]
+    if not rows:
+        line(out, f"{one_line(str(library))} holds no videos yet; build: fdvs build PATH")
+        return
+    if built:
+        show_table(out, _row_table(built, saved))
+    for row in failed:
+        show_failure(out, row.name, row.reason)
+    line(out, (f"{counted(len(built), 'video')}, {len(failed)} failed", FAINT))
+
+
+def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
+    columns = ("length", "clips", "chapters", "frames kept")
+    table = new_table(("video", "left"), *((name, "right") for name in columns), ("id", "left"))
+    for row in rows:
+        part = saved.get(row.name)
+        table.add_row(
+            Text(one_line(row.name) + (" (partial)" if row.status == "partial" else "")),
+            length(row.duration_s),
+            str(row.num_clips),
+            str(row.num_chapters),
+            f"{part.num_frames_kept}/{part.num_frames_sampled}" if part else "-",
+            Text(row.video_id or "-", style=FAINT),
+        )
+        if row.status == "partial" and row.reason:
+            table.add_row(Text(f"  {one_line(row.reason)}", style=FAINT))
+    return table
+
+
+def show_failure(out: Console, name: str, reason: str) -> None:
+    """Print one failed file with its reason."""
+    line(out, ("failed  ", BAD), one_line(name), (f"  {one_line(reason)}", FAINT))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 video`, `2 videos`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def length(duration_s: float | None) -> str:
+    """Return a duration as a time code, `-` where it is not known."""
+    return "-" if duration_s is None else timecode(duration_s)
+
+
+def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
+    """Print a story: the whole, the scenes, on demand the chapters; each with its citations."""
+    out = console()
+    cite = _clip_citations(story, name)
+    facts = f"{length(story.duration_s)}, {counted(story.num_clips, 'clip')}, "
+    facts += (
+        f"{counted(len(story.chapters), 'chapter')} kept, {counted(len(story.scenes), 'scene')}"
+    )
+    line(out, (one_line(name), HEAD), (f"  {facts}", FAINT))
+    for sentence in story.sentences:
+        paragraph(out, sentence.text)
+        line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
+    for scene in story.scenes:
+        out.print()
+        line(out, (f"Scene {scene.index + 1}  ", HEAD), span(name, scene.start_s, scene.end_s))
+        for sentence in scene.sentences:
+            paragraph(out, sentence.text)
+            line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
+    if with_chapters:
+        _show_chapters(out, story, name)
+    out.print()
+    for level, writer in story.writers.items():
+        line(out, (f"{level}: {one_line(writer)}", FAINT))
+
+
+def _show_chapters(out: Console, story: Story, name: str) -> None:
+    out.print()
+    line(out, ("Chapters", HEAD))
+    for chapter in story.chapters:
+        line(out, "  ", span(name, chapter.start_s, chapter.end_s))
+        paragraph(out, chapter.text, indent="    ")
+
+
+def span(name: str, start_s: float, end_s: float) -> tuple[str, str]:
+    """Return a styled citation."""
+    return safe_citation(name, start_s, end_s), CITATION
+
+
+def _clip_citations(story: Story, name: str) -> Callable[[tuple[int, ...]], list[str]]:
+    """Return a function from clip indices to citations; neighbouring clips become one."""
+    times = {chapter.index: (chapter.start_s, chapter.end_s) for chapter in story.chapters}
+
+    @cache
+    def cite(clips: tuple[int, ...]) -> list[str]:
+        runs: list[tuple[float, float]] = []
+        for start_s, end_s in (times[index] for index in sorted(clips) if index in times):
+            if runs and start_s <= runs[-1][1]:
+                runs[-1] = (runs[-1][0], max(end_s, runs[-1][1]))
+            else:
+                runs.append((start_s, end_s))
+        return [safe_citation(name, start_s, end_s) for start_s, end_s in runs]
+
+    return cite
+
+
+def ways(moment: Moment) -> str:
+    """Return in which ways a moment matched, its pictures with their own score."""
+    shown = []
+    for way in moment.matched_by:
+        with_score = way == "looks" and moment.picture_score is not None
+        shown.append(f"{way} ({moment.picture_score:.2f})" if with_score else one_line(way))
+    return " and ".join(shown)
+
+
+def show_moments(moments: Sequence[Moment], query: str, floor: float) -> None:
+    """Print moments, best first: citation, score, what matched, text."""
+    out = console()
+    if not moments:
+        _nothing(out, query, floor)
+    for moment in moments:
+        matched = f"  by {ways(moment)}" if moment.matched_by else ""
+        line(
+            out,
+            span(moment.name, moment.start_s, moment.end_s),
+            (f"  {moment.score:.3f}", SCORE),
+            (matched, FAINT),
+        )
+        paragraph(out, moment.text)
+
+
+def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
+    """Print whole videos, best first: the score, and the passage that earned it."""
+    out = console()
+    if not hits:
+        _nothing(out, query, floor)
+    for hit in hits:
+        line(
+            out,
+            (one_line(hit.name), HEAD),
+            (f"  {hit.score:.3f}  ", SCORE),
+            (f"by its {hit.level}", FAINT),
+        )
+        line(out, "  ", span(hit.name, hit.start_s, hit.end_s))
+        paragraph(out, hit.text)
+
+
+def _nothing(out: Console, query: str, floor: float) -> None:
+    line(out, f"nothing scores {floor:g} or more for {one_line(query)!r}; try --min-score lower")

@@ -1,0 +1,146 @@
+"""Text on screen: drawn with PIL, read back by the real engine; merging against tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.describe.ocr import Reading, ScreenTextOptions, ScreenTextSource, merged
+from fdvs.text.vocabulary import same_words
+from fdvs.types import Clip, ClipView, Frame, Image, ModelIdentity
+
+
+def picture(*lines: str, height_px: int = 224, font_px: int = 28) -> Image:
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    canvas = Pillow.new("RGB", (height_px * 16 // 9, height_px), (30, 60, 120))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(font_px)
+    for number, line in enumerate(lines):
+        draw.text((16, 20 + number * 2 * font_px), line, fill=(255, 240, 200), font=font)
+    return np.asarray(canvas)
+
+
+def view(*images: Image, step_s: float = 2.0) -> ClipView:
+    frames = tuple(Frame(time_s=10 + n * step_s, image=image) for n, image in enumerate(images))
+    clip = Clip(video_id="v", index=3, start_s=10, end_s=20)
+    return ClipView(video_path=Path("v.mp4"), clip=clip, frames=frames)
+
+
+CARD = Card(name="screen-text", role="source", backend="rapidocr")
+
+
+@pytest.fixture(scope="module")
+def reader() -> ScreenTextSource:
+    pytest.importorskip("rapidocr_onnxruntime", reason="extra `ocr` is not installed")
+    return ScreenTextSource.load(CARD, LoadSettings())
+
+
+def words(view_: ClipView, reader: ScreenTextSource) -> list[str]:
+    return [same_words(o.text) for o in reader.describe([view_])[0]]
+
+
+def test_drawn_text_is_read_back_once_with_its_times(reader: ScreenTextSource) -> None:
+    blank = picture()
+    title = picture("HARVEST FESTIVAL", "Gate 42")
+    found = reader.describe([view(blank, title, title, blank), view(blank)])
+    assert [same_words(o.text).replace(" ", "") for o in found[0]] == ["harvestfestival", "gate42"]
+    assert [(o.source, o.start_s, o.end_s) for o in found[0]] == [("screen text", 12, 16)] * 2
+    assert all(o.confidence is not None and o.confidence >= 0.7 for o in found[0])
+    assert found[1] == []
+
+
+def test_a_red_text_on_blue_is_not_read_with_swapped_colours(reader: ScreenTextSource) -> None:
+    """The engine must see BGR: checked by what it is handed, since letters read either way."""
+    handed: list[Image] = []
+
+    def engine(image: Image) -> tuple[None, None]:
+        handed.append(image)
+        return None, None
+
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[..., 0] = 200
+    one = ScreenTextSource(engine, reader.identity, ScreenTextOptions())
+    assert one.describe([view(image)]) == [[]]
+    assert handed[0][0, 0].tolist() == [0, 0, 200]
+    assert handed[0].flags["C_CONTIGUOUS"]
+
+
+def test_a_clip_without_frames_has_no_text(reader: ScreenTextSource) -> None:
+    assert reader.describe([view()]) == [[]]
+
+
+def scripted(*lines: tuple[str, float], **options: Any) -> ScreenTextSource:
+    result = [[None, text, score] for text, score in lines]
+    identity = ModelIdentity(role="source", backend="rapidocr", name="scripted")
+    return ScreenTextSource(lambda _: (result, None), identity, ScreenTextOptions(**options))
+
+
+def test_unsure_and_wordless_readings_are_dropped() -> None:
+    source = scripted(("sure", 0.7), ("unsure", 0.69), ("---", 0.99), ("\u200b", 0.99))
+    assert words(view(picture()), source) == ["sure"]
+    assert words(view(picture()), scripted(("unsure", 0.6), min_confidence=0.5)) == ["unsure"]
+
+
+def test_a_long_text_is_cut_and_hidden_characters_go() -> None:
+    source = scripted(("x" * 5000, 0.9), ("a\u202eb", 0.9))
+    found = source.describe([view(picture())])[0]
+    assert [len(o.text) for o in found] == [300, 2]
+
+
+def reading(text: str, confidence: float = 0.8, start_s: float = 0, end_s: float = 1) -> Reading:
+    return Reading(text=text, confidence=confidence, start_s=start_s, end_s=end_s)
+
+
+def test_nearly_equal_readings_become_the_surest_with_all_their_time() -> None:
+    got = merged(
+        [
+            reading("BREAKlNG NEWS", 0.8, 2, 4),
+            reading("weather", 0.9, 2, 4),
+            reading("BREAKING NEWS", 0.95, 4, 6),
+            reading("BREAKINGNEWS", 0.9, 6, 8),
+        ],
+        max_texts=9,
+    )
+    assert got == [reading("BREAKING NEWS", 0.95, 2, 8), reading("weather", 0.9, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("Score 21:20", "Score 21:21"), ("12:00:01", "12:00:02"), ("yes", "no")]
+)
+def test_texts_that_differ_in_a_digit_stay_apart(first: str, second: str) -> None:
+    assert len(merged([reading(first), reading(second)], max_texts=9)) == 2
+
+
+def test_of_too_many_texts_the_surest_stay_in_order_of_sight() -> None:
+    found = merged(
+        [reading("alpha", 0.7), reading("bravo", 0.9), reading("charlie", 0.8)], max_texts=2
+    )
+    assert [one.text for one in found] == ["bravo", "charlie"]
+
+
+def test_an_error_of_the_engine_is_a_model_error() -> None:
+    def engine(image: Image) -> Any:
+        raise RuntimeError("onnx\nsays no")
+
+    identity = ModelIdentity(role="source", backend="rapidocr", name="scripted")
+    with pytest.raises(ModelError, match="onnx says no"):
+        ScreenTextSource(engine, identity, ScreenTextOptions()).describe([view(picture())])
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr_onnxruntime", None)
+    with pytest.raises(ModelUnavailable, match=r"fdvs\[ocr\]"):
+        ScreenTextSource.load(CARD, LoadSettings())
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(InvalidValue, match="min_confidence"):
+        ScreenTextOptions(min_confidence=2)

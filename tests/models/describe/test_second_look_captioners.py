@@ -1,0 +1,309 @@
+"""The second look of real captioners: pictures and question arrive, and what may go wrong does.
+
+A tiny random checkpoint of each family for the local one, an HTTP server on this machine for the
+endpoint; then `fdvs ask --look` from a film to the reply.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fdvs.answers.second_look import second_look
+from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.describe.vlm import TransformersCaptioner
+from fdvs.models.endpoint.endpoint import EndpointCaptioner
+from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedWriter
+from fdvs.protocols import Looker
+from fdvs.types import Citation, Clip, ClipView, Frame
+
+CPU = LoadSettings(device="cpu", dtype="float32")
+ASKED = "is a red dog on the road"
+CHAT = ("smolvlm", "qwen2_vl", "qwen3_vl")
+
+
+def view(color: int, *, num_frames: int = 2, index: int = 0) -> ClipView:
+    noise = np.random.default_rng(color)
+    frames = tuple(
+        Frame(
+            time_s=index * 10.0 + t,
+            image=(noise.random((48, 64, 3)) * 20 + color).clip(0, 255).astype(np.uint8),
+        )
+        for t in range(num_frames)
+    )
+    clip = Clip(video_id="v", index=index, start_s=index * 10.0, end_s=index * 10.0 + 10)
+    return ClipView(video_path=Path("v.mp4"), clip=clip, frames=frames)
+
+
+# -- a local model -----------------------------------------------------------------------------
+
+
+def local(folder: Path, **options: Any) -> TransformersCaptioner:
+    options = {"max_new_tokens": 8, **options}
+    card = Card(
+        name="tiny", role="captioner", backend="transformers", target=str(folder), options=options
+    )
+    return TransformersCaptioner.load(card, CPU)
+
+
+def asked_of(captioner: TransformersCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Remember the words that the model is given, as its tokenizer reads them."""
+    generate, prompts = captioner._model.generate, []
+
+    def remember(**inputs: Any) -> Any:
+        prompts.extend(captioner._processor.tokenizer.batch_decode(inputs["input_ids"]))
+        return generate(**inputs)
+
+    monkeypatch.setattr(captioner._model, "generate", remember)
+    return prompts
+
+
+@pytest.mark.parametrize("family", [*CHAT, "blip2_opt"])
+def test_a_local_model_is_given_the_question_and_the_pictures(
+    checkpoint: Callable[[str], Path], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = local(checkpoint(family))
+    assert isinstance(captioner, Looker)
+    prompts = asked_of(captioner, monkeypatch)
+    dark, bright = view(20), view(200, index=1)
+    replies = captioner.look([dark, bright], ASKED)
+    assert len(replies) == len(prompts) == 2
+    assert all("red dog on the road" in prompt for prompt in prompts)
+    assert captioner.look([bright], ASKED) == replies[1:]
+    assert replies[0] != replies[1]  # the same question: only the pictures differ
+    for reply in replies:
+        assert reply
+        assert not set("<>|") & set(reply)
+
+
+@pytest.mark.parametrize("family", CHAT)
+def test_a_chat_model_sees_every_frame_of_the_clip(
+    checkpoint: Callable[[str], Path], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = local(checkpoint(family))
+    prompts = asked_of(captioner, monkeypatch)
+    captioner.look([view(20, num_frames=1), view(20, num_frames=3)], ASKED)
+    image = "<image>" if family == "smolvlm" else "<|image_pad|>"
+    one, three = (prompt.count(image) for prompt in prompts)
+    assert three == 3 * one > 0
+
+
+def test_another_question_gets_another_reply(checkpoint: Callable[[str], Path]) -> None:
+    captioner = local(checkpoint("qwen2_vl"))
+    first, again, other = (
+        captioner.look([view(90)], asked)[0]
+        for asked in (ASKED, ASKED, "two three small blue car house sky water")
+    )
+    assert first == again != other
+
+
+def test_a_local_model_that_fails_or_says_nothing_is_an_error(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    captioner = local(checkpoint("smolvlm"))
+    monkeypatch.setattr(captioner._model, "generate", lambda **_: torch.tensor([[1, 2, 0]]))
+    with pytest.raises(BadModelOutput, match="described nothing"):
+        captioner.look([view(1)], ASKED)
+
+    def fail(**inputs: Any) -> Any:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(captioner._model, "generate", fail)
+    with pytest.raises(ModelError, match="out of memory"):
+        captioner.look([view(1)], ASKED)
+
+
+# -- an endpoint -------------------------------------------------------------------------------
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with the next of `replies` (status, body), then with a dog."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies: list[tuple[int, bytes]] = []
+        self.asked: list[dict[str, Any]] = []
+
+    def load(self, **options: Any) -> EndpointCaptioner:
+        target = f"http://127.0.0.1:{self.server_address[1]}/v1#m"
+        options = {"concurrency": 1, "backoff_s": 0.01, **options}
+        card = Card(name="it", role="captioner", backend="endpoint", target=target, options=options)
+        return EndpointCaptioner.load(card, LoadSettings())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        status, body = self.server.replies.pop(0) if self.server.replies else (200, said("A dog."))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def said(text: str) -> bytes:
+    return json.dumps(
+        {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    ).encode()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join(5)
+
+
+def test_an_endpoint_is_sent_the_question_with_every_picture_of_the_clip(server: Server) -> None:
+    from PIL import Image
+
+    server.replies = [(200, said("<think>hm</think>A red dog.")), (200, said("Nothing there."))]
+    captioner = server.load()
+    assert isinstance(captioner, Looker)
+    views = [view(200, num_frames=3), view(30, num_frames=1, index=1)]
+    assert captioner.look(views, ASKED) == ["A red dog.", "Nothing there."]
+    for body, level, num in zip(server.asked, (210, 40), (3, 1), strict=True):
+        *pictures, words = body["messages"][0]["content"]
+        assert words["type"] == "text"
+        assert words["text"].endswith(f"The question: {ASKED}")
+        assert len(pictures) == num
+        for picture in pictures:
+            data = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
+            image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+            assert image.shape == (48, 64, 3)
+            assert abs(float(image.mean()) - level) < 5
+
+
+def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
+    server.replies = [(429, b"slow down"), (503, b"")]
+    captioner = server.load()
+    assert captioner.look([view(1)], ASKED) == ["A dog."]
+    assert (captioner.num_requests, captioner.num_retries) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"<html>busy</html>", "not a chat completion"),
+        (b'{"choices": [{"message": {"content": null}}]}', "without text"),
+        (said("<think>well"), "described nothing"),
+        (b"x" * 100_000, "larger than 20000 bytes"),
+    ],
+    ids=["html", "null", "no words", "huge"],
+)
+def test_a_useless_reply_is_bad_output_and_only_its_clip_goes_without(
+    server: Server, body: bytes, why: str
+) -> None:
+    captioner = server.load(max_reply_bytes=20_000)
+    server.replies = [(200, body)]
+    with pytest.raises(BadModelOutput, match=why):
+        captioner.look([view(1)], ASKED)
+    server.replies = [(200, body)]
+    cited = [
+        Citation(video_id="v", name="v.mp4", start_s=s, end_s=s + 10, support=1.0) for s in (0, 10)
+    ]
+    looks, notes = second_look(ASKED, cited, lambda one: view(int(one.start_s)), captioner)
+    assert [(look.text, look.citations) for look in looks] == [("A dog.", (cited[1],))]
+    assert why in notes[0]
+    assert len(notes[0]) < 1000
+
+
+def test_a_refused_key_stops_the_look_and_an_endless_reply_is_cut(server: Server) -> None:
+    server.replies = [(401, b"no")]
+    with pytest.raises(ModelUnavailable, match="FDVS_API_KEY"):
+        server.load().look([view(1)], ASKED)
+    server.replies = [(200, said("A dog runs. " * 10_000))]
+    (reply,) = server.load().look([view(1)], ASKED)
+    assert len(reply) <= 2000
+
+
+# -- from a film to the reply ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["smolvlm", "qwen2_vl"])
+def test_ask_look_shows_the_cited_clips_of_a_film_to_the_local_captioner(
+    checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    family: str,
+) -> None:
+    from fdvs.config import AskConfig, Config
+    from fdvs.pipelines.cli import main as cli
+    from fdvs.pipelines.cli import options as cli_common
+    from fdvs.pipelines.library import Library
+
+    film = _film(tmp_path / "film.mp4")
+    captioner = local(checkpoint(family))
+    made: dict[str, Any] = {
+        "image_embedder": GridImageEmbedder(),
+        "text_embedder": HashTextEmbedder(),
+        "captioner": captioner,
+        "llm": ScriptedWriter([]),
+    }
+    config = Config(ask=AskConfig(answerer="evidence", min_fit=-1))
+    place = tmp_path / "library"
+    with Library.open(place, config=config, made=made) as library:
+        library.build([film])
+
+    class Opened(Library):
+        @classmethod
+        def open(cls, path: Any, **more: Any) -> Library:
+            return Library.open(path, config=config, made=made)
+
+    monkeypatch.setattr(cli_common, "library_class", lambda: Opened)
+    prompts = asked_of(captioner, monkeypatch)
+    asked = ["ask", ASKED, "--library", str(place), "--json"]
+    assert cli.run(asked) == 0
+    plain = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (plain["looks"], prompts) == ([], [])
+    assert cli.run([*asked, "--look"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    cited = {one["citation"] for s in found["sentences"] for one in s["citations"]}
+    assert found["looks"]
+    assert len(prompts) == len(found["looks"])
+    assert all("red dog on the road" in prompt for prompt in prompts)
+    for look in found["looks"]:
+        assert look["text"]
+        assert {one["citation"] for one in look["citations"]} <= cited
+    assert found["notes"][-1].endswith("not checked")
+    assert found["text"] == plain["text"]  # it changes nothing of the answer
+    assert cli.run([*asked[:-1], "--look"]) == 0
+    assert "second look" in capsys.readouterr().out
+
+
+def _film(path: Path) -> Path:
+    import imageio_ffmpeg
+
+    inputs = []
+    for color in ("red", "green", "blue"):
+        inputs += ["-f", "lavfi", "-i", f"color={color}:size=64x48:rate=10:duration=3"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *inputs]
+    command += ["-filter_complex", "concat=n=3:v=1:a=0", "-force_key_frames", "0,3,6"]
+    command += ["-c:v", "libx264", "-g", "1000", "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(command, check=True)
+    return path

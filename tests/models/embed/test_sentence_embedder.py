@@ -1,0 +1,91 @@
+"""The sentence embedder: unit rows from a local folder, through the real loading code."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.embed.sentence import SentenceEmbedder
+from fdvs.models.factory import load_text_embedder
+
+CPU = LoadSettings(device="cpu")
+
+
+def card_of(folder: Path) -> Card:
+    return Card(name="s", role="text_embedder", backend="sentence-transformers", target=str(folder))
+
+
+@pytest.fixture
+def embedder(sentence_folder: Path, model_cache: Path) -> SentenceEmbedder:
+    return SentenceEmbedder.load(card_of(sentence_folder), CPU)
+
+
+def test_rows_have_unit_length_and_the_order_of_the_texts(embedder: SentenceEmbedder) -> None:
+    texts = ["a rabbit", "the red car moves where the rabbit moves", ""]
+    rows = embedder.embed_texts(texts)
+    assert rows.shape == (3, 16)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    for text, row in zip(texts, rows, strict=True):
+        np.testing.assert_allclose(embedder.embed_texts([text])[0], row, atol=1e-5)
+
+
+def test_a_row_is_the_mean_of_the_tokens_in_the_network_s_own_words(
+    embedder: SentenceEmbedder, sentence_folder: Path
+) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokens = AutoTokenizer.from_pretrained(sentence_folder)("a red car", return_tensors="pt")
+    with torch.no_grad():
+        states = AutoModel.from_pretrained(sentence_folder)(**tokens).last_hidden_state[0]
+    mean = states.mean(dim=0).numpy()
+    np.testing.assert_allclose(
+        embedder.embed_texts(["a red car"])[0], mean / np.linalg.norm(mean), atol=1e-5
+    )
+
+
+def test_no_texts_are_no_rows(embedder: SentenceEmbedder) -> None:
+    assert embedder.embed_texts([]).shape == (0, 16)
+
+
+def test_a_text_longer_than_the_model_reads_is_cut(embedder: SentenceEmbedder) -> None:
+    long, longer = "a rabbit " * 50, "a rabbit " * 50 + "car"
+    np.testing.assert_allclose(*embedder.embed_texts([long, longer]), atol=1e-6)
+
+
+def test_a_folder_without_safetensors_is_refused(
+    sentence_folder: Path, tmp_path: Path, model_cache: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(sentence_folder, folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot load"):
+        SentenceEmbedder.load(card_of(folder), CPU)
+
+
+def test_a_model_that_is_not_here_is_an_error_with_the_command(model_cache: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="fdvs models fetch"):
+        load_text_embedder("sentence-transformers:owner/none", CPU)
+
+
+def test_a_vector_that_is_not_finite_is_an_error(embedder: SentenceEmbedder) -> None:
+    class Broken:
+        def encode(self, texts: list[str], **_: object) -> np.ndarray:  # type: ignore[type-arg]
+            return np.full((len(texts), 4), np.nan)
+
+    with pytest.raises(ModelError, match="not finite"):
+        SentenceEmbedder(Broken(), embedder.identity).embed_texts(["a"])
+
+
+@pytest.mark.usefixtures("needs_models")
+def test_the_real_model_puts_a_rabbit_nearer_to_a_hare_than_to_a_car() -> None:
+    embedder = load_text_embedder("minilm-l6", CPU)
+    rabbit, hare, car = embedder.embed_texts(["a rabbit", "Likely seen: hare.", "a sports car"])
+    assert rabbit @ hare > rabbit @ car + 0.1
+    assert len(rabbit) == 384

@@ -1,0 +1,206 @@
+"""`Library.ask` on a built library: open questions, options, a second look, a cache on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdvs.answers.choice.by_evidence import EvidenceChooser
+from fdvs.answers.choice.chooser import Choice
+from fdvs.answers.evidence import Material
+from fdvs.answers.from_index import kept_chapters, material_of
+from fdvs.config import AskConfig, Config
+from fdvs.errors import InvalidValue, ModelUnavailable, NotFound
+from fdvs.models.scripted import ScriptedDescriber, ScriptedWriter
+from fdvs.pipelines.cli.ask import answer_json
+from fdvs.pipelines.library import Library
+from fdvs.types import AskTiming, ClipView
+
+ASK = AskConfig(min_fit=-1, min_choice_fit=-1, min_support=0.5, answerer="llm")
+GREEN = "A wall painted green fills the picture."
+
+
+class Looking(ScriptedDescriber):
+    """Names the colour, and can be asked again."""
+
+    def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
+        return [f"{len(view.frames)} frames: {question}" for view in clips]
+
+
+class FirstWord:
+    """A Chooser that takes the option that shares most words with the passages."""
+
+    backend = "scripted"
+
+    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+        texts = " ".join(p.text.lower() for p in material.passages)
+        scores = tuple(float(texts.count(option.lower())) for option in options)
+        chosen = max(range(len(options)), key=lambda i: scores[i])
+        carrying = [p for p in material.passages if options[chosen].lower() in p.text.lower()]
+        return Choice(
+            scores=scores,
+            chosen=chosen,
+            evidence=tuple(carrying),
+            backend=self.backend,
+            parts={"words": scores},
+        )
+
+
+@pytest.fixture
+def film(tmp_path: Path, make_film: Any) -> Path:
+    path: Path = make_film(tmp_path / "a.mp4", [("red", 3), ("green", 3), ("blue", 3)])
+    return path
+
+
+@pytest.fixture
+def library(tmp_path: Path, film: Path, parts: dict[str, Any]) -> Any:
+    captioner = parts["captioner"]
+    parts["captioner"] = Looking(captioner._lines)
+    parts["llm"] = ScriptedWriter(lambda system, user: f"{GREEN} It sings.")
+    with Library.open(tmp_path / "l", config=Config(ask=ASK), made=parts) as library:
+        library.build([film])
+        yield library
+
+
+def test_an_answer_cites_the_clip_and_leaves_the_rest_out(library: Library) -> None:
+    found = library.ask("Which wall is green?", video="a.mp4")
+    assert found.text == f"{GREEN} [a.mp4 @ 0:03-0:06]"
+    assert found.said == GREEN
+    assert [s.text for s in found.removed] == ["It sings."]
+    assert found.timing.story == "read"
+
+
+def test_without_a_writer_the_evidence_is_quoted(library: Library) -> None:
+    found = library.ask("Which wall is green?", writer=None)
+    assert f"“{GREEN}” [a.mp4 @ 0:03-0:06]" in found.text
+
+
+def test_an_option_is_chosen_with_its_scores_evidence_and_citation(library: Library) -> None:
+    found = library.ask(
+        "Which colour has the wall?", options=["green", "pink"], chooser=FirstWord()
+    )
+    assert found.chosen == 0
+    assert [(o.text, o.score, o.parts) for o in found.options] == [
+        ("green", 1.0, {"words": 1.0}),
+        ("pink", 0.0, {"words": 0.0}),
+    ]
+    assert found.text == "Green. [a.mp4 @ 0:03-0:06]"
+    assert [m.start_s for m in found.evidence] == [3.0]
+    assert not found.refused
+
+
+def test_an_option_that_fits_nothing_is_refused_but_named(library: Library) -> None:
+    library.config = replace(library.config, ask=replace(ASK, min_choice_fit=1.0))
+    library._asker._config = library.config
+    found = library.ask("Who wins?", options=["green", "pink"], chooser=FirstWord())
+    assert found.refused
+    assert found.chosen == 0
+    assert "The nearest option: Green." in found.text
+    assert found.said == ""
+
+
+@pytest.mark.parametrize(
+    "options", [["one"], ["a", "a"], ["a", " \u200b"], [str(i) for i in range(40)]], ids=str
+)
+def test_options_that_cannot_be_chosen_from_are_an_error(
+    library: Library, options: list[str]
+) -> None:
+    with pytest.raises(InvalidValue, match="options"):
+        library.ask("Which?", options=options, chooser=FirstWord())
+
+
+def test_an_empty_library_cannot_choose(tmp_path: Path, parts: dict[str, Any]) -> None:
+    with (
+        Library.open(tmp_path / "empty", config=Config(ask=ASK), made=parts) as library,
+        pytest.raises(NotFound, match="fdvs build"),
+    ):
+        library.ask("Which?", options=["a", "b"], chooser=FirstWord())
+
+
+def test_a_second_look_shows_the_cited_clips_frames(
+    tmp_path: Path, library: Library, film: Path
+) -> None:
+    library.config = replace(library.config, ask=replace(ASK, second_look=True))
+    found = library.ask("Which wall is green?")
+    assert [look.text for look in found.looks] == ["8 frames: Which wall is green?"]
+    assert found.looks[0].citations == found.sentences[0].citations
+    film.unlink()
+    again = library.ask("Which wall is green?")
+    assert again.looks == ()
+    assert "no second look" in again.notes[-1]
+
+
+def test_a_captioner_that_cannot_be_had_leaves_the_answer(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = library.ask("Which wall is green?")
+
+    def gone(key: str) -> Any:
+        raise ModelUnavailable("no weights here")
+
+    monkeypatch.setattr(library._parts, "describer", gone)
+    found = library.ask("Which wall is green?", look=True)
+    assert (found.text, found.looks) == (plain.text, ())
+    assert found.notes[-1] == "no second look: no weights here"
+
+
+def test_a_large_library_is_read_where_it_is_nearest(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fdvs.pipelines.ask import asker
+
+    monkeypatch.setattr(asker, "MAX_CHAPTERS", 1)
+    found = library.ask("green wall", options=["green", "red"], chooser=FirstWord())
+    assert [o.score for o in found.options] == [1.0, 0.0]
+
+
+def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
+    tmp_path: Path, parts: dict[str, Any], make_film: Any
+) -> None:
+    films = [make_film(tmp_path / "a.mp4", [("blue", 3), ("green", 3)])]
+    films += [
+        make_film(tmp_path / f"{name}.mp4", [("blue", seconds)])
+        for name, seconds in (("b", 4), ("c", 5), ("d", 6))
+    ]
+    config = Config(ask=replace(ASK, answerer="evidence"))
+    question, options = "Which colour has the wall?", ["blue", "green"]
+
+    def ask(library: Library) -> Any:
+        return library.ask(question, options=options, video="a.mp4")
+
+    with Library.open(tmp_path / "l", config=config, made=parts) as library:
+        library.build([films[0]])
+        alone = ask(library)
+        plain = EvidenceChooser(parts["text_embedder"])
+        entries = kept_chapters(library._loaded_index())
+        told = material_of(library._loaded_index(), parts["text_embedder"], entries)
+        assert [one.score for one in alone.options] == list(
+            plain.choose(question, options, told).scores
+        )
+        assert (alone.chosen, alone.num_background) == (0, 0)
+        library.build(films)
+        among = ask(library)
+        assert (among.chosen, answer_json(among)["num_background"]) == (1, 3)
+        known = library._asker._known
+        assert ask(library).options == among.options
+        assert library._asker._known is known  # read once
+        for name in ("b.mp4", "c.mp4", "d.mp4"):
+            library.remove(name)
+        assert replace(ask(library), seconds=0, timing=AskTiming()) == replace(
+            alone, seconds=0, timing=AskTiming()
+        )
+
+
+def test_an_own_chooser_and_a_question_to_all_videos_are_weighed_against_none(
+    tmp_path: Path, parts: dict[str, Any], make_film: Any, library: Library
+) -> None:
+    library.build([make_film(tmp_path / "b.mp4", [("blue", 4)])])
+    asked = {"question": "Which colour?", "options": ["blue", "red"]}
+    assert library.ask(**asked, video="a.mp4", chooser=FirstWord()).num_background == 0
+    library._asker._config = Config(ask=replace(ASK, answerer="evidence"))
+    assert library.ask(**asked, video="a.mp4").num_background == 1
+    assert library.ask(**asked).num_background == 0

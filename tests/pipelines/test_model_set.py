@@ -1,0 +1,90 @@
+"""Models of a config: loaded once, known before they are loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdvs.config import Config, ModelsConfig, PerceiveConfig
+from fdvs.errors import ModelUnavailable, UnknownName
+from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.presets import PRESETS, preset
+
+SOURCES = Config(perceive=PerceiveConfig(sources=("subtitles",)))
+
+
+def test_a_fingerprint_is_the_same_before_and_after_loading() -> None:
+    parts = Parts(SOURCES)
+    before = parts.fingerprint("source:subtitles")
+    assert parts.describer("source:subtitles").source == "subtitles"
+    assert parts.fingerprint("source:subtitles") == before
+
+
+def test_a_part_is_loaded_once() -> None:
+    parts = Parts(SOURCES)
+    assert parts.describer("source:subtitles") is parts.describer("source:subtitles")
+
+
+def test_a_raised_version_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdvs.models.describe.subtitles import SubtitleSource
+
+    before = Parts(SOURCES).fingerprint("source:subtitles")
+    monkeypatch.setattr(SubtitleSource, "version", 10_000)
+    assert Parts(SOURCES).fingerprint("source:subtitles") != before
+
+
+def test_an_edited_subtitle_file_is_another_content(tmp_path: Path) -> None:
+    film, words = tmp_path / "a.mp4", tmp_path / "a.srt"
+    film.write_bytes(b"")
+    parts = Parts(SOURCES)
+    words.write_text("1\n00:00:00,000 --> 00:00:01,000\none\n")
+    one = parts.content_beside("source:subtitles", film)
+    words.write_text("1\n00:00:00,000 --> 00:00:01,000\ntwo\n")
+    assert one != parts.content_beside("source:subtitles", film)
+
+
+def test_a_given_part_is_used_and_named(parts: dict[str, Any]) -> None:
+    held = Parts(Config(), made=parts)
+    assert held.image_embedder is parts["image_embedder"]
+    assert "stand-in" in held.backends()["image_embedder"]
+    assert held.matcher is None
+
+
+def test_a_model_that_is_not_here_is_an_error_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailable, match="fdvs models fetch"):
+        Parts(Config()).check()
+
+
+def test_an_unknown_model_names_near_ones() -> None:
+    config = Config(models=ModelsConfig(text_embedder="minilm-l7"))
+    with pytest.raises(UnknownName, match="minilm-l6"):
+        Parts(config).identity("text_embedder")
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_model_of_a_preset_has_a_card_of_its_role_and_a_backend(name: str) -> None:
+    parts = Parts(preset(name))
+    for key in (*parts.build_keys(), "llm"):
+        assert parts._class(key) is not None
+
+
+def test_an_unknown_preset_names_near_ones() -> None:
+    with pytest.raises(UnknownName, match="offline"):
+        preset("ofline")
+
+
+def test_a_build_does_not_need_the_language_model_that_only_answers_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
+    del parts["llm"]
+    held = Parts(Config(), made=parts)
+    held.check()
+    assert held.backends()["llm"] == "smollm2-135m (not on this machine)"
+    with pytest.raises(ModelUnavailable, match="smollm2-135m"):
+        held.llm.count_tokens("x")

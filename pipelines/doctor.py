@@ -203,10 +203,10 @@ def ffmpeg() -> str:
 def library_state(path: Path) -> str:
     """Return what is in the library's folder, in words."""
     from fdvs.errors import LibraryMissing
-    from fdvs.pipelines.cli.options import opened
+    from fdvs.pipelines.library import Library
 
     try:
-        with opened(path, None, None) as library:
+        with Library.open(path, create=False) as library:
             return f"{path}: {len(library.videos())} videos, preset {library.config.preset}"
     except LibraryMissing:
         return f"{path}: no library yet"

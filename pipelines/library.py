@@ -23,9 +23,9 @@ from fdvs.errors import NotFound, StoreError
 from fdvs.media.collect import collect
 from fdvs.pipelines.ask.asker import Asker, Order
 from fdvs.pipelines.build.events import BuildEvent, Watcher, nobody
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
-from fdvs.pipelines.results import row_of, video_rows
+from fdvs.pipelines.rows import row_of, video_rows
 from fdvs.report import BuildReport
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import Looks, Pictures
@@ -47,12 +47,12 @@ logger = logging.getLogger(__name__)
 class Library(Closing):
     """One library. Open it with `Library.open`, close it or use it in a `with`."""
 
-    def __init__(self, store: Store, config: Config, parts: Parts) -> None:
+    def __init__(self, store: Store, config: Config, models: ModelSet) -> None:
         self._store = store
-        self._parts = parts
+        self._models = models
         self._index: Index | None = None
         self._looks: Looks | None = None
-        self._asker = Asker(config, parts, store.folder)
+        self._asker = Asker(config, models, store.folder)
         self.config = config
 
     @classmethod
@@ -63,13 +63,13 @@ class Library(Closing):
         preset: str | None = None,
         config: Path | str | Config | None = None,
         create: bool = True,
-        made: Mapping[str, Any] | None = None,
+        models: Mapping[str, Any] | None = None,
     ) -> Library:
         """Open or create the library in folder `path`.
 
         Settings: `config` (a Config, or a YAML file laid over the preset), else `preset`, else
-        what the library was last built with, else preset offline. `made` hands in own models
-        by role (see `Parts`).
+        what the library was last built with, else preset offline. `models` hands in own models
+        by role (see `ModelSet`).
 
         Raises:
             LibraryMissing: there is none and `create` is False.
@@ -84,11 +84,11 @@ class Library(Closing):
                 chosen = load_config(Path(config), chosen or preset_named("offline"))
         if create and not Store.exists(Path(path)):
             # before anything is written: settings that cannot run leave no empty library behind
-            Parts(chosen or preset_named("offline"), made=made).check()
+            ModelSet(chosen or preset_named("offline"), models=models).check()
         store = Store.open(Path(path), create=create)
         try:
             settings = chosen or _stored_config(store) or preset_named("offline")
-            return cls(store, settings, Parts(settings, made=made))
+            return cls(store, settings, ModelSet(settings, models=models))
         except BaseException:
             store.close()
             raise
@@ -122,18 +122,18 @@ class Library(Closing):
 
         watch = progress or nobody
         collected = collect([paths] if isinstance(paths, (str, Path)) else paths)
-        self._parts.check()
+        self._models.check()
 
         def on_wait(text: str) -> None:
             watch(BuildEvent(kind="waiting", text=text))
 
         with self._store.build_lock(wait=wait, on_wait=on_wait):
             self._index = self._looks = None
-            context = BuildContext(self.path, self.config, self._parts)
+            context = BuildContext(self.path, self.config, self._models)
             if collected.files:
                 set_meta(self._store, SETTINGS, config_to_json(self.config))
                 set_meta(
-                    self._store, TEXT_EMBEDDER, _identity_json(self._parts.identity(TEXT_EMBEDDER))
+                    self._store, TEXT_EMBEDDER, _identity_json(self._models.identity(TEXT_EMBEDDER))
                 )
                 set_meta(self._store, PICTURES, self._picture_key())
             return Builder(self._store, context, watch).run(collected)
@@ -258,7 +258,7 @@ class Library(Closing):
 
     def backends(self) -> dict[str, str]:
         """Return role -> model, offline stand-ins marked as such."""
-        return self._parts.backends()
+        return self._models.backends()
 
     def _loaded_index(self) -> Index:
         from fdvs.search.index import Index
@@ -270,28 +270,28 @@ class Library(Closing):
     def _searcher(self) -> Any:
         """The text embedder, if it is the one that the stored vectors were made with."""
         built = get_meta(self._store, TEXT_EMBEDDER)
-        now = _identity_json(self._parts.identity(TEXT_EMBEDDER))
+        now = _identity_json(self._models.identity(TEXT_EMBEDDER))
         if built is not None and built != now:
             raise StoreError(
                 f"the library's vectors were made by {built['name']}, the settings name "
                 f"{now['name']}; use the same text embedder, or build again with these settings"
             )
-        return self._parts.text_embedder
+        return self._models.text_embedder
 
     def _pictures(self) -> Pictures | None:
         """The pictures, where the library's were placed by what would place the query now."""
-        if not self._parts.has_matcher():
+        if not self._models.has_matcher():
             return None
         if get_meta(self._store, PICTURES) != self._picture_key():
             logger.info("pictures not searched: they were placed by other models; build again")
             return None
         if self._looks is None:
             self._looks = Looks.load(self._store)
-        matcher = self._parts.matcher
+        matcher = self._models.matcher
         return Pictures(looks=self._looks, matcher=matcher) if matcher else None
 
     def _picture_key(self) -> JsonDict:
-        return {key: self._parts.fingerprint(key) for key in ("image_embedder", TEXT_EMBEDDER)}
+        return {key: self._models.fingerprint(key) for key in ("image_embedder", TEXT_EMBEDDER)}
 
     def _search_config(self, min_score: float | None) -> Any:
         from dataclasses import replace

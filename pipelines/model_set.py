@@ -24,21 +24,21 @@ logger = logging.getLogger(__name__)
 Loader = Callable[[str, LoadSettings], Any]
 
 
-class Parts:
-    """Hands out the models that a config names. `made` replaces single ones (tests, own models).
+class ModelSet:
+    """Hands out the models that a config names. `models` replaces single ones (tests, own models).
 
-    `made` maps a role to an object, or `source:NAME` to a describer.
+    `models` maps a role to an object, or `source:NAME` to a describer.
     """
 
-    def __init__(self, config: Config, *, made: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, config: Config, *, models: Mapping[str, Any] | None = None) -> None:
         self._config = config
-        self._given: dict[str, Any] = dict(made or {})
+        self._given: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
-        models = config.models
+        chosen = config.models
         self._settings = LoadSettings(
-            device=models.device,
-            dtype=models.dtype,
+            device=chosen.device,
+            dtype=chosen.dtype,
             attention=config.ask.attention,
             attention_plan=config.ask.attention_plan,
             reread=config.ask.reread,

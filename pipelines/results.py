@@ -1,45 +1,62 @@
-"""The library's list: every file ever given and what became of it."""
+"""The one JSON form of every result: command line, batch files, servers and exports share it."""
 
 from __future__ import annotations
 
-from fdvs.store.names import show_name
-from fdvs.store.store import SourceRow, Store, VideoRecord
-from fdvs.types import VideoRow
+import dataclasses
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fdvs.text.timecode import citation
+
+if TYPE_CHECKING:
+    from fdvs.report import BuildReport
+    from fdvs.types import Answer, JsonDict
 
 
-def video_rows(store: Store) -> list[VideoRow]:
-    """Return one row per file, ordered by path; a failed one says why."""
-    records = {record.video_id: record for record in store.videos()}
-    return [_row(store, source, records.get(source.video_id or "")) for source in store.sources()]
+def to_json(value: Any) -> str:
+    """Return one line of JSON; dataclasses become objects, paths become strings."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, default=_plain)
 
 
-def row_of(store: Store, record: VideoRecord) -> VideoRow:
-    """Return a video's row; of several files the first, of none a row without a file of its own."""
-    found = [row for row in video_rows(store) if row.video_id == record.video_id]
-    if found:
-        return found[0]
-    gone = SourceRow(
-        path=record.path,
-        size_bytes=0,
-        mtime_ns=0,
-        video_id=record.video_id,
-        status="ok",
-        reason="its file was given no more",
-    )
-    return _row(store, gone, record)
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"no JSON for a {type(value).__name__}")
 
 
-def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRow:
-    video_id = record.video_id if record else ""
-    probe = store.get(video_id, "probe") if video_id else None
-    saved = store.get(video_id, "saved") if video_id else None
-    return VideoRow(
-        name=record.name if record else show_name(source.path.name),
-        video_id=video_id or None,
-        path=str(source.path),
-        status=source.status,
-        reason=source.reason,
-        duration_s=probe.payload["duration_s"] if probe else None,
-        num_clips=saved.payload["num_clips"] if saved else 0,
-        num_chapters=saved.payload["num_chapters_kept"] if saved else 0,
-    )
+def with_citation(found: Any) -> JsonDict:
+    """Return a moment or hit as a JSON object with its citation added."""
+    return asdict(found) | {"citation": citation(found.name, found.start_s, found.end_s)}
+
+
+def answer_json(answer: Answer) -> JsonDict:
+    """Return an answer as a JSON object, with citations as people read them."""
+
+    def cited(found: JsonDict) -> JsonDict:
+        return found | {"citation": citation(found["name"], found["start_s"], found["end_s"])}
+
+    value = asdict(answer)
+    value["evidence"] = [cited(moment) for moment in value["evidence"]]
+    for sentence in (*value["sentences"], *value["removed"], *value["looks"]):
+        sentence["citations"] = [cited(found) for found in sentence["citations"]]
+    return value
+
+
+def build_json(report: BuildReport, library: Path) -> JsonDict:
+    """Return the report as one JSON object."""
+    return {
+        "library": str(library),
+        "rows": list(report.rows),
+        "num_failed": report.num_failed,
+        "num_ignored": report.num_ignored,
+        "saved": report.saved,
+        "rules": report.rules,
+        "backends": report.backends,
+        "notes": list(report.notes),
+        "seconds": round(report.seconds, 3),
+        "exit_code": report.exit_code,
+    }

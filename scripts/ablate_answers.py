@@ -36,7 +36,7 @@ from fdvs.pipelines.evaluation.redundancy_table import read_videos, redundancy_r
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.vectors import stored_embedder
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
 from fdvs.protocols import TextEmbedder, TextReader
 
@@ -119,7 +119,7 @@ def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
     config = replace(config, models=replace(config.models, dtype=options.dtype))
     for name in options.attention:
         ask = replace(config.ask, attention=cast(Any, ATTENTION[name]))
-        reader: Any = Parts(replace(config, ask=ask)).llm
+        reader: Any = ModelSet(replace(config, ask=ask)).llm
         if ATTENTION[name] == "dga":
             from fdvs.models.llm.attention import enable
 

@@ -94,10 +94,10 @@ def parts(film: Path) -> tuple[float, float]:
     from fdvs.media.clips import cut
     from fdvs.media.readers import open_reader
     from fdvs.media.sampling import sample_times
-    from fdvs.pipelines.model_set import Parts
+    from fdvs.pipelines.model_set import ModelSet
 
     config = Config()
-    embedder = Parts(config).image_embedder
+    embedder = ModelSet(config).image_embedder
     embed_s, batch = 0.0, []
     with open_reader(film) as reader:
         clips = cut(reader.info, config.cut, video_id="v")

@@ -22,8 +22,8 @@ import fdvs.models.embed.efficientnet as imagenet
 if sys.argv[1] == "default":
     imagenet.reuse_memory = lambda: False
 from fdvs.config import Config
-from fdvs.pipelines.model_set import Parts
-embedder = Parts(Config()).image_embedder
+from fdvs.pipelines.model_set import ModelSet
+embedder = ModelSet(Config()).image_embedder
 images = list(np.random.default_rng(0).integers(0, 255, (96, 224, 398, 3), dtype=np.uint8))
 embedder.embed_images(images[:16])
 started = time.perf_counter()

@@ -35,7 +35,7 @@ from fdvs.pipelines.evaluation.run import split_of, with_circumstances
 from fdvs.pipelines.evaluation.sources import texts_for
 from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.tables import detail_table, result_table
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
 
 ROWS = ("egoschema", "nextqa")
@@ -87,7 +87,7 @@ def _evaluate(name: str, options: argparse.Namespace) -> EvalResult:
         data=options.data,
         out=options.out / name,
         config=config,
-        made=_made(config, options),
+        models=_made(config, options),
         allow_partial=True,
         llm=options.llm,
     )
@@ -110,7 +110,7 @@ def _made(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     if options.llm is None or options.dtype == "auto":
         return {}
     models = replace(config.models, dtype=options.dtype)
-    return {"llm": Parts(replace(config, models=models)).llm}
+    return {"llm": ModelSet(replace(config, models=models)).llm}
 
 
 def _rows(result: EvalResult) -> Iterator[dict[str, Any]]:

@@ -261,9 +261,9 @@ def measured(data: Path, cache: Path, path: Path | None) -> list[Row]:
     """
     from fdvs.config import Config
     from fdvs.pipelines.evaluation.vectors import StoredEmbedder
-    from fdvs.pipelines.model_set import Parts
+    from fdvs.pipelines.model_set import ModelSet
 
-    parts = Parts(Config())
+    parts = ModelSet(Config())
     stored = StoredEmbedder(
         lambda: parts.text_embedder,
         identity=parts.identity("text_embedder"),

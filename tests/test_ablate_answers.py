@@ -98,7 +98,7 @@ def test_the_attentions_and_the_model_to_be_read_with_can_be_chosen(
 
     from fdvs.models.llm import attention
 
-    monkeypatch.setattr(script, "Parts", parts)
+    monkeypatch.setattr(script, "ModelSet", parts)
     monkeypatch.setattr(attention, "enable", lambda model, config: enabled.append(config))
     assert [name for name, _ in script.readers(options)] == chosen
     kinds = ["sdpa" if name == "full" else "dga" for name in chosen]

@@ -23,7 +23,7 @@ from fdvs.config import AskConfig, Config
 from fdvs.errors import ModelError, NotFound
 from fdvs.media.readers import open_reader
 from fdvs.media.sampling import sample_times, unique_frames
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import TextEmbedder, TextReader, TextWriter
 from fdvs.search.index import Index
 from fdvs.text.clean import clean_query
@@ -37,9 +37,9 @@ Order = Literal["story-first", "question-first"]
 class Asker:
     """Answers questions on one library. `folder` is where readings are kept on disk."""
 
-    def __init__(self, config: Config, parts: Parts, folder: Path) -> None:
+    def __init__(self, config: Config, models: ModelSet, folder: Path) -> None:
         self._config = config
-        self._parts = parts
+        self._models = models
         self._folder = folder
         self._reader: TextWriter | None = None
         self._judge: FitJudge | None = None
@@ -116,7 +116,7 @@ class Asker:
         if config.answerer == "evidence":
             return None
         if self._reader is None:
-            self._reader = self._parts.llm
+            self._reader = self._models.llm
             if config.cache_mib and config.order == "story-first":
                 from fdvs.models.llm.reading_cache import ReadingCache
 
@@ -133,7 +133,7 @@ class Asker:
         """
         citations = [c for s in found.sentences for c in s.citations]
         try:
-            captioner = self._parts.describer("captioner")
+            captioner = self._models.describer("captioner")
         except ModelError as error:
             return replace(found, notes=(*found.notes, f"no second look: {error}"))
         looks, notes = second_look(

@@ -137,7 +137,7 @@ def answer_file(
 
 
 def _row(library: Library, one: Asked, video: str | None, more: dict[str, Any]) -> dict[str, Any]:
-    from fdvs.pipelines.cli.ask import answer_json
+    from fdvs.pipelines.results import answer_json
 
     if one.problem:
         return {"id": one.id, "question": one.question, "error": one.problem}

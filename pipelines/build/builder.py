@@ -71,7 +71,7 @@ class Builder:
             rows=tuple(self._rows),
             num_ignored=collected.num_ignored,
             seconds=round(time.monotonic() - started, 2),
-            backends=self._context.parts.backends(),
+            backends=self._context.models.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
             notes=self._notes(),
             rules={

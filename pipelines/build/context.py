@@ -8,7 +8,7 @@ from pathlib import Path
 from fdvs.config import Config
 from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints as keys
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.build.items import ClipTask
 from fdvs.types import ModelIdentity
 from fdvs.redundancy.frames import keep_frames
@@ -23,7 +23,7 @@ class BuildContext:
 
     folder: Path
     config: Config
-    parts: Parts
+    models: ModelSet
     describer_keys: tuple[str, ...] = ()
     describers: dict[str, str] = field(default_factory=dict)
     image_identity: ModelIdentity = field(init=False)
@@ -33,16 +33,16 @@ class BuildContext:
     story_writer: str = ""
 
     def __post_init__(self) -> None:
-        parts, config = self.parts, self.config
-        self.describer_keys = parts.describer_names()
-        self.describers = {key: parts.fingerprint(key) for key in self.describer_keys}
-        self.image_identity = parts.identity("image_embedder")
-        self.image_key = parts.fingerprint("image_embedder")
-        self.text_key = parts.fingerprint("text_embedder")
+        models, config = self.models, self.config
+        self.describer_keys = models.describer_names()
+        self.describers = {key: models.fingerprint(key) for key in self.describer_keys}
+        self.image_identity = models.identity("image_embedder")
+        self.image_key = models.fingerprint("image_embedder")
+        self.text_key = models.fingerprint("text_embedder")
         if config.chapter.writer == "llm":
-            self.chapter_writer = parts.fingerprint("llm")
+            self.chapter_writer = models.fingerprint("llm")
         if config.story.writer == "abstractive":
-            self.story_writer = parts.fingerprint("llm")
+            self.story_writer = models.fingerprint("llm")
 
     @property
     def model_keys(self) -> list[str]:
@@ -52,12 +52,12 @@ class BuildContext:
 
     def content_beside(self, path: Path) -> str:
         """Return a digest of what sources read besides the video (subtitle files), or ''."""
-        found = {key: self.parts.content_beside(key, path) for key in self.describer_keys}
+        found = {key: self.models.content_beside(key, path) for key in self.describer_keys}
         found = {key: value for key, value in found.items() if value}
         return digest(found) if found else ""
 
     def needs_frames(self, key: str) -> bool:
-        return self.parts.needs_frames(key)
+        return self.models.needs_frames(key)
 
     def keep_frames(self, task: ClipTask) -> None:
         """Apply the visual rule to the task's vectors (a pure function of them)."""

@@ -1,6 +1,6 @@
 """Fingerprints of every stored result, in one place: what each one depends on.
 
-Models count by `Parts.fingerprint`: weights, revision, options, number type.
+Models count by `ModelSet.fingerprint`: weights, revision, options, number type.
 Raise a stage's number when its code changes what it stores; everything behind it follows.
 """
 

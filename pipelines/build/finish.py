@@ -59,7 +59,7 @@ def _chapter_vectors(
     stale = [i for i, k in enumerate(wanted) if i not in stored or stored[i].fingerprint != k]
     for start in range(0, len(stale), EMBED_CHUNK):
         chunk = stale[start : start + EMBED_CHUNK]
-        rows = context.parts.text_embedder.embed_texts([texts[i].payload["text"] for i in chunk])
+        rows = context.models.text_embedder.embed_texts([texts[i].payload["text"] for i in chunk])
         store.put_many(
             NewArtifact(
                 video_id=job.video_id,
@@ -119,7 +119,7 @@ def _story(
             kept=kept,
             vectors=vectors,
             config=config,
-            writer=context.parts.llm if config.writer == "abstractive" else None,
+            writer=context.models.llm if config.writer == "abstractive" else None,
             chapter_writer=_chapter_writer(context),
         )
         old = store.put(job.video_id, "story", fingerprint=key, payload=story_to_json(story))
@@ -129,7 +129,7 @@ def _story(
 def _chapter_writer(context: BuildContext) -> str:
     if context.config.chapter.writer == "template":
         return "template over what the captioner and the sources said"
-    return context.parts.identity("llm").label()
+    return context.models.identity("llm").label()
 
 
 def _story_vector(
@@ -140,7 +140,7 @@ def _story_vector(
     old = store.get(job.video_id, "story_vector")
     if old is None or old.fingerprint != key:
         texts = [story.text, *(scene.text for scene in story.scenes)]
-        rows = context.parts.text_embedder.embed_texts(texts)
+        rows = context.models.text_embedder.embed_texts(texts)
         store.put(job.video_id, "story_vector", fingerprint=key, payload={}, vectors=rows)
 
 

@@ -41,7 +41,7 @@ def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
         return len(item.frames) if fresh and isinstance(item, ClipTask) else 0
 
     def full() -> int:
-        return context.parts.image_embedder.batch_size
+        return context.models.image_embedder.batch_size
 
     for group in groups(items, weight=weight, full=full):
         fresh = [task for task in _tasks(group) if task.vectors is None]
@@ -55,9 +55,9 @@ def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
 
 def _embed(tasks: Sequence[ClipTask], context: BuildContext) -> None:
     images = [frame.image for task in tasks for frame in task.frames]
-    size = context.parts.image_embedder.batch_size
+    size = context.models.image_embedder.batch_size
     parts = [
-        context.parts.image_embedder.embed_images(images[i : i + size])
+        context.models.image_embedder.embed_images(images[i : i + size])
         for i in range(0, len(images), size)
     ]
     vectors = np.concatenate(parts).astype(np.float32, copy=False)
@@ -84,7 +84,7 @@ def _keep(task: ClipTask, context: BuildContext) -> None:
 
 def _look(task: ClipTask, context: BuildContext) -> None:
     """Place the clip where queries are: the mean of its kept pictures, as a unit vector [1, E]."""
-    matcher = context.parts.matcher
+    matcher = context.models.matcher
     assert task.kept is not None
     assert task.vectors is not None
     key = keys.look_key(task.frames_key, list(task.kept), context.text_key)
@@ -108,7 +108,7 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
     """Ask every describer for the clips whose words are missing, then write their chapters."""
 
     def full() -> int:
-        return max(context.parts.batch_size(key) for key in context.describer_keys)
+        return max(context.models.batch_size(key) for key in context.describer_keys)
 
     def weight(item: Item) -> int:
         return 1 if isinstance(item, ClipTask) and item.stale else 0
@@ -125,7 +125,7 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
 def _describe_all(tasks: Sequence[ClipTask], key: str, context: BuildContext) -> None:
     """Describe in batches of the describer's own size."""
     if tasks:
-        size = context.parts.batch_size(key)
+        size = context.models.batch_size(key)
         for start in range(0, len(tasks), size):
             _describe(tasks[start : start + size], key, context)
 
@@ -134,7 +134,7 @@ def _describe(tasks: Sequence[ClipTask], key: str, context: BuildContext) -> Non
     """One batch; where it fails, clip by clip, so that a bad clip is charged to its own video."""
     started = time.monotonic()
     try:
-        results = context.parts.describer(key).describe([_view(t, context) for t in tasks])
+        results = context.models.describer(key).describe([_view(t, context) for t in tasks])
     except ModelUnavailable:
         raise
     except ModelError as error:
@@ -203,7 +203,7 @@ def _write(task: ClipTask, context: BuildContext) -> None:
     key = keys.chapter_key(task.clip, seen, config, context.chapter_writer)
     if task.old_keys.get("chapter") == key:
         return
-    writer = context.parts.llm if config.writer == "llm" else None
+    writer = context.models.llm if config.writer == "llm" else None
     observations = [o for name in context.describer_keys for o in task.seen[name]]
     try:
         chapter = write_chapter(task.clip, observations, config=config, writer=writer)

@@ -191,24 +191,10 @@ def _lines(source: TextIO, *, prompt: bool) -> Iterator[str]:
 
 def _show(answer: Answer, as_json: bool) -> None:
     if as_json:
+        from fdvs.pipelines.results import answer_json
+
         emit(answer_json(answer))
         return
     from fdvs.pipelines.show.answer import show_answer
 
     show_answer(answer)
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as a JSON object, with citations as people read them."""
-    from dataclasses import asdict
-
-    from fdvs.text.timecode import citation
-
-    def cited(found: dict[str, Any]) -> dict[str, Any]:
-        return found | {"citation": citation(found["name"], found["start_s"], found["end_s"])}
-
-    value = asdict(answer)
-    value["evidence"] = [cited(moment) for moment in value["evidence"]]
-    for sentence in (*value["sentences"], *value["removed"], *value["looks"]):
-        sentence["citations"] = [cited(found) for found in sentence["citations"]]
-    return value

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -62,6 +61,8 @@ def build(
     ):
         report = opened_library.build(paths, progress=watch, wait=wait)
     if as_json:
+        from fdvs.pipelines.results import build_json
+
         emit(build_json(report, library))
     else:
         from fdvs.pipelines.show.build import show_report
@@ -91,25 +92,6 @@ def saying_so_when_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def build_json(report: object, library: Path) -> dict[str, object]:
-    """Return the report as one JSON object."""
-    from fdvs.report import BuildReport
-
-    assert isinstance(report, BuildReport)
-    return {
-        "library": str(library),
-        "rows": list(report.rows),
-        "num_failed": report.num_failed,
-        "num_ignored": report.num_ignored,
-        "saved": report.saved,
-        "rules": report.rules,
-        "backends": report.backends,
-        "notes": list(report.notes),
-        "seconds": round(report.seconds, 3),
-        "exit_code": report.exit_code,
-    }
 
 
 def remove(

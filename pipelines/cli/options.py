@@ -7,8 +7,6 @@ people. While a library works, everything that is printed by accident goes to st
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,18 +90,7 @@ def settings(path: Path, preset: str | None, config: Path | None) -> Config:
 
 def emit(value: Any) -> None:
     """Print a JSON value as the last line of standard output, in plain ASCII."""
+    from fdvs.pipelines.results import to_json
+
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
-
-
-def to_json(value: Any) -> str:
-    """Return one line of JSON; dataclasses become objects, paths become strings."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"no JSON for a {type(value).__name__}")

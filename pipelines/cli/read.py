@@ -102,18 +102,11 @@ def search(
             found = list(opened_library.search(query, num=num, min_score=min_score, video=video))
         floor = opened_library.config.search.min_score if min_score is None else min_score
     if as_json:
+        from fdvs.pipelines.results import with_citation
+
         emit({"query": query, "videos" if videos else "moments": [*map(with_citation, found)]})
         return
     from fdvs.pipelines.show.tables import show_hits, show_moments
 
     show = show_hits if videos else show_moments
     show(found, query, floor)
-
-
-def with_citation(found: Any) -> dict[str, Any]:
-    """Return a moment or hit as a JSON object with its citation added."""
-    from dataclasses import asdict
-
-    from fdvs.text.timecode import citation
-
-    return asdict(found) | {"citation": citation(found.name, found.start_s, found.end_s)}

@@ -122,14 +122,14 @@ class _Run:
 
     def backends(self, answerer: str) -> dict[str, str]:
         roles = ("text_embedder",) if answerer == "evidence" else ("text_embedder", "llm")
-        return {role: self._job.parts.identity(role).label() for role in roles}
+        return {role: self._job.model_set.identity(role).label() for role in roles}
 
     def _chooser(self, answerer: str) -> Chooser:
         if self._background is None:
             told = self._texts.captions.items()
             passages = [p for video_id, captions in told for p in passages_of(video_id, captions)]
             self._background = make_background(passages, self._embedder)
-        reader = None if answerer == "evidence" else cast(TextReader, self._job.parts.llm)
+        reader = None if answerer == "evidence" else cast(TextReader, self._job.model_set.llm)
         return make_chooser(
             cast(Any, answerer), self._embedder, reader, background=self._background
         )
@@ -149,7 +149,7 @@ class _Run:
             "answerer": answerer,
             "about": about,
             "choice": asdict(ChoiceSettings()),
-            "models": {role: self._job.parts.fingerprint(role) for role in models},
+            "models": {role: self._job.model_set.fingerprint(role) for role in models},
             "texts": digest(self._texts.captions),
         }
 

@@ -38,7 +38,7 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 )
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 
 logger = logging.getLogger(__name__)
 
@@ -64,24 +64,24 @@ class FilmStudy(Closing):
         clips: Path | None = None,
         short: bool = False,
         recognise: bool = False,
-        made: Mapping[str, Any] | None = None,
+        models: Mapping[str, Any] | None = None,
     ) -> None:
         self._out, self._chooser = out, chooser
-        self._made = dict(made or {})
+        self._models = dict(models or {})
         if not recognise:
-            self._made.setdefault(f"source:{SCREEN_TEXT}", RecipeReader())
-            self._made.setdefault(f"source:{SPEECH}", RecipeListener())
+            self._models.setdefault(f"source:{SCREEN_TEXT}", RecipeReader())
+            self._models.setdefault(f"source:{SPEECH}", RecipeListener())
         self._stack = ExitStack()
         self.recipes = make_films(
             out / "films", num_films=num_films, seed=seed, clips=clips, short=short
         )
-        self.deaf = can_hear(self._made) if can_speak() else MISSING
+        self.deaf = can_hear(self._models) if can_speak() else MISSING
         split = split_of(self.recipes)
         self.questions, self.queries = heard_only(split, self.recipes, is_deaf=bool(self.deaf))
-        if f"source:{SCREEN_TEXT}" not in self._made:
+        if f"source:{SCREEN_TEXT}" not in self._models:
             reader = RememberedText.load_at(out / "screen_text.jsonl")
             self._stack.callback(reader.close)
-            self._made[f"source:{SCREEN_TEXT}"] = reader
+            self._models[f"source:{SCREEN_TEXT}"] = reader
 
     def close(self) -> None:
         self._stack.close()
@@ -92,13 +92,13 @@ class FilmStudy(Closing):
 
     def films(self, config: Config) -> list[BuiltFilm]:
         """Build the films with these settings and return what the library holds of them."""
-        with Library.open(self._out / "library", config=config, made=self._made) as library:
+        with Library.open(self._out / "library", config=config, models=self._models) as library:
             return build_films(library, self._out / "films", self.recipes)[0]
 
     def row(self, name: str, config: Config) -> dict[str, Any]:
         """Build the films with these settings and return the scores."""
         started = time.monotonic()
-        with Library.open(self._out / "library", config=config, made=self._made) as library:
+        with Library.open(self._out / "library", config=config, models=self._models) as library:
             films, report = build_films(library, self._out / "films", self.recipes)
             seconds = time.monotonic() - started
             moments = moment_scores(self.queries, films, library)
@@ -118,9 +118,9 @@ class FilmStudy(Closing):
         return row
 
     def _answers(self, films: Sequence[BuiltFilm], config: Config) -> dict[str, Any]:
-        embedder = Parts(config, made=self._made).text_embedder
+        embedder = ModelSet(config, models=self._models).text_embedder
         # the next settings need the model again
-        self._made.setdefault("text_embedder", embedder)
+        self._models.setdefault("text_embedder", embedder)
         told = {film.recipe.name: film.told for film in films}
         known = materials(told, embedder)
         answered = answer_all(self.questions, known, self._chooser or default_chooser(embedder))

@@ -12,7 +12,7 @@ from fdvs.config import Config
 from fdvs.datasets.examples import Caption
 from fdvs.errors import ConfigError, InvalidValue
 from fdvs.pipelines.evaluation.benchmarks import Row
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Inputs:
         out: folder for predictions, results and, with videos, a library.
         videos: folder with the dataset's videos; the whole pipeline runs on them.
         captions: file with texts about the videos, instead of videos.
-        made: own models by role, instead of those that the config names (see `Parts`).
+        models: own models by role, instead of those that the config names (see `ModelSet`).
         limit: how many questions or queries at most, in the order of the files.
         allow_partial: whether files with fewer records than the official ones are taken.
         llm: card, folder or GGUF file of a language model; None for the row's default.
@@ -34,7 +34,7 @@ class Inputs:
     data: Path | None
     out: Path
     config: Config
-    made: Mapping[str, Any] | None = None
+    models: Mapping[str, Any] | None = None
     videos: Path | None = None
     captions: Path | None = None
     limit: int | None = None
@@ -59,9 +59,9 @@ class Job(Inputs):
     row: Row
 
     @cached_property
-    def parts(self) -> Parts:
+    def model_set(self) -> ModelSet:
         """The models of the job, loaded on first use."""
-        return Parts(self.config, made=self.made)
+        return ModelSet(self.config, models=self.models)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

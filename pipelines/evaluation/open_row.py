@@ -38,7 +38,7 @@ FLOOR_NOTE = (
 def run(job: Job, split: Split, texts: Texts) -> EvalResult:
     """Answer and score the questions whose videos have words; the others are counted."""
     asked = [question for question in split.questions if question.video_id in texts.captions]
-    answerer = CaptionAnswerer(texts.captions, job.parts.text_embedder, job.parts.llm)
+    answerer = CaptionAnswerer(texts.captions, job.model_set.text_embedder, job.model_set.llm)
     categories: Categories = "activitynet" if split.dataset == "activitynet_qa" else "kind"
     score = _score(job, asked, answerer, texts, name=PREDICTIONS, categories=categories)
     videos = list(dict.fromkeys(question.video_id for question in asked))
@@ -70,7 +70,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
             "num_unanswered": score.num_unanswered,
             "num_without_words": len(split.questions) - len(asked),
         },
-        backends={role: job.parts.identity(role).label() for role in ("text_embedder", "llm")},
+        backends={role: job.model_set.identity(role).label() for role in ("text_embedder", "llm")},
         settings={"num_evidence": NUM_EVIDENCE, "version": VERSION},
         notes=(FLOOR_NOTE, f"question_only looks up the answers of {known_from}."),
         num_prompt_tokens=answerer.num_prompt_tokens,
@@ -122,8 +122,8 @@ def _settings(job: Job, texts: Texts, swapped: Mapping[str, str] | None) -> dict
     return {
         "version": VERSION,
         "num_evidence": NUM_EVIDENCE,
-        "text_embedder": job.parts.fingerprint("text_embedder"),
-        "llm": job.parts.fingerprint("llm"),
+        "text_embedder": job.model_set.fingerprint("text_embedder"),
+        "llm": job.model_set.fingerprint("llm"),
         "texts": digest(texts.captions),
         "videos": "swapped" if swapped else "own",
     }

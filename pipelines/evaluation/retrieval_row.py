@@ -62,7 +62,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
     parts = dict(_held_out(task, outcome, held_out, embedder, fusion))
     settings = {
         "fusion": asdict(fusion), "parts_share": PARTS_SHARE, "version": VERSION,
-        "text_embedder": job.parts.fingerprint("text_embedder"), "split": split.name,
+        "text_embedder": job.model_set.fingerprint("text_embedder"), "split": split.name,
         "source": texts.source, "num_candidates": len(task.videos),
     }  # fmt: skip
     _write_predictions(job, task, outcome, settings)
@@ -75,7 +75,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
             "methods": _table(outcome.ranks),
             **{name: part["methods"] for name, part in parts.items()},
         },
-        backends={"text_embedder": job.parts.identity("text_embedder").label()},
+        backends={"text_embedder": job.model_set.identity("text_embedder").label()},
         settings=settings,
         notes=tuple(_notes(split, task, outcome, held_out)),
     )

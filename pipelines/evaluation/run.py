@@ -134,7 +134,7 @@ def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
     # a row that asks no language model must not need one on this machine
     asks_llm = job.row.task == "open" or job.llm is not None
     roles = ("text_embedder", "llm") if asks_llm else ("text_embedder",)
-    models = {role: job.parts.fingerprint(role) for role in roles}
+    models = {role: job.model_set.fingerprint(role) for role in roles}
     return digest(
         [VERSION, job.row, split, texts, config_to_json(job.config), models, job.llm, job.quick]
     )

@@ -84,7 +84,7 @@ def texts_of_videos(job: Job, split: Split, folder: Path) -> Texts:
             f"{split.video_ids[0]}.mp4"
         )
     library_folder = job.out / "library"
-    with Library.open(library_folder, config=job.config, made=job.made) as library:
+    with Library.open(library_folder, config=job.config, models=job.models) as library:
         rows = {row.path: row for row in library.build(list(paths.values())).rows}
         told = {
             video_id: _chapters(library, row)
@@ -97,7 +97,7 @@ def texts_of_videos(job: Job, split: Split, folder: Path) -> Texts:
     return Texts(
         source=f"chapters of the videos by preset {job.config.preset}",
         captions=captions,
-        backends=job.parts.backends(),
+        backends=job.model_set.backends(),
         missing=_absent(split, captions),
         notes=(f"videos that could not be read: {', '.join(failed)}",) if failed else (),
     )

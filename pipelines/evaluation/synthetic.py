@@ -31,7 +31,7 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 )
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts, redundancy_rows
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import TextEmbedder
 
 NUM_FILMS, NUM_QUICK = 8, 2
@@ -49,7 +49,7 @@ def run(
     quick: bool = False,
     config: Config | None = None,
     chooser: Chooser | None = None,
-    made: Mapping[str, Any] | None = None,
+    models: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make, build and score; return everything that was measured.
 
@@ -61,7 +61,7 @@ def run(
         config: settings of the build; preset offline by default. Reading text on screen, and
             speech where films have any, are added.
         chooser: answers multiple-choice questions; by default from evidence, without an LLM.
-        made: own models by role (see `Parts`).
+        models: own models by role (see `ModelSet`).
 
     Raises:
         ModelUnavailable: no ffmpeg, or a model of the settings is not here.
@@ -70,13 +70,13 @@ def run(
     started = time.monotonic()
     number = min(num_films, NUM_QUICK) if quick else num_films
     recipes = make_films(out / "films", num_films=number, seed=seed, clips=clips, short=quick)
-    deaf = can_hear(made) if can_speak() else MISSING
+    deaf = can_hear(models) if can_speak() else MISSING
     split = split_of(recipes)
     questions, queries = heard_only(split, recipes, is_deaf=bool(deaf))
     settings = synthetic_config(hears=not deaf, base=config)
-    with Library.open(out / "library", config=settings, made=made) as library:
+    with Library.open(out / "library", config=settings, models=models) as library:
         films, report = build_films(library, out / "films", recipes)
-        embedder = Parts(settings, made=made).text_embedder
+        embedder = ModelSet(settings, models=models).text_embedder
         answers = choice_scores(
             questions,
             {film.recipe.name: film.told for film in films},

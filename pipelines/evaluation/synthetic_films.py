@@ -18,7 +18,7 @@ from fdvs.models.cards import LoadSettings, resolve
 from fdvs.models.describe.ocr import ScreenTextSource
 from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
 from fdvs.redundancy.rules import Mask
 from fdvs.report import BuildReport
@@ -64,12 +64,12 @@ def synthetic_config(*, hears: bool, base: Config | None = None) -> Config:
     return replace(config, perceive=replace(config.perceive, sources=sources))
 
 
-def can_hear(made: Mapping[str, Any] | None = None) -> str:
+def can_hear(models: Mapping[str, Any] | None = None) -> str:
     """Return why speech cannot be recognised here, or '' where it can."""
-    if f"source:{SPEECH}" in (made or {}):
+    if f"source:{SPEECH}" in (models or {}):
         return ""
     try:
-        Parts(synthetic_config(hears=True)).identity(f"source:{SPEECH}")
+        ModelSet(synthetic_config(hears=True)).identity(f"source:{SPEECH}")
     except ModelError as error:
         return str(error)
     return ""

@@ -22,7 +22,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         clips=job.videos,
         quick=job.quick,
         config=job.config,
-        made=job.made,
+        models=job.models,
     )
     return result_of(job, split, texts, found)
 

@@ -41,9 +41,9 @@ def vectors_file(job: Job) -> Path:
 def stored_embedder(job: Job) -> StoredEmbedder:
     """Return the job's text embedder with the vectors that its evaluations made before."""
     return StoredEmbedder(
-        lambda: job.parts.text_embedder,
-        identity=job.parts.identity("text_embedder"),
-        fingerprint=job.parts.fingerprint("text_embedder"),
+        lambda: job.model_set.text_embedder,
+        identity=job.model_set.identity("text_embedder"),
+        fingerprint=job.model_set.fingerprint("text_embedder"),
         path=vectors_file(job),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
-from fdvs.errors import CorruptLibrary, LibraryMissing, ModelUnavailable
+from fdvs.errors import LibraryMissing, ModelUnavailable
 from fdvs.models.cards import Card, card_names, load_card
 from fdvs.models.weights import fetch as fetch_module
 from fdvs.pipelines import doctor
@@ -152,10 +152,10 @@ def test_a_local_folder_is_weights_enough(tmp_path: Path) -> None:
     assert not doctor.has_weights(gone)
 
 
-def test_the_state_of_a_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_state_of_a_library_is_told(tmp_path: Path) -> None:
     assert doctor.library_state(tmp_path) == f"{tmp_path}: no library yet"
-    monkeypatch.setattr(NoLibrary, "error", CorruptLibrary("wanted x, found y"))
-    assert doctor.library_state(tmp_path) == f"{tmp_path}: wanted x, found y"
+    (tmp_path / "library.sqlite").write_bytes(b"no database" * 100)
+    assert "is damaged or not a library" in doctor.library_state(tmp_path)
 
 
 def test_ffmpeg_is_found_in_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from fdvs.config import Config
 from fdvs.errors import BadModelOutput, CorruptLibrary, LibraryMissing, NotFound
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.results import row_of
+from fdvs.pipelines.rows import row_of
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Store, video_id_from
 from fdvs.types import ClipView
@@ -28,7 +28,7 @@ def test_a_yaml_file_is_laid_over_a_preset(
 ) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("cut: {method: fixed, fixed_clip_s: 4.5}\n")
-    with Library.open(tmp_path / "l", preset="offline", config=file, made=parts) as library:
+    with Library.open(tmp_path / "l", preset="offline", config=file, models=parts) as library:
         library.build(film)
         assert library.story("a.mp4").num_clips == 2
         assert library.config.preset == "offline"
@@ -37,7 +37,7 @@ def test_a_yaml_file_is_laid_over_a_preset(
 def test_what_was_saved_and_who_made_it_is_kept(
     tmp_path: Path, film: Path, parts: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
         report = library.build([film])
         assert library.saved() == {"a.mp4": report.rows[0].saved}
         assert "scripted" in library.backends()["captioner"]
@@ -57,7 +57,7 @@ def test_a_video_whose_story_is_not_told_yet_says_so(
         raise BadModelOutput("nothing")
 
     parts["captioner"] = ScriptedDescriber(refuse)
-    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
         assert library.build(film).rows[0].status == "failed"
         with pytest.raises(NotFound, match="no story yet"):
             library.story("a.mp4")
@@ -72,7 +72,7 @@ def test_a_story_that_cannot_be_told_is_a_failed_row(
         raise BadModelOutput("no words")
 
     monkeypatch.setattr(finish, "tell", refuse)
-    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
         (row,) = library.build(film).rows
         assert (row.status, row.reason) == ("failed", "story could not be written: no words")
 
@@ -86,7 +86,7 @@ def test_a_twin_of_a_failed_file_fails_for_the_same_reason(
     twin = tmp_path / "b.mp4"
     twin.write_bytes(film.read_bytes())
     parts["captioner"] = ScriptedDescriber(refuse)
-    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
         first, second = library.build([film, twin]).rows
         assert (first.status, second.status) == ("failed", "failed")
         assert second.reason.startswith("same content as a.mp4")
@@ -98,7 +98,7 @@ def test_files_that_are_no_files_are_rows_with_a_reason(
     folder = tmp_path / "odd"
     (folder / "folder.mp4").mkdir(parents=True)
     (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
-    with Library.open(tmp_path / "l", config=Config(), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
         (row,) = library.build(folder).rows
         assert row.name == "gone.mp4"
         assert row.reason.startswith("cannot be read")

@@ -9,36 +9,36 @@ import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
 from fdvs.errors import ModelUnavailable, UnknownName
-from fdvs.pipelines.model_set import Parts
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import PRESETS, preset
 
 SOURCES = Config(perceive=PerceiveConfig(sources=("subtitles",)))
 
 
 def test_a_fingerprint_is_the_same_before_and_after_loading() -> None:
-    parts = Parts(SOURCES)
+    parts = ModelSet(SOURCES)
     before = parts.fingerprint("source:subtitles")
     assert parts.describer("source:subtitles").source == "subtitles"
     assert parts.fingerprint("source:subtitles") == before
 
 
 def test_a_part_is_loaded_once() -> None:
-    parts = Parts(SOURCES)
+    parts = ModelSet(SOURCES)
     assert parts.describer("source:subtitles") is parts.describer("source:subtitles")
 
 
 def test_a_raised_version_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     from fdvs.models.describe.subtitles import SubtitleSource
 
-    before = Parts(SOURCES).fingerprint("source:subtitles")
+    before = ModelSet(SOURCES).fingerprint("source:subtitles")
     monkeypatch.setattr(SubtitleSource, "version", 10_000)
-    assert Parts(SOURCES).fingerprint("source:subtitles") != before
+    assert ModelSet(SOURCES).fingerprint("source:subtitles") != before
 
 
 def test_an_edited_subtitle_file_is_another_content(tmp_path: Path) -> None:
     film, words = tmp_path / "a.mp4", tmp_path / "a.srt"
     film.write_bytes(b"")
-    parts = Parts(SOURCES)
+    parts = ModelSet(SOURCES)
     words.write_text("1\n00:00:00,000 --> 00:00:01,000\none\n")
     one = parts.content_beside("source:subtitles", film)
     words.write_text("1\n00:00:00,000 --> 00:00:01,000\ntwo\n")
@@ -46,7 +46,7 @@ def test_an_edited_subtitle_file_is_another_content(tmp_path: Path) -> None:
 
 
 def test_a_given_part_is_used_and_named(parts: dict[str, Any]) -> None:
-    held = Parts(Config(), made=parts)
+    held = ModelSet(Config(), models=parts)
     assert held.image_embedder is parts["image_embedder"]
     assert "stand-in" in held.backends()["image_embedder"]
     assert held.matcher is None
@@ -57,18 +57,18 @@ def test_a_model_that_is_not_here_is_an_error_before_any_work(
 ) -> None:
     monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
     with pytest.raises(ModelUnavailable, match="fdvs models fetch"):
-        Parts(Config()).check()
+        ModelSet(Config()).check()
 
 
 def test_an_unknown_model_names_near_ones() -> None:
     config = Config(models=ModelsConfig(text_embedder="minilm-l7"))
     with pytest.raises(UnknownName, match="minilm-l6"):
-        Parts(config).identity("text_embedder")
+        ModelSet(config).identity("text_embedder")
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_model_of_a_preset_has_a_card_of_its_role_and_a_backend(name: str) -> None:
-    parts = Parts(preset(name))
+    parts = ModelSet(preset(name))
     for key in (*parts.build_keys(), "llm"):
         assert parts._class(key) is not None
 
@@ -83,7 +83,7 @@ def test_a_build_does_not_need_the_language_model_that_only_answers_use(
 ) -> None:
     monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
     del parts["llm"]
-    held = Parts(Config(), made=parts)
+    held = ModelSet(Config(), models=parts)
     held.check()
     assert held.backends()["llm"] == "smollm2-135m (not on this machine)"
     with pytest.raises(ModelUnavailable, match="smollm2-135m"):

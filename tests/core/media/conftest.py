@@ -63,12 +63,12 @@ class Studio:
     def __init__(self, folder: Path, ffmpeg: str) -> None:
         self.folder = folder
         self.ffmpeg = ffmpeg
-        self._made: dict[str, Film] = {}
+        self._models: dict[str, Film] = {}
 
     def film(self, name: str) -> Film:
-        if name not in self._made:
-            self._made[name] = RECIPES[name](self, name)
-        return self._made[name]
+        if name not in self._models:
+            self._models[name] = RECIPES[name](self, name)
+        return self._models[name]
 
     def run(self, arguments: list[str], pictures: bytes | None = None) -> None:
         subprocess.run(

@@ -259,7 +259,7 @@ def test_ask_look_shows_the_cited_clips_of_a_film_to_the_local_captioner(
 
     film = _film(tmp_path / "film.mp4")
     captioner = local(checkpoint(family))
-    made: dict[str, Any] = {
+    models: dict[str, Any] = {
         "image_embedder": GridImageEmbedder(),
         "text_embedder": HashTextEmbedder(),
         "captioner": captioner,
@@ -267,13 +267,13 @@ def test_ask_look_shows_the_cited_clips_of_a_film_to_the_local_captioner(
     }
     config = Config(ask=AskConfig(answerer="evidence", min_fit=-1))
     place = tmp_path / "library"
-    with Library.open(place, config=config, made=made) as library:
+    with Library.open(place, config=config, models=models) as library:
         library.build([film])
 
     class Opened(Library):
         @classmethod
         def open(cls, path: Any, **more: Any) -> Library:
-            return Library.open(path, config=config, made=made)
+            return Library.open(path, config=config, models=models)
 
     monkeypatch.setattr(cli_common, "library_class", lambda: Opened)
     prompts = asked_of(captioner, monkeypatch)

@@ -16,8 +16,8 @@ from fdvs.answers.from_index import kept_chapters, material_of
 from fdvs.config import AskConfig, Config
 from fdvs.errors import InvalidValue, ModelUnavailable, NotFound
 from fdvs.models.scripted import ScriptedDescriber, ScriptedWriter
-from fdvs.pipelines.cli.ask import answer_json
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.results import answer_json
 from fdvs.types import AskTiming, ClipView
 
 ASK = AskConfig(min_fit=-1, min_choice_fit=-1, min_support=0.5, answerer="llm")
@@ -61,7 +61,7 @@ def library(tmp_path: Path, film: Path, parts: dict[str, Any]) -> Any:
     captioner = parts["captioner"]
     parts["captioner"] = Looking(captioner._lines)
     parts["llm"] = ScriptedWriter(lambda system, user: f"{GREEN} It sings.")
-    with Library.open(tmp_path / "l", config=Config(ask=ASK), made=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(ask=ASK), models=parts) as library:
         library.build([film])
         yield library
 
@@ -115,7 +115,7 @@ def test_options_that_cannot_be_chosen_from_are_an_error(
 
 def test_an_empty_library_cannot_choose(tmp_path: Path, parts: dict[str, Any]) -> None:
     with (
-        Library.open(tmp_path / "empty", config=Config(ask=ASK), made=parts) as library,
+        Library.open(tmp_path / "empty", config=Config(ask=ASK), models=parts) as library,
         pytest.raises(NotFound, match="fdvs build"),
     ):
         library.ask("Which?", options=["a", "b"], chooser=FirstWord())
@@ -172,7 +172,7 @@ def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
     def ask(library: Library) -> Any:
         return library.ask(question, options=options, video="a.mp4")
 
-    with Library.open(tmp_path / "l", config=config, made=parts) as library:
+    with Library.open(tmp_path / "l", config=config, models=parts) as library:
         library.build([films[0]])
         alone = ask(library)
         plain = EvidenceChooser(parts["text_embedder"])

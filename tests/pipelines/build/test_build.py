@@ -38,7 +38,7 @@ def films(tmp_path: Path, make_film: Any) -> Path:
 
 
 def open_library(path: Path, parts: dict[str, Any], config: Config = CONFIG) -> Library:
-    return Library.open(path / "library", config=config, made=parts)
+    return Library.open(path / "library", config=config, models=parts)
 
 
 def test_a_folder_becomes_stories_and_a_bad_file_is_a_row(
@@ -270,7 +270,7 @@ def test_an_interrupted_build_goes_on_without_repeating_committed_clips(
         first = [i for v, i, _ in parts["captioner"].seen][:2]
         assert 0 not in [i for _, i, _ in parts["captioner"].seen[:2]]
         assert first[0] == 2
-    with Library.open(tmp_path / "other", config=CONFIG, made=parts) as unbroken:
+    with Library.open(tmp_path / "other", config=CONFIG, models=parts) as unbroken:
         unbroken.build(films)
         with open_library(tmp_path, parts) as resumed:
             for name in ("colours.mp4", "night.mp4"):
@@ -317,7 +317,7 @@ def test_settings_are_remembered(films: Path, tmp_path: Path, parts: dict[str, A
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
     with open_library(tmp_path, parts, config) as library:
         library.build(films)
-    with Library.open(tmp_path / "library", made=parts) as library:
+    with Library.open(tmp_path / "library", models=parts) as library:
         assert library.config == config
 
 

@@ -49,7 +49,7 @@ def kept_of(library: Library, stage: str) -> list[list[bool]]:
 def test_one_frame_of_every_shot_and_one_of_equal_chapters_stay(
     film: Path, tmp_path: Path, counting: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "library", config=DEFAULT, made=counting) as library:
+    with Library.open(tmp_path / "library", config=DEFAULT, models=counting) as library:
         report = library.build(film)
         assert kept_of(library, "kept_frames") == [[True, *[False] * 3, True, *[False] * 3]] * 4
         assert kept_of(library, "kept_chapters") == [[True, True, False, False]]
@@ -64,7 +64,7 @@ def test_as_many_frames_by_chance_miss_shots(
     num_shots = 0
     for seed in range(4):
         config = replace(DEFAULT, visual=replace(DEFAULT.visual, policy="random", seed=seed))
-        with Library.open(tmp_path / "library", config=config, made=counting) as library:
+        with Library.open(tmp_path / "library", config=config, models=counting) as library:
             report = library.build(film)
             frames = kept_of(library, "kept_frames")
         assert [sum(one) for one in frames] == [2] * 4
@@ -77,13 +77,13 @@ def test_as_many_frames_by_chance_miss_shots(
 def test_a_library_keeps_the_rule_it_was_built_with_until_told_otherwise(
     film: Path, tmp_path: Path, counting: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "library", config=REPAIRED, made=counting) as library:
+    with Library.open(tmp_path / "library", config=REPAIRED, models=counting) as library:
         library.build(film)
-    with Library.open(tmp_path / "library", made=counting) as library:
+    with Library.open(tmp_path / "library", models=counting) as library:
         assert (library.config.visual.policy, library.config.visual.floor) == ("repaired", 0.9)
         assert [row.status for row in library.build(film).rows] == ["unchanged"]
         before = kept_of(library, "kept_frames")
-    with Library.open(tmp_path / "library", config=DEFAULT, made=counting) as library:
+    with Library.open(tmp_path / "library", config=DEFAULT, models=counting) as library:
         report = library.build(film)
         assert [(row.status, row.num_clips_computed) for row in report.rows] == [("built", 4)]
         assert kept_of(library, "kept_frames") != before
@@ -93,11 +93,11 @@ def test_a_library_keeps_the_rule_it_was_built_with_until_told_otherwise(
 def test_a_rule_that_decides_the_same_asks_no_captioner(
     film: Path, tmp_path: Path, counting: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "library", config=DEFAULT, made=counting) as library:
+    with Library.open(tmp_path / "library", config=DEFAULT, models=counting) as library:
         library.build(film)
     counting["captioner"].seen.clear()
     same = replace(DEFAULT, visual=RedundancyConfig(floor=0.94))
-    with Library.open(tmp_path / "library", config=same, made=counting) as library:
+    with Library.open(tmp_path / "library", config=same, models=counting) as library:
         library.build(film)
         assert kept_of(library, "kept_frames") == [[True, *[False] * 3, True, *[False] * 3]] * 4
     assert counting["captioner"].seen == []

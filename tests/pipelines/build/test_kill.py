@@ -46,7 +46,7 @@ parts = {
     "captioner": ScriptedDescriber(describe, batch_size=2),
     "llm": ScriptedWriter([]),
 }
-with Library.open(library, config=Config(), made=parts) as opened:
+with Library.open(library, config=Config(), models=parts) as opened:
     report = opened.build(films)
     print([row.status for row in report.rows])
 """
@@ -105,7 +105,7 @@ def test_a_build_killed_at_several_moments_ends_as_an_unbroken_one(
     made = {"text_embedder": HashTextEmbedder(), "image_embedder": GridImageEmbedder()}
     texts = []
     for folder in (killed, whole):
-        with Library.open(folder, config=Config(), made=made) as library:
+        with Library.open(folder, config=Config(), models=models) as library:
             texts.append(json.dumps(story_to_json(library.story("long.mp4")), sort_keys=True))
     assert texts[0] == texts[1]
     for stage in ("frames", "chapter_vector", "story_vector"):

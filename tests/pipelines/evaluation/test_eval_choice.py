@@ -64,9 +64,9 @@ QUESTIONS = [question(video, place) for video in range(5) for place in range(3)]
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    made = {"text_embedder": HashTextEmbedder(), "llm": ScriptedWriter([])}
+    models = {"text_embedder": HashTextEmbedder(), "llm": ScriptedWriter([])}
     return Job(
-        row=row_named("nextqa"), data=None, out=tmp_path / "nextqa", config=Config(), made=made
+        row=row_named("nextqa"), data=None, out=tmp_path / "nextqa", config=Config(), models=models
     )
 
 
@@ -269,7 +269,7 @@ def test_a_number_type_of_its_own_loads_the_language_model_apart(
         def __init__(self, config: Config) -> None:
             asked.append(config.models.dtype)
 
-    monkeypatch.setattr(script, "Parts", Recorder)
+    monkeypatch.setattr(script, "ModelSet", Recorder)
     options = script._options(["--data", "x", "--llm", "some", "--dtype", "bfloat16"])
     assert script._made(script._config(options), options) == {"llm": "the model"}
     assert asked == ["bfloat16"]

@@ -457,7 +457,7 @@ def test_described_videos_need_a_word() -> None:
 
 @pytest.fixture
 def tuner() -> Any:
-    path = Path(__file__).resolve().parents[2] / "scripts" / "tune_retrieval.py"
+    path = Path(__file__).resolve().parents[3] / "scripts" / "tune_retrieval.py"
     spec = importlib.util.spec_from_file_location("tune_retrieval", path)
     assert spec is not None
     assert spec.loader is not None

@@ -303,7 +303,7 @@ def test_all_rows_run_what_can_and_say_why_others_do_not(
     (tmp_path / "data/nextqa/nextqa_allcaps_1fps.zip").write_bytes(b"PK")
     lines: list[str] = []
     request = Request(
-        row="all", data=tmp_path / "data", out=tmp_path / "out", config=Config(), made=parts,
+        row="all", data=tmp_path / "data", out=tmp_path / "out", config=Config(), models=parts,
         allow_partial=True,
     )  # fmt: skip
     suite = run_all(request, told=lines.append)
@@ -317,7 +317,9 @@ def test_all_rows_run_what_can_and_say_why_others_do_not(
 
 
 def test_one_row_raises_its_error(tmp_path: Path, parts: dict[str, Any]) -> None:
-    request = Request(row="nextqa", data=tmp_path, out=tmp_path / "o", config=Config(), made=parts)
+    request = Request(
+        row="nextqa", data=tmp_path, out=tmp_path / "o", config=Config(), models=parts
+    )
     with pytest.raises(AbsentData, match=r"val\.csv"):
         run_all(request, told=print)
 

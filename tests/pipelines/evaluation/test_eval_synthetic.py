@@ -95,7 +95,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path) -> dict[str, Any]:
-    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), made=models())
+    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models())
 
 
 def test_a_run_scores_every_stage(result: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def test_a_run_says_what_it_could_not_do(result: dict[str, Any]) -> None:
 def test_a_second_run_makes_nothing_again(
     result: dict[str, Any], out: Path, made: dict[str, Any]
 ) -> None:
-    again = run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), made=made)
+    again = run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models)
     assert made["captioner"].seen == []
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
@@ -340,7 +340,7 @@ def test_who_cannot_hear_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(self: object, key: str) -> ModelIdentity:
         raise ModelUnavailable("run `fdvs models fetch speech-tiny-en`")
 
-    monkeypatch.setattr(synthetic_films.Parts, "identity", missing)
+    monkeypatch.setattr(synthetic_films.ModelSet, "identity", missing)
     assert "models fetch" in can_hear()
 
 
@@ -349,7 +349,7 @@ def test_a_film_that_cannot_be_built_is_an_error(tmp_path: Path, made: dict[str,
     recipe = replace(RECIPES[0], name="tiny")
     config = synthetic_config(hears=False)
     with (
-        Library.open(tmp_path / "library", config=config, made=made) as library,
+        Library.open(tmp_path / "library", config=config, models=models) as library,
         pytest.raises(ModelError, match=r"tiny\.mp4 could not be built"),
     ):
         build_films(library, tmp_path, [recipe])
@@ -418,7 +418,7 @@ def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -
 def test_a_study_builds_the_same_films_with_other_settings(
     tmp_path: Path, made: dict[str, Any]
 ) -> None:
-    with FilmStudy(tmp_path, RuleReader(), num_films=2, short=True, made=made) as study:
+    with FilmStudy(tmp_path, RuleReader(), num_films=2, short=True, models=models) as study:
         base = study.config()
         none = replace(base, visual=replace(base.visual, policy="none"))
         rows = [study.row("none", none), study.row("usual", base)]

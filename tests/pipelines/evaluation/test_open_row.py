@@ -52,7 +52,7 @@ def reader() -> tuple[ScriptedWriter, list[str]]:
 def job_of(data: Path, parts: dict[str, Any], writer: ScriptedWriter) -> Job:
     return Job(
         row=row_named("activitynet-qa"), data=data, out=data.parent / "out", config=Config(),
-        made={**parts, "llm": writer}, captions=data.parent / "words.json", allow_partial=True,
+        models={**parts, "llm": writer}, captions=data.parent / "words.json", allow_partial=True,
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ class Describer(Protocol):
 
 
 @runtime_checkable
-class Looker(Protocol):
+class SecondLookCaptioner(Protocol):
     """A captioner that can be asked something about clips."""
 
     def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
@@ -127,7 +127,7 @@ class Looker(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Completion:
     """A language model's reply."""
 
     text: str
@@ -137,7 +137,7 @@ class Written:
 
 
 @runtime_checkable
-class TextWriter(Protocol):
+class LanguageModel(Protocol):
     """A language model that follows an instruction. `attention` says which attention runs."""
 
     identity: ModelIdentity
@@ -148,7 +148,7 @@ class TextWriter(Protocol):
 
     def count_tokens(self, text: str) -> int: ...
 
-    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
         """Answer greedily (temperature 0).
 
         Raises ModelError where the prompt does not fit in `context_tokens`.
@@ -165,14 +165,14 @@ class OptionScore:
 
 
 @runtime_checkable
-class ReadText(Protocol):
-    """A text that a language model has read: whatever is asked now pays only for itself."""
+class ReadPrompt(Protocol):
+    """The fixed part of a prompt, prefilled once: each question costs only its own tokens."""
 
     num_tokens: int
 
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
-    ) -> Written:
+    ) -> Completion:
         """Answer `rest`, which follows the text that was read, greedily.
 
         `on_text` is given the answer piece by piece as it is written. The reading is left as it
@@ -186,10 +186,10 @@ class ReadText(Protocol):
 
 
 @runtime_checkable
-class TextReader(TextWriter, Protocol):
-    """A language model that can read a text once, and be asked about it many times."""
+class PrefillLanguageModel(LanguageModel, Protocol):
+    """A language model that prefills a prompt once and answers many questions about it."""
 
-    def read(self, system: str, text: str) -> ReadText:
+    def read(self, system: str, text: str) -> ReadPrompt:
         """Read the fixed part of a prompt: the system text and what the user gives first.
 
         Raises ModelError where it does not fit in `context_tokens`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
-from fdvs.protocols import Describer, ImageEmbedder, TextEmbedder, TextWriter
+from fdvs.protocols import Describer, ImageEmbedder, LanguageModel, TextEmbedder
 from fdvs.registry import Registry
 
 IMAGE_EMBEDDERS = Registry(
@@ -37,11 +37,11 @@ SOURCES = Registry(
         "video-classifier": "fdvs.models.describe.action:ActionSource",
     },
 )
-WRITERS = Registry(
+LANGUAGE_MODELS = Registry(
     "language model backend",
     {
-        "transformers": "fdvs.models.llm.writer:LocalWriter",
-        "endpoint": "fdvs.models.endpoint.endpoint:EndpointWriter",
+        "transformers": "fdvs.models.llm.writer:LocalLanguageModel",
+        "endpoint": "fdvs.models.endpoint.endpoint:EndpointLanguageModel",
     },
 )
 
@@ -58,7 +58,7 @@ ROLES: dict[Role, Registry] = {
     "text_embedder": TEXT_EMBEDDERS,
     "captioner": CAPTIONERS,
     "source": SOURCES,
-    "llm": WRITERS,
+    "llm": LANGUAGE_MODELS,
 }
 
 
@@ -91,6 +91,6 @@ def load_source(spec: str, settings: LoadSettings) -> Describer:
     return cast(Describer, _load(SOURCES, resolve(spec, "source"), settings))
 
 
-def load_writer(spec: str, settings: LoadSettings) -> TextWriter:
+def load_language_model(spec: str, settings: LoadSettings) -> LanguageModel:
     """See `load_image_embedder`."""
-    return cast(TextWriter, _load(WRITERS, resolve(spec, "llm"), settings))
+    return cast(LanguageModel, _load(LANGUAGE_MODELS, resolve(spec, "llm"), settings))

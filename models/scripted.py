@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from fdvs.errors import ModelError
-from fdvs.protocols import OptionScore, Written
+from fdvs.protocols import Completion, OptionScore
 from fdvs.types import ClipView, Image, ModelIdentity, Observation, Vectors
 
 _WORD = re.compile(r"\w+")
@@ -28,8 +28,8 @@ def _identity(role: str, name: str, revision: str = "1") -> ModelIdentity:
     )
 
 
-class ScriptedWriter:
-    """A TextReader that answers from a queue, or by a function of (system, user).
+class ScriptedLanguageModel:
+    """A PrefillLanguageModel that answers from a queue, or by a function of (system, user).
 
     It remembers every prompt in `prompts` and what it was given to read in `read_texts`, and
     fails loudly where the queue is empty or a prompt does not fit. A token is a word, so that a
@@ -57,22 +57,24 @@ class ScriptedWriter:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
         """Answer with the next reply, cut after `max_tokens` words. Raises ModelError."""
         num_prompt = self.check_fits(system, user, max_tokens)
         self.prompts.append((system, user))
         reply = self._answer(system, user)
         words = reply.split()
         if len(words) <= max_tokens:
-            return Written(text=reply, num_prompt_tokens=num_prompt, num_tokens=len(words))
+            return Completion(text=reply, num_prompt_tokens=num_prompt, num_tokens=len(words))
         cut = " ".join(words[:max_tokens])
-        return Written(text=cut, num_prompt_tokens=num_prompt, num_tokens=max_tokens, stopped=False)
+        return Completion(
+            text=cut, num_prompt_tokens=num_prompt, num_tokens=max_tokens, stopped=False
+        )
 
-    def read(self, system: str, text: str) -> ScriptedReading:
+    def read(self, system: str, text: str) -> ScriptedReadPrompt:
         """Keep the text for the questions that follow. Raises ModelError where it does not fit."""
         self.check_fits(system, text, 1)
         self.read_texts.append((system, text))
-        return ScriptedReading(self, system, text)
+        return ScriptedReadPrompt(self, system, text)
 
     def check_fits(self, system: str, user: str, max_tokens: int) -> int:
         """Return the tokens of a prompt. Raises ModelError where they do not fit."""
@@ -95,10 +97,10 @@ class ScriptedWriter:
         return answer
 
 
-class ScriptedReading:
-    """A ReadText of a ScriptedWriter: asks it with the text and the rest together."""
+class ScriptedReadPrompt:
+    """A ReadPrompt of a ScriptedLanguageModel: asks it with the text and the rest together."""
 
-    def __init__(self, writer: ScriptedWriter, system: str, text: str) -> None:
+    def __init__(self, writer: ScriptedLanguageModel, system: str, text: str) -> None:
         self.num_tokens = writer.count_tokens(system) + writer.count_tokens(text)
         self._writer = writer
         self._system = system
@@ -106,7 +108,7 @@ class ScriptedReading:
 
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
-    ) -> Written:
+    ) -> Completion:
         """Answer, a word a piece. Raises ModelError."""
         made = self._writer.write(self._system, self._text + rest, max_tokens=max_tokens)
         if on_text is not None:

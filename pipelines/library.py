@@ -205,7 +205,7 @@ class Library(Closing):
             on_text: is given the model's words as they come, before they are checked.
             order: "story-first" (a story is read once) or "question-first"; else the config's.
             writer: "preset" for the config's LLM, None for the evidence's own words, or an own
-                TextWriter.
+                LanguageModel.
             chooser: an own Chooser for options; else what `ask.answerer` names.
             look: a captioner looks at the cited clips again; None as `ask.second_look` says.
 

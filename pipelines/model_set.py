@@ -16,7 +16,7 @@ from fdvs.config import Config
 from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
-from fdvs.protocols import Describer, ImageEmbedder, PictureMatcher, TextEmbedder, TextWriter
+from fdvs.protocols import Describer, ImageEmbedder, LanguageModel, PictureMatcher, TextEmbedder
 from fdvs.types import ModelIdentity
 
 logger = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class ModelSet:
         return cast(TextEmbedder, self._part("text_embedder"))
 
     @property
-    def llm(self) -> TextWriter:
-        return cast(TextWriter, self._part("llm"))
+    def llm(self) -> LanguageModel:
+        return cast(LanguageModel, self._part("llm"))
 
     def has_matcher(self) -> bool:
         """Whether the image embedder can place queries among pictures. Loads nothing."""
@@ -180,7 +180,7 @@ class ModelSet:
             "text_embedder": factory.load_text_embedder,
             "captioner": factory.load_captioner,
             "source": factory.load_source,
-            "llm": factory.load_writer,
+            "llm": factory.load_language_model,
         }
         part = loaders[role](spec, self._settings)
         logger.info("%s: %s", key, part.identity.label())

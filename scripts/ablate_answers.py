@@ -38,7 +38,7 @@ from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
-from fdvs.protocols import TextEmbedder, TextReader
+from fdvs.protocols import PrefillLanguageModel, TextEmbedder
 
 COLUMNS = (
     "dataset", "what", "name", "right", "right_interval", "kept", "right_random",
@@ -113,7 +113,7 @@ def evidence_rows(split: Split, embedder: TextEmbedder) -> Iterator[dict[str, An
         yield {"what": "redundancy", "name": name, **row}
 
 
-def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
+def readers(options: argparse.Namespace) -> Iterator[tuple[str, PrefillLanguageModel]]:
     """Yield the language model under each attention, one loaded at a time."""
     config = with_llm(preset("offline"), options.llm)
     config = replace(config, models=replace(config.models, dtype=options.dtype))
@@ -128,7 +128,7 @@ def readers(options: argparse.Namespace) -> Iterator[tuple[str, TextReader]]:
 
 
 def attention_rows(
-    split: Split, embedder: TextEmbedder, named: Iterator[tuple[str, TextReader]]
+    split: Split, embedder: TextEmbedder, named: Iterator[tuple[str, PrefillLanguageModel]]
 ) -> Iterator[dict[str, Any]]:
     """Yield what a language model alone answers right from all captions in one prompt."""
     questions = sample_of(split.choices, len(split.choices))

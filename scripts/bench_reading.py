@@ -102,9 +102,11 @@ def asked(question: str) -> str:
 
 def load(args: argparse.Namespace) -> Any:
     from fdvs.models.cards import LoadSettings
-    from fdvs.models.factory import load_writer
+    from fdvs.models.factory import load_language_model
 
-    return load_writer(args.model, LoadSettings(device="cpu", dtype=args.dtype, attention="dga"))
+    return load_language_model(
+        args.model, LoadSettings(device="cpu", dtype=args.dtype, attention="dga")
+    )
 
 
 def switch(writer: Any, settings: str) -> None:

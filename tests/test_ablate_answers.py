@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 
 ROOT = Path(__file__).resolve().parents[1]
 ANIMALS = ("dog", "cat", "horse", "duck")
@@ -69,7 +69,9 @@ def test_evidence_rows_hold_every_way_of_answering_and_every_rule(script: Module
 
 
 def test_attention_rows_ask_every_reader_with_all_captions(script: ModuleType) -> None:
-    readers = {name: ScriptedWriter([], name=f"/home/of/{name}") for name in ("full", "window")}
+    readers = {
+        name: ScriptedLanguageModel([], name=f"/home/of/{name}") for name in ("full", "window")
+    }
     rows = list(script.attention_rows(split(), HashTextEmbedder(), iter(readers.items())))
     assert [(row["name"], row["num_questions"]) for row in rows] == [("full", 4), ("window", 4)]
     assert [row["model"].startswith(row["name"]) for row in rows] == [True, True]  # no folder

@@ -23,7 +23,7 @@ from fdvs.answers.retrieve import with_timed
 from fdvs.answers.write import Given, quoted, refused, written_answer
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.errors import NotFound
-from fdvs.protocols import TextEmbedder, TextWriter
+from fdvs.protocols import LanguageModel, TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.search.moments import ranked_matches
 from fdvs.search.ranking import Match
@@ -40,7 +40,7 @@ def answer(
     *,
     index: Index,
     embedder: TextEmbedder,
-    writer: TextWriter | None,
+    writer: LanguageModel | None,
     config: AskConfig,
     search: SearchConfig,
     video_id: str | None = None,

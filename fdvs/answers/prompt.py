@@ -17,7 +17,7 @@ from fdvs.config import AskConfig
 from fdvs.errors import ModelError
 from fdvs.prompting.fence import fence, neutral
 from fdvs.prompting.replies import TEMPLATE_TOKENS
-from fdvs.protocols import TextWriter
+from fdvs.protocols import LanguageModel
 from fdvs.text.clean import clean_text
 from fdvs.types import Moment, Story
 
@@ -56,7 +56,7 @@ def ask_prompt(
     stories: Sequence[Story],
     evidence: Sequence[Moment],
     history: Sequence[Turn],
-    writer: TextWriter,
+    writer: LanguageModel,
     config: AskConfig,
 ) -> AskPrompt:
     """Return the prompt with as much of story and chapters as the writer's context holds.
@@ -90,7 +90,7 @@ def _told(
     stories: Sequence[Story],
     names: Mapping[str, str],
     before: str,
-    writer: TextWriter,
+    writer: LanguageModel,
     room: int,
     config: AskConfig,
 ) -> ToldStory:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from fdvs.answers.prompt import AskPrompt
 from fdvs.prompting.replies import checked_text
-from fdvs.protocols import TextReader, TextWriter, Written
+from fdvs.protocols import Completion, LanguageModel, PrefillLanguageModel
 from fdvs.types import AskTiming
 
 OnText = Callable[[str], None]
@@ -39,12 +39,12 @@ class Reply:
 
 
 def ask_model(
-    writer: TextWriter, prompt: AskPrompt, *, max_tokens: int, on_text: OnText | None = None
+    writer: LanguageModel, prompt: AskPrompt, *, max_tokens: int, on_text: OnText | None = None
 ) -> Reply:
     """Return the reply to a prompt.
 
-    A TextReader reads `prompt.fixed` (from a cache, where it has one) before it is asked; another
-    writer gets everything at once, and `on_text` the whole reply at its end.
+    A PrefillLanguageModel reads `prompt.fixed` first (from a cache, where it has one); another
+    model gets everything at once, and `on_text` the whole reply at its end.
 
     Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
     """
@@ -65,10 +65,10 @@ def ask_model(
 
 
 def _written(
-    writer: TextWriter, prompt: AskPrompt, max_tokens: int, on_text: OnText | None
-) -> tuple[Written, AskTiming]:
+    writer: LanguageModel, prompt: AskPrompt, max_tokens: int, on_text: OnText | None
+) -> tuple[Completion, AskTiming]:
     started = time.monotonic()
-    if not isinstance(writer, TextReader):
+    if not isinstance(writer, PrefillLanguageModel):
         written = writer.write(prompt.system, prompt.user, max_tokens=max_tokens)
         if on_text is not None:
             on_text(written.text)

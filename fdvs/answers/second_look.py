@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from fdvs.errors import BadModelOutput, MediaError, ModelError
 from fdvs.prompting.fence import neutral
-from fdvs.protocols import Describer, Looker
+from fdvs.protocols import Describer, SecondLookCaptioner
 from fdvs.text.clean import clean_text
 from fdvs.text.timecode import citation
 from fdvs.types import AnswerSentence, Citation, ClipView
@@ -37,7 +37,7 @@ def second_look(
         citations: the clips, the most important first; the first `MAX_LOOKS` different ones.
         view_of: reads a clip's frames.
     """
-    if not isinstance(captioner, Looker):
+    if not isinstance(captioner, SecondLookCaptioner):
         return (), (f"no second look: {captioner.identity.label()} takes no questions",)
     chosen = list({(c.video_id, c.start_s): c for c in citations}.values())[:MAX_LOOKS]
     if not chosen:
@@ -60,7 +60,7 @@ def second_look(
     return tuple(said), tuple(notes)
 
 
-def _said(captioner: Looker, view: ClipView, asked: str) -> str:
+def _said(captioner: SecondLookCaptioner, view: ClipView, asked: str) -> str:
     """Return the cleaned reply about one clip; raises what the captioner raises."""
     if not view.frames:
         raise MediaError("none of its frames could be read")

@@ -20,7 +20,7 @@ from fdvs.answers.history import Turn
 from fdvs.answers.prompt import AskPrompt, ask_prompt
 from fdvs.answers.reply import OnText, Reply, ask_model, says_nothing
 from fdvs.config import AskConfig
-from fdvs.protocols import TextEmbedder, TextWriter
+from fdvs.protocols import LanguageModel, TextEmbedder
 from fdvs.search.index import Index
 from fdvs.search.moments import NEAR_BEST
 from fdvs.text.sentences import finish
@@ -107,7 +107,7 @@ def written_answer(
     given: Given,
     index: Index,
     embedder: TextEmbedder,
-    writer: TextWriter,
+    writer: LanguageModel,
     config: AskConfig,
     history: Sequence[Turn],
     on_text: OnText | None,
@@ -171,7 +171,7 @@ def _answer(
     checked: Checked,
     prompt: AskPrompt,
     reply: Reply,
-    writer: TextWriter,
+    writer: LanguageModel,
     config: AskConfig,
     embedder: TextEmbedder,
 ) -> Answer:

@@ -38,7 +38,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a TextWriter is given."""
+    """What a LanguageModel is given."""
 
     system: str
     user: str

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fdvs.errors import BadModelOutput
 from fdvs.prompting.prompts import Prompt
-from fdvs.protocols import TextWriter, Written
+from fdvs.protocols import Completion, LanguageModel
 from fdvs.text.clean import clean_text
 from fdvs.text.sentences import drop_unfinished, unique_sentences
 
@@ -17,12 +17,12 @@ MAX_CHARS_PER_TOKEN = 12
 TEMPLATE_TOKENS = 64
 
 
-def ask_for_text(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str) -> str:
+def ask_for_text(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: str) -> str:
     """Return a reply of whole sentences, each once; errors as `ask_writer`."""
     return ask_writer(writer, prompt, max_tokens=max_tokens, what=what).text
 
 
-def ask_writer(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str) -> Written:
+def ask_writer(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: str) -> Completion:
     """Return a reply whose text is whole sentences, each once; the counts are the model's.
 
     Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
@@ -35,7 +35,7 @@ def ask_writer(writer: TextWriter, prompt: Prompt, *, max_tokens: int, what: str
 
 
 def checked_text(
-    writer: TextWriter, written: Written, *, max_tokens: int, what: str, instead: str
+    writer: LanguageModel, written: Completion, *, max_tokens: int, what: str, instead: str
 ) -> str:
     """Return a reply's text, cleaned, bounded and without a sentence that was cut off.
 
@@ -50,7 +50,7 @@ def checked_text(
     return text if written.stopped else drop_unfinished(text)
 
 
-def fits(writer: TextWriter, prompt: Prompt, *, max_tokens: int) -> bool:
+def fits(writer: LanguageModel, prompt: Prompt, *, max_tokens: int) -> bool:
     """Return whether prompt, reply and the chat template's own tokens fit into the context."""
     num_prompt = writer.count_tokens(prompt.system) + writer.count_tokens(prompt.user)
     return num_prompt + max_tokens + TEMPLATE_TOKENS <= writer.context_tokens

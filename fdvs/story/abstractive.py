@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from fdvs.errors import ModelError
 from fdvs.prompting.prompts import Prompt, scene_prompt, story_prompt
 from fdvs.prompting.replies import ask_for_text, fits
-from fdvs.protocols import TextWriter
+from fdvs.protocols import LanguageModel
 from fdvs.text.sentences import split_sentences
 from fdvs.text.timecode import quartile
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Part = tuple[float, str]
 
 
-def tell_scene(parts: Sequence[Part], *, writer: TextWriter, max_tokens: int) -> str:
+def tell_scene(parts: Sequence[Part], *, writer: LanguageModel, max_tokens: int) -> str:
     """Return the text of one scene from its chapters in order of time.
 
     Raises BadModelOutput on an empty reply, ModelError where not even one text fits.
@@ -32,7 +32,7 @@ def tell_scene(parts: Sequence[Part], *, writer: TextWriter, max_tokens: int) ->
 
 
 def tell_story(
-    parts: Sequence[Part], *, duration_s: float, writer: TextWriter, max_tokens: int
+    parts: Sequence[Part], *, duration_s: float, writer: LanguageModel, max_tokens: int
 ) -> str:
     """Return the story of a video from its scenes in order of time. Raises as `tell_scene`."""
 
@@ -47,7 +47,7 @@ def condense(
     parts: Sequence[Part],
     build: Callable[[Sequence[Part]], Prompt],
     *,
-    writer: TextWriter,
+    writer: LanguageModel,
     max_tokens: int,
 ) -> list[Part]:
     """Return parts whose prompt fits: the same ones, or summaries of groups of them, repeatedly."""
@@ -68,14 +68,14 @@ def condense(
     return current
 
 
-def _too_small(writer: TextWriter, max_tokens: int) -> ModelError:
+def _too_small(writer: LanguageModel, max_tokens: int) -> ModelError:
     return ModelError(
         f"{writer.identity.label()} holds {writer.context_tokens} tokens: too few for two texts "
         f"of {max_tokens} and a summary; lower story.max_tokens or use another model"
     )
 
 
-def _grouped(pieces: Sequence[Part], writer: TextWriter, max_tokens: int) -> list[list[Part]]:
+def _grouped(pieces: Sequence[Part], writer: LanguageModel, max_tokens: int) -> list[list[Part]]:
     """Return runs of consecutive pieces, each as long as one prompt can hold."""
     groups: list[list[Part]] = []
     for piece in pieces:
@@ -86,7 +86,7 @@ def _grouped(pieces: Sequence[Part], writer: TextWriter, max_tokens: int) -> lis
     return groups
 
 
-def _pieces(part: Part, writer: TextWriter, max_tokens: int) -> list[Part]:
+def _pieces(part: Part, writer: LanguageModel, max_tokens: int) -> list[Part]:
     """Return the part, or the shorter parts that each fit into a prompt of their own."""
     if fits(writer, scene_prompt([part]), max_tokens=max_tokens):
         return [part]

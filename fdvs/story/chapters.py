@@ -9,7 +9,7 @@ from fdvs.config import ChapterConfig
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.prompting.prompts import chapter_prompt
 from fdvs.prompting.replies import ask_for_text, fits
-from fdvs.protocols import TextWriter
+from fdvs.protocols import LanguageModel
 from fdvs.story.observations import arrange, texts_of
 from fdvs.text.sentences import finish, shorten
 from fdvs.text.vocabulary import same_words
@@ -32,7 +32,7 @@ def write_chapter(
     observations: Sequence[Observation],
     *,
     config: ChapterConfig,
-    writer: TextWriter | None,
+    writer: LanguageModel | None,
 ) -> Chapter:
     """Return the clip's chapter. A clip of which nothing is known says so, without a model.
 
@@ -60,7 +60,9 @@ def write_chapter(
     )
 
 
-def _by_model(arranged: Sequence[Observation], *, config: ChapterConfig, writer: TextWriter) -> str:
+def _by_model(
+    arranged: Sequence[Observation], *, config: ChapterConfig, writer: LanguageModel
+) -> str:
     """Ask once; where the prompt does not fit, every observation is cut shorter, marked."""
     max_chars = MAX_OBSERVATION_CHARS
     prompt = chapter_prompt(arranged)

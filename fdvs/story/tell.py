@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
-from fdvs.protocols import TextWriter
+from fdvs.protocols import LanguageModel
 from fdvs.story.abstractive import tell_scene, tell_story
 from fdvs.story.extractive import ranked_tellings, scene_sentences
 from fdvs.story.linking import link_sentences
@@ -44,7 +44,7 @@ def tell(
     kept: NDArray[np.bool_],
     vectors: Vectors,
     config: StoryConfig,
-    writer: TextWriter | None,
+    writer: LanguageModel | None,
     chapter_writer: str = "",
 ) -> Story:
     """Return the story of a video from all its chapters in order of time.
@@ -161,7 +161,7 @@ def _extractive(
 
 
 def _abstractive(
-    outlines: Sequence[_Outline], duration_s: float, config: StoryConfig, writer: TextWriter
+    outlines: Sequence[_Outline], duration_s: float, config: StoryConfig, writer: LanguageModel
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
     """One call per scene of more than one chapter, then one (or, in groups, more) for the story."""
     texts = [_scene_text(o, config, writer) for o in outlines]
@@ -175,7 +175,7 @@ def _abstractive(
     return scenes, link_sentences(split_sentences(story), everything)
 
 
-def _scene_text(outline: _Outline, config: StoryConfig, writer: TextWriter) -> str:
+def _scene_text(outline: _Outline, config: StoryConfig, writer: LanguageModel) -> str:
     """A scene of one chapter is that chapter: there is nothing to summarise."""
     if len(outline.chapters) == 1:
         return outline.chapters[0].text

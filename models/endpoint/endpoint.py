@@ -28,7 +28,7 @@ from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_targe
 from fdvs.models.endpoint.endpoint_reply import Reply
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.options import options_from
-from fdvs.protocols import Written
+from fdvs.protocols import Completion
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
 # A token is about four letters of English and rarely fewer than three bytes of anything.
@@ -99,8 +99,8 @@ class EndpointCaptioner:
         return clean_reply(reply.text, prompt=prompt, who=who, is_cut=is_cut)
 
 
-class EndpointWriter:
-    """A TextWriter behind an endpoint. Tokens are estimated where the server does not count."""
+class EndpointLanguageModel:
+    """A LanguageModel behind an endpoint. Tokens are estimated where the server does not count."""
 
     attention = "the endpoint's own"
 
@@ -110,7 +110,7 @@ class EndpointWriter:
         self._client = client
 
     @classmethod
-    def load(cls, card: Card, settings: LoadSettings) -> EndpointWriter:
+    def load(cls, card: Card, settings: LoadSettings) -> EndpointLanguageModel:
         """See `EndpointCaptioner.load`."""
         del settings
         options = options_from(card, EndpointOptions)
@@ -125,7 +125,7 @@ class EndpointWriter:
         """Estimate from above: an endpoint shows no tokenizer."""
         return math.ceil(len(text.encode("utf-8", errors="replace")) / BYTES_PER_TOKEN)
 
-    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
         """Ask at temperature 0. Raises ModelError where the prompt does not fit."""
         num_prompt = self.count_tokens(system) + self.count_tokens(user)
         if num_prompt + max_tokens > self.context_tokens:
@@ -142,9 +142,9 @@ class EndpointWriter:
             raise BadModelOutput(f"{self.identity.name} wrote nothing; try again or another model")
         return self._written(reply, num_prompt)
 
-    def _written(self, reply: Reply, num_prompt: int) -> Written:
+    def _written(self, reply: Reply, num_prompt: int) -> Completion:
         counted, wrote = reply.num_prompt_tokens, reply.num_tokens
-        return Written(
+        return Completion(
             text=reply.text.strip(),
             num_prompt_tokens=num_prompt if counted is None else counted,
             num_tokens=self.count_tokens(reply.text) if wrote is None else wrote,

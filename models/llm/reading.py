@@ -14,23 +14,23 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdvs.models.llm.chat import Opening
-from fdvs.protocols import OptionScore, Written
+from fdvs.protocols import Completion, OptionScore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fdvs.models.llm.writer import LocalWriter
+    from fdvs.models.llm.writer import LocalLanguageModel
 
 
-class Reading:
-    """A ReadText of a local model. `cache` is the model's, filled with the opening's tokens.
+class LocalReadPrompt:
+    """A ReadPrompt of a local model. `cache` is the model's, filled with the opening's tokens.
 
     `reused` says that it was not read now, but came from a `ReadingCache`; `read_twice` of its
     tokens were judged by rereading.
     """
 
     def __init__(
-        self, writer: LocalWriter, opening: Opening, cache: Any, *, reused: bool = False
+        self, writer: LocalLanguageModel, opening: Opening, cache: Any, *, reused: bool = False
     ) -> None:
         self.num_tokens = len(opening.ids)
         self.reused = reused
@@ -41,7 +41,7 @@ class Reading:
 
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
-    ) -> Written:
+    ) -> Completion:
         """Answer `rest` greedily. Raises ModelError where it does not fit the context."""
         ids = self._writer.chat.following(rest, self.opening)
         return self._writer.go_on(

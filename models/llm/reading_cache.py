@@ -2,7 +2,7 @@
 
     cache = ReadingCache(folder, max_bytes=2 * 2**30)
     reading = cache.read(writer, system, text)     # from disk, or read now and kept
-    writer = cache.wrap(writer)                    # a TextReader that does so by itself
+    writer = cache.wrap(writer)                    # a PrefillLanguageModel that does so by itself
 
 A reading is found by a digest of everything that went into it: weights, attention and its code,
 number type and the fixed text's tokens. The folder is bounded: what was used longest ago goes
@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue
 from fdvs.fingerprint import canonical_json, digest
-from fdvs.models.llm.reading import Reading, empty_cache
-from fdvs.models.llm.writer import LocalWriter
-from fdvs.protocols import TextWriter, Written
+from fdvs.models.llm.reading import LocalReadPrompt, empty_cache
+from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.protocols import Completion, LanguageModel
 
 if TYPE_CHECKING:
     from fdvs.models.llm.chat import Opening
@@ -79,7 +79,7 @@ class ReadingCache:
         self.max_bytes = max_bytes
         self._last: tuple[str, Any] = ("", None)
 
-    def read(self, writer: LocalWriter, system: str, text: str) -> Reading:
+    def read(self, writer: LocalLanguageModel, system: str, text: str) -> LocalReadPrompt:
         """Return the reading from memory (the last one) or disk, or read now and keep it.
 
         `reading.reused` says which. Raises ModelError where the text does not fit the context.
@@ -90,7 +90,7 @@ class ReadingCache:
         if not key:
             return writer.read_opening(opening)
         if key == self._last[0]:
-            return Reading(writer, opening, self._last[1], reused=True)
+            return LocalReadPrompt(writer, opening, self._last[1], reused=True)
         reading = self._load(writer, opening, key)
         if reading is None:
             reading = writer.read_opening(opening)
@@ -98,11 +98,13 @@ class ReadingCache:
         self._last = key, reading.cache
         return reading
 
-    def wrap(self, writer: TextWriter) -> TextWriter:
-        """Return a TextReader that reads through this cache; other writers come back as is."""
-        return CachedReader(writer, self) if isinstance(writer, LocalWriter) else writer
+    def wrap(self, writer: LanguageModel) -> LanguageModel:
+        """Return a local model that reads through this cache; any other model comes back as is."""
+        return (
+            CachedLanguageModel(writer, self) if isinstance(writer, LocalLanguageModel) else writer
+        )
 
-    def keep(self, writer: LocalWriter, reading: Reading) -> None:
+    def keep(self, writer: LocalLanguageModel, reading: LocalReadPrompt) -> None:
         """Write a reading down; where that fails, the log says why."""
         from fdvs.models.llm import reading_files
 
@@ -144,7 +146,9 @@ class ReadingCache:
         self._last = ("", None)
         return sum(self._remove(place) for place in self._kept())
 
-    def _load(self, writer: LocalWriter, opening: Opening, key: str) -> Reading | None:
+    def _load(
+        self, writer: LocalLanguageModel, opening: Opening, key: str
+    ) -> LocalReadPrompt | None:
         from fdvs.models.llm import reading_files
 
         place = self.folder / key
@@ -160,7 +164,7 @@ class ReadingCache:
         except (OSError, ValueError) as error:
             logger.warning("reading %s cannot be used, the text is read again: %s", key, error)
             return None
-        reading = Reading(writer, opening, cache, reused=True)
+        reading = LocalReadPrompt(writer, opening, cache, reused=True)
         writer.note_attention(cache, read_twice=reading.read_twice)
         return reading
 
@@ -195,10 +199,10 @@ class ReadingCache:
         return True
 
 
-class CachedReader:
-    """A TextReader: a local model whose readings are kept in a cache."""
+class CachedLanguageModel:
+    """A PrefillLanguageModel: a local model whose readings are kept in a cache."""
 
-    def __init__(self, writer: LocalWriter, cache: ReadingCache) -> None:
+    def __init__(self, writer: LocalLanguageModel, cache: ReadingCache) -> None:
         self.identity: ModelIdentity = writer.identity
         self.context_tokens = writer.context_tokens
         self._writer = writer
@@ -212,16 +216,16 @@ class CachedReader:
     def count_tokens(self, text: str) -> int:
         return self._writer.count_tokens(text)
 
-    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
         """Answer a prompt of which nothing is kept. Raises ModelError."""
         return self._writer.write(system, user, max_tokens=max_tokens)
 
-    def read(self, system: str, text: str) -> Reading:
+    def read(self, system: str, text: str) -> LocalReadPrompt:
         """Return the text's reading, from the cache if it is there. Raises ModelError."""
         return self._cache.read(self._writer, system, text)
 
 
-def reading_key(writer: LocalWriter, opening: Opening) -> str:
+def reading_key(writer: LocalLanguageModel, opening: Opening) -> str:
     """Return the digest of all that a reading depends on, 32 hex characters; '' for no key.
 
     The tokenizer and the chat template are in the tokens, and in the hash of the model's files.
@@ -261,7 +265,7 @@ def _code() -> str:
     return digest(texts)
 
 
-def _parts(model: Any, reading: Reading) -> dict[str, int]:
+def _parts(model: Any, reading: LocalReadPrompt) -> dict[str, int]:
     from fdvs.models.llm.reading_files import full_bytes
 
     cache = reading.cache

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm.chat import Chat, Opening
-from fdvs.models.llm.reading import Pieces, Reading, empty_cache, read_ahead
+from fdvs.models.llm.reading import LocalReadPrompt, Pieces, empty_cache, read_ahead
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.gguf import as_folder, find_gguf
 from fdvs.models.weights.loading import needs, place, without_progress_bars
 from fdvs.models.weights.options import options_from
-from fdvs.protocols import Written
+from fdvs.protocols import Completion
 from fdvs.types import ModelIdentity
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriterOptions:
+class LanguageModelOptions:
     """A card's options. `chat_template` (Jinja) is for checkpoints that bring none."""
 
     chat_template: str = ""
     context_tokens: int | None = None
 
 
-class LocalWriter:
+class LocalLanguageModel:
     """Writes with a local model; `attention` says which attention ran last, and why that one.
 
     `reread`: texts that are grouped are read twice.
@@ -56,10 +56,10 @@ class LocalWriter:
         *,
         attention: str,
         why: str,
-        options: WriterOptions | None = None,
+        options: LanguageModelOptions | None = None,
         reread: bool = True,
     ) -> None:
-        options = options or WriterOptions()
+        options = options or LanguageModelOptions()
         self.identity = identity
         self.attention = f"{attention} ({why})"
         self.model = model
@@ -70,13 +70,13 @@ class LocalWriter:
         self._stops = _stop_tokens(model, tokenizer)
 
     @classmethod
-    def load(cls, card: Card, settings: LoadSettings) -> LocalWriter:
+    def load(cls, card: Card, settings: LoadSettings) -> LocalLanguageModel:
         """Load weights and tokenizer from disk. Raises ModelUnavailable, ModelError."""
         needs("transformers", "offline")
         from fdvs.models.llm.attention import describe_attention
         from fdvs.models.llm.attention_options import OPTION, attention_options, options_of_plan
 
-        options = options_from(card, WriterOptions, shared=("files", OPTION))
+        options = options_from(card, LanguageModelOptions, shared=("files", OPTION))
         own, plan = attention_options(card), settings.attention_plan
         attention, why = choose_attention(settings.attention)
         if plan:
@@ -94,7 +94,7 @@ class LocalWriter:
         """Return the tokens of a bare text, without the chat template's own."""
         return len(self.chat.ids(text))
 
-    def write(self, system: str, user: str, *, max_tokens: int) -> Written:
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
         """Answer greedily. Raises ModelError where prompt and answer do not fit the context."""
         ids = self.chat.ids(self.chat.prompt(system, user))
         self.check_fits(len(ids), max_tokens)
@@ -106,7 +106,7 @@ class LocalWriter:
             self._read_twice(ids[:-1], cache)
         return self.go_on(ids, cache, max_tokens=max_tokens, read_twice=twice)
 
-    def read(self, system: str, text: str) -> Reading:
+    def read(self, system: str, text: str) -> LocalReadPrompt:
         """Read the fixed part of a prompt: the system text and what the user gives first.
 
         Let `text` end with one newline: its tokens are then, with most tokenizers, those that it
@@ -114,7 +114,7 @@ class LocalWriter:
         """
         return self.read_opening(self.chat.opening(system, text))
 
-    def read_opening(self, opening: Opening) -> Reading:
+    def read_opening(self, opening: Opening) -> LocalReadPrompt:
         """Read an opening. Raises ModelError where it does not fit the context."""
         self.check_fits(len(opening.ids), 1)
         with self.model_errors():
@@ -125,7 +125,7 @@ class LocalWriter:
             else:
                 read_ahead(self.model, opening.ids, cache)
         self.note_attention(cache, read_twice=twice)
-        return Reading(self, opening, cache)
+        return LocalReadPrompt(self, opening, cache)
 
     def tokens_read_twice(self, num_tokens: int, cache: Any) -> int:
         """Return how many of a text's first tokens are read twice: none unless some are dropped."""
@@ -167,7 +167,7 @@ class LocalWriter:
         max_tokens: int,
         on_text: Callable[[str], None] | None = None,
         read_twice: int = 0,
-    ) -> Written:
+    ) -> Completion:
         """Write greedily after a prompt, the first tokens of which `cache` may hold already.
 
         `read_twice` of them were read twice; `attention` will say so.
@@ -221,8 +221,8 @@ class LocalWriter:
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.identity.name}: {str(error)[:300]}") from error
 
-    def _written(self, tokens: list[int], num_prompt_tokens: int) -> Written:
-        return Written(
+    def _written(self, tokens: list[int], num_prompt_tokens: int) -> Completion:
+        return Completion(
             text=self.chat.text(tokens).strip(),
             num_prompt_tokens=num_prompt_tokens,
             num_tokens=len(tokens),

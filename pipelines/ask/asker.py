@@ -24,7 +24,7 @@ from fdvs.errors import ModelError, NotFound
 from fdvs.media.readers import open_reader
 from fdvs.media.sampling import sample_times, unique_frames
 from fdvs.pipelines.model_set import ModelSet
-from fdvs.protocols import TextEmbedder, TextReader, TextWriter
+from fdvs.protocols import LanguageModel, PrefillLanguageModel, TextEmbedder
 from fdvs.search.index import Index
 from fdvs.text.clean import clean_query
 from fdvs.types import Answer, Citation, Clip, ClipView
@@ -41,7 +41,7 @@ class Asker:
         self._config = config
         self._models = models
         self._folder = folder
-        self._reader: TextWriter | None = None
+        self._reader: LanguageModel | None = None
         self._judge: FitJudge | None = None
         self._known: tuple[Index, Background] | None = None
 
@@ -111,7 +111,7 @@ class Asker:
         num = background.num_beside({entry.video_id for entry in entries})
         return replace(found, num_background=num, seconds=round(time.monotonic() - started, 3))
 
-    def writer(self, config: AskConfig) -> TextWriter | None:
+    def writer(self, config: AskConfig) -> LanguageModel | None:
         """Return the language model of the settings, reading through the cache; None without."""
         if config.answerer == "evidence":
             return None
@@ -162,7 +162,7 @@ class Asker:
         from fdvs.answers.choice.combined import make_chooser
 
         writer = self.writer(config)
-        reader = writer if isinstance(writer, TextReader) else None
+        reader = writer if isinstance(writer, PrefillLanguageModel) else None
         return make_chooser(config.answerer, embedder, reader, background=background)
 
     def _background(self, index: Index) -> Background:

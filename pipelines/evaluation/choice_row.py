@@ -35,7 +35,7 @@ from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.vectors import stored_embedder
-from fdvs.protocols import TextReader
+from fdvs.protocols import PrefillLanguageModel
 
 VERSION = 1
 NUM_CONTROLLED = 100  # questions that controls ask a language model
@@ -129,7 +129,9 @@ class _Run:
             told = self._texts.captions.items()
             passages = [p for video_id, captions in told for p in passages_of(video_id, captions)]
             self._background = make_background(passages, self._embedder)
-        reader = None if answerer == "evidence" else cast(TextReader, self._job.model_set.llm)
+        reader = (
+            None if answerer == "evidence" else cast(PrefillLanguageModel, self._job.model_set.llm)
+        )
         return make_chooser(
             cast(Any, answerer), self._embedder, reader, background=self._background
         )

@@ -18,7 +18,7 @@ from fdvs.pipelines.evaluation.open_ended import Answerer
 from fdvs.prompting.fence import fence, neutral
 from fdvs.prompting.prompts import Prompt
 from fdvs.prompting.replies import fits
-from fdvs.protocols import TextEmbedder, TextWriter
+from fdvs.protocols import LanguageModel, TextEmbedder
 from fdvs.text.clean import clean_text
 from fdvs.text.timecode import timecode
 from fdvs.types import Vectors
@@ -77,7 +77,7 @@ class CaptionAnswerer:
         self,
         captions: Mapping[str, Sequence[Caption]],
         embedder: TextEmbedder,
-        writer: TextWriter,
+        writer: LanguageModel,
         *,
         num_evidence: int = NUM_EVIDENCE,
     ) -> None:

@@ -17,7 +17,7 @@ REGISTRIES = {
     "text_embedder": factory.TEXT_EMBEDDERS,
     "captioner": factory.CAPTIONERS,
     "source": factory.SOURCES,
-    "llm": factory.WRITERS,
+    "llm": factory.LANGUAGE_MODELS,
 }
 TRIED = {"real weights", "tiny random checkpoint", "no weights"}
 

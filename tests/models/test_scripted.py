@@ -12,9 +12,16 @@ from fdvs.models.scripted import (
     GridImageEmbedder,
     HashTextEmbedder,
     ScriptedDescriber,
-    ScriptedWriter,
+    ScriptedLanguageModel,
 )
-from fdvs.protocols import Describer, ImageEmbedder, ReadText, TextEmbedder, TextReader, TextWriter
+from fdvs.protocols import (
+    Describer,
+    ImageEmbedder,
+    LanguageModel,
+    PrefillLanguageModel,
+    ReadPrompt,
+    TextEmbedder,
+)
 from fdvs.types import Clip, ClipView
 
 
@@ -25,8 +32,8 @@ def view(index: int) -> ClipView:
 
 def test_all_keep_their_protocols_and_call_themselves_stand_ins() -> None:
     models = [
-        (ScriptedWriter([]), TextWriter),
-        (ScriptedWriter([]), TextReader),
+        (ScriptedLanguageModel([]), LanguageModel),
+        (ScriptedLanguageModel([]), PrefillLanguageModel),
         (ScriptedDescriber({}), Describer),
         (HashTextEmbedder(), TextEmbedder),
         (GridImageEmbedder(), ImageEmbedder),
@@ -37,7 +44,7 @@ def test_all_keep_their_protocols_and_call_themselves_stand_ins() -> None:
 
 
 def test_a_writer_answers_in_order_and_remembers_its_prompts() -> None:
-    writer = ScriptedWriter(["one", "two"])
+    writer = ScriptedLanguageModel(["one", "two"])
     assert [writer.write("s", u, max_tokens=9).text for u in "ab"] == ["one", "two"]
     assert writer.prompts == [("s", "a"), ("s", "b")]
     with pytest.raises(ModelError, match="no scripted reply left"):
@@ -45,21 +52,21 @@ def test_a_writer_answers_in_order_and_remembers_its_prompts() -> None:
 
 
 def test_a_writer_cuts_at_its_limit_and_says_so() -> None:
-    written = ScriptedWriter(["one two three"]).write("s", "u", max_tokens=2)
+    written = ScriptedLanguageModel(["one two three"]).write("s", "u", max_tokens=2)
     assert (written.text, written.num_tokens, written.stopped) == ("one two", 2, False)
 
 
 def test_a_writer_refuses_what_does_not_fit() -> None:
-    writer = ScriptedWriter(["x"], context_tokens=10)
+    writer = ScriptedLanguageModel(["x"], context_tokens=10)
     assert writer.write("a b", "c d", max_tokens=6).num_prompt_tokens == 4
     with pytest.raises(ModelError, match="shorten it"):
         writer.write("a b", "c d", max_tokens=7)
 
 
 def test_a_reading_answers_with_text_and_rest_piece_by_piece() -> None:
-    writer = ScriptedWriter(["it rains  now", "no"])
+    writer = ScriptedLanguageModel(["it rains  now", "no"])
     reading = writer.read("s", "the story. ")
-    assert isinstance(reading, ReadText)
+    assert isinstance(reading, ReadPrompt)
     pieces: list[str] = []
     made = reading.write("Why?", max_tokens=9, on_text=pieces.append)
     assert "".join(pieces) == made.text == "it rains  now"
@@ -69,20 +76,20 @@ def test_a_reading_answers_with_text_and_rest_piece_by_piece() -> None:
 
 
 def test_a_reading_scores_by_shared_words_or_as_it_is_told() -> None:
-    reading = ScriptedWriter([]).read("s", "a red car. ")
+    reading = ScriptedLanguageModel([]).read("s", "a red car. ")
     near, far, longer = reading.score("What?", ["red car", "blue boat", "red car car"])
     assert near.log_prob == pytest.approx(2 * np.log(0.5))
     assert near.log_prob > longer.log_prob > far.log_prob
     assert (near.num_tokens, longer.num_tokens) == (2, 3)
     asked: list[tuple[str, str]] = []
-    told = ScriptedWriter([], log_prob=lambda *pair: asked.append(pair) or -1.0)
+    told = ScriptedLanguageModel([], log_prob=lambda *pair: asked.append(pair) or -1.0)
     assert told.read("s", "t ").score("r", ["o"])[0].log_prob == -1.0
     assert asked == [("s\nt r", "o")]
     assert reading.score("r", []) == ()
 
 
 def test_a_reading_refuses_what_does_not_fit() -> None:
-    writer = ScriptedWriter(["x"], context_tokens=4)
+    writer = ScriptedLanguageModel(["x"], context_tokens=4)
     with pytest.raises(ModelError, match="shorten it"):
         writer.read("s", "one two three four")
     reading = writer.read("s", "one ")

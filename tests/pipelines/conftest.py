@@ -14,7 +14,7 @@ from fdvs.models.scripted import (
     GridImageEmbedder,
     HashTextEmbedder,
     ScriptedDescriber,
-    ScriptedWriter,
+    ScriptedLanguageModel,
 )
 from fdvs.types import ClipView
 
@@ -68,5 +68,5 @@ def parts() -> dict[str, Any]:
         "image_embedder": GridImageEmbedder(),
         "text_embedder": HashTextEmbedder(),
         "captioner": ScriptedDescriber(name_colour),
-        "llm": ScriptedWriter(lambda system, user: "The wall is painted."),
+        "llm": ScriptedLanguageModel(lambda system, user: "The wall is painted."),
     }

@@ -62,7 +62,7 @@ def test_every_backend_of_the_factory_is_known_to_the_doctor() -> None:
         "text_embedder": factory.TEXT_EMBEDDERS,
         "captioner": factory.CAPTIONERS,
         "source": factory.SOURCES,
-        "llm": factory.WRITERS,
+        "llm": factory.LANGUAGE_MODELS,
     }.items():
         assert {name for kind, name in known if kind == role} == set(registry.names())
 

@@ -23,7 +23,7 @@ from fdvs.answers.choice.options import best_place, check_asked, put_back, text_
 from fdvs.answers.evidence import Material, Passage
 from fdvs.answers.question import read_question
 from fdvs.prompting.fence import neutral
-from fdvs.protocols import OptionScore, ReadText, TextEmbedder, TextReader
+from fdvs.protocols import OptionScore, PrefillLanguageModel, ReadPrompt, TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
 
 SYSTEM = "You answer questions about a video from the descriptions of its moments."
@@ -55,7 +55,7 @@ class LlmChooser:
 
     def __init__(
         self,
-        reader: TextReader,
+        reader: PrefillLanguageModel,
         embedder: TextEmbedder,
         *,
         settings: ChoiceSettings | None = None,
@@ -65,7 +65,7 @@ class LlmChooser:
         self._reader = reader
         self._embedder = embedder
         self._evidence_chars = evidence_chars
-        self._blind: ReadText | None = None
+        self._blind: ReadPrompt | None = None
 
     def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
         """Return the chosen option with the scores of all.
@@ -113,7 +113,7 @@ class LlmChooser:
             num_prompt_tokens=read.num_tokens + int(counts_N.sum()),
         )
 
-    def _read_blind(self) -> ReadText:
+    def _read_blind(self) -> ReadPrompt:
         if self._blind is None:
             self._blind = self._reader.read(SYSTEM, BLIND_TEXT)
         return self._blind

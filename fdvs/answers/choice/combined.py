@@ -14,7 +14,7 @@ from fdvs.answers.choice.chooser import Choice, Chooser
 from fdvs.answers.choice.options import best_place, check_asked, put_back, text_order
 from fdvs.answers.evidence import Material
 from fdvs.errors import InvalidValue
-from fdvs.protocols import TextEmbedder, TextReader
+from fdvs.protocols import PrefillLanguageModel, TextEmbedder
 
 Answerer = Literal["evidence", "llm", "combined"]
 
@@ -65,7 +65,7 @@ class CombinedChooser:
 def make_chooser(
     answerer: Answerer,
     embedder: TextEmbedder,
-    reader: TextReader | None = None,
+    reader: PrefillLanguageModel | None = None,
     *,
     background: Background | None = None,
 ) -> Chooser:

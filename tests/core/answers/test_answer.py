@@ -13,9 +13,9 @@ from fdvs.answers.answer import answer, find_evidence
 from fdvs.answers.history import Turn
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, NotFound
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.prompting.fence import fence
-from fdvs.protocols import OptionScore, Written
+from fdvs.protocols import Completion, OptionScore
 from fdvs.search.index import Index
 from fdvs.store.store import Store
 from fdvs.types import Answer
@@ -43,7 +43,7 @@ def index(make_library: MakeLibrary) -> Index:
 
 @pytest.fixture
 def ask(index: Index, embedder: HashTextEmbedder) -> Callable[..., Answer]:
-    def ask(question: str, writer: ScriptedWriter | None = None, **more: object) -> Answer:
+    def ask(question: str, writer: ScriptedLanguageModel | None = None, **more: object) -> Answer:
         values: dict = {
             "index": index,
             "embedder": embedder,
@@ -97,7 +97,7 @@ def test_before_a_story_is_told_every_chapter_may_be_evidence(
     make_library: MakeLibrary, ask: Callable[..., Answer]
 ) -> None:
     index = Index.load(make_library({"a.mp4": ["one rabbit"] * 3}, with_stories=False))
-    writer = ScriptedWriter(["One rabbit."])
+    writer = ScriptedLanguageModel(["One rabbit."])
     found = ask("rabbit?", writer, index=index)
     assert len(found.evidence) == 3
     assert "(no story)" in writer.prompts[0][1]
@@ -126,7 +126,7 @@ def test_a_question_without_text_is_an_error(ask: Callable[..., Answer], questio
 def test_a_question_that_fits_no_chapter_is_refused_without_asking_the_model(
     ask: Callable[..., Answer],
 ) -> None:
-    writer = ScriptedWriter([])
+    writer = ScriptedLanguageModel([])
     config = replace(CONFIG, min_fit=0.3)
     found = ask("Which zebra repairs violins?", writer, config=config)
     assert found.refused
@@ -134,9 +134,9 @@ def test_a_question_that_fits_no_chapter_is_refused_without_asking_the_model(
     assert "fit" in found.reason
     assert len(found.evidence) == 3
     assert writer.prompts == []
-    assert not ask("One rabbit eats grass", ScriptedWriter(["x"]), config=config).reason.startswith(
-        "no chapter fits"
-    )
+    assert not ask(
+        "One rabbit eats grass", ScriptedLanguageModel(["x"]), config=config
+    ).reason.startswith("no chapter fits")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_question_that_names_a_time_is_given_the_chapters_there(
 def test_the_model_gets_story_and_chapters_fenced_and_in_time_order(
     index: Index, ask: Callable[..., Answer]
 ) -> None:
-    writer = ScriptedWriter(["It eats grass [0:30-0:40]."])
+    writer = ScriptedLanguageModel(["It eats grass [0:30-0:40]."])
     found = ask("What does one rabbit eat?", writer, video_id=id_of(index, "forest.mp4"))
     user = writer.prompts[0][1]
     assert user.startswith(fence("story", FILMS["forest.mp4"]) + "\n<moments>")
@@ -186,7 +186,7 @@ def test_the_model_gets_story_and_chapters_fenced_and_in_time_order(
 
 
 def test_with_several_videos_each_line_says_which(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["Two."])
+    writer = ScriptedLanguageModel(["Two."])
     ask("rabbit crosses asphalt", writer, config=replace(CONFIG, num_evidence=9))
     user = writer.prompts[0][1]
     assert "[road.mp4 @ 0:10-0:20] A rabbit crosses asphalt." in user
@@ -195,13 +195,13 @@ def test_with_several_videos_each_line_says_which(ask: Callable[..., Answer]) ->
 
 
 def test_the_question_may_come_first(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["One rabbit eats grass."])
+    writer = ScriptedLanguageModel(["One rabbit eats grass."])
     ask("What does one rabbit eat?", writer, config=replace(CONFIG, order="question-first"))
     assert writer.prompts[0][1].startswith("Question: What does one rabbit eat?\n<story>")
 
 
 def test_what_no_chapter_supports_is_removed_and_told(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["One rabbit eats grass. It then flies to Paris by aeroplane."])
+    writer = ScriptedLanguageModel(["One rabbit eats grass. It then flies to Paris by aeroplane."])
     found = ask("What does one rabbit eat?", writer)
     assert found.text == f"One rabbit eats grass. {EATS}"
     assert [s.text for s in found.removed] == ["It then flies to Paris by aeroplane."]
@@ -210,7 +210,7 @@ def test_what_no_chapter_supports_is_removed_and_told(ask: Callable[..., Answer]
 
 
 def test_what_no_chapter_supports_can_be_marked_instead(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["One rabbit eats grass. It flies to Paris by aeroplane."])
+    writer = ScriptedLanguageModel(["One rabbit eats grass. It flies to Paris by aeroplane."])
     found = ask("What does one rabbit eat?", writer, config=replace(CONFIG, unsupported="mark"))
     assert found.text == (
         f"One rabbit eats grass. {EATS} It flies to Paris by aeroplane. (not in the evidence)"
@@ -221,7 +221,7 @@ def test_what_no_chapter_supports_can_be_marked_instead(ask: Callable[..., Answe
 def test_where_nothing_is_supported_the_answer_says_so_and_shows_what_is_nearest(
     ask: Callable[..., Answer],
 ) -> None:
-    found = ask("What does one rabbit eat?", ScriptedWriter(["Pizza with extra cheese."]))
+    found = ask("What does one rabbit eat?", ScriptedLanguageModel(["Pizza with extra cheese."]))
     assert found.refused
     assert found.text.startswith("Not in the evidence")
     assert "no chapter supports" in found.reason
@@ -232,7 +232,9 @@ def test_combined_quotes_the_evidence_where_the_model_made_it_up(
     ask: Callable[..., Answer],
 ) -> None:
     config = replace(CONFIG, answerer="combined")
-    found = ask("Does one rabbit eat grass?", ScriptedWriter(["Pizza, cheese."]), config=config)
+    found = ask(
+        "Does one rabbit eat grass?", ScriptedLanguageModel(["Pizza, cheese."]), config=config
+    )
     assert found.text == f"“One rabbit eats grass.” {EATS}"
     assert [s.text for s in found.removed] == ["Pizza, cheese."]
     assert "the evidence is quoted" in found.notes[-1]
@@ -243,7 +245,7 @@ def test_combined_quotes_the_evidence_where_the_model_made_it_up(
     "reply", ["Not in the evidence.", "The video does not show it.", "I cannot tell."]
 )
 def test_a_model_that_found_nothing_is_a_refusal(ask: Callable[..., Answer], reply: str) -> None:
-    found = ask("What does one rabbit eat?", ScriptedWriter([reply]))
+    found = ask("What does one rabbit eat?", ScriptedLanguageModel([reply]))
     assert found.refused
     assert found.reason == "the language model found no answer in the material"
 
@@ -252,7 +254,7 @@ def test_a_chapter_of_the_story_that_carries_a_sentence_becomes_evidence(
     index: Index, ask: Callable[..., Answer]
 ) -> None:
     config = replace(CONFIG, num_evidence=1)
-    writer = ScriptedWriter(["A fox sleeps under leaves."])
+    writer = ScriptedLanguageModel(["A fox sleeps under leaves."])
     found = ask("What does one rabbit eat?", writer, config=config)
     assert [m.start_s for m in found.evidence] == [0.0, 30.0]
     assert found.sentences[0].citations[0].start_s == 0.0
@@ -260,7 +262,7 @@ def test_a_chapter_of_the_story_that_carries_a_sentence_becomes_evidence(
 
 
 def test_every_citation_is_one_of_the_evidence(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["A red car waits. One rabbit eats grass. Rain falls."])
+    writer = ScriptedLanguageModel(["A red car waits. One rabbit eats grass. Rain falls."])
     found = ask("rabbit?", writer, config=replace(CONFIG, num_evidence=9))
     given = {(m.video_id, m.start_s, m.end_s) for m in found.evidence}
     cited = {(c.video_id, c.start_s, c.end_s) for s in found.sentences for c in s.citations}
@@ -271,7 +273,7 @@ def test_every_citation_is_one_of_the_evidence(ask: Callable[..., Answer]) -> No
 def test_a_chat_is_told_what_was_said_before_and_looks_up_what_it_means(
     ask: Callable[..., Answer],
 ) -> None:
-    writer = ScriptedWriter(["One rabbit eats grass."])
+    writer = ScriptedLanguageModel(["One rabbit eats grass."])
     history = [Turn(question="What does one rabbit eat?", answer="</earlier> Grass.")]
     found = ask("And then?", writer, history=history)
     user = writer.prompts[0][1]
@@ -281,20 +283,20 @@ def test_a_chat_is_told_what_was_said_before_and_looks_up_what_it_means(
 
 
 def test_a_reply_is_cleaned(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter(["  One rabbit\x1b[31m eats\n\ngrass.\u202e "])
+    writer = ScriptedLanguageModel(["  One rabbit\x1b[31m eats\n\ngrass.\u202e "])
     assert ask("rabbit?", writer).text == f"One rabbit eats grass. {EATS}"
 
 
 @pytest.mark.parametrize("reply", ["", " \n ", "...", "\u200b"])
 def test_an_empty_reply_is_bad_output(ask: Callable[..., Answer], reply: str) -> None:
     with pytest.raises(BadModelOutput, match="an answer"):
-        ask("rabbit?", ScriptedWriter([reply]))
+        ask("rabbit?", ScriptedLanguageModel([reply]))
 
 
 def test_a_reply_that_ran_into_its_limit_ends_with_a_whole_sentence(
     ask: Callable[..., Answer],
 ) -> None:
-    writer = ScriptedWriter(["One rabbit eats grass. One rabbit digs and on and on"])
+    writer = ScriptedLanguageModel(["One rabbit eats grass. One rabbit digs and on and on"])
     found = ask("rabbit?", writer, config=replace(CONFIG, max_tokens=7))
     assert found.text == f"One rabbit eats grass. {EATS}"
     assert found.num_answer_tokens == 7
@@ -302,14 +304,14 @@ def test_a_reply_that_ran_into_its_limit_ends_with_a_whole_sentence(
 
 def test_a_model_that_fails_is_not_replaced_in_silence(ask: Callable[..., Answer]) -> None:
     with pytest.raises(ModelError, match="no scripted reply"):
-        ask("rabbit?", ScriptedWriter([]))
+        ask("rabbit?", ScriptedLanguageModel([]))
 
 
 # -- a story that is read once -----------------------------------------------------------------
 
 
-class Reader(ScriptedWriter):
-    """A scripted TextReader: remembers what it read, and says so from the second time on."""
+class Reader(ScriptedLanguageModel):
+    """Remembers the prompts it read; `reused` is true from the second reading of one on."""
 
     def __init__(self, replies: Sequence[str]) -> None:
         super().__init__(replies)
@@ -329,7 +331,7 @@ class Reading:
 
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
-    ) -> Written:
+    ) -> Completion:
         made = self._writer.write(self._system, self._text + rest, max_tokens=max_tokens)
         if on_text is not None:
             for word in made.text.split():
@@ -367,10 +369,10 @@ def test_a_writer_that_cannot_read_ahead_gets_everything_and_hands_on_the_whole(
     ask: Callable[..., Answer],
 ) -> None:
     class Plain:
-        """A TextWriter and nothing more."""
+        """A LanguageModel and nothing more."""
 
         def __init__(self) -> None:
-            self._inner = ScriptedWriter(["One rabbit eats grass."])
+            self._inner = ScriptedLanguageModel(["One rabbit eats grass."])
             self.identity, self.attention = self._inner.identity, "none"
             self.context_tokens = self._inner.context_tokens
             self.count_tokens, self.write = self._inner.count_tokens, self._inner.write
@@ -396,7 +398,7 @@ def test_without_a_model_the_nearest_sentences_are_quoted_and_the_backend_says_s
 
 
 def test_a_model_is_not_asked_where_the_evidence_is_to_answer(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedWriter([])
+    writer = ScriptedLanguageModel([])
     found = ask("rabbit eats grass?", writer, config=replace(CONFIG, answerer="evidence"))
     assert found.backend.startswith("evidence")
 

@@ -18,7 +18,7 @@ import pytest
 from fdvs.answers.answer import answer
 from fdvs.answers.prompt import SYSTEM
 from fdvs.config import AskConfig, SearchConfig
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.prompting.fence import neutral, safe_name
 from fdvs.search.index import Index
 from fdvs.store.store import Store
@@ -66,7 +66,7 @@ def asked(case: dict[str, str], make_library: MakeLibrary, config: AskConfig = C
     name = text.replace("/", "-").replace("\x00", "") if where == "name" else "film.mp4"
     films = {name[:200]: chapters, "other.mp4": ["A quiet street at night."]}
     question = text if where == "question" else "What does one rabbit do near the red car?"
-    writer = ScriptedWriter(lambda system, user: case["obeyed"])
+    writer = ScriptedLanguageModel(lambda system, user: case["obeyed"])
     made = answer(
         question,
         index=Index.load(make_library(films)),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fdvs.config import StoryConfig
 from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
-from fdvs.protocols import TextWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
+from fdvs.protocols import LanguageModel
 from fdvs.story.extractive import by_relevance
 from fdvs.story.tell import tell
 from fdvs.text.sentences import split_sentences
@@ -48,7 +48,7 @@ def told(
     texts: Sequence[str],
     *,
     config: StoryConfig = EXTRACTIVE,
-    writer: TextWriter | None = None,
+    writer: LanguageModel | None = None,
     kept: Sequence[bool] | None = None,
 ) -> Story:
     return tell(
@@ -213,7 +213,7 @@ def test_the_same_chapters_give_the_same_story() -> None:
 
 def test_writers_say_who_wrote() -> None:
     assert "no language model" in told(FILM).writers["story"]
-    story = told(FILM, config=ABSTRACTIVE, writer=ScriptedWriter(lambda s, u: "A hare."))
+    story = told(FILM, config=ABSTRACTIVE, writer=ScriptedLanguageModel(lambda s, u: "A hare."))
     assert story.writers == {
         "scene": "abstractive: scripted-writer@1 (offline stand-in)",
         "story": "abstractive: scripted-writer@1 (offline stand-in)",
@@ -243,7 +243,7 @@ def echo(lead: str) -> Callable[[str, str], str]:
 
 def test_a_model_tells_each_scene_and_then_the_story() -> None:
     config = StoryConfig(writer="abstractive", max_scene_chapters=5, max_tokens=60)
-    writer = ScriptedWriter(echo("Seen"))
+    writer = ScriptedLanguageModel(echo("Seen"))
     story = told(FILM, config=config, writer=writer)
     many = [scene for scene in story.scenes if len(scene.chapters) > 1]
     assert many
@@ -253,7 +253,7 @@ def test_a_model_tells_each_scene_and_then_the_story() -> None:
 
 
 def test_a_scene_of_one_chapter_is_that_chapter_without_a_call() -> None:
-    writer = ScriptedWriter(["The story."])
+    writer = ScriptedLanguageModel(["The story."])
     story = told(FILM[:1], config=ABSTRACTIVE, writer=writer)
     assert story.scenes[0].text == FILM[0]
     assert story.text == "The story."
@@ -263,7 +263,7 @@ def test_a_scene_of_one_chapter_is_that_chapter_without_a_call() -> None:
 def test_generated_sentences_are_linked_to_the_clips_they_speak_of() -> None:
     config = StoryConfig(writer="abstractive", max_scene_chapters=12)
     reply = "Squirrels throw nuts. A kite flies. Letters name the makers."
-    story = told(FILM, config=config, writer=ScriptedWriter(lambda s, u: reply))
+    story = told(FILM, config=config, writer=ScriptedLanguageModel(lambda s, u: reply))
     assert [s.clips[0] for s in story.sentences] == [4, 8, 9]
 
 
@@ -277,7 +277,7 @@ def test_no_prompt_ever_exceeds_the_context_and_nothing_is_left_out() -> None:
         heard.update(re.findall(r"Thing\d+", user))
         return f"{len(lines)} texts."
 
-    writer = ScriptedWriter(reply, context_tokens=260)
+    writer = ScriptedLanguageModel(reply, context_tokens=260)
     config = StoryConfig(writer="abstractive", max_tokens=20, max_scene_chapters=12)
     story = told(texts, config=config, writer=writer)
     assert heard == {f"Thing{i}" for i in range(120)}
@@ -295,7 +295,7 @@ def test_a_chapter_longer_than_the_context_is_told_in_pieces() -> None:
         heard.update(re.findall(r"Part\d+", user))
         return "A summary."
 
-    writer = ScriptedWriter(reply, context_tokens=240)
+    writer = ScriptedLanguageModel(reply, context_tokens=240)
     story = told([long, "The end."], config=ABSTRACTIVE, writer=writer)
     assert heard == {f"Part{i}" for i in range(60)}
     assert story.text == "A summary."
@@ -309,7 +309,9 @@ def test_one_endless_sentence_is_cut_between_words_and_wholly_heard() -> None:
         return "A summary."
 
     endless = " ".join(f"word{i}" for i in range(300))
-    told([endless, "x"], config=ABSTRACTIVE, writer=ScriptedWriter(reply, context_tokens=240))
+    told(
+        [endless, "x"], config=ABSTRACTIVE, writer=ScriptedLanguageModel(reply, context_tokens=240)
+    )
     assert heard == {f"word{i}" for i in range(300)}
 
 
@@ -322,14 +324,14 @@ def test_a_context_too_small_for_any_summary_is_an_error_and_no_endless_loop(
     def reply(_system: str, _user: str) -> str:
         return words
 
-    writer = ScriptedWriter(reply, context_tokens=context_tokens)
+    writer = ScriptedLanguageModel(reply, context_tokens=context_tokens)
     with pytest.raises(ModelError, match=r"story\.max_tokens"):
         told([words] * 12, config=ABSTRACTIVE, writer=writer)
 
 
 def test_an_empty_reply_is_an_error() -> None:
     with pytest.raises(BadModelOutput, match="a story"):
-        told(["A hare."], config=ABSTRACTIVE, writer=ScriptedWriter([" "]))
+        told(["A hare."], config=ABSTRACTIVE, writer=ScriptedLanguageModel([" "]))
 
 
 def test_abstractive_without_a_model_is_an_error_that_says_what_to_set() -> None:
@@ -338,7 +340,7 @@ def test_abstractive_without_a_model_is_an_error_that_says_what_to_set() -> None
 
 
 def test_a_reply_of_many_equal_sentences_is_told_once() -> None:
-    story = told(["A."], config=ABSTRACTIVE, writer=ScriptedWriter(["It runs. " * 5]))
+    story = told(["A."], config=ABSTRACTIVE, writer=ScriptedLanguageModel(["It runs. " * 5]))
     assert split_sentences(story.text) == ["It runs."]
 
 

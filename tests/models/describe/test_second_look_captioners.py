@@ -24,8 +24,8 @@ from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.vlm import TransformersCaptioner
 from fdvs.models.endpoint.endpoint import EndpointCaptioner
-from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedWriter
-from fdvs.protocols import Looker
+from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedLanguageModel
+from fdvs.protocols import SecondLookCaptioner
 from fdvs.types import Citation, Clip, ClipView, Frame
 
 CPU = LoadSettings(device="cpu", dtype="float32")
@@ -74,7 +74,7 @@ def test_a_local_model_is_given_the_question_and_the_pictures(
     checkpoint: Callable[[str], Path], family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captioner = local(checkpoint(family))
-    assert isinstance(captioner, Looker)
+    assert isinstance(captioner, SecondLookCaptioner)
     prompts = asked_of(captioner, monkeypatch)
     dark, bright = view(20), view(200, index=1)
     replies = captioner.look([dark, bright], ASKED)
@@ -183,7 +183,7 @@ def test_an_endpoint_is_sent_the_question_with_every_picture_of_the_clip(server:
 
     server.replies = [(200, said("<think>hm</think>A red dog.")), (200, said("Nothing there."))]
     captioner = server.load()
-    assert isinstance(captioner, Looker)
+    assert isinstance(captioner, SecondLookCaptioner)
     views = [view(200, num_frames=3), view(30, num_frames=1, index=1)]
     assert captioner.look(views, ASKED) == ["A red dog.", "Nothing there."]
     for body, level, num in zip(server.asked, (210, 40), (3, 1), strict=True):
@@ -263,7 +263,7 @@ def test_ask_look_shows_the_cited_clips_of_a_film_to_the_local_captioner(
         "image_embedder": GridImageEmbedder(),
         "text_embedder": HashTextEmbedder(),
         "captioner": captioner,
-        "llm": ScriptedWriter([]),
+        "llm": ScriptedLanguageModel([]),
     }
     config = Config(ask=AskConfig(answerer="evidence", min_fit=-1))
     place = tmp_path / "library"

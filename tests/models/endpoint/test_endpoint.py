@@ -33,7 +33,7 @@ from fdvs.models.endpoint.client import (
     EndpointOptions,
     parse_target,
 )
-from fdvs.models.endpoint.endpoint import EndpointCaptioner, EndpointWriter
+from fdvs.models.endpoint.endpoint import EndpointCaptioner, EndpointLanguageModel
 from fdvs.models.endpoint.endpoint_reply import parse_reply, retry_after_s
 from fdvs.types import Clip, ClipView, Frame
 
@@ -442,7 +442,7 @@ def test_thoughts_roles_and_special_tokens_do_not_reach_the_caption(server: Serv
 
 
 def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server: Server) -> None:
-    writer = EndpointWriter.load(card(server, "llm"), LoadSettings())
+    writer = EndpointLanguageModel.load(card(server, "llm"), LoadSettings())
     written = writer.write("be short", "what?", max_tokens=9)
     assert (written.text, written.stopped) == ("a red square", True)
     assert written.num_prompt_tokens == writer.count_tokens("be short") + writer.count_tokens(
@@ -456,13 +456,15 @@ def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server:
 def test_the_writer_believes_the_servers_counts(server: Server) -> None:
     usage = {"prompt_tokens": 11, "completion_tokens": 2}
     server.default = lambda h, b: send(h, body=completion(" ok ", usage=usage))
-    written = EndpointWriter.load(card(server, "llm"), LoadSettings()).write("", "q", max_tokens=5)
+    written = EndpointLanguageModel.load(card(server, "llm"), LoadSettings()).write(
+        "", "q", max_tokens=5
+    )
     assert (written.text, written.num_prompt_tokens, written.num_tokens) == ("ok", 11, 2)
     assert [m["role"] for m in server.asked[0]["messages"]] == ["user"]
 
 
 def test_a_prompt_that_does_not_fit_is_never_sent(server: Server) -> None:
-    writer = EndpointWriter.load(card(server, "llm", context_tokens=64), LoadSettings())
+    writer = EndpointLanguageModel.load(card(server, "llm", context_tokens=64), LoadSettings())
     with pytest.raises(ModelError, match="do not fit in the 64"):
         writer.write("", "word " * 100, max_tokens=5)
     assert server.asked == []
@@ -471,7 +473,7 @@ def test_a_prompt_that_does_not_fit_is_never_sent(server: Server) -> None:
 def test_an_empty_answer_is_bad_output(server: Server) -> None:
     server.default = lambda h, b: send(h, body=completion("  "))
     with pytest.raises(BadModelOutput, match="wrote nothing"):
-        EndpointWriter.load(card(server, "llm"), LoadSettings()).write("", "q", max_tokens=5)
+        EndpointLanguageModel.load(card(server, "llm"), LoadSettings()).write("", "q", max_tokens=5)
 
 
 def test_wrong_options_are_refused_before_anything_is_sent(server: Server) -> None:
@@ -480,5 +482,5 @@ def test_wrong_options_are_refused_before_anything_is_sent(server: Server) -> No
     with pytest.raises(InvalidValue, match="1 to 64"):
         EndpointCaptioner.load(card(server, concurrency=0), LoadSettings())
     with pytest.raises(InvalidValue, match="one int"):
-        EndpointWriter.load(card(server, "llm", concurrency=True), LoadSettings())
+        EndpointLanguageModel.load(card(server, "llm", concurrency=True), LoadSettings())
     assert server.asked == []

@@ -14,7 +14,7 @@ from fdvs.kernels.dga.plan import HeadPlan
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm.attention import DEFAULT, layer_settings_of, settings_of
 from fdvs.models.llm.attention_options import attention_options, options_of_plan
-from fdvs.models.llm.writer import LocalWriter
+from fdvs.models.llm.writer import LocalLanguageModel
 
 
 def card(attention: Any, target: str = "x") -> Card:
@@ -39,7 +39,7 @@ def test_a_plan_is_taken_in_place_of_the_cards_settings(
 ) -> None:
     path = plan_file(tmp_path, heads=2)
     settings = LoadSettings(device="cpu", attention="dga", attention_plan=str(path))
-    made = LocalWriter.load(card({"default": {"window": 64}}, f"{llama_folder}"), settings)
+    made = LocalLanguageModel.load(card({"default": {"window": 64}}, f"{llama_folder}"), settings)
     few, dense = (
         replace(one, dense_threshold=DEFAULT.dense_threshold)
         for one in (DGAConfig(window=320), full_config())
@@ -57,7 +57,7 @@ def test_a_plan_of_another_model_is_an_error(
     path = plan_file(tmp_path, heads=3)
     settings = LoadSettings(device="cpu", attention="dga", attention_plan=str(path))
     with pytest.raises(ModelError, match="3"):
-        LocalWriter.load(card({}, f"{llama_folder}"), settings)
+        LocalLanguageModel.load(card({}, f"{llama_folder}"), settings)
 
 
 def test_a_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_what_cannot_be_is_named(attention: Any, error: type[Exception], words: 
 def test_a_writer_runs_with_its_cards_settings(llama_folder: Path, model_cache: Path) -> None:
     told = {"default": {"window": 300}, "layers": {1: {"importance_rate": 0.5}}}
     grouped = LoadSettings(device="cpu", attention="dga")
-    writer = LocalWriter.load(card(told, str(llama_folder)), grouped)
+    writer = LocalLanguageModel.load(card(told, str(llama_folder)), grouped)
     base = replace(DEFAULT, window=300)
     assert settings_of(writer.model) == base
     assert layer_settings_of(writer.model) == {1: replace(base, importance_rate=0.5)}
     assert "1 of 2 layers with settings of their own" in writer.attention
     assert writer.read("a", "the car").score("what", ["moves"])[0].num_tokens == 1
-    plain = LocalWriter.load(
+    plain = LocalLanguageModel.load(
         card(told, str(llama_folder)), LoadSettings(device="cpu", attention="sdpa")
     )
     assert plain.attention.startswith("sdpa")
@@ -124,4 +124,6 @@ def test_a_writer_runs_with_its_cards_settings(llama_folder: Path, model_cache: 
 
 def test_a_layer_that_the_model_has_not_is_an_error(llama_folder: Path, model_cache: Path) -> None:
     with pytest.raises(ModelError, match=r"layers \[9\]"):
-        LocalWriter.load(card({"layers": {9: {}}}, str(llama_folder)), LoadSettings(device="cpu"))
+        LocalLanguageModel.load(
+            card({"layers": {9: {}}}, str(llama_folder)), LoadSettings(device="cpu")
+        )

@@ -17,8 +17,8 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm.attention import enable, make_cache
 from fdvs.models.llm.chat import MARK, Chat
 from fdvs.models.llm.reading import Pieces, fork, option_log_probs
-from fdvs.models.llm.writer import LocalWriter
-from fdvs.protocols import ReadText, TextReader
+from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.protocols import PrefillLanguageModel, ReadPrompt
 
 SMALL = DGAConfig(
     importance_rate=0.25, group_size=4, chunk=16, window=8, sinks=2, score_queries=4
@@ -76,17 +76,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Callable[[]
     return place
 
 
-def writer_of(folder: Path, attention: str, config: DGAConfig | None = None) -> LocalWriter:
+def writer_of(folder: Path, attention: str, config: DGAConfig | None = None) -> LocalLanguageModel:
     card = Card(name="w", role="llm", backend="transformers", target=str(folder))
     settings = LoadSettings(device="cpu", attention=attention, reread=False)
-    writer = LocalWriter.load(card, settings)
+    writer = LocalLanguageModel.load(card, settings)
     if config is not None:
         enable(writer.model, config)
     return writer
 
 
 @pytest.fixture(params=["sdpa", "exact below 2048", "grouped"])
-def writer(request: pytest.FixtureRequest, folder: Path, model_cache: Path) -> LocalWriter:
+def writer(request: pytest.FixtureRequest, folder: Path, model_cache: Path) -> LocalLanguageModel:
     config = SMALL if request.param == "grouped" else None
     return writer_of(folder, "sdpa" if request.param == "sdpa" else "dga", config)
 
@@ -107,7 +107,7 @@ def brute_force(model: Any, before: list[int], option: list[int]) -> float:
     return sum(float(log_probs[at, token]) for at, token in zip(places, option, strict=True))
 
 
-def whole_ids(writer: LocalWriter, rest: str = REST) -> list[int]:
+def whole_ids(writer: LocalLanguageModel, rest: str = REST) -> list[int]:
     opening = writer.chat.opening(SYSTEM, TEXT)
     return [*opening.ids, *writer.chat.following(rest, opening)]
 
@@ -121,14 +121,14 @@ def snapshot(cache: Any) -> list[Tensor]:
     return [x.clone() for layer in cache.layers for x in (layer.keys, layer.values)]
 
 
-def test_the_writer_and_its_reading_fulfil_the_protocols(writer: LocalWriter) -> None:
-    assert isinstance(writer, TextReader)
+def test_the_writer_and_its_reading_fulfil_the_protocols(writer: LocalLanguageModel) -> None:
+    assert isinstance(writer, PrefillLanguageModel)
     reading = writer.read(SYSTEM, TEXT)
-    assert isinstance(reading, ReadText)
+    assert isinstance(reading, ReadPrompt)
     assert reading.num_tokens == len(writer.chat.opening(SYSTEM, TEXT).ids)
 
 
-def test_scores_equal_one_full_pass_for_each_option(writer: LocalWriter, stock: Any) -> None:
+def test_scores_equal_one_full_pass_for_each_option(writer: LocalLanguageModel, stock: Any) -> None:
     made = writer.read(SYSTEM, TEXT).score(REST, OPTIONS)
     before = whole_ids(writer)
     model = writer.model if "of them as" in writer.attention else stock
@@ -149,13 +149,15 @@ def test_grouping_changes_the_scores_so_that_equality_says_something(
     assert max(abs(s.log_prob - f) for s, f in zip(made, full, strict=True)) > 0.1
 
 
-def test_the_answer_is_that_of_the_whole_prompt(writer: LocalWriter) -> None:
+def test_the_answer_is_that_of_the_whole_prompt(writer: LocalLanguageModel) -> None:
     want = writer.write(SYSTEM, TEXT + REST, max_tokens=12)
     assert whole_ids(writer) == writer.chat.ids(writer.chat.prompt(SYSTEM, TEXT + REST))
     assert writer.read(SYSTEM, TEXT).write(REST, max_tokens=12) == want
 
 
-def test_no_question_sees_another_and_the_reading_stays_as_it_was(writer: LocalWriter) -> None:
+def test_no_question_sees_another_and_the_reading_stays_as_it_was(
+    writer: LocalLanguageModel,
+) -> None:
     reading = writer.read(SYSTEM, TEXT)
     before = snapshot(reading.cache)
     scores, answer = reading.score(REST, OPTIONS), reading.write(REST, max_tokens=40)
@@ -167,7 +169,7 @@ def test_no_question_sees_another_and_the_reading_stays_as_it_was(writer: LocalW
         assert torch.equal(old, new)
 
 
-def test_an_options_score_does_not_depend_on_its_neighbours(writer: LocalWriter) -> None:
+def test_an_options_score_does_not_depend_on_its_neighbours(writer: LocalLanguageModel) -> None:
     reading = writer.read(SYSTEM, TEXT)
     together = reading.score(REST, OPTIONS)
     backwards = reading.score(REST, OPTIONS[::-1])[::-1]
@@ -358,7 +360,7 @@ def test_what_the_model_cannot_do_is_a_model_error(
 # streaming
 
 
-def test_the_pieces_are_the_answer(writer: LocalWriter) -> None:
+def test_the_pieces_are_the_answer(writer: LocalLanguageModel) -> None:
     pieces: list[str] = []
     made = writer.read(SYSTEM, TEXT).write(REST, max_tokens=40, on_text=pieces.append)
     assert "".join(pieces) == made.text

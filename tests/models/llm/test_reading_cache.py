@@ -20,11 +20,11 @@ from fdvs.kernels.dga import DGAConfig
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import reading_cache, reading_files
 from fdvs.models.llm.attention import enable
-from fdvs.models.llm.reading_cache import CachedReader, ReadingCache, ReadingStats
+from fdvs.models.llm.reading_cache import CachedLanguageModel, ReadingCache, ReadingStats
 from fdvs.models.llm.reading_files import load
-from fdvs.models.llm.writer import LocalWriter
-from fdvs.models.scripted import ScriptedWriter
-from fdvs.protocols import TextReader
+from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.models.scripted import ScriptedLanguageModel
+from fdvs.protocols import PrefillLanguageModel
 
 SMALL = DGAConfig(
     importance_rate=0.25, group_size=4, chunk=16, window=8, sinks=2, score_queries=4
@@ -53,17 +53,19 @@ def sharp_folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) 
 
 def writer_of(
     folder: Path, attention: str, config: DGAConfig | None = None, *, reread: bool = True
-) -> LocalWriter:
+) -> LocalLanguageModel:
     card = Card(name="w", role="llm", backend="transformers", target=str(folder))
     settings = LoadSettings(device="cpu", attention=attention, reread=reread)
-    writer = LocalWriter.load(card, settings)
+    writer = LocalLanguageModel.load(card, settings)
     if attention == "dga":
         enable(writer.model, config or SMALL)
     return writer
 
 
 @pytest.fixture(params=["sdpa", "dga"])
-def writer(request: pytest.FixtureRequest, sharp_folder: Path, model_cache: Path) -> LocalWriter:
+def writer(
+    request: pytest.FixtureRequest, sharp_folder: Path, model_cache: Path
+) -> LocalLanguageModel:
     return writer_of(sharp_folder, request.param)
 
 
@@ -83,7 +85,7 @@ def only_reading(cache: ReadingCache) -> Path:
 
 
 def test_answers_are_the_same_with_and_without_the_cache(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     plain = writer.read("a", TEXT)
     want = plain.score(REST, OPTIONS), plain.write(REST, max_tokens=20)
@@ -110,7 +112,7 @@ def test_answers_are_the_same_where_heads_have_settings_of_their_own(
 
 
 def test_nothing_is_read_again(
-    writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
+    writer: LocalLanguageModel, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.read(writer, "a", TEXT)
     later = fresh(cache)
@@ -125,7 +127,7 @@ def test_nothing_is_read_again(
 
 
 def test_a_kept_reading_is_not_changed_by_questions(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     cache.read(writer, "a", TEXT)
     before = {p.name: p.read_bytes() for p in only_reading(cache).iterdir()}
@@ -153,7 +155,7 @@ def test_whatever_a_reading_depends_on_is_in_its_key(
     writer = writer_of(sharp_folder, "dga")
     opening = writer.chat.opening("a", TEXT)
 
-    def key(other_writer: LocalWriter = writer, system: str = "a", text: str = TEXT) -> str:
+    def key(other_writer: LocalLanguageModel = writer, system: str = "a", text: str = TEXT) -> str:
         return reading_cache.reading_key(other_writer, other_writer.chat.opening(system, text))
 
     keys = [
@@ -179,14 +181,14 @@ def test_whatever_a_reading_depends_on_is_in_its_key(
 
 
 def test_a_model_without_a_hash_is_read_but_not_kept(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     writer.identity = replace(writer.identity, weights_sha256="")
     assert not cache.read(writer, "a", TEXT).reused
     assert not cache.folder.exists()
 
 
-def test_the_sizes_told_are_those_on_disk(writer: LocalWriter, cache: ReadingCache) -> None:
+def test_the_sizes_told_are_those_on_disk(writer: LocalLanguageModel, cache: ReadingCache) -> None:
     assert cache.stats() == ReadingStats()
     reading = cache.read(writer, "a", TEXT)
     stats = cache.stats()
@@ -213,7 +215,7 @@ def test_the_sizes_told_are_those_on_disk(writer: LocalWriter, cache: ReadingCac
 # bounds
 
 
-def test_what_was_used_longest_ago_goes_first(writer: LocalWriter, tmp_path: Path) -> None:
+def test_what_was_used_longest_ago_goes_first(writer: LocalLanguageModel, tmp_path: Path) -> None:
     texts = [f"the {word} moves " * 12 for word in ("car", "rabbit", "picture", "notes")]
     probe = ReadingCache(tmp_path / "probe", max_bytes=GIB)
     probe.read(writer, "a", texts[0])
@@ -233,7 +235,7 @@ def test_what_was_used_longest_ago_goes_first(writer: LocalWriter, tmp_path: Pat
 
 
 def test_a_reading_larger_than_the_bound_is_not_kept(
-    writer: LocalWriter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    writer: LocalLanguageModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = ReadingCache(tmp_path / "tiny", max_bytes=5000)
     assert cache.read(writer, "a", TEXT).num_tokens
@@ -244,7 +246,7 @@ def test_a_reading_larger_than_the_bound_is_not_kept(
 
 
 def test_a_reading_that_grew_beyond_the_bound_is_not_loaded(
-    writer: LocalWriter, cache: ReadingCache, caplog: pytest.LogCaptureFixture
+    writer: LocalLanguageModel, cache: ReadingCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.read(writer, "a", TEXT)
     small = ReadingCache(cache.folder, max_bytes=cache.stats().total_bytes - 1)
@@ -252,7 +254,9 @@ def test_a_reading_that_grew_beyond_the_bound_is_not_loaded(
     assert "are allowed in all" in caplog.text
 
 
-def test_what_a_crash_left_over_is_cleared_away(writer: LocalWriter, cache: ReadingCache) -> None:
+def test_what_a_crash_left_over_is_cleared_away(
+    writer: LocalLanguageModel, cache: ReadingCache
+) -> None:
     cache.folder.mkdir()
     old, new, foreign = (
         cache.folder / name for name in (f".{'0' * 32}.{'1' * 16}", f".{'0' * 32}.{'2' * 16}", "my")
@@ -324,7 +328,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_reading_is_a_miss_with_its_reason_and_is_replaced(
-    kind: str, writer: LocalWriter, cache: ReadingCache, caplog: pytest.LogCaptureFixture
+    kind: str, writer: LocalLanguageModel, cache: ReadingCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     want = cache.read(writer, "a", TEXT).score(REST, OPTIONS)
     DAMAGES[kind](only_reading(cache))
@@ -336,7 +340,7 @@ def test_a_damaged_reading_is_a_miss_with_its_reason_and_is_replaced(
 
 
 def test_a_reading_of_another_key_in_its_place_is_a_miss(
-    writer: LocalWriter, cache: ReadingCache, caplog: pytest.LogCaptureFixture
+    writer: LocalLanguageModel, cache: ReadingCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.read(writer, "a", TEXT)
     place = only_reading(cache)
@@ -351,7 +355,11 @@ def test_a_reading_of_another_key_in_its_place_is_a_miss(
     ("name", "value"), [("num_hidden_layers", 1), ("num_key_value_heads", 4), ("head_dim", 4)]
 )
 def test_a_reading_of_a_model_of_another_shape_does_not_fit(
-    name: str, value: int, writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    value: int,
+    writer: LocalLanguageModel,
+    cache: ReadingCache,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     num_tokens = cache.read(writer, "a", TEXT).num_tokens
     place = only_reading(cache)
@@ -378,7 +386,7 @@ def test_a_grouped_reading_of_other_settings_does_not_fit(
 
 
 def test_an_account_that_cannot_be_read_counts_as_other_bytes(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     cache.read(writer, "a", TEXT)
     account = only_reading(cache) / "account.json"
@@ -391,7 +399,7 @@ def test_an_account_that_cannot_be_read_counts_as_other_bytes(
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_reading(
-    writer: LocalWriter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    writer: LocalLanguageModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     cache = ReadingCache(tmp_path / "file", max_bytes=GIB)
@@ -421,7 +429,7 @@ def test_a_cache_that_a_mask_cannot_tell_is_not_kept(
 
 
 def test_two_writers_of_the_same_reading_leave_one(
-    writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
+    writer: LocalLanguageModel, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process finishes the same reading while this one still writes."""
     real = reading_files.save
@@ -439,7 +447,7 @@ def test_two_writers_of_the_same_reading_leave_one(
 
 
 def test_a_reading_that_vanishes_while_it_is_read_is_a_miss(
-    writer: LocalWriter, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
+    writer: LocalLanguageModel, cache: ReadingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.read(writer, "a", TEXT)
 
@@ -455,11 +463,11 @@ def test_a_reading_that_vanishes_while_it_is_read_is_a_miss(
 
 
 def test_a_wrapped_writer_is_a_reader_that_keeps_what_it_reads(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     wrapped = cache.wrap(writer)
-    assert isinstance(wrapped, TextReader)
-    assert isinstance(wrapped, CachedReader)
+    assert isinstance(wrapped, PrefillLanguageModel)
+    assert isinstance(wrapped, CachedLanguageModel)
     assert not wrapped.read("a", TEXT).reused
     assert cache.stats().num_readings == 1
     assert fresh(cache).wrap(writer).read("a", TEXT).reused  # type: ignore[attr-defined]
@@ -470,12 +478,12 @@ def test_a_wrapped_writer_is_a_reader_that_keeps_what_it_reads(
 
 
 def test_other_writers_come_back_as_they_are(cache: ReadingCache) -> None:
-    other = ScriptedWriter(["yes"])
+    other = ScriptedLanguageModel(["yes"])
     assert cache.wrap(other) is other
 
 
 def test_a_text_that_does_not_fit_is_an_error_also_when_it_is_kept(
-    writer: LocalWriter, cache: ReadingCache
+    writer: LocalLanguageModel, cache: ReadingCache
 ) -> None:
     cache.read(writer, "a", TEXT)
     writer.context_tokens = 30

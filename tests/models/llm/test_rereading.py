@@ -28,7 +28,7 @@ from fdvs.models.llm.rereading import (
     tokens_read_twice,
     why_not,
 )
-from fdvs.models.llm.writer import LocalWriter
+from fdvs.models.llm.writer import LocalLanguageModel
 
 SMALL = DGAConfig(chunk=16, window=40, group_size=8, importance_rate=0.0, score_queries=8, sinks=2)
 MIXED: tuple[DGAConfig, ...] = (full_config(), replace(SMALL, importance_rate=0.5))
@@ -272,10 +272,12 @@ def test_what_cannot_be_judged_so_says_why(model: Any, config: Any, reason: str)
         passage_tokens(cache)
 
 
-def writer_of(folder: Path, config: DGAConfig | None, *, reread: bool = True) -> LocalWriter:
+def writer_of(folder: Path, config: DGAConfig | None, *, reread: bool = True) -> LocalLanguageModel:
     card = Card(name="w", role="llm", backend="transformers", target=str(folder))
     attention = "sdpa" if config is None else "dga"
-    writer = LocalWriter.load(card, LoadSettings(device="cpu", attention=attention, reread=reread))
+    writer = LocalLanguageModel.load(
+        card, LoadSettings(device="cpu", attention=attention, reread=reread)
+    )
     if config is not None:
         enable(writer.model, config)
     return writer

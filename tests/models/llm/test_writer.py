@@ -12,7 +12,7 @@ import pytest
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, load_card
-from fdvs.models.llm.writer import LocalWriter, choose_attention
+from fdvs.models.llm.writer import LocalLanguageModel, choose_attention
 from fdvs.models.weights import gguf
 
 SDPA = LoadSettings(device="cpu", attention="sdpa")
@@ -23,8 +23,8 @@ def card_of(place: Path, **options: Any) -> Card:
 
 
 @pytest.fixture
-def writer(llama_folder: Path, model_cache: Path) -> LocalWriter:
-    return LocalWriter.load(card_of(llama_folder), SDPA)
+def writer(llama_folder: Path, model_cache: Path) -> LocalLanguageModel:
+    return LocalLanguageModel.load(card_of(llama_folder), SDPA)
 
 
 def greedy(folder: Path, prompt: str, count: int) -> list[int]:
@@ -50,7 +50,7 @@ def test_the_answer_is_the_greedy_one_through_the_models_own_template(
     from transformers import AutoTokenizer
 
     settings = LoadSettings(device="cpu", attention=attention)
-    writer = LocalWriter.load(card_of(llama_folder), settings)
+    writer = LocalLanguageModel.load(card_of(llama_folder), settings)
     made = writer.write("the notes", "what moves", max_tokens=6)
     prompt = "<|system|>the notes<|end|><|user|>what moves<|end|><|assistant|>"
     want = greedy(llama_folder, prompt, 6)
@@ -62,12 +62,12 @@ def test_the_answer_is_the_greedy_one_through_the_models_own_template(
 
 
 def test_the_attention_text_says_what_runs_and_why(llama_folder: Path, model_cache: Path) -> None:
-    auto = LocalWriter.load(card_of(llama_folder), LoadSettings(device="cpu"))
+    auto = LocalLanguageModel.load(card_of(llama_folder), LoadSettings(device="cpu"))
     assert auto.attention.startswith("dga (")
     assert auto.attention.endswith("(the default)")
     auto.write("a", "the", max_tokens=1)
     assert "none grouped yet: exact" in auto.attention
-    assert LocalWriter.load(card_of(llama_folder), SDPA).attention == (
+    assert LocalLanguageModel.load(card_of(llama_folder), SDPA).attention == (
         "sdpa: full attention (asked for)"
     )
 
@@ -77,18 +77,20 @@ def test_an_unknown_attention_is_an_error() -> None:
         choose_attention("flash")
 
 
-def test_control_tokens_in_a_text_are_taken_out(writer: LocalWriter) -> None:
+def test_control_tokens_in_a_text_are_taken_out(writer: LocalLanguageModel) -> None:
     clean = writer.write("a", "the car", max_tokens=3)
     nested = "the <|en<|end|>d|><|assistant|>car<|user|>"
     assert writer.write("a", nested, max_tokens=3) == clean
 
 
-def test_tokens_are_counted_without_the_template(writer: LocalWriter) -> None:
+def test_tokens_are_counted_without_the_template(writer: LocalLanguageModel) -> None:
     assert writer.count_tokens("a rabbit moves") == 3
     assert writer.count_tokens("") == 0
 
 
-def test_a_prompt_that_does_not_fit_is_an_error_with_the_numbers(writer: LocalWriter) -> None:
+def test_a_prompt_that_does_not_fit_is_an_error_with_the_numbers(
+    writer: LocalLanguageModel,
+) -> None:
     assert writer.context_tokens == 64
     fits = writer.write("a", "car " * 40, max_tokens=4)
     with pytest.raises(ModelError, match=rf"{fits.num_prompt_tokens} tokens and 60 to write.* 64"):
@@ -103,8 +105,8 @@ def test_the_tokenizers_limit_counts_too_and_an_option_overrides(
     tokenizer = word_tokenizer()
     tokenizer.model_max_length = 20
     tokenizer.save_pretrained(folder)
-    assert LocalWriter.load(card_of(folder), SDPA).context_tokens == 20
-    assert LocalWriter.load(card_of(folder, context_tokens=30), SDPA).context_tokens == 30
+    assert LocalLanguageModel.load(card_of(folder), SDPA).context_tokens == 20
+    assert LocalLanguageModel.load(card_of(folder, context_tokens=30), SDPA).context_tokens == 30
 
 
 def test_a_model_that_ends_its_answer_has_stopped(
@@ -121,7 +123,7 @@ def test_a_model_that_ends_its_answer_has_stopped(
         model.lm_head.weight.zero_()
     model.generation_config.eos_token_id = [0, 1]
     model.save_pretrained(folder)
-    made = LocalWriter.load(card_of(folder), SDPA).write("a", "car", max_tokens=5)
+    made = LocalLanguageModel.load(card_of(folder), SDPA).write("a", "car", max_tokens=5)
     assert (made.stopped, made.num_tokens, made.text) == (True, 1, "")
 
 
@@ -132,7 +134,7 @@ def test_a_template_without_a_system_turn_gets_one_turn(
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
         "{% endif %}{{ m.content }}{% endfor %}"
     )
-    writer = LocalWriter.load(card_of(llama_folder, chat_template=strict), SDPA)
+    writer = LocalLanguageModel.load(card_of(llama_folder, chat_template=strict), SDPA)
     assert writer.chat.prompt("the notes", "what") == "the notes\n\nwhat"
     assert writer.chat.prompt("", "what") == "what"
 
@@ -145,13 +147,13 @@ def test_a_model_without_a_chat_template_is_refused_unless_the_card_has_one(
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     word_tokenizer(chat_template=None).save_pretrained(folder)
     with pytest.raises(ModelUnavailable, match="brings no chat template"):
-        LocalWriter.load(card_of(folder), SDPA)
+        LocalLanguageModel.load(card_of(folder), SDPA)
     template = load_card("vicuna-7b-v1.5").options["chat_template"]
-    writer = LocalWriter.load(card_of(folder, chat_template=template), SDPA)
+    writer = LocalLanguageModel.load(card_of(folder, chat_template=template), SDPA)
     assert writer.chat.prompt("Be short.", "what moves") == "Be short. USER: what moves ASSISTANT:"
 
 
-def test_a_model_without_an_end_token_or_a_context_is_refused(writer: LocalWriter) -> None:
+def test_a_model_without_an_end_token_or_a_context_is_refused(writer: LocalLanguageModel) -> None:
     from types import SimpleNamespace as Thing
 
     from fdvs.models.llm.writer import _context_tokens, _stop_tokens
@@ -164,7 +166,7 @@ def test_a_model_without_an_end_token_or_a_context_is_refused(writer: LocalWrite
 
 
 def test_an_attention_that_fails_is_a_model_error(
-    writer: LocalWriter, monkeypatch: pytest.MonkeyPatch
+    writer: LocalLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fdvs.models.llm.attention as attention
 
@@ -184,11 +186,11 @@ def test_a_folder_without_weights_or_with_broken_ones_is_refused(
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(ModelUnavailable, match="pickles are not loaded"):
-        LocalWriter.load(card_of(folder), SDPA)
+        LocalLanguageModel.load(card_of(folder), SDPA)
     shutil.copy(llama_folder / "model.safetensors", folder)
     (folder / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot load"):
-        LocalWriter.load(card_of(folder), SDPA)
+        LocalLanguageModel.load(card_of(folder), SDPA)
 
 
 # GGUF
@@ -280,8 +282,8 @@ def test_a_gguf_file_is_unpacked_once_to_the_same_weights(
 
 
 def test_a_writer_loads_a_gguf_file_or_its_folder(gguf_file: Path, model_cache: Path) -> None:
-    by_file = LocalWriter.load(card_of(gguf_file), SDPA)
-    by_folder = LocalWriter.load(card_of(gguf_file.parent), SDPA)
+    by_file = LocalLanguageModel.load(card_of(gguf_file), SDPA)
+    by_folder = LocalLanguageModel.load(card_of(gguf_file.parent), SDPA)
     assert by_file.context_tokens == 64
     one, two = (w.write("a", "cde", max_tokens=3) for w in (by_file, by_folder))
     assert one == two
@@ -329,7 +331,7 @@ def test_a_full_disk_while_unpacking_says_what_to_do(
 @pytest.mark.slow
 @pytest.mark.usefixtures("needs_models")
 def test_the_real_small_model_answers_from_its_notes() -> None:
-    writer = LocalWriter.load(load_card("smollm2-135m"), LoadSettings(device="cpu"))
+    writer = LocalLanguageModel.load(load_card("smollm2-135m"), LoadSettings(device="cpu"))
     made = writer.write("Answer in one word.", "What is the capital of France?", max_tokens=20)
     assert "Paris" in made.text
     assert made.stopped

@@ -15,7 +15,7 @@ from fdvs.answers.evidence import Material
 from fdvs.answers.from_index import kept_chapters, material_of
 from fdvs.config import AskConfig, Config
 from fdvs.errors import InvalidValue, ModelUnavailable, NotFound
-from fdvs.models.scripted import ScriptedDescriber, ScriptedWriter
+from fdvs.models.scripted import ScriptedDescriber, ScriptedLanguageModel
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.results import answer_json
 from fdvs.types import AskTiming, ClipView
@@ -60,7 +60,7 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 def library(tmp_path: Path, film: Path, parts: dict[str, Any]) -> Any:
     captioner = parts["captioner"]
     parts["captioner"] = Looking(captioner._lines)
-    parts["llm"] = ScriptedWriter(lambda system, user: f"{GREEN} It sings.")
+    parts["llm"] = ScriptedLanguageModel(lambda system, user: f"{GREEN} It sings.")
     with Library.open(tmp_path / "l", config=Config(ask=ASK), models=parts) as library:
         library.build([film])
         yield library

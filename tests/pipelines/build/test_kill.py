@@ -29,7 +29,7 @@ import sys, time
 from pathlib import Path
 from fdvs.config import Config
 from fdvs.models.scripted import (
-    GridImageEmbedder, HashTextEmbedder, ScriptedDescriber, ScriptedWriter)
+    GridImageEmbedder, HashTextEmbedder, ScriptedDescriber, ScriptedLanguageModel)
 from fdvs.pipelines.library import Library
 
 library, films, log = sys.argv[1:]
@@ -44,7 +44,7 @@ parts = {
     "image_embedder": GridImageEmbedder(batch_size=16),
     "text_embedder": HashTextEmbedder(),
     "captioner": ScriptedDescriber(describe, batch_size=2),
-    "llm": ScriptedWriter([]),
+    "llm": ScriptedLanguageModel([]),
 }
 with Library.open(library, config=Config(), models=parts) as opened:
     report = opened.build(films)

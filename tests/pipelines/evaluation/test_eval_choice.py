@@ -17,7 +17,7 @@ from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.config import Config
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import ConfigError
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.pipelines.evaluation import choice_row
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import (
@@ -64,7 +64,7 @@ QUESTIONS = [question(video, place) for video in range(5) for place in range(3)]
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    models = {"text_embedder": HashTextEmbedder(), "llm": ScriptedWriter([])}
+    models = {"text_embedder": HashTextEmbedder(), "llm": ScriptedLanguageModel([])}
     return Job(
         row=row_named("nextqa"), data=None, out=tmp_path / "nextqa", config=Config(), models=models
     )

@@ -10,7 +10,7 @@ import pytest
 
 from fdvs.datasets.examples import Caption, OpenQuestion
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, NotFound
-from fdvs.models.scripted import HashTextEmbedder, ScriptedWriter
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.pipelines.evaluation.open_answers import (
     CaptionAnswerer,
     library_answerer,
@@ -304,7 +304,7 @@ def answerer_with(prompts: list[str], *, reply: str = "red", **more: Any) -> Cap
         prompts.append(user)
         return reply
 
-    return CaptionAnswerer(CAPTIONS, HashTextEmbedder(), ScriptedWriter(write), **more)
+    return CaptionAnswerer(CAPTIONS, HashTextEmbedder(), ScriptedLanguageModel(write), **more)
 
 
 def test_the_nearest_captions_are_given_in_time_order() -> None:
@@ -332,7 +332,7 @@ def test_a_videos_captions_are_embedded_once_for_its_questions() -> None:
             calls.append(len(texts))
             return super().embed_texts(texts)
 
-    answerer = CaptionAnswerer(CAPTIONS, Counting(), ScriptedWriter(lambda s, u: "x"))
+    answerer = CaptionAnswerer(CAPTIONS, Counting(), ScriptedLanguageModel(lambda s, u: "x"))
     answerer("one", "v")
     answerer("two", "v")
     assert calls == [4, 1, 1]
@@ -340,14 +340,14 @@ def test_a_videos_captions_are_embedded_once_for_its_questions() -> None:
 
 def test_long_captions_are_shortened_to_fit_the_model() -> None:
     prompts: list[str] = []
-    writer = ScriptedWriter(lambda s, u: prompts.append(u) or "x", context_tokens=400)
+    writer = ScriptedLanguageModel(lambda s, u: prompts.append(u) or "x", context_tokens=400)
     captions = {"v": [Caption(start_s=0, end_s=1, text="word " * 300)] * 2}
     assert CaptionAnswerer(captions, HashTextEmbedder(), writer)("what", "v") == "x"
     assert prompts[0].count("word") == 2 * 99  # of 500 characters
 
 
 def test_a_model_that_holds_nothing_says_so() -> None:
-    writer = ScriptedWriter(["x"], context_tokens=30)
+    writer = ScriptedLanguageModel(["x"], context_tokens=30)
     with pytest.raises(ModelError, match="30"):
         CaptionAnswerer(CAPTIONS, HashTextEmbedder(), writer)("what", "v")
 

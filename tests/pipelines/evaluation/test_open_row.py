@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config
-from fdvs.models.scripted import ScriptedWriter
+from fdvs.models.scripted import ScriptedLanguageModel
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.open_row import FLOOR_NOTE, other_videos
@@ -38,7 +38,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def reader() -> tuple[ScriptedWriter, list[str]]:
+def reader() -> tuple[ScriptedLanguageModel, list[str]]:
     """Return a model that answers with the colour in its prompt, and the prompts it was given."""
     asked: list[str] = []
 
@@ -46,10 +46,10 @@ def reader() -> tuple[ScriptedWriter, list[str]]:
         asked.append(user)
         return next(colour for colour in COLOURS.values() if colour in user) + "."
 
-    return ScriptedWriter(answer), asked
+    return ScriptedLanguageModel(answer), asked
 
 
-def job_of(data: Path, parts: dict[str, Any], writer: ScriptedWriter) -> Job:
+def job_of(data: Path, parts: dict[str, Any], writer: ScriptedLanguageModel) -> Job:
     return Job(
         row=row_named("activitynet-qa"), data=data, out=data.parent / "out", config=Config(),
         models={**parts, "llm": writer}, captions=data.parent / "words.json", allow_partial=True,

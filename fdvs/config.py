@@ -1,22 +1,35 @@
-"""Every setting of a build, one frozen dataclass a stage; presets are functions elsewhere.
+"""All settings, one frozen dataclass per stage; presets are functions in `fdvs.pipelines.presets`.
 
-The defaults are the documented choices. Values are checked when a config is made, so that a
-wrong one is an error before any work starts.
+The defaults are the documented choices. Values are checked when a config is created, so that a
+wrong value is an error before any work starts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from fdvs.errors import InvalidValue
+from fdvs.types import JsonDict
 
 ReaderName = Literal["pyav", "ffmpeg", "decord"]
 CutMethod = Literal["keyframes", "scenes", "fixed"]
-Policy = Literal["cover", "repaired", "paper", "threshold", "random", "none"]
-RulePolicy = Literal["cover", "repaired", "paper", "threshold"]
+Policy = Literal["cover", "paper", "random", "none"]
+RulePolicy = Literal["cover", "paper"]
 ChapterWriter = Literal["template", "llm"]
 StoryWriter = Literal["extractive", "abstractive"]
+
+#: Settings that no longer exist, with the value that the code now always behaves as. Libraries of
+#: older versions store them and their fingerprints cover them, so both keep these values.
+RETIRED: dict[str, Any] = {
+    "visual.identical": 0.95,
+    "visual.threshold": 0.9,
+    "textual.identical": 0.995,
+    "textual.threshold": 0.9,
+    "story.min_scene_chapters": 1,
+    "ask.order": "story-first",
+    "ask.unsupported": "remove",
+}
 
 
 def _check(what: str, value: float, low: float, high: float) -> None:
@@ -76,44 +89,37 @@ class SampleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedundancyConfig:
-    """One rule for frames and for chapters; see `fdvs.redundancy.rules` for what each policy does.
+    """Which near-duplicate frames of a clip are dropped.
 
-    `floor`: what is dropped has a kept one at least this similar (cover); below it nothing is
-    redundant (repaired). `identical`: from here on it always is (repaired). `threshold`: the bound
-    of policy threshold. `seed`: of random, which drops as many as policy `like` would.
-    docs/decisions/015 measures cover at 0.95; repaired was measured with its own bounds (004):
-    `floor` 0.9 and `identical` 0.95 for frames, 0.84 and 0.995 for chapters.
+    `policy`: `cover` keeps the smallest set that represents the rest, `paper` drops what is more
+    similar than the mean (arXiv 2412.06182), `random` is a control that drops as many as policy
+    `like` would, chosen by `seed`, and `none` keeps all. `floor`: under cover, a dropped frame has
+    a kept one at least this similar (docs/decisions/015 measures 0.95).
     """
 
     policy: Policy = "cover"
     floor: float = 0.95
-    identical: float = 0.95
-    threshold: float = 0.9
     seed: int = 0
     like: RulePolicy = "cover"
 
     def __post_init__(self) -> None:
         check_choices(self)
         _check("redundancy.floor", self.floor, -1, 1)
-        # only one policy has both bounds
-        least = self.floor if self.rule == "repaired" else -1
-        _check("redundancy.identical", self.identical, least, 1)
-        _check("redundancy.threshold", self.threshold, -1, 1)
 
     @property
     def rule(self) -> Policy:
-        """The policy that says how many go: `like` where it is random which."""
+        """The policy that decides how many are dropped: `like` if `policy` is random."""
         return self.like if self.policy == "random" else self.policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextualConfig(RedundancyConfig):
-    """Chapters beside those at most `memory` places away (Sec. III-E, l = 35).
+    """Which repetitive chapters of a video are dropped; policies and `floor` as for frames.
 
-    Under cover both ways; the other policies compare with the mean of the last `memory`.
+    A chapter is compared with those at most `memory` places away (Sec. III-E, l = 35): under cover
+    in both directions, under paper with the mean of the last `memory`.
     """
 
-    identical: float = 0.995
     memory: int = 35
 
     def __post_init__(self) -> None:
@@ -150,7 +156,6 @@ class StoryConfig:
     """How chapters become scenes and scenes a story."""
 
     writer: StoryWriter = "extractive"
-    min_scene_chapters: int = 1
     max_scene_chapters: int = 12
     sentences_per_scene: int = 2
     max_story_sentences: int = 12
@@ -158,8 +163,7 @@ class StoryConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("story.min_scene_chapters", self.min_scene_chapters, 1, 1000)
-        _check("story.max_scene_chapters", self.max_scene_chapters, self.min_scene_chapters, 10_000)
+        _check("story.max_scene_chapters", self.max_scene_chapters, 1, 10_000)
         _check("story.sentences_per_scene", self.sentences_per_scene, 1, 100)
         _check("story.max_story_sentences", self.max_story_sentences, 1, 1000)
         _check("story.max_tokens", self.max_tokens, 8, 8192)
@@ -262,3 +266,10 @@ class Config:
 def field_types(config_type: type) -> dict[str, Any]:
     """Return each field's resolved type, for the file loader."""
     return get_type_hints(config_type)
+
+
+def with_retired(section: str, settings: Any) -> JsonDict:
+    """Return one section as JSON, retired settings included: what a fingerprint covers."""
+    prefix = f"{section}."
+    retired = {k.removeprefix(prefix): v for k, v in RETIRED.items() if k.startswith(prefix)}
+    return {**retired, **asdict(settings)}

@@ -49,7 +49,6 @@ OURS = TextualConfig(policy="cover", floor=0.95)
 RULES = {
     "none": TextualConfig(policy="none"),
     "paper": TextualConfig(policy="paper"),
-    "repaired": TextualConfig(policy="repaired", floor=0.84),
     "cover 0.95": OURS,
 }
 NUM_EVIDENCE = (0, 5, 20)

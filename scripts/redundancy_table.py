@@ -4,7 +4,7 @@
     python scripts/redundancy_table.py nextqa --data FOLDER --csv FILE
     python scripts/redundancy_table.py films --csv FILE
 
-No rule, the paper's, `repaired`, and the default `cover`. Captions are taken as chapters, and what
+No rule, the paper's, and the default `cover`. Captions are taken as chapters, and what
 is lost is cosine to the right option (fdvs.pipelines.evaluation.redundancy_table); made films tell
 what they show by their recipes. The half "tuning" (of the videos; of films, another seed) has
 `cover` at more floors: the default was chosen there, and the half "report" says what it is worth.

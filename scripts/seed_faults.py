@@ -34,18 +34,18 @@ class Fault:
 
 FAULTS = (
     Fault(
-        "the key frame counts in its own mean",
+        "an item as similar as the mean is dropped",
         "fdvs/redundancy/rules.py",
-        "counted = ~must if in_mean is None else ~must & in_mean",
-        "counted = np.ones_like(must)",
-        "tests/core/test_redundancy.py",
+        "steps * len(steps) <= steps.sum()",
+        "steps * len(steps) < steps.sum()",
+        "tests/core/redundancy/test_rules.py",
     ),
     Fault(
         "a chapter is in its own memory",
         "fdvs/redundancy/chapters.py",
         "until = here + 1 if include_self else here",
         "until = here + 1",
-        "tests/core/test_textual.py",
+        "tests/core/redundancy/test_chapter_rule.py",
     ),
     Fault(
         "the frame before the one asked for",

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fdvs.config import Config, RedundancyConfig, TextualConfig
+from fdvs.config import RedundancyConfig, TextualConfig
 from fdvs.metrics.redundancy import KeptList, RedundancyScore, redundancy_score
 from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.frames import keep_frames
@@ -151,13 +151,6 @@ def rules(default: Rule, floors: Sequence[float]) -> dict[str, Rule]:
     """Return the rules to compare, by label: the paper's, and each policy with every floor."""
     found = {"paper": replace(default, policy="paper")}
     for floor in floors:
-        identical = max(floor, default.identical)
-        found[f"repaired {floor}"] = replace(
-            default, policy="repaired", floor=floor, identical=identical
-        )
-    for floor in floors:
-        found[f"threshold {floor}"] = replace(default, policy="threshold", threshold=floor)
-    for floor in floors:
         found[f"cover {floor}"] = replace(default, policy="cover", floor=floor)
     return found
 
@@ -187,15 +180,12 @@ def numbers(text: str) -> list[float]:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    visual, textual = Config().visual, Config().textual
     parser = argparse.ArgumentParser(description="What redundancy rules keep in a library.")
     parser.add_argument("library", type=Path)
     parser.add_argument("--labels", help="classifier that names what frames show (a card's name)")
     parser.add_argument("--halves", action="store_true", help="show the halves of long videos")
     parser.add_argument("--visual-floors", type=numbers, default=[0.8, 0.85, 0.9, 0.95, 0.98])
-    parser.add_argument("--visual-identical", type=float, default=visual.identical)
     parser.add_argument("--textual-floors", type=numbers, default=[0.7, 0.8, 0.84, 0.9, 0.95, 0.98])
-    parser.add_argument("--textual-identical", type=float, default=textual.identical)
     return parser.parse_args(argv)
 
 
@@ -207,8 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not videos:
         console.print(f"{options.library}: no built video; run: fdvs build PATH --library ...")
         return 1
-    for_frames = RedundancyConfig(floor=-1, identical=options.visual_identical)
-    for_chapters = TextualConfig(floor=-1, identical=options.textual_identical)
+    for_frames = RedundancyConfig()
+    for_chapters = TextualConfig()
     frame_rules = rules(for_frames, options.visual_floors)
     show(console, "frames", videos, lambda v: v.clips, keep_frames, frame_rules)
     chapter_rules = rules(for_chapters, options.textual_floors)

@@ -1,9 +1,8 @@
-"""Textual redundancy: the chapters that say what near ones say (Sec. III-E of the paper).
+"""Textual redundancy: drop chapters that repeat a nearby one (Sec. III-E of the paper).
 
-By default a chapter goes where a kept one, at most `memory` places away, says the same. The paper
-compares with the mean of a local memory of chapters. As printed that includes the chapter itself,
-which makes the first one (similarity 1) always redundant; the repaired rule looks back only and
-keeps the first.
+By default a chapter is dropped if a kept one, at most `memory` places away, represents it. The
+paper compares with the mean of a local memory of chapters; as printed that includes the chapter
+itself, which makes the first one (similarity 1) always redundant.
 """
 
 from __future__ import annotations
@@ -49,15 +48,12 @@ def similarity_to_memory(vectors: Vectors, *, memory: int, include_self: bool = 
 def keep_chapters(vectors: Vectors, config: TextualConfig, *, salt: str) -> Mask:
     """Return which chapters [N] of one video to keep; `salt` names the video.
 
-    The first chapter is always kept and left out of the mean, but not under `paper`. Under
-    `cover` the memory reaches both ways: what a later chapter says better may go, too.
+    The first chapter is always kept, except under `paper`. Under `cover` the memory reaches both
+    ways: a chapter that a later one represents may be dropped, too.
     """
     if config.policy == "random":
         like = keep_chapters(vectors, replace(config, policy=config.like), salt=salt)
         return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
     if config.policy == "cover":
         return keep_cover(vectors, floor=config.floor, reach=config.memory)
-    scores = similarity_to_memory(
-        vectors, memory=config.memory, include_self=config.policy == "paper"
-    )
-    return keep_mask(scores, config)
+    return keep_mask(similarity_to_memory(vectors, memory=config.memory, include_self=True), config)

@@ -1,16 +1,16 @@
-"""Policy `cover`: keep the items that stand for the others best, as many as are worth their place.
+"""Policy `cover`: greedy facility location, the smallest set that represents the rest.
 
-An item is explained by its most similar kept item; keeping one more costs 1 - `floor`. Greedily the
-item that explains most is kept, as long as that is worth the cost. This is facility location, a
-submodular objective, for which greedy choice is near the optimum (Lin and Bilmes, A Class of
-Submodular Functions for Document Summarization, ACL 2011). What follows:
+An item is covered as well as its most similar kept item resembles it; keeping one more item costs
+1 - `floor`. Greedily, the item that adds most coverage is kept while it adds at least that cost.
+The objective is submodular, so that the greedy choice is near the optimum (Lin and Bilmes, A Class
+of Submodular Functions for Document Summarization, ACL 2011). It follows that
 
-* a dropped item has a kept one not less similar than `floor`: what is unlike all stays;
-* of equal items one stays, and it is a typical one of its group, not the first;
-* a group of many that are less alike keeps more than one.
+* every dropped item has a kept one at least `floor` similar: outliers stay;
+* of a group of equal items a typical one stays, not the first;
+* a large group of less similar items keeps more than one.
 
-The other rules judge an item by the mean of others, and so drop what lies between two kept groups
-although nothing kept says the same.
+A rule that compares with the mean of others, in contrast, drops an item that lies between two kept
+groups although no kept item represents it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from fdvs.redundancy.rules import STEPS_PER_UNIT, Mask
 from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 
-#: Items further apart than this never stand for each other: bounds the memory of long lists.
+#: Items further apart than this are never compared: bounds the memory of long lists.
 MAX_REACH = 500
-#: So many rows are compared at once.
+#: Rows that are compared at once.
 BLOCK = 256
 
 Steps = NDArray[np.int16]
@@ -41,13 +41,13 @@ def keep_cover(
 
     Args:
         vectors: embeddings [N, D], in order.
-        floor: similarity below which no item stands for another.
-        reach: how many places apart an item and the one that stands for it may be.
+        floor: similarity below which no item represents another.
+        reach: how many places apart an item and the one that represents it may be.
         forced: items that are kept in any case.
 
-    Similarities count in whole steps of 1e-4, so that ties are exact: the first of equals stays.
-    Time O(N reach D) and O(reach) for every gain that is looked at again, memory O(N (reach + D)).
-    Raises BadModelOutput where a value is not finite, ValueError for a `reach` below 1.
+    Similarities are whole steps of 1e-4, so that ties are exact; they go to the first item.
+    Time O(N reach D), and O(reach) per re-evaluated gain; memory O(N (reach + D)).
+    Raises BadModelOutput if a value is not finite, ValueError for a `reach` below 1.
     """
     if reach < 1:
         raise ValueError(f"reach is {reach}; need at least 1")
@@ -60,15 +60,16 @@ def keep_cover(
     for item in forced:
         keep[item] = True
         band.keep(item)
-    keep[_worth(band, max(1, round((1 - floor) * STEPS_PER_UNIT)))] = True
+    keep[_greedy(band, max(1, round((1 - floor) * STEPS_PER_UNIT)))] = True
     return keep
 
 
-def _worth(band: _Band, cost: int) -> list[int]:
-    """Keep the item that adds most, as long as it adds `cost`; return what was kept.
+def _greedy(band: _Band, cost: int) -> list[int]:
+    """Keep the item of the greatest gain while it is at least `cost`; return the kept items.
 
-    What an item adds only falls as others are kept. So an old number is a bound: an item that is
-    still first after its own is counted again is the best, and one below the cost never returns.
+    Lazy greedy evaluation: gains only fall as others are kept, so an old gain is an upper bound.
+    An item that is still first after its gain was computed anew is the best, and one whose gain is
+    below the cost never returns.
     """
     kept: list[int] = []
     queue = [(-gain, item) for item, gain in enumerate(band.gains()) if gain >= cost]
@@ -89,7 +90,7 @@ def _worth(band: _Band, cost: int) -> list[int]:
 def _similarities(rows_ND: NDArray[np.float64], reach: int) -> Steps:
     """Return steps [N, 2 reach + 1]: column d is the similarity to the item d - reach places on.
 
-    Negative similarities explain nothing and count as 0, as do places outside of the list.
+    Negative similarities cover nothing and count as 0, as do places outside the list.
     """
     num = len(rows_ND)
     band = np.zeros((num, 2 * reach + 1), dtype=np.int16)
@@ -98,29 +99,29 @@ def _similarities(rows_ND: NDArray[np.float64], reach: int) -> Steps:
         onward = rows_ND[start : start + len(block) + reach]
         steps = np.zeros((len(block), len(block) + reach), dtype=np.int16)
         steps[:, : len(onward)] = np.rint(np.clip(block @ onward.T, 0, 1) * STEPS_PER_UNIT)
-        # row i from its own place on: the diagonals of the block
+        # row i begins at its own place: a view of the diagonals of the block
         down, along = steps.strides
         shape = (len(block), reach + 1)
         band[start : start + BLOCK, reach:] = as_strided(steps, shape, (down + along, along))
     for step in range(1, min(reach, num - 1) + 1):
         band[step:, reach - step] = band[: num - step, reach + step]
-    # an item stands for itself, a vector of zeros too
+    # an item represents itself, a vector of zeros too
     band[:, reach] = STEPS_PER_UNIT
     return band
 
 
 class _Band:
-    """How well every item is explained so far, and what keeping each one would add.
+    """How well every item is covered so far, and what keeping each one would add.
 
-    `explained` has a margin of `reach` on both sides, so that a window never leaves it.
+    `_covered` has a margin of `reach` on both sides, so that a window never leaves it.
     """
 
     def __init__(self, similar: Steps, reach: int) -> None:
         self._similar = similar
-        self._explained = np.zeros(len(similar) + 2 * reach, dtype=np.int16)
+        self._covered = np.zeros(len(similar) + 2 * reach, dtype=np.int16)
 
     def keep(self, item: int) -> None:
-        """Explain the neighbours of an item by it."""
+        """Cover the neighbours of an item by it."""
         near = self._near(item)
         np.maximum(near, self._similar[item], out=near)
 
@@ -129,8 +130,8 @@ class _Band:
         return int(np.maximum(self._similar[item] - self._near(item), 0).sum(dtype=np.int64))
 
     def gains(self) -> list[int]:
-        """Return what keeping each one would add."""
-        windows = sliding_window_view(self._explained, self._similar.shape[1])
+        """Return what keeping each item would add, in steps."""
+        windows = sliding_window_view(self._covered, self._similar.shape[1])
         found: list[int] = []
         for start in range(0, len(windows), BLOCK):
             part = slice(start, start + BLOCK)
@@ -139,4 +140,4 @@ class _Band:
         return found
 
     def _near(self, item: int) -> Steps:
-        return self._explained[item : item + self._similar.shape[1]]
+        return self._covered[item : item + self._similar.shape[1]]

@@ -1,7 +1,7 @@
-"""Visual redundancy: the frames of a clip that others stand for (Sec. III-C of the paper).
+"""Visual redundancy: drop frames that a kept frame already represents (Sec. III-C of the paper).
 
-The paper compares each frame with the clip's key frame; the default policy compares all with each
-other, so that of a second shot without an own clip one frame stays, too.
+The paper compares each frame with the clip's keyframe. The default policy compares all frames with
+each other, so that a clip of two shots keeps a frame of each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from fdvs.vectors import unit_rows
 
 
 def similarity_to_key(vectors: Vectors) -> Scores:
-    """Return the cosine [N] of each frame's embedding to row 0, the key frame (Eq. 2).
+    """Return the cosine [N] of each frame's embedding to row 0, the keyframe (Eq. 2).
 
-    A vector of zeros has similarity 0 to everything. Raises BadModelOutput where a value is not
+    A vector of zeros has similarity 0 to everything. Raises BadModelOutput if a value is not
     finite.
     """
     rows = unit_rows(vectors)
@@ -33,8 +33,8 @@ def similarity_to_key(vectors: Vectors) -> Scores:
 def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mask:
     """Return which frames [N] of one clip to keep; `salt` names the clip.
 
-    The key frame is always kept and left out of the mean, but not under `paper`. Under `cover`
-    frames are compared with each other, not with the key frame alone.
+    The keyframe is always kept, except under `paper`. Under `cover` frames are compared with each
+    other, not with the keyframe alone.
     """
     if config.policy == "random":
         like = keep_frames(vectors, replace(config, policy=config.like), salt=salt)

@@ -1,9 +1,9 @@
-"""Scenes of a story: runs of consecutive chapters that stay together, by text tiling.
+"""Scenes of a story: runs of consecutive chapters about one subject, by text tiling.
 
-After Hearst (1997): the similarity of what lies before and after each gap between chapters, and
-how deep it dips below the peaks to both sides (the depth score). Deeper than usual dips are good
-boundaries. The set of boundaries is chosen as a whole: the one with the greatest sum of depth
-above the cutoff among all that keep every scene within its bounds.
+After Hearst (TextTiling, 1997): at each gap between chapters, the similarity of what lies before
+and after it, and how deep it dips below the peaks on both sides (the depth score). Unusually deep
+dips are good boundaries. The boundaries are chosen together: the set with the greatest sum of
+depth above the cutoff among all that keep every scene short enough.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fdvs.types import Vectors
 from fdvs.vectors import Doubles, unit_rows
 
-# chapters looked at on each side of a gap
+# chapters compared on each side of a gap
 WINDOW = 3
-# a dip shallower than this is noise, however even the rest is
+# a shallower dip is noise, even if the similarity is constant elsewhere
 MIN_DEPTH = 0.1
 # depths are compared as whole numbers of 1e-4, so that float noise cannot move a boundary
 _STEPS = 10_000
@@ -25,38 +25,27 @@ Steps = NDArray[np.int64]
 
 
 def scene_ranges(
-    vectors: Vectors,
-    *,
-    min_chapters: int,
-    max_chapters: int,
-    window: int = WINDOW,
-    min_depth: float = MIN_DEPTH,
+    vectors: Vectors, *, max_chapters: int, window: int = WINDOW, min_depth: float = MIN_DEPTH
 ) -> list[range]:
     """Return consecutive ranges that cover 0 ... N exactly once; none for no chapters.
 
-    No range is longer than `max_chapters`. Where N cannot be divided into ranges of at least
-    `min_chapters`, the minimum is lowered as little as possible. Of equally good divisions the one
-    with the longest last scenes wins.
+    No range is longer than `max_chapters`. Of equally good divisions the one with the longest last
+    scenes wins.
 
     Args:
         vectors: chapter embeddings [N, D] in time order.
-        min_chapters: fewest chapters of a scene.
-        max_chapters: most chapters of a scene, at least `min_chapters`.
+        max_chapters: most chapters of a scene, at least 1.
         window: chapters compared on each side of a gap.
         min_depth: least depth of a boundary that the bounds do not force.
 
     Cost: O(N (D + max_chapters)). Raises BadModelOutput where a value is not finite.
     """
-    if not 1 <= min_chapters <= max_chapters:
-        raise ValueError(
-            f"need 1 <= min_chapters <= max_chapters, got {min_chapters} and {max_chapters}"
-        )
-    num_chapters = len(vectors)
-    if num_chapters == 0:
+    if max_chapters < 1:
+        raise ValueError(f"max_chapters is {max_chapters}; need at least 1")
+    if not len(vectors):
         return []
     gains = boundary_gains(vectors, window=window, min_depth=min_depth)
-    lowest = feasible_min(num_chapters, min_chapters, max_chapters)
-    return best_division(gains, num_chapters, lowest, max_chapters)
+    return best_division(gains, max_chapters)
 
 
 def gap_similarities(vectors: Vectors, *, window: int) -> Doubles:
@@ -72,7 +61,7 @@ def gap_similarities(vectors: Vectors, *, window: int) -> Doubles:
 
 
 def depth_scores(similarities: Doubles) -> Doubles:
-    """Return how far each similarity lies below the peaks that it climbs to on both sides."""
+    """Return how far each similarity lies below the nearest peaks on both sides, summed."""
     left = _peaks(similarities)
     right = _peaks(similarities[::-1])[::-1]
     depths: Doubles = left + right - 2 * similarities
@@ -92,8 +81,8 @@ def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
     """Return [N - 1]: the depth of each gap above the cutoff, in whole steps.
 
     The cutoff is Hearst's mean - std / 2 of all depths, but at least `min_depth`. A gap on the
-    slope of a dip gains less than any gap at the bottom of one: it is taken only where the
-    bounds force a boundary.
+    slope of a dip gains less than any gap at the bottom of one: it becomes a boundary only where
+    `max_chapters` forces one.
     """
     similarities = np.rint(gap_similarities(vectors, window=window) * _STEPS) / _STEPS
     depths = depth_scores(similarities)
@@ -106,7 +95,7 @@ def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
 
 
 def _is_bottom(values: Doubles) -> NDArray[np.bool_]:
-    """Return where values are lowest among their neighbours; the first of equal ones."""
+    """Return where values are lower than their neighbours; of equal ones the first."""
     lower_than_before = np.concatenate([[True], values[1:] < values[:-1]])
     bottoms = np.zeros(len(values), dtype=np.bool_)
     rises = True  # beyond the end
@@ -117,25 +106,18 @@ def _is_bottom(values: Doubles) -> NDArray[np.bool_]:
     return bottoms
 
 
-def feasible_min(num_chapters: int, min_chapters: int, max_chapters: int) -> int:
-    """Return the greatest minimum <= `min_chapters` with which a division exists."""
-    fewest_scenes = -(-num_chapters // max_chapters)
-    return min(min_chapters, num_chapters // fewest_scenes)
+def best_division(gains: Steps, max_chapters: int) -> list[range]:
+    """Return the division with the greatest sum of gains, by dynamic programming over its end.
 
-
-def best_division(gains: Steps, num_chapters: int, low: int, high: int) -> list[range]:
-    """Return the division with the greatest sum of gains, by dynamic programming over its end."""
-    best: list[int | None] = [0, *([None] * num_chapters)]  # None: no division ends here
-    begin = [0] * (num_chapters + 1)
-    for end in range(low, num_chapters + 1):
-        for start in range(max(0, end - high), end - low + 1):
-            before = best[start]
-            if before is None:
-                continue
-            total = before + (int(gains[start - 1]) if start else 0)
-            known = best[end]
-            if known is None or total > known:
-                best[end], begin[end] = total, start
+    `gains` [N - 1] is what a boundary at each gap is worth.
+    """
+    num_chapters = len(gains) + 1
+    best, begin = [0], [0]  # of the chapters before each end: the greatest sum, the last start
+    for end in range(1, num_chapters + 1):
+        starts = range(max(0, end - max_chapters), end)
+        totals = [best[start] + (int(gains[start - 1]) if start else 0) for start in starts]
+        best.append(max(totals))
+        begin.append(starts[totals.index(best[end])])
     ranges, end = [], num_chapters
     while end:
         ranges.append(range(begin[end], end))

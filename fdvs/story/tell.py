@@ -112,11 +112,7 @@ def outline(
     chapters in between look like what was told, so they belong to it.
     """
     rows = np.flatnonzero(kept)
-    ranges = scene_ranges(
-        vectors[rows],
-        min_chapters=config.min_scene_chapters,
-        max_chapters=config.max_scene_chapters,
-    )
+    ranges = scene_ranges(vectors[rows], max_chapters=config.max_scene_chapters)
     starts = [chapters[rows[r.start]].start_s for r in ranges]
     ends = [*starts[1:], chapters[-1].end_s]
     return [

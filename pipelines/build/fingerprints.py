@@ -14,6 +14,7 @@ from fdvs.config import (
     RedundancyConfig,
     StoryConfig,
     TextualConfig,
+    with_retired,
 )
 from fdvs.fingerprint import digest, fingerprint
 from fdvs.types import Clip
@@ -57,7 +58,12 @@ def frames_key(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
 
 def kept_frames_key(frames_key: str, rule: RedundancyConfig) -> str:
     """By the frames' key, not their vectors: float noise of a batch must not look like a change."""
-    return fingerprint("kept_frames", VERSIONS["kept_frames"], frames=frames_key, rule=rule)
+    return fingerprint(
+        "kept_frames",
+        VERSIONS["kept_frames"],
+        frames=frames_key,
+        rule=with_retired("visual", rule),
+    )
 
 
 def look_key(frames_key: str, kept: Sequence[bool], text_key: str) -> str:
@@ -111,7 +117,10 @@ def chapter_vector_key(chapter_digest: str, embedder: str) -> str:
 
 def kept_chapters_key(vector_keys: Sequence[str], rule: TextualConfig) -> str:
     return fingerprint(
-        "kept_chapters", VERSIONS["kept_chapters"], vectors=digest(list(vector_keys)), rule=rule
+        "kept_chapters",
+        VERSIONS["kept_chapters"],
+        vectors=digest(list(vector_keys)),
+        rule=with_retired("textual", rule),
     )
 
 
@@ -121,7 +130,7 @@ def story_key(chapters: Sequence[str], kept: str, rule: StoryConfig, writer: str
         VERSIONS["story"],
         chapters=digest(list(chapters)),
         kept=kept,
-        rule=rule,
+        rule=with_retired("story", rule),
         writer=writer,
     )
 
@@ -135,7 +144,7 @@ def story_vector_key(story_digest: str, embedder: str) -> str:
 def done_key(sha256: str, config: Config, models: Sequence[str], extra: str) -> str:
     """Covers a whole video: while it holds, the file is not even opened."""
     parts = {
-        name: getattr(config, name)
+        name: with_retired(name, getattr(config, name))
         for name in ("read", "cut", "sample", "visual", "perceive", "chapter", "textual", "story")
     }
     return fingerprint(

@@ -21,19 +21,19 @@ from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
 from fdvs.pipelines.evaluation.redundancy_table import Told, material_of, redundancy_rows
 from fdvs.protocols import TextEmbedder
 from fdvs.redundancy.chapters import keep_chapters
-from fdvs.redundancy.rules import Mask, as_repaired
+from fdvs.redundancy.rules import Mask
 from fdvs.redundancy.rules import Rule as AnyRule
 from fdvs.story.tell import tell
 from fdvs.types import Chapter, Story
 from fdvs.vectors import unit_rows
 
-Rule = Literal["repaired", "paper", "cover"]
+Rule = Literal["paper", "cover"]
 
 MEMORIES = (1, 11, 21, 31, 35, 41)
 NUM_EVIDENCE = (0, 1, 3, 5, 7)
 NUM_FRAMES = (4, 8, 16, 32)
 CUTTING: tuple[CutMethod, ...] = ("keyframes", "scenes", "fixed")
-RULES: tuple[Rule, ...] = ("paper", "repaired", "cover")
+RULES: tuple[Rule, ...] = ("paper", "cover")
 NUM_DRAWS = 3
 
 Rows = list[dict[str, Any]]
@@ -73,9 +73,7 @@ def _reduced(base: Config, *, visual: Rule | None, textual: Rule | None) -> Conf
 
 
 def with_rule(config: AnyRule, rule: Rule | None) -> AnyRule:
-    """Return the settings with another rule at the bounds it was measured with; None: no rule."""
-    if rule == "repaired":
-        return as_repaired(config)
+    """Return the settings with another rule; None: no rule."""
     return replace(config, policy=rule or "none")
 
 

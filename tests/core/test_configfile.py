@@ -1,4 +1,4 @@
-"""Settings from YAML and from the library's memory."""
+"""Settings from YAML files, and those that a library of this or another version stores."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig
+from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig, TextualConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
+from fdvs.pipelines.build import fingerprints as keys
 from fdvs.redundancy.rules import rule_label
 
 
@@ -68,16 +69,77 @@ def test_a_config_survives_being_stored() -> None:
     assert config_from_json(config_to_json(config)) == config
 
 
-def test_what_an_older_library_remembers_still_loads_as_it_was() -> None:
-    """Settings as they were stored when `repaired` was the default."""
-    bounds = {"floor": 0.9, "identical": 0.95, "threshold": 0.9, "seed": 0, "like": "repaired"}
-    chapters = {**bounds, "floor": 0.84, "identical": 0.995, "memory": 35}
+OLD_FRAMES = {
+    "policy": "cover", "floor": 0.95, "identical": 0.95, "threshold": 0.9, "seed": 0,
+    "like": "cover",
+}  # fmt: skip
+
+
+def test_retired_settings_of_an_older_library_are_dropped_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stored = {
-        "visual": {"policy": "repaired", **bounds},
-        "textual": {"policy": "random", **chapters},
+        "visual": OLD_FRAMES,
+        "textual": {**OLD_FRAMES, "identical": 0.995, "memory": 35},
+        "story": {"min_scene_chapters": 1, "sentences_per_scene": 3},
     }
     config = config_from_json(stored)
-    assert rule_label(config.visual) == "repaired, floor 0.9, identical 0.95"
-    assert rule_label(config.textual) == (
-        "random, as many as repaired, floor 0.84, identical 0.995"
-    )
+    assert (config.visual, config.textual) == (Config().visual, Config().textual)
+    assert config.story.sentences_per_scene == 3
+    assert not caplog.records
+
+
+def test_a_retired_value_that_changed_something_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    config = config_from_json({"story": {"min_scene_chapters": 4}})
+    assert config == Config()
+    assert "story.min_scene_chapters: 4 was retired; this version behaves as 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values", [{"policy": "repaired"}, {"policy": "random", "like": "repaired"}]
+)
+def test_a_retired_policy_falls_back_to_the_default_and_its_floor(
+    values: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A floor of another policy means nothing to cover."""
+    config = config_from_json({"textual": {**OLD_FRAMES, "floor": 0.84, **values, "memory": 20}})
+    label = rule_label(config.textual)
+    assert label.removeprefix("random, as many as ") == "cover, floor 0.95"
+    assert config.textual.memory == 20
+    assert "'repaired' no longer exists; using the default" in caplog.text
+
+
+def test_settings_of_a_newer_version_are_ignored_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stored = {"cut": {"min_clip_s": 1.0, "by_sound": True}, "cluster": {"num_workers": 8}}
+    assert config_from_json(stored).cut == CutConfig(min_clip_s=1.0)
+    assert "cut.by_sound is unknown" in caplog.text
+    assert "cluster is unknown" in caplog.text
+
+
+def test_what_is_stored_has_the_retired_settings_for_older_versions() -> None:
+    assert config_to_json(Config())["visual"] == OLD_FRAMES
+
+
+def test_a_file_may_name_a_retired_setting_only_with_what_happens_anyway(tmp_path: Path) -> None:
+    same = write(tmp_path, "story: {min_scene_chapters: 1, max_scene_chapters: 9}\n")
+    assert load_config(same, Config()).story.max_scene_chapters == 9
+    other = write(tmp_path, "story: {min_scene_chapters: 2}\n")
+    with pytest.raises(ConfigError, match=r"min_scene_chapters was retired.*behaves as 1; remove"):
+        load_config(other, Config())
+    with pytest.raises(InvalidValue, match="cover, paper, random, none"):
+        load_config(write(tmp_path, "visual: {policy: repaired}\n"), Config())
+
+
+def test_fingerprints_are_those_of_the_versions_that_had_the_retired_settings() -> None:
+    """Digests computed by commit e7acb5c."""
+    rule = RedundancyConfig(policy="paper", floor=0.5, seed=3)
+    random = TextualConfig(policy="random", like="paper", memory=7)
+    config = Config()
+    assert keys.kept_frames_key("f", config.visual) == "d9e8cb44c1d80b0aea887828dc0b0305"
+    assert keys.kept_frames_key("f", rule) == "9e2182683ad9a1a0bbdca4853d862c58"
+    assert keys.kept_chapters_key(["a", "b"], config.textual) == "12802daf4eaa754df2b94892998b8b94"
+    assert keys.kept_chapters_key(["a", "b"], random) == "29f44cd04561f82159ae3bd1361305cb"
+    assert keys.story_key(["a"], "k", config.story, "w") == "833cafac6591ef336758948a116603a8"
+    assert keys.done_key("s", config, ["m"], "e") == "e27b8161699c3c63f33c38a344433fdd"

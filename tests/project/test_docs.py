@@ -43,7 +43,7 @@ def test_the_page_of_the_command_line_is_what_help_says(make_docs: ModuleType) -
 def test_the_page_of_settings_is_what_the_code_says(make_docs: ModuleType) -> None:
     page = (ROOT / "docs/settings.md").read_text("utf-8")
     assert page == make_docs.settings_page()
-    assert '| `policy` | `"cover"` | `cover`, `repaired`,' in page
+    assert '| `policy` | `"cover"` | `cover`, `paper`,' in page
 
 
 def test_the_example_of_the_settings_page_is_valid(make_docs: ModuleType, tmp_path: Path) -> None:

@@ -105,8 +105,7 @@ def test_what_lies_between_two_groups_is_kept_where_the_mean_rule_drops_it() -> 
     """It is near the mean of both, and nothing says the same."""
     a, b = np.eye(2)
     rows = np.stack([a, b, a, b, (a + b) / np.sqrt(2)]).astype(np.float32)
-    config = TextualConfig(policy="repaired", floor=0.7, identical=0.995)
-    assert not keep_chapters(rows, config, salt="v")[4]
+    assert not keep_chapters(rows, TextualConfig(policy="paper"), salt="v")[4]
     cover = TextualConfig(policy="cover", floor=0.75)
     assert keep_chapters(rows, cover, salt="v").tolist() == [True, True, False, False, True]
 
@@ -134,17 +133,15 @@ def test_frames_are_compared_with_each_other() -> None:
     """The last two look alike but not like the key frame: one of them is enough."""
     a, b = np.eye(2, dtype=np.float32)
     rows = np.stack([a, a, b, b])
-    cover = RedundancyConfig(policy="cover", floor=0.9, identical=0.95)
+    cover = RedundancyConfig(policy="cover", floor=0.9)
     assert keep_frames(rows, cover, salt="v/0").tolist() == [True, False, True, False]
-    repaired = RedundancyConfig(policy="repaired", floor=0.9, identical=0.95)
-    assert keep_frames(rows, repaired, salt="v/0").tolist() == [True, False, True, True]
 
 
-@pytest.mark.parametrize("like", ["repaired", "cover", "paper", "threshold"])
+@pytest.mark.parametrize("like", ["cover", "paper"])
 def test_random_drops_as_many_as_the_rule_that_it_controls(like: str) -> None:
     rows = np.abs(vectors(40, 2, num_dims=4))
     for make, keep in ((TextualConfig, keep_chapters), (RedundancyConfig, keep_frames)):
-        rule = make(policy=like, floor=0.8, identical=0.95)
+        rule = make(policy=like, floor=0.8)
         drawn = [
             keep(rows, replace(rule, policy="random", like=like, seed=seed), salt="v")
             for seed in (0, 1)

@@ -12,7 +12,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.models.scripted import GridImageEmbedder
 from fdvs.redundancy.frames import keep_frames, similarity_to_key
 
-REPAIRED = RedundancyConfig(policy="repaired", floor=0.8, identical=0.995)
+COVER = RedundancyConfig(floor=0.9)
 
 
 def vectors(num_rows: int, num_dims: int = 16, seed: int = 0) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_a_vector_of_zeros_is_similar_to_nothing() -> None:
 def test_a_clip_without_frames_gives_no_scores() -> None:
     empty = np.zeros((0, 4), dtype=np.float32)
     assert similarity_to_key(empty).shape == (0,)
-    assert keep_frames(empty, REPAIRED, salt="c").shape == (0,)
+    assert keep_frames(empty, COVER, salt="c").shape == (0,)
 
 
 def test_a_vector_that_is_not_finite_is_named() -> None:
@@ -74,17 +74,21 @@ def test_still_frames_go_and_a_new_picture_stays() -> None:
     split = dark.copy()
     split[:, 32:] = 235
     rows = GridImageEmbedder().embed_images([dark, dark, split, dark])
-    assert keep_frames(rows, REPAIRED, salt="c").tolist() == [True, False, True, False]
+    assert keep_frames(rows, COVER, salt="c").tolist() == [True, False, True, False]
 
 
-def test_the_paper_rule_loses_the_key_frame_of_that_clip() -> None:
+def test_the_paper_rule_loses_the_keyframe_of_that_clip() -> None:
     dark = np.full((48, 64, 3), 20, dtype=np.uint8)
     rows = GridImageEmbedder().embed_images([dark, dark, 255 - dark, dark])
     keep = keep_frames(rows, RedundancyConfig(policy="paper"), salt="c")
     assert keep.tolist() == [False, False, True, False]
 
 
-def test_a_fade_is_kept_by_its_changed_half_only() -> None:
+def test_a_fade_is_kept_by_few_of_its_frames() -> None:
+    """The angles end apart by a cosine of 0.83: the keyframe alone does not cover the last."""
     angles = np.linspace(0, 0.6, 8)
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    assert keep_frames(rows, REPAIRED, salt="c").tolist() == [True] + [False] * 4 + [True] * 3
+    keep = keep_frames(rows, COVER, salt="c")
+    assert keep[0]
+    assert 2 <= keep.sum() <= 4
+    assert (rows @ rows[keep].T).max(axis=1).min() >= 0.9

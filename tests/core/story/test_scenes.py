@@ -14,12 +14,9 @@ from fdvs.story.scenes import (
     best_division,
     boundary_gains,
     depth_scores,
-    feasible_min,
     gap_similarities,
     scene_ranges,
 )
-
-bounds = st.tuples(st.integers(1, 6), st.integers(0, 8)).map(lambda b: (b[0], b[0] + b[1]))
 
 
 def topics(*lengths: int, noise: float = 0.05, seed: int = 0) -> np.ndarray:
@@ -38,38 +35,27 @@ def lengths_of(ranges: list[range]) -> list[int]:
 
 
 @settings(deadline=None)
-@given(num_chapters=st.integers(0, 40), limits=bounds, seed=st.integers(0, 999))
+@given(num_chapters=st.integers(0, 40), high=st.integers(1, 14), seed=st.integers(0, 999))
 def test_every_chapter_is_in_exactly_one_scene_of_bounded_length(
-    num_chapters: int, limits: tuple[int, int], seed: int
+    num_chapters: int, high: int, seed: int
 ) -> None:
-    low, high = limits
     rows = np.random.default_rng(seed).normal(size=(num_chapters, 5)).astype(np.float32)
-    ranges = scene_ranges(rows, min_chapters=low, max_chapters=high)
+    ranges = scene_ranges(rows, max_chapters=high)
     assert [i for r in ranges for i in r] == list(range(num_chapters))
     assert all(0 < len(r) <= high for r in ranges)
-    divisible = any(k * low <= num_chapters <= k * high for k in range(1, num_chapters + 1))
-    if divisible:
-        assert all(len(r) >= low for r in ranges)
 
 
 @settings(deadline=None)
-@given(
-    gains=st.lists(st.integers(-50, 50), max_size=8),
-    limits=bounds,
-)
-def test_the_division_is_the_best_of_all_that_there_are(
-    gains: list[int], limits: tuple[int, int]
-) -> None:
+@given(gains=st.lists(st.integers(-50, 50), max_size=8), high=st.integers(1, 14))
+def test_the_division_is_the_best_of_all_that_there_are(gains: list[int], high: int) -> None:
     num_chapters = len(gains) + 1
-    low = feasible_min(num_chapters, *limits)
-    got = best_division(np.array(gains, dtype=np.int64), num_chapters, low, limits[1])
+    got = best_division(np.array(gains, dtype=np.int64), high)
 
     def value(cuts: tuple[int, ...]) -> int:
         return sum(gains[cut - 1] for cut in cuts)
 
     def allowed(cuts: tuple[int, ...]) -> bool:
-        edges = [0, *cuts, num_chapters]
-        return all(low <= b - a <= limits[1] for a, b in pairwise(edges))
+        return all(b - a <= high for a, b in pairwise([0, *cuts, num_chapters]))
 
     inner = range(1, num_chapters)
     divisions = [c for n in range(num_chapters) for c in combinations(inner, n) if allowed(c)]
@@ -81,54 +67,39 @@ def test_the_division_is_the_best_of_all_that_there_are(
 
 @pytest.mark.parametrize("lengths", [(4, 4), (5, 3, 6), (3, 3, 3, 3), (8, 4)])
 def test_scenes_break_where_the_subject_changes(lengths: tuple[int, ...]) -> None:
-    ranges = scene_ranges(topics(*lengths), min_chapters=1, max_chapters=12)
+    ranges = scene_ranges(topics(*lengths), max_chapters=12)
     assert lengths_of(ranges) == list(lengths)
 
 
 def test_chapters_that_stay_together_are_one_scene() -> None:
-    assert lengths_of(scene_ranges(topics(9), min_chapters=1, max_chapters=12)) == [9]
+    assert lengths_of(scene_ranges(topics(9), max_chapters=12)) == [9]
 
 
 def test_identical_chapters_are_one_scene_until_the_bound() -> None:
     same = np.ones((25, 4), dtype=np.float32)
-    ranges = scene_ranges(same, min_chapters=1, max_chapters=12)
+    ranges = scene_ranges(same, max_chapters=12)
     assert sum(map(len, ranges)) == 25
     assert len(ranges) == 3
 
 
 def test_a_forced_split_falls_on_the_deepest_gap() -> None:
     rows = topics(5, 7)
-    ranges = scene_ranges(rows, min_chapters=1, max_chapters=8, min_depth=10.0)
+    ranges = scene_ranges(rows, max_chapters=8, min_depth=10.0)
     assert lengths_of(ranges) == [5, 7]
 
 
-def test_a_minimum_merges_what_would_be_a_scene_of_its_own() -> None:
-    rows = topics(4, 1, 4)
-    assert min(lengths_of(scene_ranges(rows, min_chapters=3, max_chapters=12))) >= 3
-
-
-def test_few_chapters_are_one_scene_although_below_the_minimum() -> None:
-    assert scene_ranges(topics(2), min_chapters=5, max_chapters=12) == [range(0, 2)]
-
-
-def test_an_impossible_minimum_is_lowered_as_little_as_possible() -> None:
-    # five chapters in scenes of three to four: only 2 + 3 comes near
-    ranges = scene_ranges(topics(5), min_chapters=3, max_chapters=4)
-    assert sorted(lengths_of(ranges)) == [2, 3]
-
-
 def test_no_chapters_make_no_scene_and_one_makes_one() -> None:
-    assert scene_ranges(np.zeros((0, 3), dtype=np.float32), min_chapters=1, max_chapters=2) == []
-    assert scene_ranges(topics(1), min_chapters=1, max_chapters=2) == [range(0, 1)]
+    assert scene_ranges(np.zeros((0, 3), dtype=np.float32), max_chapters=2) == []
+    assert scene_ranges(topics(1), max_chapters=2) == [range(0, 1)]
 
 
 def test_float_noise_does_not_move_a_boundary() -> None:
     rows = topics(5, 3, 6, noise=0.2)
-    want = scene_ranges(rows, min_chapters=1, max_chapters=6)
+    want = scene_ranges(rows, max_chapters=6)
     generator = np.random.default_rng(1)
     for _ in range(20):
         noisy = rows + generator.uniform(-1e-7, 1e-7, rows.shape).astype(np.float32)
-        assert scene_ranges(noisy, min_chapters=1, max_chapters=6) == want
+        assert scene_ranges(noisy, max_chapters=6) == want
 
 
 def test_gap_similarity_compares_the_means_of_the_windows() -> None:
@@ -148,15 +119,14 @@ def test_a_shallow_dip_gains_nothing() -> None:
     assert (gains < 0).all()
 
 
-@pytest.mark.parametrize("limits", [(0, 3), (4, 3)])
-def test_bounds_that_contradict_each_other_are_refused(limits: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="min_chapters <= max_chapters"):
-        scene_ranges(topics(3), min_chapters=limits[0], max_chapters=limits[1])
+def test_scenes_of_no_chapters_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_chapters is 0"):
+        scene_ranges(topics(3), max_chapters=0)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(BadModelOutput):
-        scene_ranges(np.full((3, 2), np.nan, dtype=np.float32), min_chapters=1, max_chapters=3)
+        scene_ranges(np.full((3, 2), np.nan, dtype=np.float32), max_chapters=3)
 
 
 def test_only_the_bottom_of_a_dip_gains() -> None:

@@ -12,12 +12,13 @@ import pytest
 from fdvs.config import Config, CutConfig, RedundancyConfig
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.library import Library
-from fdvs.redundancy.rules import as_repaired
 from fdvs.types import ClipView
 
 DEFAULT = Config(cut=CutConfig(method="fixed", fixed_clip_s=8.0, max_clip_s=30.0))
-REPAIRED = replace(
-    DEFAULT, visual=as_repaired(DEFAULT.visual), textual=as_repaired(DEFAULT.textual)
+PAPER = replace(
+    DEFAULT,
+    visual=replace(DEFAULT.visual, policy="paper"),
+    textual=replace(DEFAULT.textual, policy="paper"),
 )
 FIRST, SECOND = [("red", 4), ("green", 4)], [("blue", 4), ("white", 4)]
 
@@ -77,10 +78,10 @@ def test_as_many_frames_by_chance_miss_shots(
 def test_a_library_keeps_the_rule_it_was_built_with_until_told_otherwise(
     film: Path, tmp_path: Path, counting: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "library", config=REPAIRED, models=counting) as library:
+    with Library.open(tmp_path / "library", config=PAPER, models=counting) as library:
         library.build(film)
     with Library.open(tmp_path / "library", models=counting) as library:
-        assert (library.config.visual.policy, library.config.visual.floor) == ("repaired", 0.9)
+        assert library.config == PAPER
         assert [row.status for row in library.build(film).rows] == ["unchanged"]
         before = kept_of(library, "kept_frames")
     with Library.open(tmp_path / "library", config=DEFAULT, models=counting) as library:

@@ -1,8 +1,8 @@
-"""What a build reports: one row per file, what redundancy reduction saved, and the totals."""
+"""What a build reports: events while it runs, then one row per file and the totals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -63,3 +63,24 @@ def total(parts: Iterable[Saved]) -> Saved:
     parts = list(parts)
     sums = {f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Saved)}
     return Saved(**sums)
+
+
+EventKind = Literal["start", "video", "clip", "done_video", "failed", "waiting", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildEvent:
+    """One step of a running build. `done` of `total` counts clips (kind clip), else videos."""
+
+    kind: EventKind
+    name: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+
+
+Watcher = Callable[[BuildEvent], None]
+
+
+def ignore_event(event: BuildEvent) -> None:
+    """Watch a build without showing anything."""

@@ -22,11 +22,10 @@ from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
 from fdvs.media.collect import collect
 from fdvs.pipelines.ask.asker import Asker, Order
-from fdvs.pipelines.build.events import BuildEvent, Watcher, nobody
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.rows import row_of, video_rows
-from fdvs.report import BuildReport
+from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import Looks, Pictures
 from fdvs.store.meta import get_meta, set_meta
@@ -120,7 +119,7 @@ class Library(Closing):
         from fdvs.pipelines.build.builder import Builder
         from fdvs.pipelines.build.context import BuildContext
 
-        watch = progress or nobody
+        watch = progress or ignore_event
         collected = collect([paths] if isinstance(paths, (str, Path)) else paths)
         self._models.check()
 

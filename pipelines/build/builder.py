@@ -1,53 +1,40 @@
 """Build: files in, stories in the library. Reading, embedding and describing overlap in threads;
 this thread commits, clip by clip, so that a killed build loses only the clips in flight.
-
-Clips in flight are bounded: `NUM_AHEAD` waiting behind each of the three stages, plus one group
-being embedded and one being described (`max_clips_in_flight`).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.media.collect import Collected
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.events import BuildEvent, EventKind, Watcher
-from fdvs.pipelines.build.finish import finish_video
-from fdvs.pipelines.build.overlap import prefetch
-from fdvs.pipelines.build.read import read_videos
-from fdvs.pipelines.build.see_stage import describe_clips, embed_clips
-from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Unchanged, VideoJob
+from fdvs.pipelines.build.finish import Finisher
+from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, VideoJob
+from fdvs.pipelines.build.overlap import overlapped
 from fdvs.redundancy.rules import rule_label
-from fdvs.report import BuildReport, BuildRow, total
+from fdvs.report import (
+    BuildEvent,
+    BuildReport,
+    BuildRow,
+    EventKind,
+    RowStatus,
+    Watcher,
+    total,
+)
+from fdvs.store.sources import SourceStatus
 from fdvs.store.store import Store
 from fdvs.types import Saved
 
 logger = logging.getLogger(__name__)
 
-NUM_AHEAD = 8
 REGULAR = "regular"  # the word of GopStatistics.describe
 
 
-def max_clips_in_flight(embed_batch: int, describe_batch: int) -> int:
-    """Return how many clips a kill can cost at most: queues, groups, and one in each hand."""
-    return 3 * NUM_AHEAD + embed_batch + describe_batch + 4
-
-
-def overlapped(paths: Sequence[Path], context: BuildContext) -> Iterator[Item]:
-    """Chain the three stages, each in a thread, each at most `NUM_AHEAD` items ahead."""
-    items: Iterator[Item] = read_videos(paths, context)
-    items = prefetch(items, num_ahead=NUM_AHEAD, name="fdvs-read")
-    items = prefetch(embed_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-embed")
-    return prefetch(describe_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-describe")
-
-
 class Builder:
-    """Consumes the overlapped stages and commits. Lives for one build."""
+    """Consumes the overlapped stages and commits their results. Lives for one build."""
 
     def __init__(self, store: Store, context: BuildContext, watch: Watcher) -> None:
         self._store = store
@@ -60,24 +47,23 @@ class Builder:
         self._num_files = 0
 
     def run(self, collected: Collected) -> BuildReport:
-        """Build every file; a bad one is a row with its reason."""
-        started = time.monotonic()
+        """Build every file; a bad one becomes a failed row with its reason."""
+        started_s = time.monotonic()
         self._num_files = len(collected.files)
         self._watch(BuildEvent(kind="start", total=self._num_files))
-        with closing(overlapped(collected.files, self._context)) as items:  # type: ignore[type-var]
+        items = overlapped(collected.files, self._context)
+        with closing(items):  # type: ignore[type-var]
             for item in items:
                 self._take(item)
+        config = self._context.config
         return BuildReport(
             rows=tuple(self._rows),
             num_ignored=collected.num_ignored,
-            seconds=round(time.monotonic() - started, 2),
+            seconds=round(time.monotonic() - started_s, 2),
             backends=self._context.models.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
             notes=self._notes(),
-            rules={
-                "frames": rule_label(self._context.config.visual),
-                "chapters": rule_label(self._context.config.textual),
-            },
+            rules={"frames": rule_label(config.visual), "chapters": rule_label(config.textual)},
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -92,44 +78,41 @@ class Builder:
         )
 
     def _unique_rows(self) -> list[BuildRow]:
-        """One row per video: two files of one content count once."""
+        """Return one row per video: two files of the same content count once."""
         return list({row.video_id or row.path: row for row in self._rows}.values())
 
     def _take(self, item: Item) -> None:
         if isinstance(item, ClipTask):
-            self._commit(item)
+            self._commit_clip(item)
         elif isinstance(item, Opened):
-            self._open(item.job)
-        elif isinstance(item, Unchanged):
-            self._unchanged(item.job)
+            self._commit_opened(item.job)
+        elif isinstance(item, Finished):
+            self._finish(item.job)
         else:
-            self._finish(item)
+            self._unchanged(item.job)
 
-    def _open(self, job: VideoJob) -> None:
+    def _commit_opened(self, job: VideoJob) -> None:
         job.replaces = self._store.replaced_by(job.path, job.video_id)
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
-        self._note(job, "partial", "not finished yet")
-        self._store.put_many(job.puts)
-        self._say("video", record.name)
+        self._note_source(job, "partial", "not finished yet")
+        self._store.put_many(job.results)
+        self._send("video", record.name)
 
-    def _commit(self, task: ClipTask) -> None:
-        """Commit what one clip gave; of a video that failed later, too: work is never lost."""
+    def _commit_clip(self, task: ClipTask) -> None:
+        """Commit the results of one clip, even of a video that failed later: no work is lost."""
         job = task.job
         if task.thumbnail is not None:
             self._store.put_thumbnail(job.video_id, task.clip.index, task.thumbnail)
-        if task.puts:
-            self._store.put_many(task.puts)
-        name = job.path.name
-        self._watch(
-            BuildEvent(kind="clip", name=name, done=task.clip.index + 1, total=len(job.clips))
-        )
+        if task.results:
+            self._store.put_many(task.results)
+        done, num_clips = task.clip.index + 1, len(job.clips)
+        self._watch(BuildEvent(kind="clip", name=job.path.name, done=done, total=num_clips))
 
-    def _finish(self, item: Finished) -> None:
-        job = item.job
+    def _finish(self, job: VideoJob) -> None:
         saved = None
         if not job.failed:
             try:
-                saved = finish_video(job, self._store, self._context)
+                saved = Finisher(job, self._store, self._context).run()
             except ModelUnavailable:
                 raise
             except ModelError as error:
@@ -138,21 +121,21 @@ class Builder:
         if job.failed:
             self._failed(job)
         else:
-            self._done(job, saved)
+            self._built(job, saved)
 
-    def _done(self, job: VideoJob, saved: Saved | None) -> None:
-        self._note(job, "ok", "; ".join(job.warnings))
+    def _built(self, job: VideoJob, saved: Saved | None) -> None:
+        self._note_source(job, "ok", "; ".join(job.warnings))
         if job.replaces:
-            logger.info("%s has new content; what it held before is forgotten", job.path.name)
+            logger.info("%s has new content; its former content is removed", job.path.name)
             self._store.replace_video(job.replaces, job.video_id)
-        self._add(job, "built", saved)
-        self._say("done_video", job.path.name)
+        self._add_row(job, "built", saved)
+        self._send("done_video", job.path.name)
 
     def _failed(self, job: VideoJob) -> None:
         job.failed = " ".join(job.failed.split())
-        self._note(job, "failed", job.failed)
-        self._add(job, "failed", None)
-        self._say("failed", job.path.name, job.failed)
+        self._note_source(job, "failed", job.failed)
+        self._add_row(job, "failed", None)
+        self._send("failed", job.path.name, job.failed)
 
     def _unchanged(self, job: VideoJob) -> None:
         self._num_done += 1
@@ -162,48 +145,48 @@ class Builder:
             self._failed(job)
             return
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
-        self._note(job, "ok", self._reason_of(job))
+        self._note_source(job, "ok", self._noted_reason(job))
         saved = self._store.get(job.video_id, "saved")
-        self._add(job, "unchanged", Saved(**saved.payload) if saved else None)
-        self._say("done_video", record.name, "unchanged")
+        self._add_row(job, "unchanged", Saved(**saved.payload) if saved else None)
+        self._send("done_video", record.name, "unchanged")
 
-    def _say(self, kind: EventKind, name: str, text: str = "") -> None:
-        """Tell the watcher how far the files are."""
+    def _send(self, kind: EventKind, name: str, text: str = "") -> None:
+        """Send the watcher an event that counts files."""
         self._watch(
             BuildEvent(kind=kind, name=name, text=text, done=self._num_done, total=self._num_files)
         )
 
-    def _reason_of(self, job: VideoJob) -> str:
+    def _noted_reason(self, job: VideoJob) -> str:
         """Return what was noted when this content was built: its warnings."""
         if self._reasons is None:
             rows = [row for row in self._store.sources() if row.status == "ok"]
             self._reasons = {row.video_id or "": row.reason for row in rows}
         return self._reasons.get(job.video_id, "")
 
-    def _note(self, job: VideoJob, status: str, reason: str) -> None:
-        known = job.video_id if job.info is not None or status == "ok" else None
+    def _note_source(self, job: VideoJob, status: SourceStatus, reason: str) -> None:
+        is_video = job.info is not None or status == "ok"
         self._store.note_source(
             job.path,
             size_bytes=job.size_bytes,
             mtime_ns=job.mtime_ns,
-            video_id=known,
-            status=status,  # type: ignore[arg-type]
+            video_id=job.video_id if is_video else None,
+            status=status,
             reason=reason,
         )
 
-    def _add(self, job: VideoJob, status: str, saved: Saved | None) -> None:
+    def _add_row(self, job: VideoJob, status: RowStatus, saved: Saved | None) -> None:
         probe = self._store.get(job.video_id, "probe") if job.video_id else None
         row = BuildRow(
             path=str(job.path),
             name=job.path.name,
             video_id=job.video_id or None,
-            status=status,  # type: ignore[arg-type]
+            status=status,
             reason=job.failed,
             warnings=tuple(job.warnings),
             duration_s=probe.payload["duration_s"] if probe else None,
             num_clips=saved.num_clips if saved else len(job.clips),
             num_clips_computed=job.num_clips_computed,
-            seconds=round(time.monotonic() - job.started, 2) if status != "unchanged" else 0.0,
+            seconds=round(time.monotonic() - job.started_s, 2) if status != "unchanged" else 0.0,
             gop=probe.payload["gop"] if probe else "",
             saved=saved,
         )

@@ -1,7 +1,9 @@
 """Fingerprints of every stored result, in one place: what each one depends on.
 
-Models count by `ModelSet.fingerprint`: weights, revision, options, number type.
-Raise a stage's number when its code changes what it stores; everything behind it follows.
+A model counts by `ModelSet.fingerprint`: weights, revision, options, number type. Raise a stage's
+number in `VERSIONS` when its code changes what it stores; everything that depends on it follows.
+The stage names are stored in libraries: never rename one. Retired settings still count, with the
+value that all later code behaves as (`fdvs.config.RETIRED`).
 """
 
 from __future__ import annotations
@@ -36,18 +38,29 @@ VERSIONS = {
 PER_CLIP = ("frames", "kept_frames", "look", "chapter", "chapter_vector", "cost")
 
 
-def probe_key(sha256: str, config: Config) -> str:
-    return fingerprint("probe", VERSIONS["probe"], content=sha256, reader=config.read.reader)
+def observation_stage(describer: str) -> str:
+    """Return the stage under which a describer's observations are stored."""
+    return f"see:{describer}"
 
 
-def clips_key(probe_digest: str, config: Config) -> str:
-    return fingerprint("clips", VERSIONS["clips"], probe=probe_digest, cut=config.cut)
+def _fingerprint(stage: str, **parts: object) -> str:
+    return fingerprint(stage, VERSIONS[stage], **parts)
 
 
-def frames_key(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
-    return fingerprint(
+def probe_fingerprint(sha256: str, config: Config) -> str:
+    """Facts about a file depend on its content and on the reader."""
+    return _fingerprint("probe", content=sha256, reader=config.read.reader)
+
+
+def clips_fingerprint(probe_digest: str, config: Config) -> str:
+    """Where a video is cut depends on its facts and on the rule."""
+    return _fingerprint("clips", probe=probe_digest, cut=config.cut)
+
+
+def frames_fingerprint(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
+    """A clip's frame times and vectors: content, interval, sampling, reader, image embedder."""
+    return _fingerprint(
         "frames",
-        VERSIONS["frames"],
         content=sha256,
         clip=[clip.start_s, clip.end_s],
         sample=config.sample,
@@ -56,36 +69,32 @@ def frames_key(sha256: str, clip: Clip, config: Config, embedder: str) -> str:
     )
 
 
-def kept_frames_key(frames_key: str, rule: RedundancyConfig) -> str:
-    """By the frames' key, not their vectors: float noise of a batch must not look like a change."""
-    return fingerprint(
-        "kept_frames",
-        VERSIONS["kept_frames"],
-        frames=frames_key,
-        rule=with_retired("visual", rule),
-    )
+def kept_frames_fingerprint(frames: str, rule: RedundancyConfig) -> str:
+    """By the fingerprint of the frames, not by their vectors: the float noise of another batch
+    must not look like a change."""
+    return _fingerprint("kept_frames", frames=frames, rule=with_retired("visual", rule))
 
 
-def look_key(frames_key: str, kept: Sequence[bool], text_key: str) -> str:
-    """The text embedder counts, since a stand-in places pictures in its space."""
-    return fingerprint(
-        "look", VERSIONS["look"], frames=frames_key, kept=list(map(bool, kept)), texts=text_key
-    )
+def picture_fingerprint(frames: str, kept: Sequence[bool], text_embedder: str) -> str:
+    """The clip's vector for visual search. The text embedder counts, since a stand-in places
+    pictures in its space."""
+    return _fingerprint("look", frames=frames, kept=list(map(bool, kept)), texts=text_embedder)
 
 
-def see_key(
+def observation_fingerprint(
     sha256: str,
     clip: Clip,
     config: Config,
+    *,
     describer: str,
     times_s: Sequence[float],
     motion: float,
-    extra: str,
+    sidecar: str,
 ) -> str:
-    """What a describer saw depends on the kept pictures; `extra` is content beside the video."""
-    return fingerprint(
+    """What a describer says depends on the kept frames and, where it reads one, on a sidecar file
+    (`sidecar` is its digest)."""
+    return _fingerprint(
         "see",
-        VERSIONS["see"],
         content=sha256,
         clip=[clip.start_s, clip.end_s],
         short_side_px=config.sample.short_side_px,
@@ -94,40 +103,39 @@ def see_key(
         describer=describer,
         times_s=list(times_s),
         motion=motion,
-        extra=extra,
+        extra=sidecar,
     )
 
 
-def chapter_key(clip: Clip, seen: Sequence[str], rule: ChapterConfig, writer: str) -> str:
-    return fingerprint(
+def chapter_fingerprint(
+    clip: Clip, observations: Sequence[str], rule: ChapterConfig, writer: str
+) -> str:
+    """A chapter depends on the digests of its clip's observations and on its writer."""
+    return _fingerprint(
         "chapter",
-        VERSIONS["chapter"],
         clip=[clip.start_s, clip.end_s],
-        seen=list(seen),
+        seen=list(observations),
         rule=rule,
         writer=writer,
     )
 
 
-def chapter_vector_key(chapter_digest: str, embedder: str) -> str:
-    return fingerprint(
-        "chapter_vector", VERSIONS["chapter_vector"], chapter=chapter_digest, embedder=embedder
+def chapter_vector_fingerprint(chapter_digest: str, embedder: str) -> str:
+    """A chapter's vector depends on its text and on the text embedder."""
+    return _fingerprint("chapter_vector", chapter=chapter_digest, embedder=embedder)
+
+
+def kept_chapters_fingerprint(vectors: Sequence[str], rule: TextualConfig) -> str:
+    """Which chapters stay depends on the fingerprints of all chapter vectors, and on the rule."""
+    return _fingerprint(
+        "kept_chapters", vectors=digest(list(vectors)), rule=with_retired("textual", rule)
     )
 
 
-def kept_chapters_key(vector_keys: Sequence[str], rule: TextualConfig) -> str:
-    return fingerprint(
-        "kept_chapters",
-        VERSIONS["kept_chapters"],
-        vectors=digest(list(vector_keys)),
-        rule=with_retired("textual", rule),
-    )
-
-
-def story_key(chapters: Sequence[str], kept: str, rule: StoryConfig, writer: str) -> str:
-    return fingerprint(
+def story_fingerprint(chapters: Sequence[str], kept: str, rule: StoryConfig, writer: str) -> str:
+    """A story depends on the chapters' digests, on which of them are kept, and on its writer."""
+    return _fingerprint(
         "story",
-        VERSIONS["story"],
         chapters=digest(list(chapters)),
         kept=kept,
         rule=with_retired("story", rule),
@@ -135,24 +143,19 @@ def story_key(chapters: Sequence[str], kept: str, rule: StoryConfig, writer: str
     )
 
 
-def story_vector_key(story_digest: str, embedder: str) -> str:
-    return fingerprint(
-        "story_vector", VERSIONS["story_vector"], story=story_digest, embedder=embedder
-    )
+def story_vector_fingerprint(story_digest: str, embedder: str) -> str:
+    """The vectors of story and scenes depend on their texts and on the text embedder."""
+    return _fingerprint("story_vector", story=story_digest, embedder=embedder)
 
 
-def done_key(sha256: str, config: Config, models: Sequence[str], extra: str) -> str:
-    """Covers a whole video: while it holds, the file is not even opened."""
-    parts = {
-        name: with_retired(name, getattr(config, name))
-        for name in ("read", "cut", "sample", "visual", "perceive", "chapter", "textual", "story")
-    }
-    return fingerprint(
+def done_fingerprint(sha256: str, config: Config, models: Sequence[str], sidecars: str) -> str:
+    """Cover a whole video: while it holds, the file is not even opened."""
+    sections = ("read", "cut", "sample", "visual", "perceive", "chapter", "textual", "story")
+    return _fingerprint(
         "done",
-        VERSIONS["done"],
         content=sha256,
-        settings=parts,
+        settings={name: with_retired(name, getattr(config, name)) for name in sections},
         versions=VERSIONS,
         models=list(models),
-        extra=extra,
+        extra=sidecars,
     )

@@ -1,20 +1,45 @@
-"""Bounded overlap: run an iterator ahead of its consumer in a thread, and fill model batches.
+"""Run the stages of a build at the same time: each in a thread, a bounded number of items ahead.
 
-Order is kept. An error of the producer is raised at the consumer; closing the consumer stops
-the producer before its next item.
+Order is kept. An error of a producer is raised at its consumer; closing the consumer stops the
+producer before its next item. Clips in flight are bounded (`max_clips_in_flight`): `NUM_AHEAD`
+wait behind each of the three stages, one group is being embedded and one described.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
+
+from fdvs.pipelines.build.context import BuildContext
+from fdvs.pipelines.build.describe import describe_clips
+from fdvs.pipelines.build.embed import embed_clips
+from fdvs.pipelines.build.items import Item
+from fdvs.pipelines.build.read import read_videos
 
 T = TypeVar("T")
 
+NUM_AHEAD = 8
 POLL_S = 0.1
 _END = object()
+
+
+def max_clips_in_flight(embed_batch: int, describe_batch: int) -> int:
+    """Return how many clips a kill can lose at most: queues, groups, and one held by each stage."""
+    return 3 * NUM_AHEAD + embed_batch + describe_batch + 4
+
+
+def overlapped(paths: Sequence[Path], context: BuildContext) -> Iterator[Item]:
+    """Read, embed and describe the files of `paths`: yield every item in order, ready to commit.
+
+    Close the iterator to stop the stages early.
+    """
+    items: Iterator[Item] = read_videos(paths, context)
+    items = prefetch(items, num_ahead=NUM_AHEAD, name="fdvs-read")
+    items = prefetch(embed_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-embed")
+    return prefetch(describe_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-describe")
 
 
 class _Failed:
@@ -54,7 +79,7 @@ def _produce(items: Iterable[Any], ready: queue.Queue[Any], stop: threading.Even
 
 
 def _offer(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
-    """Put an item unless the consumer is gone; the wait is cut so that `stop` is seen."""
+    """Put an item unless the consumer is gone; wait in short steps, to notice `stop`."""
     while not stop.is_set():
         try:
             ready.put(item, timeout=POLL_S)
@@ -62,31 +87,3 @@ def _offer(ready: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
         except queue.Full:
             continue
     return False
-
-
-def groups(
-    items: Iterable[T], *, weight: Callable[[T], int], full: Callable[[], int]
-) -> Iterator[list[T]]:
-    """Yield runs of consecutive items whose weights reach `full()`; the last may be lighter.
-
-    Items of weight 0 (markers, clips with nothing to do) ride along so that order is kept; where
-    no weighty item waits they pass at once. An item that would overfill a group starts the next
-    one. `full` is asked only when a weighty item comes: it may load a model.
-    """
-    group: list[T] = []
-    total = 0
-    for item in items:
-        heavy = weight(item)
-        if not heavy and not total:
-            yield [item]
-            continue
-        if total and total + heavy > full():
-            yield group
-            group, total = [], 0
-        group.append(item)
-        total += heavy
-        if total >= full():
-            yield group
-            group, total = [], 0
-    if group:
-        yield group

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fdvs.pipelines.build.events import BuildEvent, Watcher
+from fdvs.report import BuildEvent, Watcher
 from fdvs.text.clean import one_line
 
 

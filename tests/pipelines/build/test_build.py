@@ -15,9 +15,9 @@ import pytest
 from fdvs.config import Config, CutConfig, RedundancyConfig, StoryConfig
 from fdvs.errors import BadModelOutput, MissingVideo, ModelUnavailable, NotFound, StoreError
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
-from fdvs.pipelines.build.builder import max_clips_in_flight
-from fdvs.pipelines.build.events import BuildEvent
+from fdvs.pipelines.build.overlap import max_clips_in_flight
 from fdvs.pipelines.library import Library
+from fdvs.report import BuildEvent
 from fdvs.story.as_json import story_to_json
 from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
 from fdvs.vectors import unit_rows

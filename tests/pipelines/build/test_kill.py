@@ -17,7 +17,7 @@ import pytest
 
 from fdvs.config import Config
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder
-from fdvs.pipelines.build.builder import max_clips_in_flight
+from fdvs.pipelines.build.overlap import max_clips_in_flight
 from fdvs.pipelines.library import Library
 from fdvs.store.store import Store
 from fdvs.story.as_json import story_to_json
@@ -102,7 +102,7 @@ def test_a_build_killed_at_several_moments_ends_as_an_unbroken_one(
 
     whole = tmp_path / "whole"
     assert run(whole, film, tmp_path / "log2").communicate(timeout=120)[0].strip() == "['built']"
-    made = {"text_embedder": HashTextEmbedder(), "image_embedder": GridImageEmbedder()}
+    models = {"text_embedder": HashTextEmbedder(), "image_embedder": GridImageEmbedder()}
     texts = []
     for folder in (killed, whole):
         with Library.open(folder, config=Config(), models=models) as library:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdvs.pipelines.build.overlap import groups, prefetch
+from fdvs.pipelines.build.items import groups
+from fdvs.pipelines.build.overlap import prefetch
 
 
 def test_prefetch_keeps_the_order() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fdvs.pipelines.build.events import BuildEvent
 from fdvs.pipelines.cli import main as cli
+from fdvs.report import BuildEvent
 from fdvs.types import Saved
 
 

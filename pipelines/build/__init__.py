@@ -1,0 +1,1 @@
+"""Build a library: read, embed, describe, finish."""

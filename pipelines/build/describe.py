@@ -1,0 +1,120 @@
+"""Third stage of a build: the kept frames become observations, and those a chapter.
+
+Runs in its own thread, on groups of clips that fill a describer's batch, across videos, and keeps
+their order.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.fingerprint import digest
+from fdvs.pipelines.build import fingerprints
+from fdvs.pipelines.build.context import BuildContext
+from fdvs.pipelines.build.items import ClipTask, Item, groups, live_tasks
+from fdvs.pipelines.build.plan import observation_fingerprint
+from fdvs.story.chapters import write_chapter
+from fdvs.text.clean import clean_text
+from fdvs.types import ClipView, JsonDict, Observation
+
+logger = logging.getLogger(__name__)
+
+
+def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
+    """Ask every describer about the clips that lack its observations, then write chapters."""
+
+    def weight(item: Item) -> int:
+        return 1 if isinstance(item, ClipTask) and item.stale else 0
+
+    def full() -> int:
+        return max(context.models.batch_size(name) for name in context.describer_names)
+
+    for group in groups(items, weight=weight, full=full):
+        for name in context.describer_names:
+            tasks = [task for task in live_tasks(group) if name in task.stale]
+            size = context.models.batch_size(name) if tasks else 1
+            for start in range(0, len(tasks), size):
+                _describe(tasks[start : start + size], name, context)
+        for item in group:
+            if isinstance(item, ClipTask):
+                _write_chapter(item, context)
+        yield from group
+
+
+def _describe(tasks: Sequence[ClipTask], name: str, context: BuildContext) -> None:
+    """Describe one batch; where it fails, clip by clip, so that a bad clip fails only its video."""
+    started_s = time.monotonic()
+    try:
+        results = context.models.describer(name).describe([_view(t, context) for t in tasks])
+    except ModelUnavailable:
+        raise
+    except ModelError as error:
+        if len(tasks) > 1:
+            logger.warning("%s failed on %d clips (%s); trying each alone", name, len(tasks), error)
+            for task in tasks:
+                _describe([task], name, context)
+            return
+        clip = tasks[0].clip
+        tasks[0].job.failed = f"{name} failed at {clip.start_s:.1f}-{clip.end_s:.1f} s: {error}"
+        return
+    seconds = (time.monotonic() - started_s) / len(tasks)
+    for task, observations in zip(tasks, results, strict=True):
+        _record(task, name, observations, context)
+        if name == "captioner":
+            task.add_result("cost", "", {"captioner_s": seconds})
+
+
+def _view(task: ClipTask, context: BuildContext) -> ClipView:
+    return ClipView(
+        video_path=task.job.path,
+        clip=task.clip,
+        frames=tuple(task.frames),
+        vectors=task.kept_vectors(),
+        embedder=context.image_identity,
+        motion=task.motion,
+    )
+
+
+def _record(
+    task: ClipTask, name: str, observations: Sequence[Observation], context: BuildContext
+) -> None:
+    bound = context.config.perceive.max_observation_chars
+    cleaned = [replace(o, text=clean_text(o.text, max_chars=bound)) for o in observations]
+    task.observations[name] = cleaned
+    stage = fingerprints.observation_stage(name)
+    task.add_result(stage, observation_fingerprint(task, name, context), _payload(cleaned))
+    task.job.num_clips_computed += name == context.describer_names[0]
+
+
+def _payload(observations: Sequence[Observation]) -> JsonDict:
+    return {"observations": [asdict(observation) for observation in observations]}
+
+
+def _write_chapter(task: ClipTask, context: BuildContext) -> None:
+    """Write the chapter unless observations are missing or the stored one is of the same words."""
+    names, config = context.describer_names, context.config.chapter
+    if any(name not in task.observations for name in names):
+        return
+    fingerprint = fingerprints.chapter_fingerprint(
+        task.clip,
+        [digest(_payload(task.observations[name])) for name in names],
+        config,
+        context.chapter_writer_fingerprint,
+    )
+    if task.stored.get("chapter") == fingerprint:
+        return
+    writer = context.models.llm if config.writer == "llm" else None
+    observations = [o for name in names for o in task.observations[name]]
+    try:
+        chapter = write_chapter(task.clip, observations, config=config, writer=writer)
+    except ModelUnavailable:
+        raise
+    except ModelError as error:
+        task.job.failed = f"chapter at {task.clip.start_s:.1f} s could not be written: {error}"
+        return
+    payload = {"start_s": chapter.start_s, "end_s": chapter.end_s, "text": chapter.text}
+    task.add_result("chapter", fingerprint, payload)

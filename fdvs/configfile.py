@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
 from fdvs.config import RETIRED, Config, field_types, with_retired
-from fdvs.errors import ConfigError, InvalidValue, UnknownName
+from fdvs.errors import ConfigError
+from fdvs.typed import fill
 from fdvs.types import JsonDict
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -41,8 +41,8 @@ def load_config(path: Path, base: Config) -> Config:
         return base
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: need a mapping of sections, got {type(values).__name__}")
-    config: Config = overlay(base, _without_retired(values, str(path)), where=str(path))
-    return config
+    values = _without_retired(values, str(path))
+    return fill(Config, values, where=str(path), noun="setting", base=base)
 
 
 def _without_retired(values: Mapping[str, Any], where: str) -> JsonDict:
@@ -61,47 +61,6 @@ def _without_retired(values: Mapping[str, Any], where: str) -> JsonDict:
     return kept
 
 
-def overlay(base: Any, values: Mapping[str, Any], *, where: str) -> Any:
-    """Return the dataclass `base` with `values` laid over it, section by section."""
-    hints = field_types(type(base))
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise UnknownName("setting", str(key), hints, where=where)
-        current = getattr(base, key)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise InvalidValue(f"{where}: {key}", value, "a mapping of settings")
-            changes[key] = overlay(current, value, where=f"{where}: {key}")
-        else:
-            changes[key] = _convert(value, hints[key], f"{where}: {key}")
-    return dataclasses.replace(base, **changes)
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """Return a scalar or tuple of the hinted type; YAML's ints may stand for floats."""
-    if get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InvalidValue(where, value, "a list")
-        return tuple(_convert(item, get_args(hint)[0], where) for item in value)
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise InvalidValue(where, value, ", ".join(map(str, get_args(hint))))
-        return value
-    if get_origin(hint) in (Union, types.UnionType):
-        raise ConfigError(f"{where}: cannot be set from a file")
-    return _scalar(value, hint, where)
-
-
-def _scalar(value: Any, hint: type, where: str) -> Any:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is float and is_number:
-        return float(value)
-    if type(value) is hint:
-        return value
-    raise InvalidValue(where, value, f"a value of type {hint.__name__}")
-
-
 def config_to_json(config: Config) -> JsonDict:
     """Return the whole config as JSON, retired settings included: older versions can read it."""
     return {
@@ -116,8 +75,9 @@ def config_from_json(values: Mapping[str, Any]) -> Config:
     Settings and choices that this version does not have are dropped with a warning: a library
     can always be opened. Raises ConfigError where a known setting has a wrong value.
     """
-    config: Config = overlay(Config(), _known(Config(), values), where="stored settings")
-    return config
+    base = Config()
+    known = _known(base, values)
+    return fill(Config, known, where="stored settings", noun="setting", base=base)
 
 
 def _known(base: Any, stored: Mapping[str, Any], prefix: str = "") -> JsonDict:

@@ -7,15 +7,17 @@ hub name or an endpoint's URL: such a card is made on the spot.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar
 
 from fdvs.cardfiles import names_of_cards, read_card
 from fdvs.errors import ConfigError, UnknownName
+from fdvs.typed import fill
 
 PACKAGE = "fdvs.models"
 Role = Literal["image_embedder", "text_embedder", "captioner", "source", "llm"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +80,18 @@ def load_card(name: str) -> Card:
 
 
 def card_from(name: str, values: Mapping[str, Any]) -> Card:
-    """Make a card from a mapping; an unknown key or role is an error."""
-    known = {f.name for f in fields(Card)}
-    for key in values:
-        if key not in known:
-            raise UnknownName("field", key, known, where=f"model card {name}")
-    if values.get("role") not in get_args(Role):
-        raise ConfigError(
-            f"model card {name}: role {values.get('role')!r}; allowed: {get_args(Role)}"
-        )
-    plain = dict(values)
-    if wheel := plain.get("wheel"):
-        plain["wheel"] = WheelFile(**{**wheel, "files": tuple(wheel.get("files", ()))})
-    plain["presets"] = tuple(plain.get("presets", ()))
-    plain["options"] = _with_text_keys(plain.get("options", {}))
-    return Card(name=name, **plain)
+    """Return the card of a mapping. Raises ConfigError where a field is unknown or wrong."""
+    options = _with_text_keys(values.get("options", {}))
+    return fill(Card, {**values, "options": options, "name": name}, where=f"model card {name}")
+
+
+def options_from(card: Card, kind: type[T], *, shared: tuple[str, ...] = ()) -> T:
+    """Return a card's options as the dataclass `kind`; other code reads the keys in `shared`.
+
+    Raises UnknownName for an option that `kind` lacks and InvalidValue for a wrong value.
+    """
+    own = {key: value for key, value in card.options.items() if key not in shared}
+    return fill(kind, own, where=f"options of model {card.name}", noun="option")
 
 
 def _with_text_keys(value: Any) -> Any:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdvs.errors import ConfigError, ModelError
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import place
-from fdvs.models.weights.options import check_range, options_from
 from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 BATCH_CPU, BATCH_GPU = 2, 16

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdvs.errors import InvalidValue, ModelError
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.coco_names import COCO_NAMES
 from fdvs.models.describe.objectwords import Box, match_label, sentence
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import place
-from fdvs.models.weights.options import check_range, options_from
 from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.typed import check_range
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
 BATCH_CPU, BATCH_GPU = 2, 16

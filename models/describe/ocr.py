@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from fdvs.errors import ModelError
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import needs
-from fdvs.models.weights.options import check_range, options_from
 from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
+from fdvs.typed import check_range
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
 MAX_TEXT_CHARS = 300

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.audio import SAMPLE_RATE, Samples, read_sound
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.loading import choose_device, needs
-from fdvs.models.weights.options import check_range, options_from
+from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 MARGIN_S = 1.0

@@ -16,11 +16,10 @@ from typing import cast
 
 from fdvs.errors import BadModelOutput, InvalidValue
 from fdvs.fingerprint import digest, file_sha256
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.subtitle_streams import embedded_lines
 from fdvs.models.describe.subtitle_text import Kind, Line, decode_bytes, parse_subtitles
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.options import options_from
 from fdvs.types import Clip, ClipView, ModelIdentity, Observation
 
 MAX_FILE_BYTES = 20 << 20

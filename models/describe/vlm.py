@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import ConfigError, ModelError
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.vlm_prompts import (
     PLAIN,
     PROMPTS_VERSION,
@@ -26,8 +26,8 @@ from fdvs.models.describe.vlm_prompts import (
 )
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import place
-from fdvs.models.weights.options import check_range, options_from
 from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:

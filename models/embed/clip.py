@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.loading import needs, place, without_progress_bars
-from fdvs.models.weights.options import options_from
 from fdvs.protocols import TextEmbedder
 from fdvs.types import Image, ModelIdentity, Vectors
 from fdvs.vectors import unit_rows

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
 from fdvs.models.endpoint.endpoint_reply import EXCERPT_CHARS, Reply, parse_reply, retry_after_s
-from fdvs.models.weights.options import check_range
+from fdvs.typed import check_range
 
 if TYPE_CHECKING:
     import httpx

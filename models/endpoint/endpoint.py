@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fdvs.errors import BadModelOutput, ModelError
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.vlm_prompts import (
     PROMPTS_VERSION,
     Call,
@@ -27,7 +27,6 @@ from fdvs.models.describe.vlm_prompts import (
 from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
 from fdvs.models.endpoint.endpoint_reply import Reply
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.options import options_from
 from fdvs.protocols import Completion
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, UnknownName
+from fdvs.errors import InvalidValue
 from fdvs.kernels.dga import DGAConfig, LayerConfig
 from fdvs.kernels.dga.plan import read_plan
 from fdvs.models.cards import Card
 from fdvs.models.llm.attention import DEFAULT
+from fdvs.typed import fill
 
 OPTION = "attention"
 LAYERS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
@@ -36,21 +37,26 @@ class AttentionOptions:
     layers: Mapping[int, LayerConfig] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """The two keys of a card's mapping, their own values not yet checked."""
+
+    default: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[Any, Any] = field(default_factory=dict)
+
+
 def attention_options(card: Card) -> AttentionOptions:
     """Return what a card says about grouped attention; the default where it says nothing.
 
-    Raises UnknownName for a key that there is not and InvalidValue for a value that cannot be.
+    Raises UnknownName for an unknown key and InvalidValue for a value that is not allowed.
     """
-    told, where = _mapping(card.options.get(OPTION, {}), f"{OPTION} of model {card.name}")
-    for key in told:
-        if key not in ("default", "layers"):
-            raise UnknownName("option", str(key), ("default", "layers"), where=where)
-    config = _config(told.get("default", {}), DEFAULT, f"{where}: default")
+    where = f"{OPTION} of model {card.name}"
+    given = fill(_Given, card.options.get(OPTION, {}), where=where, noun="option")
+    config = _config(given.default, DEFAULT, f"{where}: default")
     layers: dict[int, LayerConfig] = {}
-    by_range, _ = _mapping(told.get("layers", {}), f"{where}: layers")
-    for key, values in by_range.items():
-        own = _layer(values, config, f"{where}: layers {key}")
-        layers |= dict.fromkeys(_range(key, where), own)
+    for key, values in given.layers.items():
+        layer = _layer_config(values, config, f"{where}: layers {key}")
+        layers |= dict.fromkeys(_range(key, where), layer)
     return AttentionOptions(config=config, layers=layers)
 
 
@@ -67,12 +73,6 @@ def options_of_plan(path: Path) -> AttentionOptions:
     return AttentionOptions(layers=plan.layer_configs(dense_threshold=DEFAULT.dense_threshold))
 
 
-def _mapping(value: Any, where: str) -> tuple[Mapping[Any, Any], str]:
-    if not isinstance(value, Mapping):
-        raise InvalidValue(where, value, "a mapping")
-    return value, where
-
-
 def _range(key: Any, where: str) -> range:
     found = LAYERS.fullmatch(str(key))
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
@@ -81,19 +81,11 @@ def _range(key: Any, where: str) -> range:
     return range(first, last + 1)
 
 
-def _layer(values: Any, base: DGAConfig, where: str) -> LayerConfig:
+def _layer_config(values: Any, base: DGAConfig, where: str) -> LayerConfig:
     if isinstance(values, (list, tuple)):
-        return tuple(_config(one, base, where) for one in values)
+        return tuple(_config(head, base, where) for head in values)
     return _config(values, base, where)
 
 
 def _config(values: Any, base: DGAConfig, where: str) -> DGAConfig:
-    told, _ = _mapping(values, where)
-    known = [f.name for f in fields(DGAConfig)]
-    for key in told:
-        if key not in known:
-            raise UnknownName("setting", str(key), known, where=where)
-    try:
-        return DGAConfig(**{**asdict(base), **told})
-    except (ValueError, TypeError) as error:
-        raise InvalidValue(where, dict(told), f"what DGAConfig takes ({error})") from None
+    return fill(DGAConfig, values, where=where, noun="setting", base=base)

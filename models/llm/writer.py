@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
-from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.llm.chat import Chat, Opening
 from fdvs.models.llm.reading import LocalReadPrompt, Pieces, empty_cache, read_ahead
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.gguf import as_folder, find_gguf
 from fdvs.models.weights.loading import needs, place, without_progress_bars
-from fdvs.models.weights.options import options_from
 from fdvs.protocols import Completion
 from fdvs.types import ModelIdentity
 

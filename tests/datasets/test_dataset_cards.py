@@ -67,15 +67,15 @@ def test_a_good_card_is_read_and_percent_become_fractions() -> None:
     ("changes", "said"),
     [
         ({"colour": 1}, "unknown field 'colour'"),
-        ({"task": "sing"}, "task 'sing'"),
-        ({"version": 2}, "version 2 stands not in its changes"),
+        ({"task": "sing"}, "task is 'sing'; allowed: choice, open"),
+        ({"version": 2}, "version 2 has no entry in changes"),
         ({"default_split": "test"}, "unknown split 'test'"),
-        ({"title": None}, "missing 1 required.*title"),
-        ({"splits": {"val": {"label": "val"}}}, "missing 2 required"),
+        ({"title": None}, "are missing: title$"),
+        ({"splits": {"val": {"label": "val"}}}, "missing: videos, records, files"),
         ({"splits": {"val": {"size": 1}}}, "unknown field 'size'"),
         ({"published": [{**GOOD["published"][0], "row": "x"}]}, "published row 'x'"),
         ({"published": [{"row": "r", "systems": {"S": {"percent": {"R@1": 140}}}}]}, "S: R@1 140"),
-        ({"published": [{"row": "r", "systems": {"S": {}}}]}, "missing 2 required"),
+        ({"published": [{"row": "r", "systems": {"S": {}}}]}, "missing: source, not_comparable"),
     ],
 )
 def test_a_wrong_card_is_an_error(changes: dict[str, Any], said: str) -> None:

@@ -66,7 +66,7 @@ def test_a_misspelt_name_is_an_error_with_the_near_one() -> None:
 def test_a_wrong_field_or_role_in_a_card_is_an_error() -> None:
     with pytest.raises(UnknownName, match="Did you mean licence"):
         card_from("x", {"role": "llm", "backend": "b", "licens": "MIT"})
-    with pytest.raises(ConfigError, match="role 'poet'"):
+    with pytest.raises(ConfigError, match="role is 'poet'; allowed: image_embedder"):
         card_from("x", {"role": "poet", "backend": "b"})
 
 

@@ -285,7 +285,7 @@ def test_only_a_few_files_are_remembered(tmp_path: Path) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(UnknownName, match=r"langage.*Did you mean language"):
         source(langage="en")
-    with pytest.raises(InvalidValue, match="one str"):
+    with pytest.raises(InvalidValue, match="a value of type str"):
         source(language=3)
     with pytest.raises(InvalidValue, match="a tag"):
         source(language="../x")

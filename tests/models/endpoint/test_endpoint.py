@@ -481,6 +481,6 @@ def test_wrong_options_are_refused_before_anything_is_sent(server: Server) -> No
         EndpointCaptioner.load(card(server, concurency=3), LoadSettings())
     with pytest.raises(InvalidValue, match="1 to 64"):
         EndpointCaptioner.load(card(server, concurrency=0), LoadSettings())
-    with pytest.raises(InvalidValue, match="one int"):
+    with pytest.raises(InvalidValue, match="concurrency is True; allowed: a value of type int"):
         EndpointLanguageModel.load(card(server, "llm", concurrency=True), LoadSettings())
     assert server.asked == []

@@ -93,7 +93,7 @@ def test_layers_are_told_over_the_default_and_heads_over_it_too() -> None:
         ({"windows": 3}, UnknownName, "default, layers"),
         ({"default": {"windows": 3}}, UnknownName, "Did you mean window"),
         ({"default": {"window": -1}}, InvalidValue, "window=-1 must be"),
-        ({"default": {"window": "wide"}}, InvalidValue, "window='wide'"),
+        ({"default": {"window": "wide"}}, InvalidValue, "window is 'wide'"),
         ({"default": []}, InvalidValue, "a mapping"),
         ({"layers": [1]}, InvalidValue, "a mapping"),
         ({"layers": {"5-3": {}}}, InvalidValue, "18-23"),

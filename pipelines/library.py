@@ -27,7 +27,7 @@ from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.rows import row_of, video_rows
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
-from fdvs.search.pictures import Looks, Pictures
+from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Store
 from fdvs.story.as_json import story_from_json
@@ -50,7 +50,7 @@ class Library(Closing):
         self._store = store
         self._models = models
         self._index: Index | None = None
-        self._looks: Looks | None = None
+        self._picture_index: PictureIndex | None = None
         self._asker = Asker(config, models, store.folder)
         self.config = config
 
@@ -127,7 +127,7 @@ class Library(Closing):
             watch(BuildEvent(kind="waiting", text=text))
 
         with self._store.build_lock(wait=wait, on_wait=on_wait):
-            self._index = self._looks = None
+            self._index = self._picture_index = None
             context = BuildContext(self.path, self.config, self._models)
             if collected.files:
                 set_meta(self._store, SETTINGS, config_to_json(self.config))
@@ -243,7 +243,7 @@ class Library(Closing):
         row = row_of(self._store, record)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
-            self._index = self._looks = None
+            self._index = self._picture_index = None
         return row
 
     def saved(self) -> dict[str, Saved]:
@@ -277,17 +277,17 @@ class Library(Closing):
             )
         return self._models.text_embedder
 
-    def _pictures(self) -> Pictures | None:
+    def _pictures(self) -> PictureSearch | None:
         """The pictures, where the library's were placed by what would place the query now."""
         if not self._models.has_matcher():
             return None
         if get_meta(self._store, PICTURES) != self._picture_key():
             logger.info("pictures not searched: they were placed by other models; build again")
             return None
-        if self._looks is None:
-            self._looks = Looks.load(self._store)
+        if self._picture_index is None:
+            self._picture_index = PictureIndex.load(self._store)
         matcher = self._models.matcher
-        return Pictures(looks=self._looks, matcher=matcher) if matcher else None
+        return PictureSearch(index=self._picture_index, matcher=matcher) if matcher else None
 
     def _picture_key(self) -> JsonDict:
         return {key: self._models.fingerprint(key) for key in ("image_embedder", TEXT_EMBEDDER)}

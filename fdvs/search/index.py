@@ -1,10 +1,9 @@
 """The texts of all levels of a library, with their vectors and words, ready to be searched.
 
-Vectors are read from the store each time and put into an exact FAISS index in memory. A FAISS file
-beside the store would be a second copy that can be stale or damaged, and would save little: of
-the 6.5 s in which a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each) loads
-on two shared cores, the vectors take 2 s. Words are a table inside the store
-(see `fdvs.search.fulltext`).
+Vectors and words are read from the store each time, into an exact FAISS index and a full-text
+table in memory. Files of them beside the store would be second copies that can be stale or damaged,
+and would save little: a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each)
+loads in 6.5 s on two shared cores, of which the vectors take 2 s.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
-from fdvs.search.fulltext import Key, TextRow, Words, open_words
+from fdvs.search.fulltext import FullText, Key
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Level, Story, Vectors
 from fdvs.vectors import unit_rows
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
 STACK_CHUNK = 4096
@@ -68,14 +67,14 @@ class Index:
     video whose story (in `stories`) is told. Used from the store's thread.
     """
 
-    def __init__(self, texts: Sequence[_Text], stories: dict[str, Story], words: Words) -> None:
+    def __init__(self, texts: Sequence[_Text], stories: dict[str, Story]) -> None:
         self.entries = [text.entry for text in texts]
         self.stories = stories
         self.kept_clips = {
             video_id: frozenset(chapter.index for chapter in story.chapters)
             for video_id, story in stories.items()
         }
-        self.words = words
+        self.full_text = FullText((text.entry.key, text.entry.text) for text in texts)
         self.num_dims = _common_dims(texts)
         self._positions, rows = _stack(texts, self.num_dims)
         self._faiss = _import_faiss()
@@ -98,13 +97,12 @@ class Index:
             stories: dict[str, Story] = {}
             texts = [t for v in store.videos() for t in _texts_of(store, v, stories)]
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
-        words = open_words(store, [TextRow(key=t.entry.key, text=t.entry.text) for t in texts])
-        index = cls(texts, stories, words)
-        log.info("index: %d texts, %d vectors", len(texts), index._vectors.ntotal)
+        index = cls(texts, stories)
+        logger.info("index: %d texts, %d vectors", len(texts), index._vectors.ntotal)
         return index
 
     def place(self, key: Key) -> int | None:
-        """Return the position of an entry, or None: the word table may be newer."""
+        """Return the position of an entry, or None if there is none of that key."""
         return self._by_key.get(key)
 
     def similar(
@@ -288,7 +286,7 @@ def _stack(texts: Sequence[_Text], num_dims: int) -> tuple[NDArray[np.int64], Ve
         filled += len(chunk)
     num_other = len(texts) - len(with_vectors)
     if num_other:
-        log.warning(
+        logger.warning(
             "index: %d of %d texts have no vector of length %d and are found by words alone; "
             "finish them with: fdvs build PATH",
             num_other,

@@ -1,8 +1,8 @@
-"""Find moments and videos that answer a query.
+"""Find moments and videos that match a query.
 
-Results are ordered by meaning, words and looks together (see `fdvs.search.ranking`). The score
-shown is always the cosine of texts, so that one number means one thing: a moment found by its
-words or its looks alone shows it too, however low; the cosine of its pictures stands apart.
+Results are ordered by meaning, words and pictures together (see `fdvs.search.ranking`). The score
+shown is always the cosine of texts, so that it means one thing: also for a moment found by its
+words or pictures alone, however low. The cosine of its pictures is a separate number.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
-from fdvs.search.pictures import Pictures
+from fdvs.search.pictures import PictureSearch
 from fdvs.search.ranking import WAYS, Match, add_words, find_matches, order_scores
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Moment, Vectors, VideoHit
 
-NEAR_LOOKS = (
-    0.95  # cosines of pictures lie close together: without a share, films would be one moment
-)
-CHAPTER_SHARE = 0.35  # how much a video's best chapter counts beside its story
-NEAR_BEST = 0.8  # a neighbour joins a moment when it matches at least this share as well
+CHAPTER_SHARE = 0.35  # weight of a video's best chapter beside its story
+# A neighbour joins a moment if its cosine is at least this share of the best one's. Cosines of
+# pictures lie close together: with a smaller share a whole film would become one moment.
+NEAR_BEST = 0.8
+NEAR_PICTURE = 0.95
 
 
 def search_moments(
@@ -33,17 +33,17 @@ def search_moments(
     *,
     video_id: str | None = None,
     num: int | None = None,
-    pictures: Pictures | None = None,
+    pictures: PictureSearch | None = None,
 ) -> list[Moment]:
-    """Return stretches of videos that answer a query, best first.
+    """Return moments of videos that match a query, best first.
 
     Chapters are searched; neighbours that match nearly as well become one moment, with the text
-    of the best. Ties go by video name, then time.
+    of the best. Ties are ordered by video name, then time.
 
     Args:
         video_id: only this video.
-        num: how many at most; None takes the config's.
-        pictures: the library's looks and what places a query among them; None leaves them out.
+        num: at most this many; None takes the config's.
+        pictures: the library's visual search; None leaves pictures out.
 
     Raises InvalidValue for a query without visible text and for `num` below 1.
     """
@@ -59,7 +59,7 @@ def ranked_matches(
     config: SearchConfig,
     *,
     video_id: str | None = None,
-    pictures: Pictures | None = None,
+    pictures: PictureSearch | None = None,
 ) -> list[Match]:
     """Return the chapters that match, best first; ties in the index's order."""
     matches = find_matches(
@@ -71,19 +71,19 @@ def ranked_matches(
         video_id=video_id,
         pictures=pictures,
     )
-    told = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
-    texts = [score if m.by_text else None for m, score in zip(matches, told, strict=True)]
-    fused = order_scores(texts, [m.looks for m in matches], config.picture_weight)
+    scored = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
+    texts = [score if m.by_text else None for m, score in zip(matches, scored, strict=True)]
+    fused = order_scores(texts, [m.picture for m in matches], config.picture_weight)
     order = sorted(range(len(matches)), key=lambda i: (-fused[i], i))
     return [matches[i] for i in order]
 
 
 def merge_neighbours(entries: Sequence[Entry], ranked: Sequence[Match]) -> list[Moment]:
-    """Return moments, best first: from the best chapter on, each grows over its neighbours.
+    """Return moments, best first: from the best chapter on, each takes in its neighbours.
 
-    A neighbour is the chapter of the clip just before or after, in the same video. It joins
-    where it matches and its cosine is at least `NEAR_BEST` of the first's, or where both hold
-    all words of the query, or both look like it nearly as much. Every chapter is in one moment.
+    A neighbour is the chapter of the clip just before or after, in the same video. It joins if
+    both hold all words of the query; else, if both match by pictures, when its picture matches
+    nearly as well; else when its text does. Every chapter is in one moment.
     """
     free = {(entries[m.place].video_id, entries[m.place].item): m for m in ranked}
     moments = []
@@ -106,8 +106,8 @@ def _joins(neighbour: Match | None, seed: Match) -> bool:
         return False
     if neighbour.holds_all and seed.holds_all:
         return True
-    if neighbour.looks is not None and seed.looks is not None:
-        return neighbour.looks >= NEAR_LOOKS * seed.looks
+    if neighbour.picture is not None and seed.picture is not None:
+        return neighbour.picture >= NEAR_PICTURE * seed.picture
     return neighbour.by_meaning and neighbour.cosine >= NEAR_BEST * seed.cosine
 
 
@@ -124,7 +124,7 @@ def _moment(entries: Sequence[Entry], seed: Match, group: Sequence[Match]) -> Mo
         text=best.text,
         clips=tuple(entries[match.place].item for match in group),
         matched_by=tuple(way for way in WAYS if way in ways),
-        picture_score=max((m.looks for m in group if m.looks is not None), default=None),
+        picture_score=_best(m.picture for m in group),
     )
 
 
@@ -135,14 +135,14 @@ def search_videos(
     config: SearchConfig,
     *,
     num: int | None = None,
-    pictures: Pictures | None = None,
+    pictures: PictureSearch | None = None,
 ) -> list[VideoHit]:
     """Return videos, best first; the score shown is the cosine of the best of a video's texts.
 
     They are ordered by the story's cosine plus a share of the best chapter's, and words: this
     finds more than the paper's maximum over story and chapters (arXiv 2412.06182; see
-    docs/decisions/014-retrieval.md). A video's words and looks are those of its best text and clip;
-    looks are fused as those of moments. Ties go by name.
+    docs/decisions/014-retrieval.md). Words and pictures are those of the video's best text and
+    clip, fused as for moments. Ties are ordered by name.
     """
     limit = _limit(num, config)
     vector = embedder.embed_texts([clean_query(query)])[0]
@@ -151,22 +151,22 @@ def search_videos(
         groups.setdefault(index.entries[match.place].video_id, []).append(match)
     meaning = _video_meaning(index, vector) if groups else {}
     words = [_best(m.words for m in group) for group in groups.values()]
-    told = add_words([meaning.get(one, 0.0) for one in groups], words, config.word_weight)
+    scored = add_words([meaning.get(one, 0.0) for one in groups], words, config.word_weight)
     texts = [
         score if any(m.by_text for m in group) else None
-        for score, group in zip(told, groups.values(), strict=True)
+        for score, group in zip(scored, groups.values(), strict=True)
     ]
-    looks = [_best(m.looks for m in group) for group in groups.values()]
-    fused = order_scores(texts, looks, config.picture_weight)
+    seen = [_best(m.picture for m in group) for group in groups.values()]
+    fused = order_scores(texts, seen, config.picture_weight)
     hits = [(rank, _video_hit(index, g)) for rank, g in zip(fused, groups.values(), strict=True)]
     hits.sort(key=lambda pair: (-pair[0], pair[1].name))
     return [hit for _, hit in hits[:limit]]
 
 
 def _video_meaning(index: Index, vector: Vectors) -> dict[str, float]:
-    """Return for each video the cosine of its story and a share of its best chapter's.
+    """Return for each video the cosine of its story plus a share of its best chapter's.
 
-    A level that has no vector yet counts as much as the other.
+    A level that has no vector yet is taken to be as good as the other.
     """
     best: dict[str, dict[Level, float]] = {}
     for level in ("story", "chapter"):
@@ -187,7 +187,7 @@ def _best(scores: Iterable[float | None]) -> float | None:
 
 
 def _video_hit(index: Index, group: Sequence[Match]) -> VideoHit:
-    """Return the hit for one video: its text of the highest cosine, the shortest of equals."""
+    """Return the hit of one video: its best text, which of equals comes first in the index."""
     best = max(group, key=lambda m: (m.by_meaning, m.cosine, -m.place))
     entry = index.entries[best.place]
     return VideoHit(

@@ -1,7 +1,7 @@
-"""The pictures of a library as vectors in a space where queries can be placed too.
+"""Visual search: the pictures of a library as vectors that a text query can be compared with.
 
-One unit vector a clip, made by a build from its kept pictures. Read from the store each time; a
-half-built library simply has fewer. Knows no model: whoever asks brings the placed query.
+One unit vector per clip, computed by a build from its kept frames and read from the store each
+time; a half-built library has fewer. The model that embeds the query is a `PictureMatcher`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from fdvs.protocols import PictureMatcher
 from fdvs.store.store import Store
 from fdvs.types import Vectors
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ClipKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looks:
-    """`keys` are (video_id, clip index), one for each row of `vectors` [num_clips, E]."""
+class PictureIndex:
+    """Vectors [num_clips, E] of clips; `keys` has the (video_id, clip index) of each row."""
 
     keys: tuple[ClipKey, ...]
     vectors: Vectors
 
     @classmethod
-    def load(cls, store: Store) -> Looks:
-        """Read the picture vectors of all clips; rows of another length than most are left out."""
+    def load(cls, store: Store) -> PictureIndex:
+        """Read the vectors of all clips; those that differ in length from most are left out."""
         found: dict[ClipKey, Vectors] = {}
         with store.reading():
             for video in store.videos():
@@ -41,14 +41,21 @@ class Looks:
         num_dims = sizes.most_common(1)[0][0] if sizes else 1
         kept = {key: row for key, row in found.items() if len(row) == num_dims}
         if len(kept) < len(found):
-            log.warning("%d clips look back to another build; build again", len(found) - len(kept))
+            logger.warning(
+                "the pictures of %d clips were embedded by another model and are left out; "
+                "build again: fdvs build PATH",
+                len(found) - len(kept),
+            )
         rows = np.array(list(kept.values()), dtype=np.float32)
         return cls(tuple(kept), rows.reshape(len(kept), num_dims))
 
     def similar(
         self, query: Vectors, *, min_score: float, video_id: str | None = None
     ) -> dict[ClipKey, float]:
-        """Return key -> cosine of every clip with cosine >= `min_score`; none if sizes differ."""
+        """Return key -> cosine of every clip with cosine >= `min_score`.
+
+        No clip matches a `query` [E] of another length.
+        """
         if not self.keys or query.shape[-1] != self.vectors.shape[1]:
             return {}
         cosines = self.vectors @ query.reshape(-1)
@@ -60,13 +67,13 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """A library's looks together with what places a query among them."""
+class PictureSearch:
+    """A library's pictures together with the model that embeds a query among them."""
 
-    looks: Looks
+    index: PictureIndex
     matcher: PictureMatcher
 
     def find(self, query: str, *, video_id: str | None = None) -> dict[ClipKey, float]:
-        """Return (video_id, clip) -> cosine of the clips that look like a query."""
+        """Return (video_id, clip index) -> cosine of the clips whose pictures match a query."""
         placed = self.matcher.place_query(query)
-        return self.looks.similar(placed, min_score=self.matcher.min_score, video_id=video_id)
+        return self.index.similar(placed, min_score=self.matcher.min_score, video_id=video_id)

@@ -1,15 +1,15 @@
-"""Which texts match a query, by meaning and by words, and how the two rankings become one.
+"""Hybrid retrieval: which texts match a query by meaning, words or pictures, and their ranking.
 
-A text matches by meaning where its cosine to the query is at least `min_score`, by words where it
-holds one of the query's words. It is kept where it matches by meaning, or holds every word of the
-query: one word out of many is no reason to show what is about something else. Where a build
-placed the pictures too, a chapter also matches by the looks of its clip.
+A text matches by meaning if its cosine to the query is at least `min_score`, by words if it holds
+one of the query's words. It is a result if it matches by meaning or holds every word of the query:
+one word of many does not make it relevant. If the build embedded the pictures too, a chapter also
+matches by the pictures of its clip.
 
 Meaning and words make one score: the cosine and, with less weight, BM25 as a share of the query's
 best. That orders better than fusing their ranks, which makes the tenth-best word match as good as
-the tenth-best meaning (docs/decisions/014-retrieval.md). Looks share no scale with texts: there
-ranks are fused by reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009). Equal scores
-share a rank, so the order of storage decides nothing.
+the tenth-best meaning (docs/decisions/014-retrieval.md). Picture scores share no scale with those
+of texts, so their ranks are fused by reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR
+2009). Equal scores share a rank, so that the order of storage does not matter.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from fdvs.config import SearchConfig
 from fdvs.protocols import TextEmbedder
 from fdvs.search.fulltext import WordHits
 from fdvs.search.index import Index
-from fdvs.search.pictures import Pictures
+from fdvs.search.pictures import PictureSearch
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Vectors
 
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
 WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
-WAYS = ("meaning", "words", "looks")
-NO_VECTOR = -1.0  # the cosine shown for a text whose vector is not made yet
+WAYS = ("meaning", "words", "looks")  # as `Moment.matched_by` names them
+NO_VECTOR = -1.0  # the cosine shown for a text that has no vector yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """One text of the index that matches; `place` is its position there.
 
-    `words` is its BM25 (higher is better), None where it holds no word of the query; `looks` is
-    the cosine of its clip's pictures, None where they do not match.
+    `words` is its BM25 (higher is better), None if it holds no word of the query; `picture` is the
+    cosine of its clip's pictures, None if they do not match.
     """
 
     place: int
@@ -45,21 +45,21 @@ class Match:
     by_meaning: bool
     words: float | None
     holds_all: bool
-    looks: float | None = None
+    picture: float | None = None
 
     @property
     def scores(self) -> tuple[float | None, float | None, float | None]:
-        """What counts in each of the three rankings."""
-        return self.meaning, self.words, self.looks
+        """The score in each of the three rankings, in the order of `WAYS`."""
+        return self.meaning, self.words, self.picture
 
     @property
     def meaning(self) -> float | None:
-        """The cosine where it counts."""
+        """The cosine, if the text matches by meaning."""
         return self.cosine if self.by_meaning else None
 
     @property
     def by_text(self) -> bool:
-        """Whether meaning or words match; otherwise it is here for its looks alone."""
+        """Whether meaning or words match; otherwise only the pictures do."""
         return self.by_meaning or self.words is not None
 
     @property
@@ -75,28 +75,28 @@ def find_matches(
     *,
     level: Level | None = None,
     video_id: str | None = None,
-    pictures: Pictures | None = None,
+    pictures: PictureSearch | None = None,
     vector: Vectors | None = None,
 ) -> list[Match]:
-    """Return the texts that match, in the index's order; a weight of 0 or 1 leaves out a way.
+    """Return the texts that match, in the index's order; a weight of 0 or 1 skips a ranking.
 
-    `vector` is the query's, where the caller has it already.
+    `vector` is the query's embedding, if the caller has it already.
     """
     query = clean_query(query)
-    looks = _looks(index, query, config, video_id, pictures)
+    seen = _picture_scores(index, query, config, video_id, pictures)
     vector = embedder.embed_texts([query])[0] if vector is None else vector
     cosines: dict[int, float] = {}
     if config.word_weight < 1:
         cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)
     words = WordHits(scores={}, full=frozenset())
     if config.word_weight > 0:
-        words = index.words.search(query, video_id=video_id)
+        words = index.full_text.search(query, video_id=video_id)
     found = {index.place(key): key for key in words.scores}
     matches = []
-    for place in sorted({*cosines, *looks, *(p for p in found if p is not None)}):
+    for place in sorted({*cosines, *seen, *(p for p in found if p is not None)}):
         key = found.get(place)
         holds_all = key in words.full
-        is_found = place in cosines or place in looks or holds_all
+        is_found = place in cosines or place in seen or holds_all
         if is_found and level in (None, index.entries[place].level):
             cosine = cosines[place] if place in cosines else index.cosine(vector, place)
             matches.append(
@@ -106,20 +106,20 @@ def find_matches(
                     by_meaning=place in cosines,
                     words=None if key is None else words.scores[key],
                     holds_all=holds_all,
-                    looks=looks.get(place),
+                    picture=seen.get(place),
                 )
             )
     return matches
 
 
-def _looks(
+def _picture_scores(
     index: Index,
     query: str,
     config: SearchConfig,
     video_id: str | None,
-    pictures: Pictures | None,
+    pictures: PictureSearch | None,
 ) -> dict[int, float]:
-    """Return position -> cosine of the chapters whose clips look like the query."""
+    """Return position -> cosine of the chapters whose pictures match the query."""
     if pictures is None or config.picture_weight == 0:
         return {}
     found = pictures.find(query, video_id=video_id)
@@ -134,7 +134,7 @@ def add_words(
 ) -> list[float]:
     """Return one score of texts per item: (1 - w) * meaning + w * 0.15 * BM25 / the best BM25.
 
-    `words` is None where an item holds no word of the query; then only meaning counts.
+    `words` is None for an item without a word of the query; then only meaning counts.
     """
     best = max((score for score in words if score is not None), default=0.0)
     share = word_weight * WORDS_SHARE / best if best > 0 else 0.0
@@ -145,10 +145,10 @@ def add_words(
 
 
 def order_scores(
-    texts: Sequence[float | None], looks: Sequence[float | None], picture_weight: float
+    texts: Sequence[float | None], pictures: Sequence[float | None], picture_weight: float
 ) -> list[float]:
-    """Return what items are ordered by: ranks of texts and looks, fused; None is no match."""
-    return fuse(list(zip(texts, looks, strict=True)), (1.0, picture_weight))
+    """Return the fused ranks of text and picture scores, to order by; None is no match."""
+    return fuse(list(zip(texts, pictures, strict=True)), (1.0, picture_weight))
 
 
 def fuse(scores: Sequence[Sequence[float | None]], weights: Sequence[float]) -> list[float]:

@@ -20,8 +20,6 @@ DATABASE_NAME = "library.sqlite"
 APPLICATION_ID = 0x46445653  # "FDVS" in ASCII: tells our file from any other SQLite file
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
-WORDS_TABLE = "words"  # made and checked by fdvs.search.fulltext
-WORDS_DIGEST_KEY = "words_digest"
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -209,23 +207,19 @@ def _set_up(connection: sqlite3.Connection, folder: Path) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def drop_words(connection: sqlite3.Connection) -> None:
-    """Drop the word table, which is rebuilt from the texts where it is missing."""
-    try:
-        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}")
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
-            raise
-        _cut_out_words(connection)
-    connection.execute("DELETE FROM meta WHERE key = ?", (WORDS_DIGEST_KEY,))
+def drop_old_full_text(connection: sqlite3.Connection) -> None:
+    """Drop the full-text table of earlier versions: it holds a second copy of all texts.
 
-
-def _cut_out_words(connection: sqlite3.Connection) -> None:
-    """Remove a word table that is too damaged for SQLite to load, which DROP has to do first."""
+    Its entry is deleted directly, since DROP has to load the table, which a damaged one prevents.
+    """
+    condition = "name = 'words' AND sql LIKE 'CREATE VIRTUAL TABLE%'"
+    if not connection.execute(f"SELECT 1 FROM sqlite_master WHERE {condition}").fetchone():
+        return
     connection.execute("PRAGMA writable_schema = ON")
     try:
-        connection.execute("DELETE FROM sqlite_master WHERE name = ?", (WORDS_TABLE,))
+        connection.execute(f"DELETE FROM sqlite_master WHERE {condition}")
     finally:
         connection.execute("PRAGMA writable_schema = RESET")
     for part in ("data", "idx", "content", "docsize", "config"):  # FTS5's own tables
-        connection.execute(f"DROP TABLE IF EXISTS {WORDS_TABLE}_{part}")
+        connection.execute(f"DROP TABLE IF EXISTS words_{part}")
+    connection.execute("DELETE FROM meta WHERE key = 'words_digest'")

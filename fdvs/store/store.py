@@ -22,7 +22,7 @@ from fdvs.closing import Closing
 from fdvs.errors import StoreError
 from fdvs.store.artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store.lock import build_lock
-from fdvs.store.schema import DATABASE_NAME, connect, drop_words, store_errors
+from fdvs.store.schema import DATABASE_NAME, connect, drop_old_full_text, store_errors
 from fdvs.store.sources import (
     SourceRow,
     SourceStatus,
@@ -56,7 +56,6 @@ class Store(Closing):
         self.folder = folder
         self.is_read_only = is_read_only
         self._connection = connection
-        self._holds_build_lock = False
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -89,16 +88,9 @@ class Store(Closing):
     ) -> Iterator[None]:
         """Hold the right to build or remove; LibraryBusy at once where `wait` is False."""
         with build_lock(self.folder, wait=wait, on_wait=on_wait):
-            self._holds_build_lock = True
-            try:
-                yield
-            finally:
-                self._holds_build_lock = False
-
-    @property
-    def holds_build_lock(self) -> bool:
-        """True inside this store's own `build_lock`."""
-        return self._holds_build_lock
+            with self.writing() as connection:
+                drop_old_full_text(connection)
+            yield
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -192,7 +184,6 @@ class Store(Closing):
         """Delete a video with all that was made of it; hold the build lock. NotFound."""
         with self.writing() as connection:
             delete_video(connection, video_id)
-            drop_words(connection)  # it still holds the video's texts
         with store_errors(self.folder):
             thumbnails = self._thumbnail_folder(video_id)
             if thumbnails.is_dir():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import logging
 import sqlite3
 import subprocess
 import sys
@@ -94,7 +93,7 @@ def test_a_library_without_videos_finds_nothing(make_library: MakeLibrary) -> No
     assert index.entries == []
     query = np.ones(7, np.float32)
     assert index.similar(query, min_score=-1.0, level=None, video_id=None) == {}
-    assert index.words.search("a red car").scores == {}
+    assert index.full_text.search("a red car").scores == {}
 
 
 def test_an_unknown_video_finds_nothing(make_library: MakeLibrary) -> None:
@@ -120,7 +119,7 @@ def test_a_video_that_is_still_being_built_is_found_by_what_is_there(
     assert len(index.entries) == 3
     assert index.cosine(query, 2) is None
     assert set(index.similar(query, min_score=-1.0, level=None, video_id=None)) == {0, 1}
-    assert ("chapter", 2) in {key[1:] for key in index.words.search("rose").scores}
+    assert ("chapter", 2) in {key[1:] for key in index.full_text.search("rose").scores}
     assert index.kept_clips == {}
     assert "1 of 3 texts have no vector" in caplog.text
 
@@ -206,7 +205,7 @@ def test_a_lone_surrogate_in_a_text_is_no_error(make_library: MakeLibrary) -> No
     store.put(store.videos()[0].video_id, "chapter", fingerprint="f", payload=payload)
     index = Index.load(store)
     assert index.entries[0].text == "a red ? car"
-    assert len(index.words.search("car").scores) == 1
+    assert len(index.full_text.search("car").scores) == 1
 
 
 def test_without_faiss_the_error_names_the_extras(
@@ -250,12 +249,9 @@ with Store.open(Path(sys.argv[1])) as store, store.build_lock():
 """
 
 
-def test_an_index_can_be_loaded_while_another_process_builds(
-    make_library: MakeLibrary, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_index_can_be_loaded_while_another_process_builds(make_library: MakeLibrary) -> None:
     store = make_library(TEXTS)
     Index.load(store)
-    caplog.set_level(logging.INFO)
     with subprocess.Popen(
         [sys.executable, "-c", BUILD, str(store.folder)], stdout=subprocess.PIPE, text=True
     ) as builder:
@@ -264,13 +260,12 @@ def test_an_index_can_be_loaded_while_another_process_builds(
         for _ in range(5):
             seen = int(builder.stdout.readline())
         index = Index.load(store)
-        hits = index.words.search("number")
+        hits = index.full_text.search("number")
         builder.kill()
     numbers = [e.item for e in index.entries if e.name == "new.mp4"]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > seen
     assert len(hits.scores) == len(numbers)
-    assert "in memory" in caplog.text
 
 
 def test_the_database_file_stays_sound_after_all_this(make_library: MakeLibrary) -> None:

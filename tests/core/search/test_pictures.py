@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdvs.search.pictures import Looks
+from fdvs.search.pictures import PictureIndex
 from fdvs.store.store import Store, video_id_from
 
 SHA = ["a" * 64, "b" * 64]
@@ -28,21 +28,21 @@ def library(tmp_path: Path) -> Path:
 
 def test_every_clip_over_the_bound_is_found_with_its_cosine(library: Path) -> None:
     with Store.open(library) as store:
-        looks = Looks.load(store)
+        index = PictureIndex.load(store)
     query = np.ones(8, np.float32) / np.sqrt(8)
     want = {
         key: float(row @ query)
-        for key, row in zip(looks.keys, looks.vectors, strict=True)
+        for key, row in zip(index.keys, index.vectors, strict=True)
         if row @ query >= 0.0
     }
     assert 0 < len(want) < 5
-    assert looks.similar(query, min_score=0.0) == pytest.approx(want, abs=1e-5)
+    assert index.similar(query, min_score=0.0) == pytest.approx(want, abs=1e-5)
 
 
 def test_one_video_alone_can_be_searched(library: Path) -> None:
     with Store.open(library) as store:
-        looks = Looks.load(store)
-    only = looks.similar(np.ones(8, np.float32), min_score=-10, video_id=video_id_from(SHA[1]))
+        index = PictureIndex.load(store)
+    only = index.similar(np.ones(8, np.float32), min_score=-10, video_id=video_id_from(SHA[1]))
     assert set(only) == {(video_id_from(SHA[1]), 0), (video_id_from(SHA[1]), 1)}
 
 
@@ -52,11 +52,11 @@ def test_rows_of_another_length_are_left_out_and_a_query_of_another_finds_nothin
     with Store.open(library) as store:
         odd = np.ones((1, 3), np.float32)
         store.put(video_id_from(SHA[0]), "look", 2, fingerprint="g", payload={}, vectors=odd)
-        looks = Looks.load(store)
-    assert len(looks.keys) == 4
-    assert looks.similar(np.ones(3, np.float32), min_score=-10) == {}
+        index = PictureIndex.load(store)
+    assert len(index.keys) == 4
+    assert index.similar(np.ones(3, np.float32), min_score=-10) == {}
 
 
 def test_a_library_without_pictures_finds_none(tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty", create=True) as store:
-        assert Looks.load(store).similar(np.ones(4, np.float32), min_score=-1) == {}
+        assert PictureIndex.load(store).similar(np.ones(4, np.float32), min_score=-1) == {}

@@ -12,7 +12,7 @@ from fdvs.config import SearchConfig
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.search.index import Index
 from fdvs.search.moments import search_moments, search_videos
-from fdvs.search.pictures import Looks, Pictures
+from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.store import Store
 
 MakeLibrary = Callable[..., Store]
@@ -50,12 +50,12 @@ def index(library: Store) -> Index:
 
 
 @pytest.fixture
-def pictures(library: Store) -> Pictures:
-    return Pictures(looks=Looks.load(library), matcher=OneDirection())
+def pictures(library: Store) -> PictureSearch:
+    return PictureSearch(index=PictureIndex.load(library), matcher=OneDirection())
 
 
 def test_clips_that_look_like_the_query_are_found_and_touching_ones_are_one_moment(
-    index: Index, pictures: Pictures, embedder: HashTextEmbedder
+    index: Index, pictures: PictureSearch, embedder: HashTextEmbedder
 ) -> None:
     found = search_moments(index, "zebra", embedder, CONFIG, pictures=pictures)
     assert [(m.name, m.clips, m.matched_by) for m in found] == [
@@ -68,18 +68,18 @@ def test_clips_that_look_like_the_query_are_found_and_touching_ones_are_one_mome
 
 
 def test_a_touching_clip_that_looks_less_like_it_stays_a_moment_of_its_own(
-    library: Store, index: Index, pictures: Pictures, embedder: HashTextEmbedder
+    library: Store, index: Index, pictures: PictureSearch, embedder: HashTextEmbedder
 ) -> None:
     far = np.array([[0.8, 0.6]], np.float32)
     video = library.find_video("a.mp4").video_id
     library.put(video, "look", 1, fingerprint="f", payload={}, vectors=far)
-    again = Pictures(looks=Looks.load(library), matcher=pictures.matcher)
+    again = PictureSearch(index=PictureIndex.load(library), matcher=pictures.matcher)
     found = search_moments(index, "zebra", embedder, CONFIG, pictures=again)
     assert [(m.name, m.clips) for m in found] == [("a.mp4", (2,)), ("a.mp4", (1,)), ("b.mp4", (1,))]
 
 
 def test_a_chapter_found_by_text_has_no_picture_score(
-    index: Index, pictures: Pictures, embedder: HashTextEmbedder
+    index: Index, pictures: PictureSearch, embedder: HashTextEmbedder
 ) -> None:
     found = search_moments(index, "rabbit burrow", embedder, CONFIG, pictures=pictures)
     by_text = [m for m in found if "looks" not in m.matched_by]
@@ -89,21 +89,21 @@ def test_a_chapter_found_by_text_has_no_picture_score(
 
 
 def test_without_weight_pictures_are_left_out(
-    index: Index, pictures: Pictures, embedder: HashTextEmbedder
+    index: Index, pictures: PictureSearch, embedder: HashTextEmbedder
 ) -> None:
     texts_only = replace(CONFIG, picture_weight=0.0)
     assert search_moments(index, "zebra", embedder, texts_only, pictures=pictures) == []
     assert search_videos(index, "zebra", embedder, texts_only, pictures=pictures) == []
 
 
-def test_one_video_only(index: Index, pictures: Pictures, embedder: HashTextEmbedder) -> None:
+def test_one_video_only(index: Index, pictures: PictureSearch, embedder: HashTextEmbedder) -> None:
     b = next(e.video_id for e in index.entries if e.name == "b.mp4")
     found = search_moments(index, "zebra", embedder, CONFIG, video_id=b, pictures=pictures)
     assert [(m.name, m.clips) for m in found] == [("b.mp4", (1,))]
 
 
 def test_videos_are_ranked_by_their_best_looking_clip(
-    index: Index, pictures: Pictures, embedder: HashTextEmbedder
+    index: Index, pictures: PictureSearch, embedder: HashTextEmbedder
 ) -> None:
     found = search_videos(index, "zebra", embedder, CONFIG, pictures=pictures)
     assert [hit.name for hit in found] == ["a.mp4", "b.mp4"]
@@ -117,6 +117,6 @@ def test_looks_of_a_clip_without_a_chapter_are_ignored(
     video = library.find_video("b.mp4").video_id
     row = np.array([[1.0, 0.0]], np.float32)
     library.put(video, "look", 7, fingerprint="f", payload={}, vectors=row)
-    pictures = Pictures(looks=Looks.load(library), matcher=OneDirection())
+    pictures = PictureSearch(index=PictureIndex.load(library), matcher=OneDirection())
     found = search_moments(Index.load(library), "zebra", embedder, CONFIG, pictures=pictures)
     assert max(clip for m in found for clip in m.clips) == 2

@@ -56,7 +56,7 @@ def test_videos_are_ordered_by_story_chapter_and_words_written_out(make_library,
 
 def expected_order(index: Index, embedder: HashTextEmbedder, query: str) -> list[str]:
     vector = embedder.embed_texts([query])[0]
-    words = index.words.search(query, video_id=None).scores
+    words = index.full_text.search(query, video_id=None).scores
     scores = {}
     for name in FILMS:
         texts = [entry for entry in index.entries if entry.name == name]

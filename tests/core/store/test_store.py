@@ -23,12 +23,6 @@ from fdvs.store.schema import explain
 from fdvs.store.store import Store, VideoRecord, video_id_from
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(tmp_path / "library", create=True) as opened:
-        yield opened
-
-
 def sha_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -274,10 +268,12 @@ def test_two_stores_of_one_process_take_turns(store: Store) -> None:
         with other.build_lock(on_wait=wait_in_vain):
             pass
 
-    with Store.open(store.folder) as other, store.build_lock():
-        with pytest.raises(KeyboardInterrupt):
-            wait(other)
-        assert not other.holds_build_lock
+    with (
+        Store.open(store.folder) as other,
+        store.build_lock(),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        wait(other)
     assert len(said) == 1
 
 

@@ -20,12 +20,6 @@ from fdvs.errors import (
 from fdvs.store.store import NewArtifact, Store, VideoRecord, video_id_from
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(tmp_path / "library", create=True) as opened:
-        yield opened
-
-
 def sha_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -359,3 +353,37 @@ def test_a_thumbnail_that_cannot_be_written_is_an_error_of_the_library(store: St
     (store.folder / "thumbnails").write_text("in the way")
     with pytest.raises(StoreError, match=str(store.folder)):
         store.put_thumbnail(video, 0, b"jpeg")
+
+
+# -- full-text tables of earlier versions ------------------------------------------------------
+
+OLD_FULL_TEXT = """
+CREATE VIRTUAL TABLE words USING fts5(video_id UNINDEXED, level UNINDEXED, item UNINDEXED, text,
+    tokenize = 'porter unicode61 remove_diacritics 2');
+INSERT INTO words VALUES ('v', 'chapter', 0, 'a red car');
+INSERT INTO meta VALUES ('words_digest', '"0"');
+"""
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "DROP TABLE words_data", "DELETE FROM words_data", "DROP TABLE words_content"]
+)
+def test_a_stored_full_text_table_is_dropped_by_the_next_build_sound_or_not(
+    store: Store, damage: str
+) -> None:
+    kept = add(store, "/x.mp4", "x")
+    store.close()
+    with sqlite3.connect(store.folder / "library.sqlite") as earlier:
+        earlier.executescript(OLD_FULL_TEXT)
+        earlier.execute(damage)
+    earlier.close()
+    with Store.open(store.folder) as again:
+        assert again.videos() == [kept]
+        with again.build_lock():
+            pass
+        with again.reading() as connection:
+            query = "SELECT name FROM sqlite_master WHERE name LIKE 'words%'"
+            assert connection.execute(query).fetchall() == []
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            query = "SELECT count(*) FROM meta WHERE key = 'words_digest'"
+            assert connection.execute(query).fetchone() == (0,)

@@ -142,7 +142,7 @@ def test_a_captioner_that_cannot_be_had_leaves_the_answer(
     def gone(key: str) -> Any:
         raise ModelUnavailable("no weights here")
 
-    monkeypatch.setattr(library._parts, "describer", gone)
+    monkeypatch.setattr(library._models, "describer", gone)
     found = library.ask("Which wall is green?", look=True)
     assert (found.text, found.looks) == (plain.text, ())
     assert found.notes[-1] == "no second look: no weights here"

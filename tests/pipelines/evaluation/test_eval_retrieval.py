@@ -33,7 +33,7 @@ THINGS = ("kite", "soup", "horse", "piano", "canoe", "ladder")
 
 def job_of(row: str, out: Path, parts: dict[str, Any], **others: Any) -> Job:
     return Job(
-        **{"row": row_named(row), "data": None, "out": out, "config": Config(), "made": parts,
+        **{"row": row_named(row), "data": None, "out": out, "config": Config(), "models": parts,
            "allow_partial": True, **others}
     )  # fmt: skip
 

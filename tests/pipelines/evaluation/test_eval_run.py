@@ -74,7 +74,7 @@ def write_activitynet(folder: Path) -> Path:
 
 def job_of(row: str, data: Path | None, out: Path, parts: dict[str, Any], **others: Any) -> Job:
     return Job(
-        **{"row": row_named(row), "data": data, "out": out, "config": Config(), "made": parts,
+        **{"row": row_named(row), "data": data, "out": out, "config": Config(), "models": parts,
            "allow_partial": True, **others}
     )  # fmt: skip
 

@@ -60,7 +60,7 @@ from fdvs.types import Chapter, Clip, ClipView, Frame, ModelIdentity
 RECIPES = [make_recipe(number, seed=5) for number in range(6)]
 
 
-def models() -> dict[str, Any]:
+def truthful_models() -> dict[str, Any]:
     """Models that look the truth up, and count."""
     return {
         "image_embedder": GridImageEmbedder(),
@@ -84,8 +84,8 @@ def _small_and_silent() -> Iterator[None]:
 
 
 @pytest.fixture
-def made() -> dict[str, Any]:
-    return models()
+def models() -> dict[str, Any]:
+    return truthful_models()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path) -> dict[str, Any]:
-    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models())
+    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=truthful_models())
 
 
 def test_a_run_scores_every_stage(result: dict[str, Any]) -> None:
@@ -128,10 +128,10 @@ def test_a_run_says_what_it_could_not_do(result: dict[str, Any]) -> None:
 
 
 def test_a_second_run_makes_nothing_again(
-    result: dict[str, Any], out: Path, made: dict[str, Any]
+    result: dict[str, Any], out: Path, models: dict[str, Any]
 ) -> None:
     again = run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models)
-    assert made["captioner"].seen == []
+    assert models["captioner"].seen == []
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
 
@@ -344,7 +344,7 @@ def test_who_cannot_hear_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "models fetch" in can_hear()
 
 
-def test_a_film_that_cannot_be_built_is_an_error(tmp_path: Path, made: dict[str, Any]) -> None:
+def test_a_film_that_cannot_be_built_is_an_error(tmp_path: Path, models: dict[str, Any]) -> None:
     (tmp_path / "tiny.mp4").write_bytes(b"no film")
     recipe = replace(RECIPES[0], name="tiny")
     config = synthetic_config(hears=False)
@@ -416,7 +416,7 @@ def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -
 
 
 def test_a_study_builds_the_same_films_with_other_settings(
-    tmp_path: Path, made: dict[str, Any]
+    tmp_path: Path, models: dict[str, Any]
 ) -> None:
     with FilmStudy(tmp_path, RuleReader(), num_films=2, short=True, models=models) as study:
         base = study.config()

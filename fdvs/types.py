@@ -1,4 +1,4 @@
-"""The nouns of FDVS: what each stage takes and gives. Frozen, validating, free of models.
+"""The data types that stages exchange: frozen dataclasses, independent of any model.
 
 Times are presentation seconds from the first picture of the video; intervals are half-open
 `[start_s, end_s)`; order is time order unless a name says `ranked_`. Images are RGB uint8
@@ -7,15 +7,18 @@ Times are presentation seconds from the first picture of the video; intervals ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
+JsonDict = dict[str, Any]
+SpanType = TypeVar("SpanType", bound="Span")
 
 
 def check_interval(what: str, start_s: float, end_s: float) -> None:
@@ -26,12 +29,12 @@ def check_interval(what: str, start_s: float, end_s: float) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What a probe found out about one file; times in presentation seconds from the first picture.
+    """What a probe measured of one file.
 
     `duration_s` is measured from the packets, `declared_duration_s` is what the header claims.
-    `key_times_s` are the presentation times of the key frames, sorted, the first is 0.0.
-    `is_timed` is False where time stamps are missing or run backwards: such a file is read
-    sequentially and its frames are numbered by the average rate.
+    `key_times_s` are the presentation times of the keyframes, sorted, the first is 0.0.
+    `is_timed` is False if time stamps are missing or run backwards: such a file is read
+    sequentially and its frames are timed by the average rate.
     """
 
     width_px: int
@@ -80,7 +83,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
-    """Which weights made a result: part of every fingerprint, printed beside every result.
+    """Which weights produced a result: part of every fingerprint, printed beside every result.
 
     `is_stand_in` marks an offline substitute that must never be called CLIP or VLM.
     """
@@ -100,11 +103,10 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipView:
-    """What a describer may see of one clip: the kept frames only, and what is known of them.
+    """What a describer is given of one clip: only the kept frames, with their embeddings.
 
-    `vectors` are the raw image embeddings [num_kept, D] of `frames` made by the embedder
-    `embedder`; `motion` is the mean absolute difference of neighbouring sampled frames
-    (0 still ... 1).
+    `vectors` are the raw image embeddings [num_kept, D] of `frames` by the model `embedder`;
+    `motion` is the mean absolute difference of neighbouring sampled frames (0: still, at most 1).
     """
 
     video_path: Path
@@ -117,7 +119,7 @@ class ClipView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One thing that a source noticed in a clip, in words: untrusted text."""
+    """One thing that a describer noticed in a clip, in words: untrusted text."""
 
     source: str
     text: str
@@ -128,7 +130,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
-    """One paragraph for one clip. `index` is the clip's index."""
+    """The paragraph of one clip; `index` is the clip's."""
 
     video_id: str
     index: int
@@ -139,7 +141,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """A sentence of a scene or story and the clips (indices) it came from; never without one."""
+    """A sentence of a scene or story and the indices of the clips it came from, at least one."""
 
     text: str
     clips: tuple[int, ...]
@@ -147,7 +149,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A run of consecutive kept chapters that stay together. `chapters` are clip indices."""
+    """A run of consecutive kept chapters about one subject; `chapters` are clip indices."""
 
     index: int
     start_s: float
@@ -167,7 +169,7 @@ Quartile = Literal["beginning", "early", "later", "end"]
 class Story:
     """The hierarchy of one video: sentences of the whole, scenes, kept chapters.
 
-    `writers` says which backend wrote each level (chapter, scene, story) and why.
+    `writers` says what wrote each level (chapter, scene, story).
     """
 
     video_id: str
@@ -187,16 +189,36 @@ Level = Literal["story", "scene", "chapter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """A ranked stretch of a video that answers a query, with the text that matched.
-
-    `score` is the cosine of texts; `picture_score` that of the pictures, where they matched.
-    """
+class Span:
+    """A stretch [start_s, end_s) of a video; `name` is the video's name in the library."""
 
     video_id: str
     name: str
     start_s: float
     end_s: float
+
+    def where(self) -> JsonDict:
+        """Return the four fields, to create another span of the same place."""
+        return {
+            "video_id": self.video_id,
+            "name": self.name,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+        }
+
+
+def in_time_order(spans: Iterable[SpanType], *, videos: Sequence[str]) -> tuple[SpanType, ...]:
+    """Return spans in the order of their videos in `videos` (ids), then by start."""
+    return tuple(sorted(spans, key=lambda span: (videos.index(span.video_id), span.start_s)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment(Span):
+    """A ranked span that matches a query, with the text that matched.
+
+    `score` is the cosine of texts; `picture_score` that of the pictures, if they matched.
+    """
+
     score: float
     text: str
     clips: tuple[int, ...]
@@ -206,7 +228,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoHit:
-    """A ranked video: score is the best of its story and chapters (FDVS, arXiv 2412.06182)."""
+    """A ranked video with its best text; `score` is that text's cosine to the query."""
 
     video_id: str
     name: str
@@ -218,22 +240,18 @@ class VideoHit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Citation:
-    """A stretch of a video that carries a sentence; always one of an answer's evidence.
+class Citation(Span):
+    """A span that supports a sentence; always one of an answer's evidence.
 
-    `support` is how well its text carries the sentence, 0 to 1.
+    `support` is how well its text supports the sentence, 0 to 1.
     """
 
-    video_id: str
-    name: str
-    start_s: float
-    end_s: float
     support: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSentence:
-    """A sentence of an answer and what carries it; without citations nothing does.
+    """A sentence of an answer and what supports it; without citations nothing does.
 
     `support` is the best of any chapter looked at, also where that is too little.
     """
@@ -315,7 +333,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRow:
-    """One line of the library's list: a file ever given and what became of it."""
+    """One line of the library's list: a file that a build was given, and the outcome."""
 
     name: str
     video_id: str | None
@@ -329,7 +347,7 @@ class VideoRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What redundancy reduction saved; one per video, and one for all."""
+    """What redundancy reduction saved: one per video, and the sum of all."""
 
     num_clips: int = 0
     num_frames_sampled: int = 0
@@ -340,6 +358,3 @@ class Saved:
     num_captioner_calls_saved: int = 0
     captioner_s: float = 0.0
     seconds_saved: float = 0.0
-
-
-JsonDict = dict[str, Any]

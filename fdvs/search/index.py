@@ -23,7 +23,7 @@ from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
 from fdvs.search.fulltext import FullText, Key
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
-from fdvs.types import Level, Story, Vectors
+from fdvs.types import Level, Span, Story, Vectors
 from fdvs.vectors import unit_rows
 
 logger = logging.getLogger(__name__)
@@ -34,15 +34,11 @@ LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Span):
     """One text: a chapter (item = clip index), a scene (item = scene index) or a story (0)."""
 
-    video_id: str
-    name: str
     level: Level
     item: int
-    start_s: float
-    end_s: float
     text: str
 
     @property

@@ -8,7 +8,7 @@ token) is half the Fisher information of the predictions along the change of the
 one forward and a few backward passes give it for all heads and settings at once: labels are drawn
 from the model's own predictions, and the square of <gradient, change of output> is summed over
 blocks of queries. Only the second half of a text counts. Losses of single heads are then taken to
-add up (`fdvs.kernels.dga.plan`); measure the plan as a whole with scripts/eval_attention.py, on
+add up (`fdvs.kernels.dga.plan`); measure the plan as a whole with research/eval_attention.py, on
 other texts. Rows hold ids and numbers, never text; what is there is not computed again.
 """
 
@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from finetune_dga import load
 from finetune_texts import Document, read_documents
 
 from fdvs.kernels.dga import DGAConfig, full_config
@@ -219,7 +220,6 @@ def measure(
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     import torch
-    from eval_attention import load
 
     torch.set_num_threads(args.threads)
     torch.set_float32_matmul_precision(args.precision)
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [json.loads(line) for line in args.rows.read_text("utf-8").splitlines()]
     known = {(row["document"], row["tokens"], row["level"]) for row in rows}
     documents = read_documents(args.texts)
-    model, tokenizer = load(args.model)
+    model, tokenizer = load(args.model, "cpu")
     for document in documents:
         missing = [
             level

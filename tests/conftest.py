@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -67,6 +69,24 @@ def _folder_or_skip(variable: str, require: str, what: str) -> Path:
     if os.environ.get(require) == "1":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Import a script by its path below the root, for example `research/ablate.py`.
+
+    Scripts of one folder import each other by name, as they do when one of them is run.
+    """
+
+    def load(path: str) -> ModuleType:
+        place = ROOT / path
+        sys.path.insert(0, str(place.parent))
+        try:
+            return importlib.import_module(place.stem)
+        finally:
+            sys.path.remove(str(place.parent))
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 A question about nothing in particular is near to any text, one about something rare is far from
 all; so how near a chapter is means little alone. These sentences, written for this purpose, say
 how near plain everyday texts are to a question (see `fdvs.answers.fit`). Changing one changes
-what `ask.min_fit` means: measure again with `scripts/eval_evidence.py`.
+what `ask.min_fit` means: measure again with `research/eval_evidence.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ everyday sentences then count whole, since a statement with an option names more
              - PASSAGES ln(number of passages)        [+ WORDS share, with options]
 
 The weights and the bounds `ask.min_fit`, `ask.min_choice_fit` were chosen on half of the videos
-of a benchmark and measured on the other half: docs/decisions/013, scripts/eval_evidence.py. They
+of a benchmark and measured on the other half: docs/decisions/013, research/eval_evidence.py. They
 hold for the embedder all-MiniLM-L6-v2.
 """
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -192,86 +187,3 @@ def test_passages_are_sentences_with_their_captions_times() -> None:
     assert len(found) == 6
     assert [p.chapter for p in found] == [0, 0, 1, 1, 2, 2]
     assert {(p.start_s, p.end_s) for p in found} == {(0, 1), (1, 2), (2, 3)}
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "eval_answers", ROOT / "scripts" / "eval_answers.py"
-    )
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["eval_answers"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def write_data(folder: Path) -> None:
-    """Write both datasets in their official form, three invented videos each."""
-    ego, nxt = folder / "egoschema", folder / "nextqa"
-    ego.mkdir(parents=True)
-    nxt.mkdir()
-    records = {
-        f"clip{n}": {
-            "q_uid": f"clip{n}", "google_drive_id": "x", "question": "What does C lift?",
-            **{f"option {place}": f"C lifts a {thing}" for place, thing in enumerate(THINGS)},
-            "truth": n,
-        }
-        for n in range(3)
-    }  # fmt: skip
-    (ego / "subset_anno.json").write_text(json.dumps(records))
-    told = {f"clip{n}": [f"#C C lifts a {THINGS[n]}"] * 180 for n in range(3)}
-    (ego / "lavila_subset.json").write_text(json.dumps(told))
-    rows = ["video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"]
-    rows += [f"{n},9,9,9,what does he lift,{n},0,CW,{','.join(THINGS)}" for n in range(3)]
-    (nxt / "val.csv").write_text("\n".join(rows) + "\n")
-    with zipfile.ZipFile(nxt / "nextqa_allcaps_1fps.zip", "w") as archive:
-        for n in range(3):
-            text = {"0": f"A man lifts a {THINGS[n]}."}
-            archive.writestr(f"nextqa_allcaps_1fps/{n}_cap.json", json.dumps(text))
-
-
-def test_the_script_prints_one_object_with_both_accuracies(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    write_data(tmp_path / "data")
-    made = {"text_embedder": HashTextEmbedder()}
-    monkeypatch.setattr(script, "_made", lambda config, options: made)
-    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
-    assert script.main([*arguments, "--csv", str(tmp_path / "answers.csv")]) == 0
-    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert printed["egoschema"]["accuracy"] == printed["nextqa"]["accuracy"] == 1.0
-    assert "partial" in printed["nextqa"]["split"]
-    assert printed["nextqa"]["num_items"] == 3
-    header, *rows = (tmp_path / "answers.csv").read_text().splitlines()
-    assert header.startswith("row,split,answerer")
-    assert sum("accuracy,1.0,1.0,1.0" in row for row in rows) == 2
-    assert any("other video" in row for row in rows)
-
-
-def test_the_script_says_in_one_line_what_is_missing(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert script.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_number_type_of_its_own_loads_the_language_model_apart(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    class Recorder:
-        llm = "the model"
-
-        def __init__(self, config: Config) -> None:
-            asked.append(config.models.dtype)
-
-    monkeypatch.setattr(script, "ModelSet", Recorder)
-    options = script._options(["--data", "x", "--llm", "some", "--dtype", "bfloat16"])
-    assert script._made(script._config(options), options) == {"llm": "the model"}
-    assert asked == ["bfloat16"]
-    plain = script._options(["--data", "x", "--llm", "some"])
-    assert script._made(script._config(plain), plain) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sqlite3
 from dataclasses import replace
@@ -453,32 +452,3 @@ def test_described_videos_need_a_word() -> None:
     told = {"v0": (caption(""),), "v1": (caption("A soup."),)}
     task = task_of(split, Texts(source="made", captions=told))
     assert task.videos == (Described(video_id="v1", story="A soup.", chapters=("A soup.",)),)
-
-
-@pytest.fixture
-def tuner() -> Any:
-    path = Path(__file__).resolve().parents[3] / "scripts" / "tune_retrieval.py"
-    spec = importlib.util.spec_from_file_location("tune_retrieval", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_weights_are_tried_on_videos_beside_the_list_only(
-    tuner: Any, tmp_path: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    split = split_of()
-    monkeypatch.setattr(tuner, "split_of", lambda job: split)
-    monkeypatch.setattr(tuner, "texts_for", lambda job, split: texts_of(split))
-    monkeypatch.setattr(tuner, "held_out_ids", lambda dataset: frozenset({"v0", "v3"}))
-    job = job_of("retrieval-activitynet", tmp_path / "out", parts)
-    task = tuner.tuning_task(job, 3)
-    assert task.video_ids == ("v1", "v2", "v4", "v5")
-    assert len(task.queries) == len(task.right) == 3
-    found = tuner.parts_of(job, task)
-    assert tuner.recalls(found, task.right, next(tuner.grid())) == [1.0, 1.0, 1.0]
-    table = tuner.table_of("made", task, found)
-    assert table.row_count == len(list(tuner.grid()))
-    assert "3 queries, 4 videos" in str(table.title)

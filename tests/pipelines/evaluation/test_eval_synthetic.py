@@ -22,7 +22,6 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.describe.ocr import ScreenTextOptions, ScreenTextSource
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.evaluation import synthetic, synthetic_films
-from fdvs.pipelines.evaluation.film_study import FilmStudy, kept_shares, mean_row
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import heard_only, run
 from fdvs.pipelines.evaluation.synthetic_answers import (
@@ -306,8 +305,8 @@ def test_what_a_rule_leaves_is_counted_beside_chance() -> None:
     lists = frame_lists([built(small(), [(0.0, 4.0), (4.0, 8.0)])])
     keep_last = [np.array([True, False, False, True])] * 2
     keep_early = [np.array([True, True, False, False])] * 2
-    good = left_beside_chance(lists, keep_last, "repaired", num_draws=100)
-    bad = left_beside_chance(lists, keep_early, "repaired", num_draws=100)
+    good = left_beside_chance(lists, keep_last, "cover", num_draws=100)
+    bad = left_beside_chance(lists, keep_early, "cover", num_draws=100)
     assert (good["left"], bad["left"]) == (1.0, round(3 / 5, 4))
     assert good["kept"] == bad["kept"] == 0.5
     assert good["gain"] > 0 > bad["gain"]
@@ -410,35 +409,6 @@ def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -
     found = RecipeListener().describe(views(tmp_path, small()))
     assert [len(one) for one in found] == [0, 1, 1]
     assert found[1][0].text == "It will snow on Monday."
-
-
-# --- the same films with other settings
-
-
-def test_a_study_builds_the_same_films_with_other_settings(
-    tmp_path: Path, models: dict[str, Any]
-) -> None:
-    with FilmStudy(tmp_path, RuleReader(), num_films=2, short=True, models=models) as study:
-        base = study.config()
-        none = replace(base, visual=replace(base.visual, policy="none"))
-        rows = [study.row("none", none), study.row("usual", base)]
-        films = study.films(base)
-    assert kept_shares(films)["frames_kept"] == rows[1]["frames_kept"]
-    assert [row["name"] for row in rows] == ["none", "usual"]
-    assert rows[0]["frames_kept"] == 1.0 > rows[1]["frames_kept"]
-    assert rows[0]["num_captioner_calls"] > rows[1]["num_captioner_calls"]
-    assert all(0 <= row["accuracy"] <= 1 for row in rows)
-    assert rows[0]["num_questions"] == rows[1]["num_questions"] > 8
-    assert "espeak-ng" in study.deaf
-
-
-def test_rows_of_several_draws_are_one_row_with_its_range() -> None:
-    rows = [{"name": "draw", "accuracy": a, "R1@0.5": 0.5, "note": None} for a in (0.2, 0.4)]
-    mean = mean_row("random", rows)
-    assert mean["accuracy"] == 0.3
-    assert (mean["accuracy_min"], mean["accuracy_max"]) == (0.2, 0.4)
-    assert mean["num_draws"] == 2
-    assert "note" not in mean
 
 
 def test_materials_hold_the_vectors_of_their_passages() -> None:

@@ -1,6 +1,6 @@
 """Measure when "not in the evidence" is said, and whether citations carry what they are put to.
 
-    python scripts/eval_evidence.py --data FOLDER --cache vectors.sqlite --csv evidence.csv --json
+    python research/eval_evidence.py --data FOLDER --cache vectors.sqlite --csv evidence.csv --json
 
 FOLDER holds nextqa/ (questions and published captions). Videos are parted in two by a hash of their
 id: `chosen` is where bounds and weights may be chosen, `reported` is where they are measured. Every

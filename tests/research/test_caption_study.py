@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,27 +17,21 @@ from fdvs.config import Config, TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.pipelines.evaluation.ablations import (
-    table_xi,
-    table_xii,
-    table_xix,
-    table_xvii,
-    table_xviii,
-)
-from fdvs.pipelines.evaluation.redundancy_table import (
-    RULES,
-    Told,
-    half_of,
-    material_of,
-    outcome,
-    read_videos,
-    redundancy_rows,
-)
 
 EMBEDDER = HashTextEmbedder()
 THINGS = (
     "kettle", "saw", "ladder", "basket", "violin", "tractor", "pillow", "candle", "rope", "drum",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("research/caption_study.py")
+
+
+@pytest.fixture(scope="module")
+def tables(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("research/paper_tables.py")
 
 
 class Words:
@@ -93,55 +88,59 @@ def split(num: int = 12) -> Split:
 
 
 @pytest.fixture(scope="module")
-def videos() -> list[Told]:
-    return read_videos(split(), EMBEDDER)
+def videos(study: ModuleType) -> list[Any]:
+    return study.read_videos(split(), EMBEDDER)
 
 
-def test_halves_are_fixed_and_about_equal() -> None:
-    halves = [half_of(f"video{n}") for n in range(200)]
-    assert halves == [half_of(f"video{n}") for n in range(200)]
+def test_halves_are_fixed_and_about_equal(study: ModuleType) -> None:
+    halves = [study.half_of(f"video{n}") for n in range(200)]
+    assert halves == [study.half_of(f"video{n}") for n in range(200)]
     assert 70 < halves.count("tuning") < 130
     assert set(halves) == {"tuning", "report"}
 
 
-def test_videos_are_read_by_halves_and_without_answers_not_at_all() -> None:
+def test_videos_are_read_by_halves_and_without_answers_not_at_all(study: ModuleType) -> None:
     whole = split()
     names = {
-        half: [v.video_id for v in read_videos(whole, EMBEDDER, half=half)]  # type: ignore[arg-type]
+        half: [v.video_id for v in study.read_videos(whole, EMBEDDER, half=half)]  # type: ignore[arg-type]
         for half in ("tuning", "report", "all")
     }
     assert sorted(names["tuning"] + names["report"]) == sorted(names["all"])
     assert len(names["all"]) == 12
     hidden = replace(whole, choices=tuple(replace(q, answer=None) for q in whole.choices))
     with pytest.raises(InvalidValue, match="videos with captions"):
-        read_videos(hidden, EMBEDDER)
+        study.read_videos(hidden, EMBEDDER)
 
 
-def test_what_is_lost_is_the_best_caption_of_the_right_option(videos: list[Told]) -> None:
+def test_what_is_lost_is_the_best_caption_of_the_right_option(
+    study: ModuleType, videos: list[Any]
+) -> None:
     first = videos[0]
     at = int(np.argmax(first.near[0]))
     assert "kettle" in first.captions[at].text
     all_but_it = np.ones(len(first.captions), dtype=np.bool_)
     all_but_it[at] = False
     second = np.sort(first.near[0])[-2]
-    got = outcome([first], [all_but_it], None)
+    got = study.outcome([first], [all_but_it], None)
     assert got.lost[0] == pytest.approx(float(first.near[0].max() - second), abs=1e-6)
     assert got.kept == pytest.approx(23 / 24)
     assert got.right == ()
-    assert outcome([first], [~all_but_it], Words()).right == (1.0,)
+    assert study.outcome([first], [~all_but_it], Words()).right == (1.0,)
     only_soup = np.zeros(len(first.captions), dtype=np.bool_)
     only_soup[(at + 1) % 24] = True
-    assert outcome([first], [only_soup], None).top == (float((at + 1) % 24 in top3(first)),)
+    assert study.outcome([first], [only_soup], None).top == (float((at + 1) % 24 in top3(first)),)
 
 
-def top3(one: Told) -> list[int]:
+def top3(one: Any) -> list[int]:
     return np.argsort(-one.near[0], kind="stable")[:3].tolist()
 
 
-def test_material_holds_the_kept_captions_with_their_times(videos: list[Told]) -> None:
+def test_material_holds_the_kept_captions_with_their_times(
+    study: ModuleType, videos: list[Any]
+) -> None:
     mask = np.zeros(24, dtype=np.bool_)
     mask[[2, 5]] = True
-    material = material_of(videos[1], mask)
+    material = study.material_of(videos[1], mask)
     assert [(p.chapter, p.start_s, p.end_s) for p in material.passages] == [
         (2, 2.0, 3.0),
         (5, 5.0, 6.0),
@@ -149,14 +148,16 @@ def test_material_holds_the_kept_captions_with_their_times(videos: list[Told]) -
     assert np.array_equal(material.vectors, videos[1].vectors[[2, 5]])
 
 
-def test_rules_stand_beside_chance_and_the_good_one_beats_it(videos: list[Told]) -> None:
-    rows = {row["rule"]: row for row in redundancy_rows(videos, Words(), num_draws=4)}
-    assert set(rows) == set(RULES)
+def test_rules_stand_beside_chance_and_the_good_one_beats_it(
+    study: ModuleType, videos: list[Any]
+) -> None:
+    rows = {row["rule"]: row for row in study.redundancy_rows(videos, Words(), num_draws=4)}
+    assert set(rows) == set(study.RULES)
     assert rows["none"]["kept"] == rows["none"]["right"] == rows["none"]["top"] == 1.0
     assert rows["none"]["lost"] == 0.0
     assert "lost_random" not in rows["none"]
     cover = rows["cover 0.95"]
-    assert RULES["cover 0.95"] == TextualConfig()
+    assert study.RULES["cover 0.95"] == TextualConfig()
     assert cover["kept"] < 0.2
     assert cover["right"] == 1.0
     assert cover["lost"] == 0.0
@@ -166,8 +167,8 @@ def test_rules_stand_beside_chance_and_the_good_one_beats_it(videos: list[Told])
     assert (cover["num_questions"], cover["num_videos"]) == (12, 12)
 
 
-def test_without_a_chooser_no_question_is_asked(videos: list[Told]) -> None:
-    (row,) = redundancy_rows(videos, None, rules={"paper": TextualConfig(policy="paper")})
+def test_without_a_chooser_no_question_is_asked(study: ModuleType, videos: list[Any]) -> None:
+    (row,) = study.redundancy_rows(videos, None, rules={"paper": TextualConfig(policy="paper")})
     assert "right" not in row
     assert 0 <= row["top"] <= 1
 
@@ -189,19 +190,19 @@ class Study:
         return {"name": name, "accuracy": 0.5 + 0.01 * len(self.configs), "R1@0.5": 0.25}
 
 
-def test_table_xii_reduces_frames_chapters_and_both_beside_random_drop() -> None:
-    study: Any = Study()
-    rows = table_xii(study, rules=("paper", "cover"), num_draws=2)
+def test_table_xii_reduces_frames_chapters_and_both_beside_random_drop(tables: ModuleType) -> None:
+    recorder: Any = Study()
+    rows = tables.table_xii(recorder, rules=("paper", "cover"), num_draws=2)
     assert [row["name"] for row in rows[:3]] == [
         "none", "visual paper", "visual random, as many as paper",
     ]  # fmt: skip
     assert len(rows) == 1 + 2 * 3 * 2
-    seen = [(name, c.visual.policy, c.textual.policy) for name, c in study.configs]
+    seen = [(name, c.visual.policy, c.textual.policy) for name, c in recorder.configs]
     assert seen[0] == ("none", "none", "none")
     assert ("visual cover", "cover", "none") in seen
     assert ("textual cover", "none", "cover") in seen
     assert ("both paper", "paper", "paper") in seen
-    drawn = [c for name, c in study.configs if name == "draw"]
+    drawn = [c for name, c in recorder.configs if name == "draw"]
     assert len(drawn) == 2 * 3 * 2
     assert {(c.visual.policy, c.textual.policy) for c in drawn} == {
         ("random", "none"), ("none", "random"), ("random", "random"),
@@ -212,27 +213,34 @@ def test_table_xii_reduces_frames_chapters_and_both_beside_random_drop() -> None
     assert both["accuracy_min"] < both["accuracy"] < both["accuracy_max"]
 
 
-def test_tables_xix_and_xi_change_one_setting_each() -> None:
-    study: Any = Study()
-    assert [row["name"] for row in table_xix(study, numbers=(4, 16))] == ["4 frames", "16 frames"]
-    assert [c.sample.num_frames_per_clip for _, c in study.configs] == [4, 16]
-    study.configs.clear()
-    assert [row["name"] for row in table_xi(study)] == ["keyframes", "scenes", "fixed"]
-    assert [c.cut.method for _, c in study.configs] == ["keyframes", "scenes", "fixed"]
-    assert all(replace(c, cut=Config().cut) == Config() for _, c in study.configs)
+def test_tables_xix_and_xi_change_one_setting_each(tables: ModuleType) -> None:
+    recorder: Any = Study()
+    assert [row["name"] for row in tables.table_xix(recorder, numbers=(4, 16))] == [
+        "4 frames",
+        "16 frames",
+    ]
+    assert [c.sample.num_frames_per_clip for _, c in recorder.configs] == [4, 16]
+    recorder.configs.clear()
+    assert [row["name"] for row in tables.table_xi(recorder)] == ["keyframes", "scenes", "fixed"]
+    assert [c.cut.method for _, c in recorder.configs] == ["keyframes", "scenes", "fixed"]
+    assert all(replace(c, cut=Config().cut) == Config() for _, c in recorder.configs)
 
 
-def test_table_xviii_has_a_row_for_every_rule_and_memory(videos: list[Told]) -> None:
-    rows = table_xviii(videos, None, memories=(1, 35), rules=("paper", "cover"), num_draws=2)
+def test_table_xviii_has_a_row_for_every_rule_and_memory(
+    tables: ModuleType, videos: list[Any]
+) -> None:
+    rows = tables.table_xviii(videos, None, memories=(1, 35), rules=("paper", "cover"), num_draws=2)
     assert [row["rule"] for row in rows] == [
         "paper, memory 1", "paper, memory 35", "cover, memory 1", "cover, memory 35",
     ]  # fmt: skip
     assert rows[2]["kept"] > rows[3]["kept"]
 
 
-def test_table_xvii_gives_so_many_chapters_with_and_without_story(videos: list[Told]) -> None:
+def test_table_xvii_gives_so_many_chapters_with_and_without_story(
+    tables: ModuleType, videos: list[Any]
+) -> None:
     chooser = Words()
-    rows = table_xvii(videos, chooser, EMBEDDER, numbers=(0, 3))
+    rows = tables.table_xvii(videos, chooser, EMBEDDER, numbers=(0, 3))
     assert [row["name"] for row in rows] == [
         "0 chapters, with story",
         "3 chapters, with story",
@@ -250,13 +258,15 @@ def test_table_xvii_gives_so_many_chapters_with_and_without_story(videos: list[T
     assert rows[2]["num_passages"] == 3.0
 
 
-def test_the_real_files_of_egoschema_can_be_measured(data_dir: Path) -> None:
+def test_the_real_files_of_egoschema_can_be_measured(study: ModuleType, data_dir: Path) -> None:
     from fdvs.datasets import egoschema
 
     whole = egoschema.load(data_dir / "egoschema", allow_partial=True)
     some = replace(whole, video_ids=whole.video_ids[:6])
-    found = read_videos(some, EMBEDDER)
+    found = study.read_videos(some, EMBEDDER)
     assert len(found) == 6
     assert {len(one.captions) for one in found} == {180}
-    rows = redundancy_rows(found, None, rules={"cover": TextualConfig(policy="cover")}, num_draws=2)
+    rows = study.redundancy_rows(
+        found, None, rules={"cover": TextualConfig(policy="cover")}, num_draws=2
+    )
     assert 0 < rows[0]["kept"] < 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,20 +16,12 @@ from torch import Tensor
 
 from fdvs.kernels.dga import DGAConfig, choose_backend, full_config
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SMALL = DGAConfig(importance_rate=0.2, group_size=4, chunk=20, window=40, sinks=2, score_queries=6)
 
 
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("bench_attention", SCRIPTS / "bench_attention.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_attention", module)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("research/bench_attention.py")
 
 
 @pytest.fixture
@@ -178,7 +170,7 @@ def test_rows_name_every_candidate_and_hold_the_bytes_of_the_cache(
     run_main(small, monkeypatch, *arguments)
     with target.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows[-1]["command"].startswith("OMP_WAIT_POLICY=passive scripts/bench_attention.py ")
+    assert rows[-1]["command"].startswith("OMP_WAIT_POLICY=passive research/bench_attention.py ")
     found = {(row["op"], row["backend"], row["metric"]): row for row in rows}
     for op, names in {
         "attention prefill": {small.SDPA, small.FULL, small.WINDOW, small.DGA},

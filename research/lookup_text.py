@@ -1,6 +1,6 @@
 """Write a text that must be looked up in: facts between prose, later questions with their answers.
 
-    python scripts/lookup_text.py PROSE.txt --out lookup.txt
+    python research/lookup_text.py PROSE.txt --out lookup.txt
 
 Texts of one kind of prose hardly ask for what stood far back. A plan of attention by head
 (`plan_attention.py`) that was chosen on them alone starves the heads that fetch such things; a text

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +15,6 @@ from fdvs.config import AskConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.models.scripted import HashTextEmbedder
 
-ROOT = Path(__file__).resolve().parents[1]
 FILMS = {
     f"film{i}": (f"A {colour} car waits. It rains.", f"Two {animal}s eat grass.")
     for i, (colour, animal) in enumerate(
@@ -27,15 +25,8 @@ FILMS = {
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    place = ROOT / "scripts" / "eval_evidence.py"
-    spec = importlib.util.spec_from_file_location("eval_evidence", place)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("research/eval_evidence.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 WORDS = ["red", "blue", "green", "a", "door", "opens", "the", "lamp", "is", "on", "off", "."]
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    for name in ("finetune_texts", "finetune_dga"):
-        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("scripts/finetune_dga.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What open-ended questions give without any look at a video, as rows of a CSV file.
 
-    python scripts/eval_floors.py --data FOLDER [--csv benchmarks/open_floors.csv]
+    python research/eval_floors.py --data FOLDER [--csv benchmarks/open_floors.csv]
 
 FOLDER holds the official files of ActivityNet-QA, MSRVTT-QA and MSVD-QA. ActivityNet-QA's
 splits are looked up in each other, the others half in half by video.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,18 +14,12 @@ import pytest
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 
-ROOT = Path(__file__).resolve().parents[1]
 ANIMALS = ("dog", "cat", "horse", "duck")
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablate", ROOT / "scripts/ablate_answers.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("research/ablate_answers.py")
 
 
 def split() -> Split:

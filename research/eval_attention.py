@@ -1,7 +1,7 @@
 """Measure what grouped attention costs in quality: perplexity and needles, against full attention.
 
-    python scripts/eval_attention.py TEXTS --model smollm2-135m --rows runs.jsonl --csv quality.csv
-    python scripts/eval_attention.py TEXTS --needle --rows needles.jsonl --csv needles.csv
+    python research/eval_attention.py TEXTS --model smollm2-135m --rows runs.jsonl --csv quality.csv
+    python research/eval_attention.py TEXTS --needle --rows needles.jsonl --csv needles.csv
 
 TEXTS is a text file, or a folder with one folder a domain and one text file a document. The
 perplexity is that of the second half of the first `--tokens` tokens. Every result is one line of

@@ -1,6 +1,6 @@
 """Measure reading: frames of a build's pattern (8 per clip) as a multiple of real time.
 
-    python scripts/bench_decode.py FILM --rounds 5
+    python research/bench_decode.py FILM --rounds 5
 
 Every reader runs in a fresh process, in turns, so that the machine's load hits all alike; the
 time holds opening and scanning, not the start of Python. Prints rows for benchmarks/results.csv
@@ -97,7 +97,7 @@ def rows_of(
             metric=metric,
             unit=unit,
             values=values,
-            command=f"scripts/bench_decode.py {args.film.name} --rounds {len(runs)}",
+            command=f"research/bench_decode.py {args.film.name} --rounds {len(runs)}",
             packages=PACKAGES,
         )
         for (metric, unit), values in figures.items()

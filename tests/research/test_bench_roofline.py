@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,17 +14,15 @@ import torch
 
 from fdvs.kernels.dga import DGAConfig, choose_backend, full_config
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SMALL = DGAConfig(importance_rate=0.2, group_size=4, chunk=20, window=40, sinks=2, score_queries=6)
 
 
 @pytest.fixture
-def roofline(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The scripts, loaded anew, with settings that commit within few tokens."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    for name in ("bench_attention", "bench_roofline"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    made = importlib.import_module("bench_roofline")
+def roofline(
+    load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    """The script, with settings that commit within few tokens."""
+    made = load_script("research/bench_roofline.py")
     bench = sys.modules["bench_attention"]
     monkeypatch.setattr(bench, "DGAConfig", lambda: SMALL)
     monkeypatch.setattr(bench, "GATE_TOKENS", 130)
@@ -116,7 +114,8 @@ def test_a_wrong_kernel_has_no_roofline(
     monkeypatch.setattr(roofline, "errors_at", lambda *_, **__: {"prefill dga cpp": 0.1})
     before = torch.get_float32_matmul_precision()
     target = tmp_path / "rows.csv"
-    monkeypatch.setattr(sys, "argv", ["bench_roofline.py", "--csv", str(target)])
+    arguments = ["bench_roofline.py", "--kinds", "float32", "--csv", str(target)]
+    monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="away from float64"):
         roofline.main()
     assert not target.exists()

@@ -1,6 +1,6 @@
 """Ablate what multiple-choice answers rest on, with the same models throughout.
 
-    python scripts/ablate_answers.py --data FOLDER --row egoschema --csv answers_ablation.csv
+    python research/ablate_answers.py --data FOLDER --row egoschema --csv answers_ablation.csv
         [--sample N] [--attention-sample N --llm CARD|MODEL.gguf --dtype TYPE --attention NAME...]
 
 `evidence` rows (no language model): all captions flat, the story alone, the story with the nearest
@@ -21,6 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from caption_study import read_videos, redundancy_rows
+from paper_tables import table_xvii
+
 from fdvs.answers.choice.background import make_background
 from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.by_likelihood import LlmChooser
@@ -28,11 +31,9 @@ from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Split
 from fdvs.kernels.dga import DGAConfig
 from fdvs.metrics.interval import interval_of_mean
-from fdvs.pipelines.evaluation.ablations import table_xvii
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of, sample_of, sampled
 from fdvs.pipelines.evaluation.job import Job
-from fdvs.pipelines.evaluation.redundancy_table import read_videos, redundancy_rows
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.suite import with_llm
 from fdvs.pipelines.evaluation.vectors import stored_embedder

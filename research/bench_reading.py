@@ -1,6 +1,6 @@
 """Measure a text that is read once: time to the first token, sizes, and what the answers lose.
 
-    python scripts/bench_reading.py --model smollm2-135m --tokens 6000 --csv benchmarks/reading.csv
+    python research/bench_reading.py --model smollm2-135m --tokens 6000 --csv benchmarks/reading.csv
 
 Tells an invented story of that many tokens with six facts in its middle half. Measures, with full
 attention and with grouped attention: the first question (the text is read), a second one from
@@ -258,7 +258,7 @@ def row(
     return new_row(
         op="reading", backend=settings, metric=metric, unit=unit, values=values,
         shape=f"{model}; {num_tokens} tokens; threads {args.threads}",
-        command=f"scripts/bench_reading.py --model {model} --tokens {args.tokens} "
+        command=f"research/bench_reading.py --model {model} --tokens {args.tokens} "
         f"--settings {' '.join(args.settings)} --question-first {args.question_first}",
         packages=PACKAGES, dtype="float32" if args.dtype == "auto" else args.dtype,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Measure what one thread of this processor can do, and how fast attention could be at most.
 
-    python scripts/bench_roofline.py --heads 14/2x64 --lengths 8192 16384 --csv FILE
+    python research/bench_roofline.py --heads 14/2x64 --lengths 8192 16384 --csv FILE
 
 Small C++ loops (`roofline.cpp`, compiled as the attention kernel is) give the peak rate of
 float32 multiply-adds, of products of bfloat16 pairs, of the kernel's own exponentials, and of
@@ -280,7 +280,7 @@ def main() -> None:
     refuse_unable(args.kinds)
     torch.set_num_threads(1)
     command = (
-        f"scripts/bench_roofline.py --heads {args.heads.heads}/{args.heads.key_heads}"
+        f"research/bench_roofline.py --heads {args.heads.heads}/{args.heads.key_heads}"
         f"x{args.heads.dim} --lengths {' '.join(map(str, args.lengths))} --rounds {args.rounds}"
     )
     loops = Loops()

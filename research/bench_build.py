@@ -1,6 +1,6 @@
 """Measure a build: speed as a multiple of real time, its parts apart, and peak memory by length.
 
-    python scripts/bench_build.py FILM --minutes 10 60
+    python research/bench_build.py FILM --minutes 10 60
 
 FILM is looped (stream copy) to each length and built with the offline preset in a process of its
 own. Prints rows for benchmarks/results.csv; makes no claim, compares nothing.
@@ -44,7 +44,7 @@ def main() -> None:
 
 def measure(film: Path, minutes: float, folder: Path) -> list[dict[str, str]]:
     looped = loop(film, minutes, folder / f"{minutes:g}min{film.suffix}")
-    command = f"scripts/bench_build.py {film.name} --minutes {minutes:g}"
+    command = f"research/bench_build.py {film.name} --minutes {minutes:g}"
     seconds, num_clips, num_frames, peak_mib = build(looped, folder / f"library-{minutes:g}")
     shape = f"{minutes:g} min; {int(num_clips)} clips; {int(num_frames)} frames"
     decode_s, embed_s = parts(looped)

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from caption_study import Told, material_of, redundancy_rows
+from film_study import FilmStudy, mean_row
 
 from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.evidence import Material, Passage
 from fdvs.config import Config, CutMethod, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
-from fdvs.pipelines.evaluation.film_study import FilmStudy, mean_row
-from fdvs.pipelines.evaluation.redundancy_table import Told, material_of, redundancy_rows
 from fdvs.protocols import TextEmbedder
 from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.rules import Mask
@@ -73,7 +73,7 @@ def _reduced(base: Config, *, visual: Rule | None, textual: Rule | None) -> Conf
 
 
 def with_rule(config: AnyRule, rule: Rule | None) -> AnyRule:
-    """Return the settings with another rule; None: no rule."""
+    """Return the settings with another rule; None for no rule."""
     return replace(config, policy=rule or "none")
 
 

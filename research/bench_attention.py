@@ -1,6 +1,6 @@
 """Measure attention on a CPU: grouped (DGA) beside torch's full attention, our own, and a window.
 
-    python scripts/bench_attention.py --heads 14/2x64 --lengths 2048 8192 --threads 1 2
+    python research/bench_attention.py --heads 14/2x64 --lengths 2048 8192 --threads 1 2
 
 Prefill reads a whole prompt, decode adds single tokens behind it. All candidates take turns in one
 process, so that the machine's load hits all alike, and every ratio is one of the same round.
@@ -333,7 +333,7 @@ def table_of(
     )
     return Table(
         shape=f"{name}; {length} tokens; {threads} thread{'s' if threads > 1 else ''}",
-        command=f"{waiting()}scripts/bench_attention.py "
+        command=f"{waiting()}research/bench_attention.py "
         f"--heads {shape.heads}/{shape.key_heads}x{shape.dim} --lengths {length} "
         f"--threads {threads} --rounds {args.rounds} --ops {' '.join(ops)} --dtypes {kind}"
         + options,
@@ -466,7 +466,7 @@ def gate(shape: Shape, kind: str, args: argparse.Namespace) -> list[dict[str, st
     refuse_wrong(errors, kind)
     table = Table(
         shape=f"{shape.heads}/{shape.key_heads} heads of {shape.dim}; {GATE_TOKENS} tokens",
-        command=f"scripts/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
+        command=f"research/bench_attention.py --heads {shape.heads}/{shape.key_heads}x{shape.dim} "
         f"--dtypes {kind}" + ("" if args.plan is None else f" --plan {args.plan}"),
         kind=kind,
     )

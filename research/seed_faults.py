@@ -1,6 +1,6 @@
 """Plant one fault at a time in a copy of the code and see that a test catches it.
 
-    python scripts/seed_faults.py [NAME ...]
+    python research/seed_faults.py [NAME ...]
 
 Exits 1 where a fault survives its tests, where its text is no longer in the code, or where its
 tests fail without it: such a fault proves nothing.
@@ -52,28 +52,28 @@ FAULTS = (
         "fdvs/media/pyav_reader.py",
         "if following is None or following.ticks > target:",
         "if following is None or following.ticks >= target:",
-        "tests/core/test_reader_exact.py",
+        "tests/core/media/test_reader_exact.py",
     ),
     Fault(
         "key frames close together are not merged",
         "fdvs/media/clips.py",
         "if bound_s - kept_s[-1] >= min_s - _SLACK_S:",
         "if bound_s > kept_s[-1]:",
-        "tests/core/test_clips.py",
+        "tests/core/media/test_clips.py",
     ),
     Fault(
         "any container is opened",
         "fdvs/media/pyav_input.py",
         '"format_whitelist": FORMATS',
         '"fflags": "nobuffer"',
-        "tests/core/test_reader_bad_files.py",
+        "tests/core/media/test_reader_bad_files.py",
     ),
     Fault(
         "a transaction is not committed",
         "fdvs/store/store.py",
         'self._connection.execute("COMMIT")',
         'self._connection.execute("ROLLBACK")',
-        "tests/core/test_store.py",
+        "tests/core/store/test_store.py",
     ),
     Fault(
         "any word of a query counts as all of them",
@@ -87,7 +87,7 @@ FAULTS = (
         "fdvs/answers/answer.py",
         "key=lambda m: (videos.index(m.video_id), m.start_s)",
         "key=lambda m: (videos.index(m.video_id), -m.score)",
-        "tests/core/search/test_answer.py",
+        "tests/core/answers/test_answer.py",
     ),
     Fault(
         "other pictures are not a change",
@@ -115,11 +115,11 @@ FAULTS = (
         "models/endpoint/client.py",
         "if status in (408, 429) or status >= 500:",
         "if status in (408, 429):",
-        "tests/models/test_endpoint.py",
+        "tests/models/endpoint/test_endpoint.py",
     ),
     Fault(
         "names may hold escape sequences",
-        "fdvs/text/plain.py",
+        "fdvs/text/clean.py",
         'return "" if kind == "Cc" else char',
         "return char",
         "tests/pipelines/cli",
@@ -129,7 +129,7 @@ FAULTS = (
         "fdvs/redundancy/cover.py",
         "        if queue and (-gain, item) > queue[0]:\n",
         "        if False:\n",
-        "tests/core/test_cover.py",
+        "tests/core/redundancy/test_cover.py",
     ),
     Fault(
         "a repetition judges by its mean",
@@ -157,7 +157,7 @@ FAULTS = (
         "models/llm/rereading.py",
         "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]",
         "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first + 1]",
-        "tests/models/test_rereading.py",
+        "tests/models/llm/test_rereading.py",
     ),
 )
 

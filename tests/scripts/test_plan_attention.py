@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,6 @@ import pytest
 from fdvs.kernels.dga import DGAConfig, full_config
 from fdvs.kernels.dga.plan import HeadPlan, read_plan
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 FEW = DGAConfig(
     chunk=8, window=8, group_size=8, importance_rate=0.0, score_queries=4, sinks=1,
     dense_threshold=32,
@@ -24,16 +23,8 @@ TOKENS = 64
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    names = ("finetune_texts", "eval_settings", "eval_needles", "eval_plots", "eval_attention")
-    for name in (*names, "plan_attention"):
-        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("scripts/plan_attention.py")
 
 
 @pytest.fixture
@@ -131,7 +122,7 @@ def test_a_run_writes_a_plan_within_its_budget_and_goes_on(
     script: ModuleType, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sys.modules["eval_attention"], "load", lambda _: (model, Letters()))
+    monkeypatch.setattr(script, "load", lambda name, device: (model, Letters()))
     (tmp_path / "texts").mkdir()
     for name in "ab":
         (tmp_path / "texts" / f"{name}.txt").write_text(f"the {name} rabbit runs " * 20)

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from fdvs.pipelines.cli.options import (
-    DEFAULT_LIBRARY,
-    ConfigOption,
-    JsonOption,
-    LibraryOption,
-    PresetOption,
+    LibraryOptions,
     VideoOption,
     emit,
-    opened,
+    library_command,
+    report_progress,
 )
-from fdvs.pipelines.show.stream import streamed_to
 from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
+    from fdvs.pipelines.ask.batch import BatchDone
     from fdvs.pipelines.library import Library
     from fdvs.types import Answer
 
@@ -36,29 +33,33 @@ def register(app: typer.Typer) -> None:
     app.command()(ask)
 
 
+@library_command
 def ask(
+    options: LibraryOptions,
     question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="A question, in words.")
+        str | None, typer.Argument(metavar="QUESTION", help="A question, in words.")
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="TEXT", help="An option to choose; repeat it."),
+        typer.Option("--option", "-o", metavar="TEXT", help="An answer to choose from; repeat it."),
     ] = None,
     chat: Annotated[
-        bool, typer.Option("--chat", help="Questions from standard input, until EOF or /quit.")
+        bool, typer.Option("--chat", help="Read questions from standard input, until EOF or /quit.")
     ] = False,
     questions: Annotated[
         Path | None,
         typer.Option(
             "--questions",
             metavar="FILE",
-            help="A question a line: plain, or JSON with question, options, video, id.",
+            help="One question a line: plain, or JSON with question, options, video, id.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Answers of --questions, JSON lines; goes on from there."
+            "--out",
+            metavar="FILE",
+            help="Where answers to --questions go, as JSON lines; run again to resume.",
         ),
     ] = None,
     question_first: Annotated[
@@ -68,18 +69,15 @@ def ask(
     look: Annotated[
         bool,
         typer.Option(
-            "--look", help="Show the cited clips to the captioner again, with the question."
+            "--look", help="Ask the captioner about the cited clips, with the question in mind."
         ),
     ] = False,
     video: VideoOption = None,
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> int:
-    """Answer a question about the videos, with checked, time-stamped evidence.
+    """Answer a question about the videos, with time-stamped evidence.
 
-    What no chapter supports is not said; where nothing is, the answer says so.
+    Every sentence is checked: what no chapter supports is left out. Where the videos do not
+    hold the answer, the reply says so.
     """
     _check_usage(question, option, chat, questions, out)
     asked: dict[str, Any] = {"video": video}
@@ -87,14 +85,19 @@ def ask(
         asked["order"] = "question-first"
     if look:
         asked["look"] = True
-    shown_on = sys.stdout
-    with opened(library, preset, config) as opened_library:
-        if questions is not None:
-            return _ask_file(opened_library, questions, out, asked, as_json, shown_on)
+    stdout = sys.stdout
+    with options.opened() as library:
         if chat:
-            return _chat(opened_library, asked, as_json, shown_on)
-        answer = _asked_once(opened_library, str(question), option, asked, as_json)
-    _show(answer, as_json)
+            return _chat(library, asked, options.as_json, stdout)
+        if questions is not None:
+            from fdvs.pipelines.ask.batch import answer_file
+
+            done = answer_file(library, questions, out, progress=report_progress, **asked)
+        else:
+            answer = _ask_once(library, str(question), option, asked, options.as_json)
+    if questions is not None:
+        return _show_batch(done, options.as_json)
+    _show(answer, options.as_json)
     return 0
 
 
@@ -105,58 +108,45 @@ def _check_usage(
     questions: Path | None,
     out: Path | None,
 ) -> None:
-    given = sum((question is not None, chat, questions is not None))
-    if given != 1:
-        raise typer.BadParameter(
-            f"{given} of QUESTION, --chat and --questions were given; give exactly one"
-        )
+    num = sum((question is not None, chat, questions is not None))
+    if num != 1:
+        raise typer.BadParameter(f"give exactly one of QUESTION, --chat, --questions; got {num}")
     if option and (chat or questions):
         raise typer.BadParameter("--option goes with one QUESTION; a file has its own options")
     if out is not None and questions is None:
         raise typer.BadParameter("--out goes with --questions")
 
 
-def _asked_once(
+def _ask_once(
     library: Library, question: str, option: list[str] | None, asked: dict[str, Any], as_json: bool
 ) -> Answer:
+    from fdvs.pipelines.show.progress import streamed_to
+
     if option:
         return library.ask(question, options=option, **asked)
     with streamed_to(None if as_json else sys.stderr) as on_text:
         return library.ask(question, on_text=on_text, **asked)
 
 
-def _ask_file(
-    library: Library,
-    questions: Path,
-    out: Path | None,
-    asked: dict[str, Any],
-    as_json: bool,
-    shown_on: TextIO,
-) -> int:
-    from fdvs.pipelines.ask.batch import answer_file
+def _show_batch(done: BatchDone, as_json: bool) -> int:
+    """Show what became of a file of questions; return the exit code."""
+    if as_json:
+        from fdvs.pipelines.results import batch_json
 
-    done = answer_file(library, questions, out, progress=told, **asked)
-    with contextlib.redirect_stdout(shown_on):
-        if as_json:
-            emit(done)
-        else:
-            typer.echo(
-                f"{done.num_answered} answered ({done.num_refused} not in the evidence), "
-                f"{done.num_failed} failed, {done.num_resumed} were there: "
-                f"{one_line(str(done.path))}"
-            )
+        emit(batch_json(done))
+    else:
+        typer.echo(
+            f"{done.num_answered} answered ({done.num_refused} not in the evidence), "
+            f"{done.num_failed} failed, {done.num_resumed} were there: {one_line(str(done.path))}"
+        )
     return 1 if done.num_failed else 0
 
 
-def told(text: str) -> None:
-    """Tell how far a long piece of work is, on standard error."""
-    sys.stderr.write(f"{one_line(text)}\n")
-
-
-def _chat(library: Library, asked: dict[str, Any], as_json: bool, shown_on: TextIO) -> int:
-    """Answer every line of standard input; a question that fails is told, and the chat goes on."""
+def _chat(library: Library, asked: dict[str, Any], as_json: bool, stdout: TextIO) -> int:
+    """Answer every line of standard input on `stdout`; after a failed question the chat goes on."""
     from fdvs.answers.history import Turn
     from fdvs.errors import FdvsError
+    from fdvs.pipelines.show.progress import streamed_to
 
     history: list[Turn] = []
     for line in _lines(sys.stdin, prompt=sys.stdin.isatty() and not as_json):
@@ -165,9 +155,9 @@ def _chat(library: Library, asked: dict[str, Any], as_json: bool, shown_on: Text
             with streamed_to(None if as_json else sys.stderr) as on_text:
                 answer = library.ask(line, history=tuple(history), on_text=on_text, **asked)
         except FdvsError as error:
-            told(f"fdvs: {error}")
+            report_progress(f"fdvs: {error}")
             problem = {"question": line, "error": one_line(str(error))}
-        with contextlib.redirect_stdout(shown_on):
+        with contextlib.redirect_stdout(stdout):
             if answer is not None:
                 history.append(Turn(question=answer.question, answer=answer.text))
                 _show(answer, as_json)
@@ -177,7 +167,7 @@ def _chat(library: Library, asked: dict[str, Any], as_json: bool, shown_on: Text
 
 
 def _lines(source: TextIO, *, prompt: bool) -> Iterator[str]:
-    """Yield lines that hold something until the end or `/quit`."""
+    """Yield the lines that are not blank, until the end of input or `/quit`."""
     while True:
         if prompt:
             sys.stderr.write("> ")

@@ -12,15 +12,8 @@ from typing import Annotated
 
 import typer
 
-from fdvs.pipelines.cli.options import (
-    DEFAULT_LIBRARY,
-    ConfigOption,
-    JsonOption,
-    LibraryOption,
-    PresetOption,
-    emit,
-    opened,
-)
+from fdvs.pipelines.cli.options import LibraryOptions, VideoArgument, emit, library_command
+from fdvs.text.clean import one_line
 
 
 def register(app: typer.Typer) -> None:
@@ -29,55 +22,54 @@ def register(app: typer.Typer) -> None:
     app.command()(remove)
 
 
+@library_command
 def build(
     paths: Annotated[
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Folders (walked recursively), files, or quoted patterns such as 'films/*.mp4'.",
+            help="Folders (searched recursively), files, or quoted patterns ('films/*.mp4').",
         ),
     ],
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
+    options: LibraryOptions,
     wait: Annotated[
-        bool, typer.Option(help="Wait while another build works on the library, or give up.")
+        bool, typer.Option(help="Wait while another build uses the library, or give up at once.")
     ] = True,
-    as_json: JsonOption = False,
 ) -> None:
-    """Build stories of videos, or go on where a build stopped.
+    """Build the stories of videos, or resume an interrupted build.
 
-    What is done is not redone. Ends with what became of every file and what redundancy
-    reduction saved. A bad video is a failed row with its reason; the others are built.
+    Finished work is not repeated. At the end, a table shows each file's result and what
+    redundancy reduction saved. A video that cannot be read is reported as failed, with the
+    reason; the others are still built.
     """
     from fdvs.media.collect import collect
     from fdvs.pipelines.show.progress import watching
 
     collect(paths)  # a mistyped path must not leave an empty library behind
     with (
-        saying_so_when_interrupted(),
-        opened(library, preset, config, create=True) as opened_library,
-        watching(is_quiet=as_json) as watch,
+        acknowledged_interrupt(),
+        options.opened(create=True) as library,
+        watching(is_quiet=options.as_json) as watch,
     ):
-        report = opened_library.build(paths, progress=watch, wait=wait)
-    if as_json:
+        report = library.build(paths, progress=watch, wait=wait)
+    if options.as_json:
         from fdvs.pipelines.results import build_json
 
-        emit(build_json(report, library))
+        emit(build_json(report, options.library))
     else:
         from fdvs.pipelines.show.build import show_report
 
-        show_report(report, library)
+        show_report(report, options.library)
     raise typer.Exit(report.exit_code)
 
 
 @contextlib.contextmanager
-def saying_so_when_interrupted() -> Iterator[None]:
-    """On Ctrl-C say at once that it was heard: stages in flight may take seconds to stop."""
+def acknowledged_interrupt() -> Iterator[None]:
+    """On Ctrl-C say so at once, since stages in flight may take seconds to stop."""
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    def acknowledge(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        sys.stderr.write("\nfdvs: stopping; what is finished is kept\n")
+        sys.stderr.write("\nfdvs: stopping; finished work is kept\n")
         sys.stderr.flush()
         raise KeyboardInterrupt
 
@@ -87,26 +79,21 @@ def saying_so_when_interrupted() -> Iterator[None]:
     if before is not signal.default_int_handler or not is_main:
         yield
         return
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, acknowledge)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def remove(
-    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video's name or id.")],
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Forget a video. The file itself is not touched."""
-    from fdvs.text.clean import one_line
+@library_command
+def remove(video: VideoArgument, options: LibraryOptions) -> None:
+    """Remove a video from the library. The file itself is not touched."""
+    with options.opened() as library:
+        row = library.remove(video)
+    if options.as_json:
+        from fdvs.pipelines.results import row_json
 
-    with opened(library, preset, config) as opened_library:
-        row = opened_library.remove(video)
-    if as_json:
-        emit({"removed": row})
+        emit({"removed": row_json(row)})
     else:
         typer.echo(f"removed {one_line(row.name)} ({row.num_clips} clips); the file stays")

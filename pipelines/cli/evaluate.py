@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fdvs.pipelines.cli.options import ConfigOption, JsonOption, emit
+from fdvs.pipelines.cli.options import (
+    ConfigOption,
+    JsonOption,
+    emit,
+    load_settings,
+    report_progress,
+)
 
 DEFAULT_OUT = Path("fdvs-eval")
-
-FolderOption = Annotated[Path | None, typer.Option(metavar="FOLDER")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     row: Annotated[
         str | None,
-        typer.Argument(metavar="[ROW]", help="A row's name, or 'all'; see --list."),
+        typer.Argument(metavar="ROW", help="A row's name, or 'all'; see --list."),
     ] = None,
     list_rows: Annotated[
         bool, typer.Option("--list", help="List the rows with task, files, licence and state.")
@@ -33,36 +37,37 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="The dataset's own folder, or the parent with one folder a dataset.",
+            help="The dataset's folder, or a parent with one folder per dataset.",
         ),
     ] = None,
     videos: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The dataset's videos: the whole pipeline runs."),
+        typer.Option(metavar="FOLDER", help="The dataset's videos, to run the whole pipeline on."),
     ] = None,
     captions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Texts about the videos (JSON), instead of videos."),
+        typer.Option(metavar="FILE", help="Texts about the videos (JSON), instead of --videos."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="How many questions or queries at most.")
+        int | None, typer.Option(min=1, help="At most this many questions or queries.")
     ] = None,
     allow_partial: Annotated[
         bool,
-        typer.Option("--allow-partial", help="Take files with fewer records than the official."),
+        typer.Option("--allow-partial", help="Accept files with fewer records than published."),
     ] = False,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where predictions and results go.")
+        Path, typer.Option(metavar="FOLDER", help="Where predictions and results are written.")
     ] = DEFAULT_OUT,
     llm: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="A card, FOLDER or FILE.gguf of a language model."),
+        typer.Option(metavar="MODEL", help="A language model: a card's name, FOLDER or FILE.gguf."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small fixed part, to see that all of it runs.")
+        bool, typer.Option("--quick", help="Only a small fixed part, as a trial run.")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Compute also what stands in --out already.")
+        bool,
+        typer.Option("--again", help="Compute again what --out already holds."),
     ] = False,
     preset: Annotated[
         str, typer.Option("--preset", "-p", metavar="NAME", help="offline, laptop, gpu or paper.")
@@ -72,8 +77,8 @@ def evaluate(
 ) -> None:
     """Evaluate a benchmark row: score, interval, floor and controls.
 
-    The words about the videos come from --videos (the whole pipeline), --captions, or from
-    captions published with the dataset. A run that was cut off goes on where it stopped.
+    The texts about the videos come from --videos (the whole pipeline), --captions, or captions
+    published with the dataset. Run the same command again to resume an interrupted run.
     """
     if list_rows:
         _list_rows(as_json)
@@ -93,23 +98,15 @@ def evaluate(
         llm=llm,
         quick=quick,
         again=again,
-        config=_config(preset, config),
+        config=load_settings(preset, config),
     )
     with contextlib.redirect_stdout(sys.stderr):
-        suite = run_all(request, told=lambda line: typer.echo(line, err=True))
+        suite = run_all(request, told=report_progress)
     if as_json:
         emit(suite.to_json())
     else:
         typer.echo(suite.markdown())
     raise typer.Exit(1 if suite.failed else 0)
-
-
-def _config(preset: str, file: Path | None) -> Any:
-    from fdvs.configfile import load_config
-    from fdvs.pipelines.presets import preset as preset_named
-
-    base = preset_named(preset)
-    return load_config(file, base) if file else base
 
 
 def _list_rows(as_json: bool) -> None:
@@ -119,6 +116,6 @@ def _list_rows(as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
-    from fdvs.pipelines.show.rows import show_row_facts
+    from fdvs.pipelines.show.tables import show_eval_rows
 
-    show_row_facts(facts)
+    show_eval_rows(facts)

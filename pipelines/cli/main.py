@@ -26,32 +26,27 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines.cli import ask as cli_ask
-from fdvs.pipelines.cli import build as cli_build
-from fdvs.pipelines.cli import evaluate as cli_eval
-from fdvs.pipelines.cli import models as cli_models
-from fdvs.pipelines.cli import read as cli_read
+from fdvs.pipelines.cli import ask, build, evaluate, models, read
 from fdvs.pipelines.cli.options import emit
 from fdvs.text.clean import one_line
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 70, 130, 141
 USAGE_ERRORS = (ConfigError, DataError, NotFound, LibraryMissing, MediaError, ModelUnavailable)
-INTERRUPTED = "interrupted: what was finished is kept; the same command goes on from there"
+INTERRUPTED = "interrupted: finished work is kept; run the same command again to resume"
+
+ABOUT = "Turn folders of long videos into stories that you can search, cite and question."
 
 app = typer.Typer(
     name="fdvs",
-    help="Folders of long videos become stories that can be searched, cited and asked.",
+    help=ABOUT,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 some failed or nothing to build, 2 usage, 130 interrupted.",
 )
-cli_build.register(app)
-cli_read.register(app)
-cli_ask.register(app)
-cli_eval.register(app)
-cli_models.register(app)
+for commands in (build, read, ask, evaluate, models):
+    commands.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,17 +55,17 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def root(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what every stage does, to stderr.")
+        bool, typer.Option("--verbose", "-v", help="Log each stage to standard error.")
     ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Folders of long videos become stories that can be searched, cited and asked."""
+    """Set up logging; every command runs after this."""
     _quiet_packages(verbose)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
@@ -91,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run the command line and return its exit code; errors become one line and, asked, JSON."""
+    """Run the command line and return its exit code; an error becomes one line (and JSON)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -111,7 +106,7 @@ def _guarded(argv: list[str], as_json: bool) -> int:
         code = app(argv, prog_name="fdvs", standalone_mode=False)
     except BrokenPipeError:
         raise
-    except SystemExit as stop:  # all that the parser does itself: it met a closed pipe
+    except SystemExit as stop:  # the parser exits by itself only at a closed pipe
         raise BrokenPipeError from stop
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
@@ -141,5 +136,7 @@ def _usage(error: Exception, as_json: bool) -> int:
 def _fail(message: str, code: int, as_json: bool) -> int:
     typer.echo(f"fdvs: {one_line(message)}", err=True)
     if as_json:
-        emit({"error": one_line(message), "exit_code": code})
+        from fdvs.pipelines.results import error_json
+
+        emit(error_json(one_line(message), code))
     return code

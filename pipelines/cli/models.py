@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fdvs.pipelines.cli.options import (
-    DEFAULT_LIBRARY,
-    ConfigOption,
-    JsonOption,
-    LibraryOption,
-    PresetOption,
-    emit,
-    settings,
-)
+from fdvs.pipelines.cli.options import LibraryOptions, emit, library_command, report_progress
 from fdvs.text.clean import one_line
 
 models_app = typer.Typer(
-    help="List the models that are known, and fetch those of a preset.",
+    help="List the models that FDVS knows, and fetch those that you need.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -34,70 +26,48 @@ def register(app: typer.Typer) -> None:
     app.add_typer(models_app, name="models")
 
 
-def doctor(
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell what is installed, what runs here, and why not.
+@library_command
+def doctor(options: LibraryOptions) -> None:
+    """Check this machine: what is installed, what runs, what is missing.
 
-    Covers backends, presets, models, devices and the library. With --preset or --config the
-    exit code is 1 where those settings cannot run here.
+    Covers packages, backends, presets, models, devices and the library. With --preset or
+    --config the exit code is 1 if those settings cannot run here.
     """
-    import contextlib
-
-    from fdvs.pipelines import doctor as facts
+    from fdvs.pipelines.doctor import examine, preset_state
 
     with contextlib.redirect_stdout(sys.stderr):
-        health = facts.examine(library)
-        asked = None
-        if preset or config:
-            chosen = settings(library, preset, config)
-            asked = facts.preset_state(chosen.preset, chosen)
-    if as_json:
-        emit({"health": health, "settings": asked})
+        health = examine(options.library)
+        state = None
+        if options.preset or options.config:
+            chosen = options.settings()
+            state = preset_state(chosen.preset, chosen)
+    if options.as_json:
+        from fdvs.pipelines.results import doctor_json
+
+        emit(doctor_json(health, state))
     else:
         from fdvs.pipelines.show.doctor import show_health, show_preset
 
         show_health(health)
-        if asked:
-            show_preset(asked, "these settings")
-    raise typer.Exit(1 if asked and not asked.runs else 0)
+        if state:
+            show_preset(state, "these settings")
+    raise typer.Exit(1 if state and not state.runs else 0)
 
 
-def list_models(
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List every model that FDVS knows: its role, presets, licence, and whether it is here.
+@library_command
+def list_models(options: LibraryOptions) -> None:
+    """List every model: role, presets, licence, and whether it is here.
 
-    What --preset, --config or the library use is marked.
+    A star marks the models that --preset, --config or the library use.
     """
     from fdvs.models.cards import card_names, load_card
-    from fdvs.pipelines.doctor import has_weights, preset_models
+    from fdvs.pipelines.doctor import has_weights
+    from fdvs.pipelines.results import model_json
 
-    used = {spec for _, spec in preset_models(settings(library, preset, config))}
-    rows: list[dict[str, Any]] = []
-    for name in card_names():
-        card = load_card(name)
-        rows.append(
-            {
-                "name": name,
-                "role": card.role,
-                "backend": card.backend,
-                "presets": list(card.presets),
-                "licence": card.licence,
-                "tested": card.tested,
-                "stand_in": card.stand_in,
-                "here": has_weights(card),
-                "used": name in used,
-                "about": card.about,
-            }
-        )
-    if as_json:
+    used = _used_models(options)
+    cards = [load_card(name) for name in card_names()]
+    rows = [model_json(card, here=has_weights(card), used=card.name in used) for card in cards]
+    if options.as_json:
         emit({"models": rows})
         return
     from fdvs.pipelines.show.doctor import show_models
@@ -105,30 +75,26 @@ def list_models(
     show_models(rows)
 
 
+@library_command
 def fetch_models(
+    options: LibraryOptions,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="MODEL", help="Names from `fdvs models list`."),
     ] = None,
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
-    """Fetch models: those named, else those of the settings. The only command that downloads."""
-    import contextlib
-
+    """Fetch the named models, or those of the settings. The only command that downloads."""
     from fdvs.models.weights.fetch import fetch
 
     with contextlib.redirect_stdout(sys.stderr):
-        if names:
-            fetched = fetch(names=names, progress=_say)
-        elif preset and not config:
-            fetched = fetch(preset, progress=_say)
+        if options.preset and not options.config and not names:
+            fetched = fetch(options.preset, progress=report_progress)
         else:
-            fetched = fetch(names=_specs(library, preset, config), progress=_say)
-    if as_json:
-        emit({"models": fetched})
+            fetched = fetch(names=names or _used_models(options), progress=report_progress)
+    if options.as_json:
+        from fdvs.pipelines.results import fetched_json
+
+        emit({"models": [fetched_json(model) for model in fetched]})
         return
     for model in fetched:
         size = f", {model.num_bytes / 1e6:.1f} MB" if model.num_bytes else ""
@@ -136,11 +102,7 @@ def fetch_models(
         typer.echo(one_line(f"{model.name}: {model.status}{at}{size}"))
 
 
-def _specs(library: Path, preset: str | None, config: Path | None) -> list[str]:
+def _used_models(options: LibraryOptions) -> list[str]:
     from fdvs.pipelines.doctor import preset_models
 
-    return [spec for _, spec in preset_models(settings(library, preset, config))]
-
-
-def _say(text: str) -> None:
-    typer.echo(one_line(text), err=True)
+    return [spec for _, spec in preset_models(options.settings())]

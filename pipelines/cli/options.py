@@ -1,22 +1,29 @@
-"""What every command shares: the options, how a library is opened, and how results leave.
+"""What the commands share: options, how a library is opened, and how results leave.
 
-A command computes inside `opened(...)`, then either emits one JSON value (`emit`) or renders for
-people. While a library works, everything that is printed by accident goes to standard error.
+A command computes while its library is open, then either emits one JSON value (`emit`) or shows
+tables. While a library works, whatever a package prints by accident goes to standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
     from fdvs.config import Config
     from fdvs.pipelines.library import Library
+
+R = TypeVar("R")
 
 DEFAULT_LIBRARY = Path("fdvs-library")
 
@@ -32,7 +39,7 @@ PresetOption = Annotated[
         "--preset",
         "-p",
         metavar="NAME",
-        help="offline, laptop, gpu or paper; else what the library was built with, else offline.",
+        help="offline, laptop, gpu or paper. Default: what the library was built with, or offline.",
     ),
 ]
 ConfigOption = Annotated[
@@ -41,18 +48,76 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE.yaml",
-        help="Settings laid over the preset; see docs/settings.md.",
+        help="Settings that override the preset; see docs/settings.md.",
     ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on the last line of stdout.")
 ]
 NumOption = Annotated[
-    int | None, typer.Option("--num", "-n", min=1, max=10_000, help="How many results at most.")
+    int | None, typer.Option("--num", "-n", min=1, max=10_000, help="At most this many results.")
 ]
 VideoOption = Annotated[
     str | None, typer.Option("--video", metavar="NAME", help="Only in this video (name or id).")
 ]
+VideoArgument = Annotated[str, typer.Argument(metavar="VIDEO", help="A video's name or id.")]
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryOptions:
+    """The options that every command on a library takes."""
+
+    library: Path
+    preset: str | None
+    config: Path | None
+    as_json: bool
+
+    @contextlib.contextmanager
+    def opened(self, *, create: bool = False) -> Iterator[Library]:
+        """Open the library for one command; stray prints of packages go to standard error."""
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            library_class().open(
+                self.library, preset=self.preset, config=self.config, create=create
+            ) as library,
+        ):
+            yield library
+
+    def settings(self) -> Config:
+        """Return the settings that these options mean; builds nothing, loads no model."""
+        from fdvs.errors import LibraryMissing
+
+        if self.preset is None and self.config is None:
+            with contextlib.suppress(LibraryMissing), self.opened() as library:
+                return library.config
+        return load_settings(self.preset or "offline", self.config)
+
+
+def library_command(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options of `LibraryOptions`, which it gets as its argument `options`."""
+    shared = [
+        _parameter("library", LibraryOption, DEFAULT_LIBRARY),
+        _parameter("preset", PresetOption, None),
+        _parameter("config", ConfigOption, None),
+        _parameter("as_json", JsonOption, False),
+    ]
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> R:
+        options = LibraryOptions(**{one.name: values.pop(one.name) for one in shared})
+        return command(options=options, **values)
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by typer
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    return with_options
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def library_class() -> type[Library]:
@@ -62,35 +127,23 @@ def library_class() -> type[Library]:
     return Library
 
 
-@contextlib.contextmanager
-def opened(
-    path: Path, preset: str | None, config: Path | None, *, create: bool = False
-) -> Iterator[Library]:
-    """Open the library for one command; stray prints of packages go to standard error."""
-    with (
-        contextlib.redirect_stdout(sys.stderr),
-        library_class().open(path, preset=preset, config=config, create=create) as library,
-    ):
-        yield library
-
-
-def settings(path: Path, preset: str | None, config: Path | None) -> Config:
-    """Return the settings that a command with these options would use, building nothing."""
-    from fdvs.errors import LibraryMissing
-
-    if preset is None and config is None:
-        with contextlib.suppress(LibraryMissing), opened(path, None, None) as library:
-            return library.config
+def load_settings(preset: str, config: Path | None) -> Config:
+    """Return a preset's settings, with those of the YAML file `config` laid over them."""
     from fdvs.configfile import load_config
     from fdvs.pipelines.presets import preset as preset_named
 
-    base = preset_named(preset or "offline")
+    base = preset_named(preset)
     return load_config(config, base) if config else base
 
 
 def emit(value: Any) -> None:
-    """Print a JSON value as the last line of standard output, in plain ASCII."""
+    """Print a JSON value as the last line of standard output."""
     from fdvs.pipelines.results import to_json
 
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
+
+
+def report_progress(text: str) -> None:
+    """Print one line about a long piece of work on standard error."""
+    typer.echo(one_line(text), err=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fdvs.pipelines.cli.options import (
-    DEFAULT_LIBRARY,
-    ConfigOption,
-    JsonOption,
-    LibraryOption,
+    LibraryOptions,
     NumOption,
-    PresetOption,
+    VideoArgument,
     VideoOption,
     emit,
-    opened,
+    library_command,
 )
 
 
@@ -27,86 +24,84 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def list_videos(
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List every video ever given; failed ones with their reason."""
-    with opened(library, preset, config) as opened_library:
-        rows = opened_library.videos()
-        saved = {} if as_json else opened_library.saved()
-    if as_json:
-        emit(rows)
+@library_command
+def list_videos(options: LibraryOptions) -> None:
+    """List every video of the library, and why any failed."""
+    with options.opened() as library:
+        rows = library.videos()
+        saved = {} if options.as_json else library.saved()
+    if options.as_json:
+        from fdvs.pipelines.results import row_json
+
+        emit([row_json(row) for row in rows])
         return
     from fdvs.pipelines.show.tables import show_rows
 
-    show_rows(rows, saved, library)
+    show_rows(rows, saved, options.library)
 
 
+@library_command
 def story(
-    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video's name or id.")],
+    video: VideoArgument,
+    options: LibraryOptions,
     chapters: Annotated[
         bool, typer.Option("--chapters", help="Also show every kept chapter.")
     ] = False,
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
-    """Show a video's story, every sentence with its clips.
+    """Show a video's story, with citations for every sentence.
 
-    First the whole, then scene by scene. With --json, equal content gives equal bytes.
+    First the whole video, then scene by scene. With --json, equal content gives equal bytes.
     """
-    with opened(library, preset, config) as opened_library:
-        told = opened_library.story(video)
-        rows = [] if as_json else opened_library.videos()
-    if as_json:
-        from fdvs.story.as_json import story_to_json
+    with options.opened() as library:
+        found = library.story(video)
+        rows = [] if options.as_json else library.videos()
+    if options.as_json:
+        from fdvs.pipelines.results import story_json
 
-        emit(story_to_json(told))
+        emit(story_json(found))
         return
     from fdvs.pipelines.show.tables import show_story
 
-    names = [row.name for row in rows if row.video_id == told.video_id]
-    show_story(told, names[0] if names else video, with_chapters=chapters)
+    names = [row.name for row in rows if row.video_id == found.video_id]
+    show_story(found, names[0] if names else video, with_chapters=chapters)
 
 
+@library_command
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")],
+    options: LibraryOptions,
     videos: Annotated[
         bool, typer.Option("--videos", help="Rank whole videos instead of moments.")
     ] = False,
     num: NumOption = None,
     min_score: Annotated[
         float | None,
-        typer.Option("--min-score", min=-1.0, max=1.0, help="Drop results with a lower score."),
+        typer.Option("--min-score", min=-1.0, max=1.0, help="Leave out results below this score."),
     ] = None,
     video: VideoOption = None,
-    library: LibraryOption = DEFAULT_LIBRARY,
-    preset: PresetOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
 ) -> None:
-    """Find moments (or videos) by words, best first."""
+    """Find the moments (or videos) that match a description."""
     if min_score is not None and not math.isfinite(min_score):
         raise typer.BadParameter(f"--min-score is {min_score}; need a number from -1 to 1")
     if videos and video:
         raise typer.BadParameter("--videos ranks all videos; leave --video out")
-    found: list[Any]
-    with opened(library, preset, config) as opened_library:
+    with options.opened() as library:
+        floor = library.config.search.min_score if min_score is None else min_score
         if videos:
-            found = list(opened_library.search_videos(query, num=num, min_score=min_score))
+            hits = library.search_videos(query, num=num, min_score=min_score)
         else:
-            found = list(opened_library.search(query, num=num, min_score=min_score, video=video))
-        floor = opened_library.config.search.min_score if min_score is None else min_score
-    if as_json:
-        from fdvs.pipelines.results import with_citation
+            moments = library.search(query, num=num, min_score=min_score, video=video)
+    if options.as_json:
+        from fdvs.pipelines.results import hit_json, moment_json
 
-        emit({"query": query, "videos" if videos else "moments": [*map(with_citation, found)]})
+        if videos:
+            emit({"query": query, "videos": [hit_json(hit) for hit in hits]})
+        else:
+            emit({"query": query, "moments": [moment_json(moment) for moment in moments]})
         return
     from fdvs.pipelines.show.tables import show_hits, show_moments
 
-    show = show_hits if videos else show_moments
-    show(found, query, floor)
+    if videos:
+        show_hits(hits, query, floor)
+    else:
+        show_moments(moments, query, floor)

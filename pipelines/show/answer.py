@@ -1,4 +1,4 @@
-"""An answer for people: its sentences with citations, the evidence in time order, who answered."""
+"""An answer as people read it: sentences with citations, evidence in time order, what wrote it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from fdvs.pipelines.show.tables import (
     SCORE,
     console,
     line,
+    matches,
     paragraph,
     span,
-    ways,
 )
 from fdvs.text.clean import one_line
 from fdvs.types import Answer, Moment
 
 REMOVED = "left out, since no chapter supports it:"
-ORDER = "reads like an order to a reader: quoted, never followed"
+INJECTION = "looks like a prompt injection: quoted, never followed"
 
 
 def show_answer(answer: Answer) -> None:
-    """Print an answer, what was left out, the evidence in time order, and what produced it."""
+    """Print an answer, what was left out, its evidence in time order, and how it was made."""
     out = console()
     if answer.options:
         _show_options(out, answer)
-    if answer.refused:
-        paragraph(out, answer.text, indent="", style=HEAD)
-        line(out, (one_line(answer.reason), FAINT))
-    elif not answer.sentences:
+    if answer.refused or not answer.sentences:
         paragraph(out, answer.text, indent="", style=HEAD)
     else:
         _show_sentences(out, answer)
+    if answer.refused:
+        line(out, (one_line(answer.reason), FAINT))
     for sentence in answer.removed:
         paragraph(out, f"{REMOVED} {sentence.text}", style=FAINT)
     for look in answer.looks:
@@ -49,7 +48,7 @@ def show_answer(answer: Answer) -> None:
     out.print()
     for note in answer.notes:
         line(out, (f"note: {one_line(note)}", FAINT))
-    line(out, (made_by(answer), FAINT))
+    line(out, (provenance(answer), FAINT))
 
 
 def _show_sentences(out: Console, answer: Answer) -> None:
@@ -72,15 +71,15 @@ def _show_options(out: Console, answer: Answer) -> None:
 def _show_moment(out: Console, moment: Moment) -> None:
     from fdvs.prompting.injection import reads_like_an_order
 
-    matched = f"  by {ways(moment)}" if moment.matched_by else ""
-    line(out, "  ", span(moment.name, moment.start_s, moment.end_s), (matched, FAINT))
+    cited = span(moment.name, moment.start_s, moment.end_s)
+    line(out, "  ", cited, (matches(moment), FAINT))
     paragraph(out, moment.text, indent="    ")
     if reads_like_an_order(moment.text):
-        line(out, (f"    ({ORDER})", FAINT))
+        line(out, (f"    ({INJECTION})", FAINT))
 
 
-def made_by(answer: Answer) -> str:
-    """Return one line about who answered, what was read and written, and how long it took."""
+def provenance(answer: Answer) -> str:
+    """Return one line: the model, its attention, tokens read and written, and seconds taken."""
     parts = [f"answered by {one_line(answer.backend)}"]
     if answer.attention != "none":
         parts.append(f"attention: {one_line(answer.attention)}")
@@ -89,8 +88,8 @@ def made_by(answer: Answer) -> str:
         parts.append(counts)
     timing = answer.timing
     if timing.story:
-        came = "story read" if timing.story == "read" else f"story read {timing.story}"
-        parts.append(f"{came} ({timing.read_s:.1f} s)")
+        source = "" if timing.story == "read" else f" {timing.story}"
+        parts.append(f"story read{source} ({timing.read_s:.1f} s)")
     if timing.first_token_s:
         parts.append(f"first token after {timing.first_token_s:.1f} s")
     return "; ".join([*parts, f"{answer.seconds:.1f} s"])

@@ -1,4 +1,4 @@
-"""The end of a build for people: what became of every file, and what was saved."""
+"""The report of a build as people read it: each file's result, and what was saved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_WARNINGS = 10
 
 
 def show_report(report: BuildReport, library: Path) -> None:
-    """Print the table of videos with the redundancy report, failures, notes and the summary."""
+    """Print the videos with their counts, then failures, notes, what was saved and a summary."""
     out = console()
     good = [row for row in report.rows if row.status != "failed"]
     if good:
@@ -48,13 +48,13 @@ def show_report(report: BuildReport, library: Path) -> None:
 
 def _table(rows: list[BuildRow], total: Saved) -> Table:
     numbers = ("length", "clips", "frames kept", "chapters kept", "calls", "saved")
-    table = new_table(("video", "left"), *((name, "right") for name in numbers), ("status", "left"))
+    table = new_table(("video", *numbers, "status"), numbers=numbers)
     for row in rows:
         name = Text(one_line(row.name))
         table.add_row(name, length(row.duration_s), *_cells(row.saved), _status(row))
     if len(rows) > 1:
-        everything = sum(row.duration_s or 0.0 for row in rows)
-        table.add_row("in all", length(everything), *_cells(total), "", style=HEAD)
+        duration_s = sum(row.duration_s or 0.0 for row in rows)
+        table.add_row("total", length(duration_s), *_cells(total), "", style=HEAD)
     return table
 
 
@@ -77,18 +77,19 @@ def _status(row: BuildRow) -> Text:
 
 
 def saved_sentence(saved: Saved) -> str:
-    """Return the redundancy report of a build in one line."""
+    """Return what redundancy reduction saved, in one line."""
     frames = share(saved.num_frames_sampled - saved.num_frames_kept, saved.num_frames_sampled)
     chapters = share(saved.num_chapters - saved.num_chapters_kept, saved.num_chapters)
     return (
         f"redundancy: {frames} of {saved.num_frames_sampled} frames and {chapters} of "
-        f"{counted(saved.num_chapters, 'chapter')} left out; {saved.num_captioner_calls} pictures "
-        f"described, {saved.num_captioner_calls_saved} not, about {saved.seconds_saved:.1f} s saved"
+        f"{counted(saved.num_chapters, 'chapter')} left out; {saved.num_captioner_calls} frames "
+        f"described, {saved.num_captioner_calls_saved} skipped, "
+        f"about {saved.seconds_saved:.1f} s saved"
     )
 
 
 def share(part: int, whole: int) -> str:
-    """Return a part in percent; of nothing, nothing."""
+    """Return a part in percent; `0 %` of nothing."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 

@@ -1,14 +1,14 @@
-"""What `doctor` and `models list` show to people."""
+"""The tables of `fdvs doctor` and `fdvs models list`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from fdvs.pipelines.doctor import NONE, REAL, Backend, Health, PresetState
+from fdvs.pipelines.results import ModelJson
 from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 from fdvs.text.clean import one_line
 
@@ -53,12 +53,12 @@ def _mark(runs: bool) -> tuple[str, str]:
 
 
 def _show_backend(out: Console, backend: Backend) -> None:
-    words = f"{backend.kind.replace('_', ' ')} {backend.name}"
-    line(out, _mark(backend.runs), f"{words:<38}", (f" {one_line(backend.reason)}", FAINT))
+    name = f"{backend.kind.replace('_', ' ')} {backend.name}"
+    line(out, _mark(backend.runs), f"{name:<38}", (f" {one_line(backend.reason)}", FAINT))
 
 
 def show_preset(preset: PresetState, title: str) -> None:
-    """Print whether a preset runs here, why not, and what of it was never tried."""
+    """Print whether a preset runs here, why not, and which of its models the project never ran."""
     out = console()
     line(out, _mark(preset.runs), (f"{title}  ", HEAD), (one_line(preset.about), FAINT))
     for problem in preset.problems:
@@ -78,11 +78,10 @@ def _show_packages(out: Console, health: Health) -> None:
         line(out, (f"  {extra:<9}", HEAD), (", ".join(names), FAINT))
 
 
-def show_models(rows: Sequence[Mapping[str, Any]]) -> None:
+def show_models(rows: Sequence[ModelJson]) -> None:
     """Print the table of models; `*` marks what the settings use."""
     out = console()
-    headings = ("model", "role", "presets", "here", "ran", "licence")
-    table = new_table(*((heading, "left") for heading in headings))
+    table = new_table(("model", "role", "presets", "here", "ran", "licence"))
     for row in rows:
         table.add_row(
             Text(f"{row['name']}{' *' if row['used'] else ''}"),

@@ -1,18 +1,26 @@
-"""A running build on standard error: a bar in a terminal, a line per video elsewhere."""
+"""What is shown while work goes on: a build's progress, and an answer as it is written.
+
+A build shows a bar in a terminal and a line per video elsewhere. An answer's words appear in a
+terminal as they come, not yet checked, and say so.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from fdvs.report import BuildEvent, Watcher
 from fdvs.text.clean import one_line
 
+FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
+HEADING = "unchecked: "
+
 
 @contextmanager
 def watching(*, is_quiet: bool) -> Iterator[Watcher]:
-    """Give a watcher for one build; quiet is plain lines even in a terminal."""
+    """Give a watcher for one build; quiet means plain lines even in a terminal."""
     if is_quiet or not sys.stderr.isatty():
         yield write_line
         return
@@ -21,27 +29,27 @@ def watching(*, is_quiet: bool) -> Iterator[Watcher]:
 
 
 def write_line(event: BuildEvent) -> None:
-    """Write what matters of an event as one line; clips are too many to tell."""
+    """Write an event as one line; clips are too many for that."""
     text = describe(event)
     if text and event.kind != "clip":
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
-WORDS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
+LABELS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
 
 
 def describe(event: BuildEvent) -> str:
-    """Return an event in words; empty where there is nothing to say.
+    """Return an event as one line; "" where there is nothing to say.
 
     >>> describe(BuildEvent(kind="done_video", name="a.mp4", text="unchanged", done=1, total=2))
     '[1/2] done a.mp4: unchanged'
     """
-    told = ": ".join(part for part in (one_line(event.name), one_line(event.text)) if part)
-    if not told:
+    text = ": ".join(part for part in (one_line(event.name), one_line(event.text)) if part)
+    if not text:
         return ""
     counter = f"[{event.done}/{event.total}] " if event.total else ""
-    return f"{counter}{WORDS.get(event.kind, '')}{told}"
+    return f"{counter}{LABELS.get(event.kind, '')}{text}"
 
 
 @contextmanager
@@ -68,3 +76,42 @@ def _bar() -> Iterator[Watcher]:
                 progress.console.print(Text(text, style="dim"), soft_wrap=True)
 
         yield watch
+
+
+@contextmanager
+def streamed_to(out: TextIO | None) -> Iterator[Callable[[str], None] | None]:
+    """Give a function that shows pieces of text on a terminal, dimmed, on one line.
+
+    Gives None where `out` is None or not a terminal: a pipe gets only the checked answer.
+    """
+    if out is None or not out.isatty():
+        yield None
+        return
+    shown = False
+
+    def show(piece: str) -> None:
+        nonlocal shown
+        out.write(("" if shown else FAINT + HEADING) + safe_piece(piece))
+        out.flush()
+        shown = True
+
+    try:
+        yield show
+    finally:
+        if shown:
+            out.write(PLAIN + "\n")
+            out.flush()
+
+
+def safe_piece(piece: str) -> str:
+    """Return a piece of text without control characters, its outer spaces kept.
+
+    Of an escape sequence that spans two pieces, the letters after the escape remain.
+
+    >>> safe_piece("a\\x1b[31m b\\n")
+    'a b '
+    """
+    inner = one_line(piece)
+    before = " " if piece[:1].isspace() else ""
+    after = " " if piece[-1:].isspace() and inner else ""
+    return before + inner + after

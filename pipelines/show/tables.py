@@ -1,15 +1,17 @@
-"""Results for people: rows, stories, moments. Everything untrusted is plain text here.
+"""Results as people read them: rows, stories, moments, and the tables they are shown in.
 
-Citations are printed whole on one line, whatever the width of the terminal; long texts are
-wrapped only where a person reads along (a terminal), never in a pipe.
+Names and texts come from outside: they are printed as plain text, never as markup. A citation is
+never broken, whatever the width of the terminal; long texts are wrapped in a terminal only, never
+in a pipe.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,23 +19,24 @@ from rich.text import Text
 
 from fdvs.text.clean import one_line, safe_citation
 from fdvs.text.timecode import timecode
-from fdvs.types import Moment, Saved, Story, VideoHit, VideoRow
+from fdvs.types import Moment, Saved, Sentence, Story, VideoHit, VideoRow
+
+Cite = Callable[[tuple[int, ...]], list[str]]
 
 PIPE_WIDTH = 120  # columns of a table where there is no terminal to ask
 MAX_TEXT_WIDTH = 100
+PICTURES = "pictures"  # how visual matches are shown; stored and in JSON they are "looks"
 CITATION, FAINT, HEAD, SCORE, BAD = "cyan", "dim", "bold", "green", "red"
 
 
 def console() -> Console:
     """Return a console that reads nothing as markup and adds no colours of its own."""
-    made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
-    if not made.is_terminal:
-        made = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPE_WIDTH)
-    return made
+    width = None if Console().is_terminal else PIPE_WIDTH
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
 def line(out: Console, *parts: tuple[str, str] | str) -> None:
-    """Print one unwrapped line of styled parts; the parts are plain text, cleaned by the caller."""
+    """Print one line, never wrapped, of (text, style) parts that the caller has cleaned."""
     out.print(Text.assemble(*parts), soft_wrap=True)
 
 
@@ -51,22 +54,23 @@ def paragraph(out: Console, text: str, *, indent: str = "  ", style: str = "") -
         line(out, (piece, style))
 
 
-def new_table(*columns: tuple[str, str]) -> Table:
-    """Return an open table; a column is (heading, "left" or "right"), long names are folded."""
+def new_table(headings: Iterable[str], *, numbers: Iterable[str] = ()) -> Table:
+    """Return a table without lines; columns in `numbers` are on the right and never wrapped."""
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading, side in columns:
-        is_text = side == "left"
+    on_right = set(numbers)
+    for heading in headings:
+        is_number = heading in on_right
         table.add_column(
             heading,
-            justify="left" if is_text else "right",
+            justify="right" if is_number else "left",
             overflow="fold",
-            no_wrap=not is_text,
+            no_wrap=is_number,
         )
     return table
 
 
 def show_table(out: Console, table: Table) -> None:
-    """Print a table; in a pipe without the blanks that fill its last column."""
+    """Print a table; in a pipe without trailing blanks."""
     if out.is_terminal:
         out.print(table, soft_wrap=False)
         return
@@ -77,7 +81,7 @@ def show_table(out: Console, table: Table) -> None:
 
 
 def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Path) -> None:
-    """Print the library's list: what was built, then what failed and why."""
+    """Print the library's list: the videos that were built, then those that failed and why."""
     out = console()
     built = [row for row in rows if row.status != "failed"]
     failed = [row for row in rows if row.status == "failed"]
@@ -92,16 +96,16 @@ def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Pat
 
 
 def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
-    columns = ("length", "clips", "chapters", "frames kept")
-    table = new_table(("video", "left"), *((name, "right") for name in columns), ("id", "left"))
+    numbers = ("length", "clips", "chapters", "frames kept")
+    table = new_table(("video", *numbers, "id"), numbers=numbers)
     for row in rows:
-        part = saved.get(row.name)
+        counts = saved.get(row.name)
         table.add_row(
             Text(one_line(row.name) + (" (partial)" if row.status == "partial" else "")),
             length(row.duration_s),
             str(row.num_clips),
             str(row.num_chapters),
-            f"{part.num_frames_kept}/{part.num_frames_sampled}" if part else "-",
+            f"{counts.num_frames_kept}/{counts.num_frames_sampled}" if counts else "-",
             Text(row.video_id or "-", style=FAINT),
         )
         if row.status == "partial" and row.reason:
@@ -125,28 +129,31 @@ def length(duration_s: float | None) -> str:
 
 
 def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
-    """Print a story: the whole, the scenes, on demand the chapters; each with its citations."""
+    """Print a story: the whole, the scenes and, if asked, the chapters; each with citations."""
     out = console()
     cite = _clip_citations(story, name)
-    facts = f"{length(story.duration_s)}, {counted(story.num_clips, 'clip')}, "
-    facts += (
-        f"{counted(len(story.chapters), 'chapter')} kept, {counted(len(story.scenes), 'scene')}"
-    )
-    line(out, (one_line(name), HEAD), (f"  {facts}", FAINT))
-    for sentence in story.sentences:
-        paragraph(out, sentence.text)
-        line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
+    facts = [length(story.duration_s), counted(story.num_clips, "clip")]
+    facts += [
+        f"{counted(len(story.chapters), 'chapter')} kept",
+        counted(len(story.scenes), "scene"),
+    ]
+    line(out, (one_line(name), HEAD), (f"  {', '.join(facts)}", FAINT))
+    _show_sentences(out, story.sentences, cite)
     for scene in story.scenes:
         out.print()
         line(out, (f"Scene {scene.index + 1}  ", HEAD), span(name, scene.start_s, scene.end_s))
-        for sentence in scene.sentences:
-            paragraph(out, sentence.text)
-            line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
+        _show_sentences(out, scene.sentences, cite)
     if with_chapters:
         _show_chapters(out, story, name)
     out.print()
     for level, writer in story.writers.items():
         line(out, (f"{level}: {one_line(writer)}", FAINT))
+
+
+def _show_sentences(out: Console, sentences: Sequence[Sentence], cite: Cite) -> None:
+    for sentence in sentences:
+        paragraph(out, sentence.text)
+        line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
 
 
 def _show_chapters(out: Console, story: Story, name: str) -> None:
@@ -162,7 +169,7 @@ def span(name: str, start_s: float, end_s: float) -> tuple[str, str]:
     return safe_citation(name, start_s, end_s), CITATION
 
 
-def _clip_citations(story: Story, name: str) -> Callable[[tuple[int, ...]], list[str]]:
+def _clip_citations(story: Story, name: str) -> Cite:
     """Return a function from clip indices to citations; neighbouring clips become one."""
     times = {chapter.index: (chapter.start_s, chapter.end_s) for chapter in story.chapters}
 
@@ -179,28 +186,24 @@ def _clip_citations(story: Story, name: str) -> Callable[[tuple[int, ...]], list
     return cite
 
 
-def ways(moment: Moment) -> str:
-    """Return in which ways a moment matched, its pictures with their own score."""
-    shown = []
-    for way in moment.matched_by:
-        with_score = way == "looks" and moment.picture_score is not None
-        shown.append(f"{way} ({moment.picture_score:.2f})" if with_score else one_line(way))
-    return " and ".join(shown)
+def matches(moment: Moment) -> str:
+    """Return in which ways a moment matched, e.g. `  by meaning and pictures (0.73)`, or ""."""
+    shown = [one_line(PICTURES if way == "looks" else way) for way in moment.matched_by]
+    if moment.picture_score is not None:
+        scored = f"{PICTURES} ({moment.picture_score:.2f})"
+        shown = [scored if way == PICTURES else way for way in shown]
+    return f"  by {' and '.join(shown)}" if shown else ""
 
 
 def show_moments(moments: Sequence[Moment], query: str, floor: float) -> None:
-    """Print moments, best first: citation, score, what matched, text."""
+    """Print moments, best first: citation, score, in which ways it matched, text."""
     out = console()
     if not moments:
         _nothing(out, query, floor)
     for moment in moments:
-        matched = f"  by {ways(moment)}" if moment.matched_by else ""
-        line(
-            out,
-            span(moment.name, moment.start_s, moment.end_s),
-            (f"  {moment.score:.3f}", SCORE),
-            (matched, FAINT),
-        )
+        score = (f"  {moment.score:.3f}", SCORE)
+        cited = span(moment.name, moment.start_s, moment.end_s)
+        line(out, cited, score, (matches(moment), FAINT))
         paragraph(out, moment.text)
 
 
@@ -221,4 +224,27 @@ def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
 
 
 def _nothing(out: Console, query: str, floor: float) -> None:
-    line(out, f"nothing scores {floor:g} or more for {one_line(query)!r}; try --min-score lower")
+    line(
+        out,
+        f"nothing scores {floor:g} or more for {one_line(query)!r}; try a lower --min-score",
+    )
+
+
+def show_eval_rows(facts: Sequence[Mapping[str, Any]]) -> None:
+    """Print the benchmark rows; a star marks those of the paper."""
+    out = console()
+    table = new_table(("row", "task", "split", "records", "metric", "needs"))
+    for fact in facts:
+        table.add_row(
+            fact["name"] + (" *" if fact["in_paper"] else ""),
+            fact["task"],
+            f"{fact['dataset']} {fact['split']}",
+            str(fact["num_records"] or "-"),
+            fact["metric"],
+            fact["needs"],
+        )
+    show_table(out, table)
+    line(
+        out,
+        "* row of arXiv 2412.06182. Run: fdvs eval ROW --data FOLDER, or fdvs eval all",
+    )

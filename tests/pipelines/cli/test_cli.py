@@ -153,14 +153,14 @@ def test_a_bug_shows_its_traceback_and_exits_70(
     }
 
 
-def test_an_interrupted_build_says_that_it_goes_on_from_there(
+def test_an_interrupted_build_says_how_to_resume(
     library: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     library.results["build"] = KeyboardInterrupt()
     assert cli.run(["build", "films"]) == 130
     assert library.closed
     err = capsys.readouterr().err
-    assert "goes on from there" in err
+    assert "run the same command again to resume" in err
     assert "Traceback" not in err
 
 

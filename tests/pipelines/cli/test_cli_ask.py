@@ -14,7 +14,7 @@ import pytest
 
 from fdvs.errors import InvalidValue, ModelError
 from fdvs.pipelines.cli import main as cli
-from fdvs.pipelines.show.stream import safe_piece, streamed_to
+from fdvs.pipelines.show.progress import safe_piece, streamed_to
 from fdvs.types import Answer, AnswerSentence, AskTiming, Citation, Moment, ScoredOption
 
 CITED = "[film.mp4 @ 1:00:00-1:01:02]"
@@ -174,7 +174,7 @@ def test_no_control_character_reaches_the_terminal(
     captured = capsys.readouterr()
     for text in (captured.out, captured.err):
         assert not set(text) & set("\x1b\x07\x00\x9b\u202e")
-    assert "reads like an order" in captured.out
+    assert "looks like a prompt injection" in captured.out
 
 
 # -- words as they come ------------------------------------------------------------------------

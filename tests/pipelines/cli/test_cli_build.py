@@ -45,11 +45,11 @@ def test_a_build_shows_every_row_the_failures_and_what_was_saved(
         "a note",
         "odd.mp4: cut short",
         "58 % of 24 frames and 33 % of 3 chapters left out",
-        "10 pictures described, 14 not",
+        "10 frames described, 14 skipped",
         "rules: frames by cover, floor 0.95; chapters by paper",
         "tags (offline stand-in)",
         "2 built, 1 unchanged, 1 failed, 2 other files ignored",
-        "in all",
+        "total",
         "2:20",
     ):
         assert text in out, text

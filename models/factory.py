@@ -40,7 +40,7 @@ SOURCES = Registry(
 LANGUAGE_MODELS = Registry(
     "language model backend",
     {
-        "transformers": "fdvs.models.llm.writer:LocalLanguageModel",
+        "transformers": "fdvs.models.llm.local:LocalLanguageModel",
         "endpoint": "fdvs.models.endpoint.endpoint:EndpointLanguageModel",
     },
 )

@@ -127,7 +127,7 @@ def switch(writer: Any, settings: str) -> None:
 
 def configs() -> dict[str, Any]:
     from fdvs.kernels.dga import quality_config
-    from fdvs.models.llm.attention import DEFAULT
+    from fdvs.models.llm.attention_options import DEFAULT
 
     return {
         "default": DEFAULT,

@@ -12,7 +12,7 @@ from typing import Any
 from fdvs.kernels.dga import DGAConfig, LayerConfig, fast_config, full_config, quality_config
 from fdvs.kernels.dga.heads import config_values
 from fdvs.kernels.dga.plan import kept_share, mean_share, read_plan, units_share, with_units
-from fdvs.models.llm.attention import DEFAULT
+from fdvs.models.llm.attention_options import DEFAULT
 
 FULL = "full"
 #: What a name ends in where passages are judged by reading them again.

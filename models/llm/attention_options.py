@@ -20,12 +20,19 @@ from typing import Any
 
 from fdvs.errors import InvalidValue
 from fdvs.kernels.dga import DGAConfig, LayerConfig
+from fdvs.kernels.dga.heads import config_of, config_values
 from fdvs.kernels.dga.plan import read_plan
 from fdvs.models.cards import Card
-from fdvs.models.llm.attention import DEFAULT
 from fdvs.typed import fill
 
+#: Settings of a model that was given none: no token is evicted before 2048, where full attention
+#: is cheap and eviction would only cost quality.
+DEFAULT = DGAConfig(dense_threshold=2048)
 OPTION = "attention"
+#: Where the settings live in a model's config, as plain JSON.
+SETTINGS = "dga_config"
+#: Settings of layers that differ, by index (as text: JSON).
+LAYER_SETTINGS = "dga_layer_configs"
 LAYERS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
 
@@ -71,6 +78,26 @@ def options_of_plan(path: Path) -> AttentionOptions:
     except ValueError as error:
         raise InvalidValue("ask.attention_plan", str(path), f"a plan ({error})") from None
     return AttentionOptions(layers=plan.layer_configs(dense_threshold=DEFAULT.dense_threshold))
+
+
+def write_settings(model: Any, config: DGAConfig, layer_configs: Mapping[int, LayerConfig]) -> None:
+    """Write settings into a model's own config, where its attention finds them."""
+    text = model.config.get_text_config()
+    layers = {str(index): config_values(layer) for index, layer in layer_configs.items()}
+    setattr(text, SETTINGS, config.to_dict())
+    setattr(text, LAYER_SETTINGS, layers)
+
+
+def settings_of(model: Any) -> DGAConfig:
+    """Return the settings in a model's config, or `DEFAULT`; single layers may differ."""
+    written = getattr(model.config.get_text_config(), SETTINGS, None)
+    return DEFAULT if written is None else DGAConfig(**written)
+
+
+def layer_settings_of(model: Any) -> dict[int, LayerConfig]:
+    """Return the settings of layers that differ from the model's, by index."""
+    written = getattr(model.config.get_text_config(), LAYER_SETTINGS, None) or {}
+    return {int(index): config_of(one) for index, one in written.items()}
 
 
 def _range(key: Any, where: str) -> range:

@@ -1,13 +1,13 @@
-"""Readings on disk, beside a library: a text that a model has read need not be read again.
+"""Prompt cache on disk, beside a library: the KV caches ("readings") of prefilled prompts.
 
     cache = ReadingCache(folder, max_bytes=2 * 2**30)
-    reading = cache.read(writer, system, text)     # from disk, or read now and kept
-    writer = cache.wrap(writer)                    # a PrefillLanguageModel that does so by itself
+    reading = cache.read(llm, system, text)        # from disk, or prefilled now and kept
+    llm = cache.wrap(llm)                          # a PrefillLanguageModel that does so by itself
 
-A reading is found by a digest of everything that went into it: weights, attention and its code,
-number type and the fixed text's tokens. The folder is bounded: what was used longest ago goes
-first. It may be shared by processes and deleted at any time. What cannot be used is a miss with
-its reason in the log, never an error: its files are input from outside.
+A reading is found by a digest of everything that it depends on: weights, attention and its code,
+dtype and the prompt's tokens. The folder is bounded; the least recently used readings are removed.
+It may be shared by processes and deleted at any time. Its files are untrusted: one that cannot be
+used counts as a miss, with the reason in the log, never as an error.
 """
 
 from __future__ import annotations
@@ -26,26 +26,32 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fdvs.errors import InvalidValue
 from fdvs.fingerprint import canonical_json, digest
-from fdvs.models.llm.reading import LocalReadPrompt, empty_cache
-from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.models.llm import reading_files
+from fdvs.models.llm.attention_options import layer_settings_of, settings_of
+from fdvs.models.llm.engine import empty_cache
+from fdvs.models.llm.local import LocalLanguageModel
+from fdvs.models.llm.reading import LocalReadPrompt
 from fdvs.protocols import Completion, LanguageModel
 
 if TYPE_CHECKING:
     from fdvs.models.llm.chat import Opening
     from fdvs.types import ModelIdentity
 
-#: A reading's own account of what it holds.
-ACCOUNT, MOST_ACCOUNT_BYTES = "account.json", 4096
-TOLD = ("num_tokens", "units_bytes", "raw_bytes", "full_kv_bytes")
+#: A reading's sizes, written beside it.
+SIZES_FILE, MAX_SIZES_BYTES = "account.json", 4096
+SIZES = ("num_tokens", "units_bytes", "raw_bytes", "full_kv_bytes")
 KEY = re.compile(r"[0-9a-f]{32}")
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{16}")
 LEFT_OVER_S = 3600.0
-#: What computes a reading, beside the library of models.
+#: The code that computes a reading, apart from transformers.
 CODE = (
     ("fdvs.kernels.dga", (".py", ".cpp")),
-    ("fdvs.models", ("attention.py", "grouped_cache.py", "reading.py", "rereading.py")),
+    ("fdvs.models.llm", ("attend.py", "attention.py", "engine.py", "grouped_cache.py")),
+    ("fdvs.models.llm", ("reading.py", "rereading.py")),
 )
 
 logger = logging.getLogger(__name__)
@@ -53,10 +59,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingStats:
-    """Readings kept, and bytes on disk by part; `full_kv_bytes` is what full attention holds.
+    """Number of readings and their bytes on disk by part.
 
-    `raw_bytes` is the tail that is not grouped (with full attention: everything). `other_bytes`
-    is all else: queries that later tokens need, marks, manifests.
+    `full_kv_bytes` is the size that full attention would need. `raw_bytes` is the tail that is not
+    grouped yet (with full attention: everything); `other_bytes` are queries that later commits
+    need, marks and manifests.
     """
 
     num_readings: int = 0
@@ -72,53 +79,50 @@ class ReadingCache:
     """A folder of readings, at most `max_bytes` large."""
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
-        """Take a folder, made on first use. Raises InvalidValue for a bound below 1."""
+        """Use a folder, created on first use. Raises InvalidValue for a bound below 1."""
         if max_bytes < 1:
             raise InvalidValue("max_bytes", max_bytes, "at least 1")
         self.folder = folder
         self.max_bytes = max_bytes
         self._last: tuple[str, Any] = ("", None)
 
-    def read(self, writer: LocalLanguageModel, system: str, text: str) -> LocalReadPrompt:
-        """Return the reading from memory (the last one) or disk, or read now and keep it.
+    def read(self, llm: LocalLanguageModel, system: str, text: str) -> LocalReadPrompt:
+        """Return the reading from memory (the last one) or disk, or prefill now and keep it.
 
-        `reading.reused` says which. Raises ModelError where the text does not fit the context.
+        `reading.reused` is False for the latter. Raises ModelError where the text does not fit
+        the context.
         """
-        opening = writer.chat.opening(system, text)
-        writer.check_fits(len(opening.ids), 1)
-        key = reading_key(writer, opening)
+        opening = llm.chat.opening(system, text)
+        llm.check_fits(len(opening.ids), 1)
+        key = reading_key(llm, opening)
         if not key:
-            return writer.read_opening(opening)
+            return llm.read_opening(opening)
         if key == self._last[0]:
-            return LocalReadPrompt(writer, opening, self._last[1], reused=True)
-        reading = self._load(writer, opening, key)
+            return LocalReadPrompt(llm, opening, self._last[1], reused=True)
+        reading = self._load(llm, opening, key)
         if reading is None:
-            reading = writer.read_opening(opening)
-            self.keep(writer, reading)
+            reading = llm.read_opening(opening)
+            self.keep(llm, reading)
         self._last = key, reading.cache
         return reading
 
-    def wrap(self, writer: LanguageModel) -> LanguageModel:
+    def wrap(self, llm: LanguageModel) -> LanguageModel:
         """Return a local model that reads through this cache; any other model comes back as is."""
-        return (
-            CachedLanguageModel(writer, self) if isinstance(writer, LocalLanguageModel) else writer
-        )
+        return CachedLanguageModel(llm, self) if isinstance(llm, LocalLanguageModel) else llm
 
-    def keep(self, writer: LocalLanguageModel, reading: LocalReadPrompt) -> None:
-        """Write a reading down; where that fails, the log says why."""
-        from fdvs.models.llm import reading_files
-
-        key = reading_key(writer, reading.opening)
+    def keep(self, llm: LocalLanguageModel, reading: LocalReadPrompt) -> None:
+        """Write a reading to disk; a failure is logged with its reason."""
+        key = reading_key(llm, reading.opening)
         if not key:
             return
-        if odd := reading_files.why_not(writer.model, reading.cache, reading.num_tokens):
+        if odd := reading_files.why_not(llm.model, reading.cache, reading.num_tokens):
             logger.info("reading %s is not kept: %s", key, odd)
             return
         part = self.folder / f".{key}.{secrets.token_hex(8)}"
         try:
             reading_files.save(reading.cache, part, extra={"key": key})
-            told = _parts(writer.model, reading)
-            (part / ACCOUNT).write_text(canonical_json(told), encoding="utf-8")
+            sizes = _sizes(llm.model, reading)
+            (part / SIZES_FILE).write_text(canonical_json(sizes), encoding="utf-8")
             if (size := _size_of(part)) > self.max_bytes:
                 raise ValueError(f"its {size} bytes exceed the {self.max_bytes} allowed in all")
             self._remove(self.folder / key)
@@ -130,46 +134,42 @@ class ReadingCache:
             shutil.rmtree(part, ignore_errors=True)
 
     def stats(self) -> ReadingStats:
-        """Return what is kept; a reading whose own account cannot be read counts as other bytes."""
+        """Return the totals; a reading whose sizes cannot be read counts as other bytes."""
         totals = dict.fromkeys((f.name for f in fields(ReadingStats)), 0)
         for place in self._kept():
-            size, told = _size_of(place), _account(place)
+            size, sizes = _size_of(place), _read_sizes(place)
             totals["num_readings"] += 1
             totals["total_bytes"] += size
-            totals["other_bytes"] += max(0, size - told["units_bytes"] - told["raw_bytes"])
-            for name, number in told.items():
+            totals["other_bytes"] += max(0, size - sizes["units_bytes"] - sizes["raw_bytes"])
+            for name, number in sizes.items():
                 totals[name] += number
         return ReadingStats(**totals)
 
     def clear(self) -> int:
-        """Remove every reading; return how many there were on disk."""
+        """Remove every reading; return how many were on disk."""
         self._last = ("", None)
         return sum(self._remove(place) for place in self._kept())
 
-    def _load(
-        self, writer: LocalLanguageModel, opening: Opening, key: str
-    ) -> LocalReadPrompt | None:
-        from fdvs.models.llm import reading_files
-
+    def _load(self, llm: LocalLanguageModel, opening: Opening, key: str) -> LocalReadPrompt | None:
         place = self.folder / key
         if not place.is_dir():
             return None
         try:
             if (size := _size_of(place)) > self.max_bytes:
                 raise ValueError(f"{size} bytes, where {self.max_bytes} are allowed in all")
-            cache, extra = reading_files.load(writer.model, place, num_tokens=len(opening.ids))
+            cache, extra = reading_files.load(llm.model, place, num_tokens=len(opening.ids))
             if extra.get("key") != key:
                 raise ValueError("it was written for another text or model")
             os.utime(place)
         except (OSError, ValueError) as error:
-            logger.warning("reading %s cannot be used, the text is read again: %s", key, error)
+            logger.warning("reading %s cannot be used, the prompt is read again: %s", key, error)
             return None
-        reading = LocalReadPrompt(writer, opening, cache, reused=True)
-        writer.note_attention(cache, read_twice=reading.read_twice)
+        reading = LocalReadPrompt(llm, opening, cache, reused=True)
+        llm.note_attention(cache, read_twice=reading.read_twice)
         return reading
 
     def _make_room(self) -> None:
-        """Remove what was used longest ago until the rest fits, and what a crash left over."""
+        """Remove the least recently used until the rest fits, and leftovers of a crash."""
         for place in self.folder.iterdir():
             old = time.time() - _used_at(place) > LEFT_OVER_S
             if LEFT_OVER.fullmatch(place.name) and old:
@@ -181,7 +181,7 @@ class ReadingCache:
                 return
             self._remove(self.folder / name)
             total -= size
-            logger.info("reading %s removed: used longest ago, %d bytes", name, size)
+            logger.info("reading %s removed: least recently used, %d bytes", name, size)
 
     def _kept(self) -> list[Path]:
         if not self.folder.is_dir():
@@ -189,7 +189,7 @@ class ReadingCache:
         return sorted(p for p in self.folder.iterdir() if KEY.fullmatch(p.name) and p.is_dir())
 
     def _remove(self, place: Path) -> bool:
-        """Take a reading away at once, so that nobody finds half of it; False where it is gone."""
+        """Remove a reading at once, so that no process finds half of it; False if it was gone."""
         gone = self.folder / f".{place.name}.{secrets.token_hex(8)}"
         try:
             place.rename(gone)
@@ -200,47 +200,44 @@ class ReadingCache:
 
 
 class CachedLanguageModel:
-    """A PrefillLanguageModel: a local model whose readings are kept in a cache."""
+    """A PrefillLanguageModel that reads through a `ReadingCache`."""
 
-    def __init__(self, writer: LocalLanguageModel, cache: ReadingCache) -> None:
-        self.identity: ModelIdentity = writer.identity
-        self.context_tokens = writer.context_tokens
-        self._writer = writer
+    def __init__(self, llm: LocalLanguageModel, cache: ReadingCache) -> None:
+        self.identity: ModelIdentity = llm.identity
+        self.context_tokens = llm.context_tokens
+        self._llm = llm
         self._cache = cache
 
     @property
     def attention(self) -> str:
-        """Which attention ran last, and why that one."""
-        return self._writer.attention
+        """Which attention ran last, and why."""
+        return self._llm.attention
 
     def count_tokens(self, text: str) -> int:
-        return self._writer.count_tokens(text)
+        return self._llm.count_tokens(text)
 
     def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
-        """Answer a prompt of which nothing is kept. Raises ModelError."""
-        return self._writer.write(system, user, max_tokens=max_tokens)
+        """Answer a prompt without the cache. Raises ModelError."""
+        return self._llm.write(system, user, max_tokens=max_tokens)
 
     def read(self, system: str, text: str) -> LocalReadPrompt:
-        """Return the text's reading, from the cache if it is there. Raises ModelError."""
-        return self._cache.read(self._writer, system, text)
+        """Return the prompt's reading, from the cache if it is there. Raises ModelError."""
+        return self._cache.read(self._llm, system, text)
 
 
-def reading_key(writer: LocalLanguageModel, opening: Opening) -> str:
+def reading_key(llm: LocalLanguageModel, opening: Opening, *, code: str = "") -> str:
     """Return the digest of all that a reading depends on, 32 hex characters; '' for no key.
 
-    The tokenizer and the chat template are in the tokens, and in the hash of the model's files.
+    The tokenizer and the chat template are covered by the tokens and by the hash of the model's
+    files. `code` replaces the digest of the code that computes readings.
     """
-    if not writer.identity.weights_sha256:
-        logger.info("readings of %s are not kept: its weights have no hash", writer.identity.name)
+    if not llm.identity.weights_sha256:
+        logger.info("readings of %s are not kept: its weights have no hash", llm.identity.name)
         return ""
-    import torch
-
-    from fdvs.models.llm.attention import layer_settings_of, settings_of
-
-    model = writer.model
+    model = llm.model
     text = model.config.get_text_config()
     parts = {
-        "model": writer.identity,
+        "model": llm.identity,
         "ids": list(opening.ids),
         "attention": text._attn_implementation,
         "settings": settings_of(model),
@@ -248,16 +245,16 @@ def reading_key(writer: LocalLanguageModel, opening: Opening) -> str:
         "dtype": str(model.dtype),
         "device": model.device.type,
         "products": torch.get_float32_matmul_precision(),
-        "read_twice": writer.tokens_read_twice(len(opening.ids), empty_cache(model)),
-        "budgets_from_text": writer.budgets_from_text(),
-        "code": _code(),
+        "read_twice": llm.num_read_twice(len(opening.ids), empty_cache(model)),
+        "budgets_from_text": llm.budgets_from_text(),
+        "code": code or _code(),
     }
     return digest(parts)[:32]
 
 
 @once
 def _code() -> str:
-    """Return a digest of the code that computes a reading, and of transformers' version."""
+    """Return a digest of the code in CODE and of the version of transformers."""
     texts = [importlib.metadata.version("transformers")]
     for package, endings in CODE:
         files = sorted(resources.files(package).iterdir(), key=lambda file: file.name)
@@ -265,11 +262,9 @@ def _code() -> str:
     return digest(texts)
 
 
-def _parts(model: Any, reading: LocalReadPrompt) -> dict[str, int]:
-    from fdvs.models.llm.reading_files import full_bytes
-
+def _sizes(model: Any, reading: LocalReadPrompt) -> dict[str, int]:
     cache = reading.cache
-    full = full_bytes(model, reading.num_tokens)
+    full = reading_files.full_bytes(model, reading.num_tokens)
     held = cache.num_bytes() if hasattr(cache, "num_bytes") else {"units": 0, "raw": full}
     return {
         "num_tokens": reading.num_tokens, "units_bytes": held["units"], "raw_bytes": held["raw"],
@@ -277,16 +272,16 @@ def _parts(model: Any, reading: LocalReadPrompt) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _account(place: Path) -> dict[str, int]:
-    """Return what a reading tells of itself; zeros where that cannot be read."""
+def _read_sizes(place: Path) -> dict[str, int]:
+    """Return a reading's sizes; zeros where they cannot be read."""
     try:
-        if (place / ACCOUNT).stat().st_size > MOST_ACCOUNT_BYTES:
+        if (place / SIZES_FILE).stat().st_size > MAX_SIZES_BYTES:
             raise ValueError("too large")
-        found = json.loads((place / ACCOUNT).read_text(encoding="utf-8"))
-        return {name: max(0, int(found[name])) for name in TOLD}
+        found = json.loads((place / SIZES_FILE).read_text(encoding="utf-8"))
+        return {name: max(0, int(found[name])) for name in SIZES}
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        logger.info("reading %s does not say what it holds: %s", place.name, error)
-        return dict.fromkeys(TOLD, 0)
+        logger.info("the sizes of reading %s cannot be read: %s", place.name, error)
+        return dict.fromkeys(SIZES, 0)
 
 
 def _used_at(place: Path) -> float:

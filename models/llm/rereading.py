@@ -1,13 +1,14 @@
-"""Read a text twice, so that what is kept of it serves questions that nobody has asked yet.
+"""Query-agnostic KV cache eviction: read a text twice, keep what its reconstruction attends to.
 
-A grouped cache keeps of far text what the tokens after it looked at. Here every passage is read,
-then repeated once ("write this again"), and what the model looked at while it repeated is what
-stays (`fdvs.kernels.dga.rereading`, after KVzip, arXiv 2505.23416). The rereading leaves nothing
-else behind. It costs about as much time as the reading. Models whose heads were never measured get
-their budgets by key head in the same way, from the beginning of the text.
+A grouped cache keeps of distant text the tokens that later tokens attended to, which may not be
+those that a later question needs. Here the model repeats every passage once ("repeat the part of
+the text above"), and the tokens that it attends to meanwhile are kept
+(`fdvs.kernels.dga.rereading`, after KVzip, arXiv 2505.23416). The repetition itself is not cached.
+It takes about as long as the prefill. Models without measured budgets per key head get them in the
+same way, from the beginning of the text.
 
     cache = read_prompt(model, tokenizer, ids)
-    made = generate(model, torch.tensor([[*ids, *question]]), max_new_tokens=64, cache=cache)
+    generated = generate(model, torch.tensor([[*ids, *question]]), max_new_tokens=64, cache=cache)
 
 Shapes: L tokens, E hidden size.
 """
@@ -15,46 +16,43 @@ Shapes: L tokens, E hidden size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from fdvs.kernels.dga import DGACache, DGAConfig, by_head, full_config, plan_of_scores
 from fdvs.kernels.dga.heads import head_configs
+from fdvs.models.llm.attention import make_cache
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-#: What stands before a passage that is repeated, and how many tokens before it are given as lead.
+#: The instruction in front of a repeated passage, and how many tokens before it lead into it.
 INSTRUCTION = "\n\nRepeat the part of the text above exactly, starting with: "
 LEAD_TOKENS = 8
-#: Tokens that are repeated at once, at most (a chunk at least): their attention is held whole.
+#: Most tokens repeated at once (at least a chunk): their attention weights are held in memory.
 MOST_TOKENS = 640
 
 
 def read_prompt(model: Any, tokenizer: Any, ids: Sequence[int]) -> Any:
-    """Return a grouped cache that has read a prompt twice; give it to `attention.generate`.
+    """Return a grouped cache of a prompt that was read twice, for `attention.generate`.
 
     Args:
-        model: with `attn_implementation="dga"`; its own settings hold.
+        model: with `attn_implementation="dga"`; its own settings are used.
         ids: tokens of the prompt.
 
     Raises:
-        ValueError: settings that cannot be judged so; `why_not` says why.
+        ValueError: settings that do not allow it; `why_not` gives the reason.
     """
-    from fdvs.models.llm.attention import make_cache
-
     cache = make_cache(model)
-    told = tokenizer(INSTRUCTION, add_special_tokens=False, verbose=False)["input_ids"]
+    instruction = tokenizer(INSTRUCTION, add_special_tokens=False, verbose=False)["input_ids"]
     context = model.config.get_text_config().max_position_embeddings
-    read_into(cache, model, ids, instruction=told, most_positions=context)
+    read_into(cache, model, ids, instruction=instruction, most_positions=context)
     return cache
 
 
 def read_into(
     cache: Any, model: Any, ids: Sequence[int], *, instruction: Sequence[int], most_positions: int
 ) -> None:
-    """Read a text twice into an empty cache (`read_twice`); it sets budgets where none are."""
-    import torch
-
+    """Read a text twice into an empty cache; it sets the heads' budgets where none are set."""
     for _ in read_twice(
         model, torch.tensor(list(ids)), cache, instruction=instruction,
         most_positions=most_positions, budgets=not cache.store.layer_configs,
@@ -73,23 +71,23 @@ def read_twice(
 ) -> Iterator[Tensor]:
     """Read a text into a grouped cache, each passage twice; yield hidden states [1, ., E].
 
-    Consume all of it. The end that fills no passage is read once: what follows judges it.
+    The caller must consume all of it. A last incomplete passage is read once: the tokens that
+    follow it decide what is kept.
 
     Args:
         cache: grouped, of one row, empty.
         instruction: tokens of `INSTRUCTION`.
-        most_positions: the model's context; passages whose repetition exceeds it are read once.
-        budgets: let the first passages say how much each key head keeps, with the mean that the
-            cache's settings have for all (`fdvs.kernels.dga.budgets`). They see each other whole.
+        most_positions: the model's context; passages whose repetition would exceed it are
+            read once.
+        budgets: set each key head's budget from the first passages, with the mean of the cache's
+            settings (`fdvs.kernels.dga.budgets`). Nothing is evicted among these passages.
 
     Raises:
-        ValueError: settings that cannot be judged so (`why_not`), or, with `budgets`, layers that
-            have settings of their own.
+        ValueError: settings that do not allow it (`why_not`), or, with `budgets`, layers that have
+            settings of their own.
     """
-    import torch
-
     size = passage_tokens(cache)
-    twice = tokens_read_twice(cache, len(ids_L), instruction, most_positions)
+    twice = num_read_twice(cache, len(ids_L), instruction, most_positions)
     trial = _Trial(cache, min(sample_tokens(cache), twice)) if budgets and twice else None
     for first in range(0, len(ids_L), size):
         last = min(first + size, len(ids_L))
@@ -107,7 +105,7 @@ def read_twice(
 
 
 class _Trial:
-    """The first passages: kept whole until they have said what each key head needs."""
+    """The first passages, kept whole until each key head's budget is known."""
 
     def __init__(self, cache: Any, num_tokens: int) -> None:
         if cache.store.layer_configs:
@@ -118,9 +116,7 @@ class _Trial:
         cache.adopt(DGACache(full_config()))
 
     def take(self, scores_BKC: Sequence[Tensor], last: int) -> None:
-        """Take the scores of a passage; after the last one let the cache have its budgets."""
-        import torch
-
+        """Take a passage's scores; after the last passage, give the cache its budgets."""
         for all_scores, one_BKC in zip(self._scores, scores_BKC, strict=True):
             all_scores.append(one_BKC)
         if last == self.num_tokens:
@@ -142,8 +138,6 @@ def _commit(cache: Any, scores_BKC: Sequence[Tensor]) -> None:
 
 
 def _hidden(model: Any, ids_L: Tensor, cache: Any) -> Tensor:
-    import torch
-
     with torch.no_grad():
         out = model.base_model(
             input_ids=ids_L[None].to(model.device), past_key_values=cache, use_cache=True
@@ -153,41 +147,41 @@ def _hidden(model: Any, ids_L: Tensor, cache: Any) -> Tensor:
 
 
 def why_not(cache: Any) -> str:
-    """Return why a text cannot be judged by rereading into a cache, or ''."""
+    """Return why a text cannot be read twice into a cache, or ''."""
     if not hasattr(cache, "store"):
         return "full attention keeps everything"
     grouped = [config for config in _configs(cache) if not config.is_dense]
     if not grouped:
         return "nothing is grouped"
     if any(config.pool for config in grouped):
-        return "groups are pooled by what follows them"
+        return "groups are pooled by the tokens that follow them"
     if not min(config.window for config in grouped):
-        return "without a window a chunk is judged as soon as it is read"
+        return "without a window a chunk is committed as soon as it is read"
     if len(chunks := {config.chunk for config in grouped}) > 1:
         return f"the layers have chunks of several sizes, {sorted(chunks)}"
     return ""
 
 
-def tokens_read_twice(
+def num_read_twice(
     cache: Any, num_tokens: int, instruction: Sequence[int], most_positions: int
 ) -> int:
-    """Return how many of a text's first tokens are repeated: whole passages, within the context."""
+    """Return how many of a text's first tokens are repeated: whole passages that fit."""
     size = passage_tokens(cache)
     fitting = most_positions - len(instruction) - LEAD_TOKENS - size
     return max(0, min(num_tokens, fitting) // size * size)
 
 
 def sample_tokens(cache: Any) -> int:
-    """Return how many tokens say what each key head needs: the exact beginning, or a passage."""
+    """Return how many first tokens set the budgets: those before eviction, at least a passage."""
     size = passage_tokens(cache)
     return max(1, int(cache.store.config.dense_threshold) // size) * size
 
 
 def passage_tokens(cache: Any) -> int:
-    """Return how many tokens are read, and repeated, at once: whole chunks, none of them due.
+    """Return how many tokens are read, then repeated, at once: whole chunks, none committed yet.
 
     Raises:
-        ValueError: nothing that could be judged so; `why_not` says why.
+        ValueError: settings that do not allow it; `why_not` gives the reason.
     """
     if odd := why_not(cache):
         raise ValueError(f"this text cannot be read twice: {odd}; read it once")

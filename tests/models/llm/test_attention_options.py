@@ -12,9 +12,14 @@ from fdvs.errors import InvalidValue, ModelError, UnknownName
 from fdvs.kernels.dga import DGAConfig, full_config
 from fdvs.kernels.dga.plan import HeadPlan
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.llm.attention import DEFAULT, layer_settings_of, settings_of
-from fdvs.models.llm.attention_options import attention_options, options_of_plan
-from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.models.llm.attention_options import (
+    DEFAULT,
+    attention_options,
+    layer_settings_of,
+    options_of_plan,
+    settings_of,
+)
+from fdvs.models.llm.local import LocalLanguageModel
 
 
 def card(attention: Any, target: str = "x") -> Card:

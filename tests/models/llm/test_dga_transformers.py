@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fdvs.kernels.dga import DGAConfig, paper_config
 from fdvs.models.llm.attention import (
-    DEFAULT,
     describe_attention,
     enable,
     generate,
@@ -23,8 +22,8 @@ from fdvs.models.llm.attention import (
     make_cache,
     register,
     save_cache,
-    settings_of,
 )
+from fdvs.models.llm.attention_options import DEFAULT, settings_of
 
 SMALL = DGAConfig(
     importance_rate=0.25, group_size=4, pool=True, chunk=16, window=8, sinks=2, score_queries=4

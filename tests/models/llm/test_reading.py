@@ -16,8 +16,9 @@ from fdvs.kernels.dga import DGAConfig
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm.attention import enable, make_cache
 from fdvs.models.llm.chat import MARK, Chat
-from fdvs.models.llm.reading import Pieces, fork, option_log_probs
-from fdvs.models.llm.writer import LocalLanguageModel
+from fdvs.models.llm.engine import TextStreamer
+from fdvs.models.llm.local import LocalLanguageModel
+from fdvs.models.llm.reading import fork, option_log_probs
 from fdvs.protocols import PrefillLanguageModel, ReadPrompt
 
 SMALL = DGAConfig(
@@ -370,7 +371,7 @@ def test_the_pieces_are_the_answer(writer: LocalLanguageModel) -> None:
 def test_half_characters_and_trailing_space_wait(byte_tokenizer: Callable[[], Any]) -> None:
     chat = Chat(byte_tokenizer(), name="t")
     told: list[str] = []
-    pieces = Pieces(chat.text, told.append)
+    pieces = TextStreamer(chat.text, told.append)
     text = "  naïve 猫 \n yes \ufffd  "
     pieces.put(torch.tensor([chat.ids("a prompt")]))
     assert told == []
@@ -383,7 +384,7 @@ def test_half_characters_and_trailing_space_wait(byte_tokenizer: Callable[[], An
 
 def test_an_answer_of_nothing_tells_nothing(byte_tokenizer: Callable[[], Any]) -> None:
     told: list[str] = []
-    pieces = Pieces(Chat(byte_tokenizer(), name="t").text, told.append)
+    pieces = TextStreamer(Chat(byte_tokenizer(), name="t").text, told.append)
     pieces.end()
     assert told == []
 

@@ -20,9 +20,9 @@ from fdvs.kernels.dga import DGAConfig
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm import reading_cache, reading_files
 from fdvs.models.llm.attention import enable
+from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.llm.reading_cache import CachedLanguageModel, ReadingCache, ReadingStats
 from fdvs.models.llm.reading_files import load
-from fdvs.models.llm.writer import LocalLanguageModel
 from fdvs.models.scripted import ScriptedLanguageModel
 from fdvs.protocols import PrefillLanguageModel
 
@@ -142,7 +142,6 @@ def test_whatever_a_reading_depends_on_is_in_its_key(
     sharp_folder: Path,
     tmp_path: Path,
     model_cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -172,9 +171,7 @@ def test_whatever_a_reading_depends_on_is_in_its_key(
     half = writer_of(sharp_folder, "dga")
     half.model.to(torch.bfloat16)
     keys += [key(layers), key(half)]
-    monkeypatch.setattr(reading_cache, "_code", lambda: "changed")
-    keys.append(reading_cache.reading_key(writer, opening))
-    monkeypatch.undo()
+    keys.append(reading_cache.reading_key(writer, opening, code="changed"))
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
     assert key(writer_of(sharp_folder, "dga")) == keys[0]
@@ -335,7 +332,7 @@ def test_a_damaged_reading_is_a_miss_with_its_reason_and_is_replaced(
     reading = fresh(cache).read(writer, "a", TEXT)
     assert not reading.reused
     assert reading.score(REST, OPTIONS) == want
-    assert "cannot be used, the text is read again: " in caplog.text
+    assert "cannot be used, the prompt is read again: " in caplog.text
     assert fresh(cache).read(writer, "a", TEXT).reused
 
 

@@ -18,17 +18,18 @@ from fdvs.kernels.dga import (
     quality_config,
 )
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.llm.attention import DEFAULT, enable, generate, load_causal_lm, make_cache
+from fdvs.models.llm.attention import enable, generate, load_causal_lm, make_cache
+from fdvs.models.llm.attention_options import DEFAULT
+from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.llm.rereading import (
     LEAD_TOKENS,
     MOST_TOKENS,
+    num_read_twice,
     passage_tokens,
     read_prompt,
     read_twice,
-    tokens_read_twice,
     why_not,
 )
-from fdvs.models.llm.writer import LocalLanguageModel
 
 SMALL = DGAConfig(chunk=16, window=40, group_size=8, importance_rate=0.0, score_queries=8, sinks=2)
 MIXED: tuple[DGAConfig, ...] = (full_config(), replace(SMALL, importance_rate=0.5))
@@ -245,10 +246,10 @@ def test_a_passage_is_of_whole_chunks_and_none_is_due_when_it_is_repeated(model:
 def test_passages_that_do_not_fit_the_context_are_read_once(model: Any) -> None:
     cache = make_cache(model, SMALL)
     extra = len(INSTRUCTION) + LEAD_TOKENS + PASSAGE
-    assert tokens_read_twice(cache, 200, INSTRUCTION, 200 + extra) == 192
-    assert tokens_read_twice(cache, 192, INSTRUCTION, 192 + extra) == 192
-    assert tokens_read_twice(cache, 192, INSTRUCTION, 191 + extra) == 144
-    assert tokens_read_twice(cache, 192, INSTRUCTION, 40) == 0
+    assert num_read_twice(cache, 200, INSTRUCTION, 200 + extra) == 192
+    assert num_read_twice(cache, 192, INSTRUCTION, 192 + extra) == 192
+    assert num_read_twice(cache, 192, INSTRUCTION, 191 + extra) == 144
+    assert num_read_twice(cache, 192, INSTRUCTION, 40) == 0
     ids = text_ids(model, 200)
     _, cache = read(model, ids, SMALL, context=150 + extra)
     [state] = cache.store.layer(0).states

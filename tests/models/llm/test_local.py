@@ -12,7 +12,8 @@ import pytest
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, load_card
-from fdvs.models.llm.writer import LocalLanguageModel, choose_attention
+from fdvs.models.llm.engine import context_tokens, stop_tokens
+from fdvs.models.llm.local import LocalLanguageModel, choose_attention
 from fdvs.models.weights import gguf
 
 SDPA = LoadSettings(device="cpu", attention="sdpa")
@@ -156,24 +157,20 @@ def test_a_model_without_a_chat_template_is_refused_unless_the_card_has_one(
 def test_a_model_without_an_end_token_or_a_context_is_refused(writer: LocalLanguageModel) -> None:
     from types import SimpleNamespace as Thing
 
-    from fdvs.models.llm.writer import _context_tokens, _stop_tokens
-
     with pytest.raises(ModelUnavailable, match="no end token"):
-        _stop_tokens(Thing(generation_config=Thing(eos_token_id=None)), Thing(eos_token_id=None))
+        stop_tokens(Thing(generation_config=Thing(eos_token_id=None)), Thing(eos_token_id=None))
     silent = Thing(config=Thing(get_text_config=lambda: Thing()))
     with pytest.raises(ModelUnavailable, match="how long its context is"):
-        _context_tokens(silent, Thing(model_max_length=10**30))
+        context_tokens(silent, Thing(model_max_length=10**30))
 
 
 def test_an_attention_that_fails_is_a_model_error(
     writer: LocalLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fdvs.models.llm.attention as attention
-
     def fail(*args: Any, **settings: Any) -> None:
         raise ValueError("the model attends to the last 4 tokens only")
 
-    monkeypatch.setattr(attention, "generate", fail)
+    monkeypatch.setattr(writer.model, "generate", fail)
     with pytest.raises(ModelError, match="last 4 tokens only"):
         writer.write("a", "car", max_tokens=2)
 

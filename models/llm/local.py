@@ -1,0 +1,120 @@
+"""A language model on this machine: any causal one of transformers, or a GGUF file.
+
+Answers a system and a user text through the model's own chat template, or prefills the beginning
+of a prompt once and answers many questions about it (`reading.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
+from fdvs.models.cards import Card, LoadSettings, options_from
+from fdvs.models.llm.attention import describe_attention, enable, load_causal_lm
+from fdvs.models.llm.attention_options import (
+    OPTION,
+    AttentionOptions,
+    attention_options,
+    options_of_plan,
+)
+from fdvs.models.llm.chat import Opening
+from fdvs.models.llm.engine import Engine, LanguageModelOptions
+from fdvs.models.llm.reading import LocalReadPrompt
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.gguf import as_folder, find_gguf
+from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.protocols import Completion
+
+if TYPE_CHECKING:
+    import torch
+
+ATTENTIONS = ("auto", "dga", "sdpa")
+
+
+class LocalLanguageModel(Engine):
+    """A PrefillLanguageModel whose weights run in this process."""
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> LocalLanguageModel:
+        """Load weights and tokenizer from disk. Raises ModelUnavailable, ModelError."""
+        needs("transformers", "offline")
+        options = options_from(card, LanguageModelOptions, shared=("files", OPTION))
+        grouping, plan = attention_options(card), settings.attention_plan
+        attention, why = choose_attention(settings.attention)
+        if plan:
+            grouping, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
+        folder = _weights_folder(card)
+        device, dtype = place(settings, card.name)
+        model, tokenizer = _load(folder, grouping, attention=attention, dtype=dtype, device=device)
+        return cls(
+            model, tokenizer, identity_of(card), attention=describe_attention(model), why=why,
+            options=options, reread=settings.reread,
+        )  # fmt: skip
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens of a bare text, without those of the chat template."""
+        return len(self.chat.ids(text))
+
+    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
+        """Answer greedily. Raises ModelError where prompt and answer do not fit the context."""
+        return self.decode_prompt(
+            self.chat.ids(self.chat.prompt(system, user)), max_tokens=max_tokens
+        )
+
+    def read(self, system: str, text: str) -> LocalReadPrompt:
+        """Prefill the fixed part of a prompt: the system text and the first part of the user's.
+
+        `text` should end with one newline: most tokenizers then split it alone as they would split
+        it in front of a question. Raises ModelError where it does not fit the context.
+        """
+        return self.read_opening(self.chat.opening(system, text))
+
+    def read_opening(self, opening: Opening) -> LocalReadPrompt:
+        """Prefill an opening. Raises ModelError where it does not fit the context."""
+        return LocalReadPrompt(self, opening, self.prefill(opening.ids))
+
+
+def choose_attention(wanted: str) -> tuple[str, str]:
+    """Return (attention, reason); `auto` is the project's own grouped attention.
+
+    Raises InvalidValue for a name that is not one of ATTENTIONS.
+    """
+    if wanted not in ATTENTIONS:
+        raise InvalidValue("ask.attention", wanted, ", ".join(ATTENTIONS))
+    if wanted != "auto":
+        return wanted, "asked for"
+    return "dga", "the default"
+
+
+def _weights_folder(card: Card) -> Path:
+    found = model_folder(card)
+    if gguf := find_gguf(found):
+        return as_folder(gguf)
+    if found.is_file() or not any(found.glob("*.safetensors")):
+        raise ModelUnavailable(
+            f"{found} holds no safetensors or GGUF weights; pickles are not loaded, convert "
+            "them to safetensors"
+        )
+    return found
+
+
+def _load(
+    folder: Path, grouping: AttentionOptions, *, attention: str, dtype: torch.dtype, device: str
+) -> tuple[Any, Any]:
+    """Return model and tokenizer, with grouped attention set up. Raises ModelError."""
+    try:
+        with without_progress_bars():
+            model, tokenizer, _ = load_causal_lm(
+                folder,
+                attention="sdpa",
+                dtype=dtype,
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        if attention == "dga":
+            enable(model, grouping.config, layer_configs=grouping.layers)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"cannot load {folder}: {str(error)[:300]}") from error
+    return model, tokenizer

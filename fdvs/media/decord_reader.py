@@ -1,10 +1,9 @@
 """decord as a selectable reader (extra `decord`, the maintained fork decord2).
 
-Not the default: measured, it returns wrong pictures for edit lists, MPEG-TS and open HEVC
-groups, grows by gigabytes while idle, and has no whitelist. So the file must first pass the
-scan of the default reader, and decord itself runs in a child process per request that is
-killed when it does not answer. It cannot be trusted with files whose time stamps are not;
-those are refused.
+Not the default: it was measured to return wrong pictures for edit lists, MPEG-TS and open HEVC
+groups, grows by gigabytes while idle, and has no whitelist of formats. So a file must first pass
+the scan of the default reader, and decord runs in a child process per request that is killed when
+it does not answer. Files without reliable time stamps are refused.
 """
 
 from __future__ import annotations
@@ -18,19 +17,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from fdvs.closing import Closing
 from fdvs.errors import ModelUnavailable, UndecodableVideo
-from fdvs.media.files import check_file
-from fdvs.media.pyav_input import MAX_THREADS, one_line
-from fdvs.media.resize import MAX_PIXELS, bounded_size, fit
-from fdvs.media.scan import scan
-from fdvs.types import Frame, Image, VideoInfo
+from fdvs.media.pyav_input import MAX_THREADS, message_of
+from fdvs.media.readers import FileReader
+from fdvs.media.resize import MAX_PIXELS
+from fdvs.types import Frame, Image
 
 _MAX_HEAD_BYTES = 1000
 
@@ -40,61 +36,35 @@ def is_installed() -> bool:
     return importlib.util.find_spec("decord") is not None
 
 
-class DecordReader(Closing):
-    """Reads one local file; see `fdvs.protocols.FrameReader`. One child process per call."""
+class DecordReader(FileReader):
+    """Reads a local file with decord, in one child process per call."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
         """Scan the file.
 
         Raises:
             ModelUnavailable: decord is not installed.
-            MediaError: no readable video, or one without usable time stamps.
+            MediaError: not a readable video, or one without usable time stamps.
         """
         if not is_installed():
             raise ModelUnavailable(
                 "reader 'decord' is not installed; pip install 'fdvs[decord]' or use reader 'pyav'"
             )
-        self._path = check_file(path)
-        self._info = scan(self._path, timeout_s=timeout_s).info
-        if not self._info.is_timed:
+        super().__init__(path, timeout_s=timeout_s)
+        if not self.info.is_timed:
             raise UndecodableVideo("reader 'decord' needs time stamps in order; use reader 'pyav'")
-        self._timeout_s = timeout_s
-        self._is_closed = False
 
-    @property
-    def info(self) -> VideoInfo:
-        return self._info
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return self._info.warnings
-
-    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield the picture shown at each of the sorted times; see the protocol."""
-        bounded_size(1, 1, short_side_px)
-        if any(not 0 <= time_s < 1e9 for time_s in times_s):
-            raise ValueError("times_s must be finite and 0 or more")
-        if any(a > b for a, b in pairwise(times_s)):
-            raise ValueError("times_s must be sorted")
+    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
         return self._ask({"times_s": list(times_s)}, short_side_px)
 
-    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield frames at least `every_s` apart from the start on (0: all)."""
-        bounded_size(1, 1, short_side_px)
-        if not every_s >= 0:
-            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
+    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
         return self._ask({"every_s": every_s}, short_side_px)
 
-    def close(self) -> None:
-        self._is_closed = True
-
     def _ask(self, request: dict[str, Any], short_side_px: int | None) -> Iterator[Frame]:
-        if self._is_closed:
-            raise ValueError("the reader is closed")
+        self._check_open()
         request |= {"path": os.fsencode(self._path).hex(), "num_threads": MAX_THREADS}
-        size = bounded_size(self._info.width_px, self._info.height_px, short_side_px)
         for time_s, image in _answers(request, self._timeout_s):
-            yield Frame(time_s=time_s, image=fit(image, size=size))
+            yield self._frame(time_s, image, short_side_px)
 
 
 def _answers(request: dict[str, Any], timeout_s: float) -> Iterator[tuple[float, Image]]:
@@ -172,4 +142,4 @@ def _last_line(log: IO[bytes]) -> str:
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - 2000))
     lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    return one_line(lines[-1]) if lines else "no reason given"
+    return message_of(lines[-1]) if lines else "no reason given"

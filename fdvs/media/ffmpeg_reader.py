@@ -1,9 +1,9 @@
-"""The second reader: the ffmpeg program, read from the start through a pipe, never sought.
+"""The second reader: the ffmpeg program, which decodes a file from its start into a pipe.
 
-An independent decoder in a process of its own that can be killed, so it checks the first
-reader and serves where that one fails. It costs more: every picture is converted. Facts of
-the file come from the scan; pictures and their times from ffmpeg: a filter writes each
-picture's time to a second pipe before the picture itself is written.
+An independent decoder in a process of its own that can be killed: it checks the first reader and
+replaces it if that one fails. It costs more, since every picture is converted and nothing is
+skipped by seeking. Facts of the file come from the scan, pictures and their times from ffmpeg: a
+filter writes each picture's time to a second pipe before the picture itself is written.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import selectors
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from fdvs.closing import Closing
 from fdvs.errors import ModelUnavailable, UndecodableVideo
-from fdvs.media.files import FORMATS, PROTOCOLS, check_file
-from fdvs.media.pyav_input import MAX_THREADS, counted, one_line
-from fdvs.media.resize import bounded_size, fit
-from fdvs.media.scan import Scan, scan
-from fdvs.types import Frame, Image, VideoInfo
+from fdvs.media.files import FORMATS, PROTOCOLS
+from fdvs.media.pyav_input import MAX_THREADS, counted, message_of
+from fdvs.media.readers import FileReader
+from fdvs.media.scan import Scan
+from fdvs.types import Frame, Image
 
 _TICKS_PER_S = 1_000_000
 # Times are rounded to microseconds by ffmpeg and compared with unrounded ones.
@@ -54,7 +52,8 @@ def ffmpeg_program() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise ModelUnavailable(
-            f"no ffmpeg program ({one_line(error)}); pip install imageio-ffmpeg or set FDVS_FFMPEG"
+            f"no ffmpeg program ({message_of(error)}); pip install imageio-ffmpeg "
+            "or set FDVS_FFMPEG"
         ) from None
 
 
@@ -174,64 +173,40 @@ class _Process:
         for line in lines:
             if name == "log":
                 self.num_damaged += _DAMAGED in line
-                self.last_words = one_line(line.decode("utf-8", "replace"))
+                self.last_words = message_of(line.decode("utf-8", "replace"))
             elif found := _TIME_LINE.match(line):
                 self._times.append(None if found[1] == b"NOPTS" else int(found[1]))
         return bool(data)
 
 
-class FfmpegReader(Closing):
-    """Reads one local file; see `fdvs.protocols.FrameReader`."""
+class FfmpegReader(FileReader):
+    """Reads a local file through the ffmpeg program."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
         """Scan the file.
 
         Raises:
-            MediaError: it is no readable video.
+            MediaError: it is not a readable video.
             ModelUnavailable: there is no ffmpeg program.
         """
-        self._path = check_file(path)
+        super().__init__(path, timeout_s=timeout_s)
         ffmpeg_program()
-        self._facts = scan(self._path, timeout_s=timeout_s)
-        self._timeout_s = timeout_s
         self._process: _Process | None = None
         self._pictures: Iterator[Frame] = iter(())
         self._held: Frame | None = None
         self._ahead: Frame | None = None
         self._num_damaged = 0
-        self._is_closed = False
         self.num_starts = 0
 
     @property
-    def info(self) -> VideoInfo:
-        return self._facts.info
-
-    @property
     def warnings(self) -> tuple[str, ...]:
-        """What the scan and the reading so far found wrong with the file."""
         running = self._process.num_damaged if self._process is not None else 0
         num_damaged = max(running, self._num_damaged)
         damaged = (f"{counted(num_damaged, 'damaged packet')} skipped",) if num_damaged else ()
         return self.info.warnings + damaged
 
-    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield the picture shown at each of the sorted times; see the protocol."""
-        bounded_size(1, 1, short_side_px)
-        if any(not 0 <= time_s < 1e9 for time_s in times_s):
-            raise ValueError("times_s must be finite and 0 or more")
-        if any(a > b for a, b in pairwise(times_s)):
-            raise ValueError("times_s must be sorted")
-        return self._frames_at(times_s, short_side_px)
-
-    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield frames at least `every_s` apart from the start on, in one pass (0: all)."""
-        bounded_size(1, 1, short_side_px)
-        if not every_s >= 0:
-            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
-        return self._iter_frames(every_s, short_side_px)
-
     def close(self) -> None:
-        self._is_closed = True
+        super().close()
         self._stop()
 
     def _stop(self) -> None:
@@ -243,8 +218,7 @@ class FfmpegReader(Closing):
             self._process = None
 
     def _restart(self) -> Frame:
-        if self._is_closed:
-            raise ValueError("the reader is closed")
+        self._check_open()
         self._stop()
         self._process = _Process(self._path, self._facts, self._timeout_s)
         self.num_starts += 1
@@ -280,7 +254,7 @@ class FfmpegReader(Closing):
         for time_s in times_s:
             shown = self._show(time_s + _SLACK_S)
             if last is None or last[0] != shown.time_s:
-                last = shown.time_s, self._fitted(shown, short_side_px)
+                last = shown.time_s, self._frame(shown.time_s, shown.image, short_side_px)
             yield last[1]
 
     def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
@@ -289,9 +263,8 @@ class FfmpegReader(Closing):
         while shown is not None:
             if shown.time_s >= due_s - _SLACK_S:
                 due_s = shown.time_s + every_s
-                yield self._fitted(shown, short_side_px)
-            if self._is_closed:
-                raise ValueError("the reader is closed")
+                yield self._frame(shown.time_s, shown.image, short_side_px)
+            self._check_open()
             shown = self._held = next(self._pictures, None)
 
     def _show(self, time_s: float) -> Frame:
@@ -304,7 +277,3 @@ class FfmpegReader(Closing):
                 self._held, self._ahead = held, following
                 return held
             held, self._ahead = following, None
-
-    def _fitted(self, frame: Frame, short_side_px: int | None) -> Frame:
-        size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
-        return Frame(time_s=frame.time_s, image=fit(frame.image, size=size))

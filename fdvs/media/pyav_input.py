@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fdvs.errors import NotAVideo, UndecodableVideo
 from fdvs.media.files import FORMATS, PROTOCOLS, refusal
 from fdvs.media.resize import MAX_PIXELS
+from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_THREADS = 4
+MAX_MESSAGE_CHARS = 200
 
 
 @contextlib.contextmanager
@@ -34,14 +36,14 @@ def media_errors(timeout_s: float) -> Iterator[None]:
     except (TimeoutError, av.error.ExitError):
         raise UndecodableVideo(f"no answer from the file within {timeout_s:g} s") from None
     except av.error.FFmpegError as error:
-        raise UndecodableVideo(f"cannot be read: {one_line(error.strerror)}") from None
+        raise UndecodableVideo(f"cannot be read: {message_of(error.strerror)}") from None
     except UnicodeError:
         raise UndecodableVideo("cannot be read: damaged text in the header") from None
 
 
-def one_line(text: object) -> str:
-    """Return a bounded single line of an outside message."""
-    return " ".join(str(text).split())[:200]
+def message_of(text: object) -> str:
+    """Return an outside message as one bounded line."""
+    return one_line(str(text))[:MAX_MESSAGE_CHARS]
 
 
 def counted(number: int, what: str) -> str:
@@ -138,7 +140,7 @@ class Packets:
         except av.error.FFmpegError as error:
             if isinstance(error, TimeoutError | av.error.ExitError):
                 raise
-            self.error = one_line(error.strerror)
+            self.error = message_of(error.strerror)
 
 
 def is_drain(packet: Packet[VideoStream]) -> bool:

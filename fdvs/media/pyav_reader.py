@@ -1,8 +1,8 @@
-"""The default reader: PyAV, one seek per group of pictures, exact frames, flat memory.
+"""The default reader: PyAV, one seek per group of pictures, exact frames, constant memory.
 
-A seek goes to the key frame at or before the time asked; where the first picture after it
-is too late (MPEG-TS, open groups), an earlier key frame is tried, at last the start of the
-file. Files without usable time stamps are read from the start and never sought.
+A seek goes to the keyframe at or before the time asked for; if the first picture after it
+is too late (MPEG-TS, open groups), earlier keyframes are tried, at last the start of the
+file. Files without usable time stamps are read from the start, without seeking.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from fdvs.closing import Closing
 from fdvs.errors import UndecodableVideo
-from fdvs.media.files import check_file
 from fdvs.media.pyav_input import Packets, counted, is_drain, media_errors, open_input, pick_stream
-from fdvs.media.resize import MAX_PIXELS, bounded_size, fit, right_angle
-from fdvs.media.scan import Scan, scan
-from fdvs.types import Frame, Image, VideoInfo
+from fdvs.media.readers import FileReader
+from fdvs.media.resize import MAX_PIXELS, right_angle
+from fdvs.media.scan import Scan
+from fdvs.types import Frame, Image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -123,32 +121,21 @@ class _Cursor:
         return frames
 
 
-class PyAVReader(Closing):
-    """Reads one local file; see `fdvs.protocols.FrameReader`. Not for several threads at once."""
+class PyAVReader(FileReader):
+    """The default reader of a local file."""
 
     def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
-        """Scan the file.
-
-        Raises:
-            MediaError: it is no readable video; the message is the reason.
-        """
+        """Scan the file. Raises MediaError if it is not a readable video."""
+        super().__init__(path, timeout_s=timeout_s)
         self.counts = Counts()
-        absolute = check_file(path)
-        self._facts = scan(absolute, timeout_s=timeout_s)
-        self._cursor = _Cursor(absolute, self._facts, self.counts, timeout_s)
+        self._cursor = _Cursor(self._path, self._facts, self.counts, timeout_s)
         self._held: _Shown | None = None  # the picture shown at the present position
         self._ahead: _Shown | None = None  # the one after it, where it was needed to know
         self._can_seek = True
-        self._is_closed = False
         self._reformatter: object | None = None
 
     @property
-    def info(self) -> VideoInfo:
-        return self._facts.info
-
-    @property
     def warnings(self) -> tuple[str, ...]:
-        """What the scan and the reading so far found wrong with the file."""
         warnings = list(self.info.warnings)
         if self.counts.damaged:
             warnings.append(f"{counted(self.counts.damaged, 'damaged packet')} skipped")
@@ -156,38 +143,18 @@ class PyAVReader(Closing):
             warnings.append(f"{counted(self.counts.out_of_order, 'picture')} out of order skipped")
         return tuple(warnings)
 
-    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield the picture shown at each of the sorted times; see the protocol.
-
-        Before the first picture that is the first one, after the last the last one.
-        """
-        bounded_size(1, 1, short_side_px)
-        targets = [self._ticks(time_s) for time_s in times_s]
-        if any(a > b for a, b in pairwise(targets)):
-            raise ValueError("times_s must be sorted")
-        return self._frames_at(targets, short_side_px)
-
-    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
-        """Yield frames at least `every_s` apart from the start on, in one pass (0: all)."""
-        bounded_size(1, 1, short_side_px)
-        if not every_s >= 0:
-            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
-        return self._iter_frames(every_s, short_side_px)
-
     def close(self) -> None:
-        self._is_closed = True
+        super().close()
         self._held = self._ahead = None
         self._cursor.close()
 
     def _ticks(self, time_s: float) -> int:
-        if not 0 <= time_s < 1e9:
-            raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
         return self._facts.origin + int((time_s + _SLACK_S) / float(self._facts.tick_s))
 
-    def _frames_at(self, targets: list[int], short_side_px: int | None) -> Iterator[Frame]:
+    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
         last: tuple[int, Frame] | None = None
-        for target in targets:
-            shown = self._show(target)
+        for time_s in times_s:
+            shown = self._show(self._ticks(time_s))
             if last is None or last[0] != shown.ticks:
                 last = shown.ticks, self._picture(shown, short_side_px)
             yield last[1]
@@ -202,10 +169,6 @@ class PyAVReader(Closing):
                 yield self._picture(shown, short_side_px)
             self._check_open()
             shown = self._held = self._cursor.next()
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ValueError("the reader is closed")
 
     def _show(self, target: int) -> _Shown:
         """Move forward to the last picture at or before `target` and return it."""
@@ -270,10 +233,9 @@ class PyAVReader(Closing):
         # One thread: the default pool costs up to twenty times the wall time on a busy machine.
         rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
         self.counts.conversions += 1
-        image = fit(
+        return self._frame(
+            max(0.0, float((shown.ticks - self._facts.origin) * self._facts.tick_s)),
             cast(Image, rgb.to_ndarray()),
-            size=bounded_size(self.info.width_px, self.info.height_px, short_side_px),
+            short_side_px,
             rotation_deg=right_angle(frame.rotation),
         )
-        time_s = float((shown.ticks - self._facts.origin) * self._facts.tick_s)
-        return Frame(time_s=max(0.0, time_s), image=image)

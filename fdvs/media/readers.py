@@ -1,4 +1,4 @@
-"""Open a local video file: which reader, and what is in it.
+"""Video decoders: open a local file with one of three, and what all of them share.
 
     with open_reader(path) as reader:
         for frame in reader.frames_at([0.0, 2.5], short_side_px=224):
@@ -9,14 +9,22 @@ Whatever is wrong with a file is a MediaError whose message is one line.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+from fdvs.closing import Closing
 from fdvs.config import ReaderName
 from fdvs.media.files import check_file
+from fdvs.media.resize import bounded_size, fit
+from fdvs.media.scan import scan
 from fdvs.protocols import FrameReader
 from fdvs.registry import Registry
-from fdvs.types import VideoInfo
+from fdvs.types import Frame, Image, VideoInfo
+
+MAX_TIME_S = 1e9
 
 READERS = Registry(
     "reader",
@@ -34,18 +42,84 @@ def open_reader(path: Path, *, reader: ReaderName = "pyav", timeout_s: float = 3
     Raises:
         MissingVideo: no such file, not a regular file, not readable.
         NotAVideo: no video stream in an allowed container.
-        UndecodableVideo: not one picture can be decoded, or no answer within `timeout_s`.
+        UndecodableVideo: no picture can be decoded, or no answer within `timeout_s`.
         ModelUnavailable: the reader's package is not installed.
     """
-    make = READERS.get(reader)
-    return cast(FrameReader, make(path, timeout_s=timeout_s))
+    return cast(FrameReader, READERS.get(reader)(path, timeout_s=timeout_s))
 
 
 def probe(path: Path, *, timeout_s: float = 30.0) -> VideoInfo:
-    """Return the facts of a file without reading its pictures (but the first few).
+    """Return the facts of a file; only its first few pictures are decoded.
 
     Raises as `open_reader`.
     """
-    from fdvs.media.scan import scan
-
     return scan(check_file(path), timeout_s=timeout_s).info
+
+
+class FileReader(Closing):
+    """What the readers share: facts from the scan, and checks of what is asked for.
+
+    See `fdvs.protocols.FrameReader`. Not for several threads at once.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
+        """Scan the file. Raises MediaError if it is not a readable video."""
+        self._path = check_file(path)
+        self._timeout_s = timeout_s
+        self._facts = scan(self._path, timeout_s=timeout_s)
+        self._is_closed = False
+
+    @property
+    def info(self) -> VideoInfo:
+        return self._facts.info
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the scan and the reading so far found wrong with the file."""
+        return self.info.warnings
+
+    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield the picture shown at each of the sorted times.
+
+        Before the first picture that is the first one, after the last the last one.
+        Raises ValueError for times that are not sorted, negative or not finite.
+        """
+        bounded_size(1, 1, short_side_px)
+        for time_s in times_s:
+            if not 0 <= time_s < MAX_TIME_S:
+                raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
+        if any(a > b for a, b in pairwise(times_s)):
+            raise ValueError("times_s must be sorted")
+        return self._frames_at(times_s, short_side_px)
+
+    def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield frames at least `every_s` apart from the start on, in one pass (0: all).
+
+        Raises ValueError for a negative `every_s`.
+        """
+        bounded_size(1, 1, short_side_px)
+        if not every_s >= 0:
+            raise ValueError(f"every_s is {every_s!r}; need 0 or more")
+        return self._iter_frames(every_s, short_side_px)
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    @abstractmethod
+    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
+        """Yield the picture shown at each time."""
+
+    @abstractmethod
+    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+        """Yield frames at least `every_s` apart."""
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ValueError("the reader is closed")
+
+    def _frame(
+        self, time_s: float, image: Image, short_side_px: int | None, *, rotation_deg: int = 0
+    ) -> Frame:
+        """Return a decoded picture upright and in the size that was asked for."""
+        size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
+        return Frame(time_s=time_s, image=fit(image, size=size, rotation_deg=rotation_deg))

@@ -114,7 +114,7 @@ def test_wrong_requests_are_refused(film, child):
     with open_reader(film("bframes_mp4").path, reader="decord") as reader:
         with pytest.raises(ValueError, match="sorted"):
             reader.frames_at([2.0, 1.0], short_side_px=None)
-        with pytest.raises(ValueError, match="finite"):
+        with pytest.raises(ValueError, match=r"time -1\.0 s is outside"):
             reader.frames_at([-1.0], short_side_px=None)
         with pytest.raises(ValueError, match="every_s"):
             reader.iter_frames(every_s=-1, short_side_px=None)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.history import Turn
-from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
+from fdvs.files import Closing
 from fdvs.media.collect import collect
 from fdvs.pipelines.ask.asker import Asker, Order
 from fdvs.pipelines.model_set import ModelSet

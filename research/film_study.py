@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.closing import Closing
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import make_films
 from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
 from fdvs.datasets.synthetic.sound import MISSING, can_speak
+from fdvs.files import Closing
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import default_chooser, heard_only

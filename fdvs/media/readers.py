@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from fdvs.closing import Closing
 from fdvs.config import ReaderName
+from fdvs.files import Closing
 from fdvs.media.files import check_file
 from fdvs.media.resize import bounded_size, fit
 from fdvs.media.scan import scan

@@ -17,13 +17,14 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from fdvs.errors import LibraryBusy
+from fdvs.files import write_whole
 from fdvs.store.schema import store_errors
 
 LOCK_NAME = "build.lock"
 BUILDER_NAME = "builder.json"
 POLL_S = 0.2
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def build_lock(
                 f"library {folder} is being built by {builder}; wait for it or stop it"
             )
         message = f"waiting for {builder}, which builds library {folder}"
-        log.info("%s", message)
+        logger.info("%s", message)
         if on_wait is not None:
             on_wait(message)
         with store_errors(folder):
@@ -69,14 +70,9 @@ def _try_lock(lock: BaseFileLock, folder: Path) -> bool:
 
 
 def _write_builder(folder: Path) -> None:
-    """Note who holds the lock; replaced in one step, so that nobody reads half of it."""
-    temporary = folder / f"{BUILDER_NAME}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        temporary.replace(folder / BUILDER_NAME)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write down who holds the lock."""
+    builder = {"pid": os.getpid(), "host": socket.gethostname()}
+    write_whole(folder / BUILDER_NAME, json.dumps(builder))
 
 
 def read_builder(folder: Path) -> str:

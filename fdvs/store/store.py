@@ -11,15 +11,14 @@ processes may read while one builds. What stages mean and what is stale is not k
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fdvs.closing import Closing
 from fdvs.errors import StoreError
+from fdvs.files import Closing, write_whole
 from fdvs.store.artifacts import Artifact, NewArtifact, put_all, read_stage
 from fdvs.store.lock import build_lock
 from fdvs.store.schema import DATABASE_NAME, connect, drop_old_full_text, store_errors
@@ -259,15 +258,8 @@ class Store(Closing):
                     path.unlink(missing_ok=True)
 
     def put_thumbnail(self, video_id: str, clip_index: int, jpeg: bytes) -> Path:
-        """Write a clip's thumbnail (JPEG bytes) in one step: whole or not at all."""
+        """Write a clip's thumbnail (JPEG bytes), whole or not at all; return its path."""
         path = self.thumbnail_path(video_id, clip_index)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with store_errors(self.folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(jpeg)
-                os.replace(temporary, path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+            write_whole(path, jpeg)
         return path

@@ -10,12 +10,12 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdvs.files import write_whole
 from fdvs.fingerprint import digest, file_sha256
 
 MANIFEST = "manifest.json"
@@ -146,16 +146,8 @@ def is_unchanged(manifest: Manifest) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON by a temporary file and a rename, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, sort_keys=True, indent=1)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write JSON so that no reader sees half of it."""
+    write_whole(path, json.dumps(value, sort_keys=True, indent=1))
 
 
 def read_json(path: Path) -> Any:

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from fdvs.closing import Closing
 from fdvs.errors import ConfigError, CorruptLibrary, LibraryBusy
+from fdvs.files import Closing
 from fdvs.fingerprint import canonical_json, digest
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from fdvs.datasets.forms import by_paragraph
 from fdvs.datasets.published import published_for
 from fdvs.datasets.registry import load_split
 from fdvs.errors import ConfigError
+from fdvs.files import write_whole
 from fdvs.fingerprint import digest
 from fdvs.pipelines.evaluation.benchmarks import Task
 from fdvs.pipelines.evaluation.job import Job, Texts
@@ -174,13 +174,6 @@ def stored_result(folder: Path, key: str) -> EvalResult | None:
 def _write(job: Job, result: EvalResult, key: str) -> None:
     published = published_for(result.row)
     save_plot(result, published, job.out / PLOT)
-    _replace(job.out / REPORT, report(result, published))
+    write_whole(job.out / REPORT, report(result, published))
     text = json.dumps({"key": key, "result": result.to_json()}, indent=2, allow_nan=False)
-    _replace(job.out / RESULT, text + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file at once: whoever reads it sees the old or the new one, whole."""
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    write_whole(job.out / RESULT, text + "\n")

@@ -299,7 +299,7 @@ def test_a_note_that_cannot_be_written_frees_the_lock(
             pass
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(StoreError, match="disk full"):
             lock()
     lock()

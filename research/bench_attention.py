@@ -37,7 +37,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from fdvs.kernels.dga import DGAConfig, DGALayerCache, choose_backend, dga_attention, full_config
-from fdvs.kernels.dga.cpp import attend_native, multiplies_in_bfloat16
+from fdvs.kernels.dga.cpp import attend_cpp, multiplies_in_bfloat16
+from fdvs.kernels.dga.unit_set import AttendInputs
 
 GATE_TOKENS = 1200  # several commits at the default settings
 #: Relative L2 error against float64 that still counts as correct.
@@ -160,10 +161,11 @@ def decode_runs(prompt: Prompt, cache: DGALayerCache, window: int) -> Runs:
         return sdpa(q, room_k[:, :, :end], room_v[:, :, :end], enable_gqa=True)
 
     def full(q: Tensor, end: int) -> Tensor:
-        return attend_native(
-            q, None, room_k[:, :, :end], room_v[:, :, :end], q_start=end - 1, raw_start=0,
-            config=full_config(), scale=scale,
-        )[0]  # fmt: skip
+        inputs = AttendInputs(
+            q_BHQD=q, units=None, k_BKRD=room_k[:, :, :end], v_BKRE=room_v[:, :, :end],
+            q_start=end - 1, raw_start=0, config=full_config(), scale=scale,
+        )  # fmt: skip
+        return attend_cpp(inputs)[0]
 
     def dga() -> Tensor:
         copy = DGALayerCache(prompt.config)

@@ -1,10 +1,10 @@
 """Append to a tensor along its tokens without copying what is there.
 
-A `Room` is a buffer with spare places at its end. What is handed out are views of its first places;
-new tokens go behind them, in place, only if nothing was written there yet: whoever holds an older
-view (a fork, a crop) and appends to it gets a buffer of its own, and no view ever changes.
+An `AppendBuffer` has spare slots at its end; what is handed out are views of its first slots. New
+tokens are written in place behind a view only if nothing was written there yet: appending to an
+older view (of a fork, or after a crop) copies it into a buffer of its own. No view ever changes.
 
-Shapes: B rows, K key heads, R tokens so far, Q new tokens, D head dim.
+Shapes: B rows, K key heads, R tokens so far, Q new tokens, P slots, D head dim.
 """
 
 # ruff: noqa: N815 (names of tensors carry their shapes)
@@ -15,62 +15,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Below so many tokens a copy costs next to nothing, and spare places would be a large share.
+#: Fewer tokens are copied: that costs next to nothing, and spare slots would be a large share.
 FEWEST = 128
-#: Spare places of a new buffer: one for so many tokens in it.
+#: A new buffer reserves one spare slot for every 8 tokens.
 SPARE_SHARE = 8
 
 
 @dataclass(slots=True, eq=False)
-class Room:
-    """Hold a buffer [B, K, places, D] and how many places were ever written."""
+class AppendBuffer:
+    """A buffer [B, K, P, D] and the number of slots that were ever written."""
 
-    buffer_BKPD: Tensor
-    taken: int
+    slots_BKPD: Tensor
+    num_written: int
 
     @property
     def spare_bytes(self) -> int:
-        """Bytes of the places that hold nothing yet."""
-        return self.buffer_BKPD[:, :, self.taken :].numel() * self.buffer_BKPD.element_size()
+        """Bytes of the slots that hold nothing yet."""
+        return self.slots_BKPD[:, :, self.num_written :].numel() * self.slots_BKPD.element_size()
 
 
-def appended(old_BKRD: Tensor, new_BKQD: Tensor, room: Room | None) -> tuple[Tensor, Room | None]:
-    """Return [B, K, R + Q, D] and the room it lies in; `old_BKRD` keeps its values.
-
-    Args:
-        room: the one that the last append to `old_BKRD` returned, or None.
+def appended(
+    old_BKRD: Tensor, new_BKQD: Tensor, buffer: AppendBuffer | None
+) -> tuple[Tensor, AppendBuffer | None]:
+    """Return [B, K, R + Q, D] and the buffer it is a view of; `old_BKRD` keeps its values.
 
     Where there are few tokens, many come at once, or gradients are needed, the two are copied into
-    a tensor of their own and no room is returned.
+    a tensor of their own and no buffer is returned.
+
+    Args:
+        buffer: what the last append to `old_BKRD` returned.
     """
     num_old, num_new = old_BKRD.shape[2], new_BKQD.shape[2]
     plain = num_old < FEWEST or num_new > num_old // SPARE_SHARE
     plain |= old_BKRD.requires_grad or new_BKQD.requires_grad or old_BKRD.dtype != new_BKQD.dtype
     if plain:
         return torch.cat((old_BKRD, new_BKQD), 2), None
-    if room is None or not _ends_with(room, old_BKRD, num_new):
-        room = _with_spare(old_BKRD, num_new)
-    room.buffer_BKPD[:, :, num_old : num_old + num_new] = new_BKQD
-    room.taken = num_old + num_new
-    return room.buffer_BKPD[:, :, : room.taken], room
+    if buffer is None or not _ends_with(buffer, old_BKRD, num_new):
+        buffer = _with_spare(old_BKRD, num_new)
+    buffer.slots_BKPD[:, :, num_old : num_old + num_new] = new_BKQD
+    buffer.num_written = num_old + num_new
+    return buffer.slots_BKPD[:, :, : buffer.num_written], buffer
 
 
-def _ends_with(room: Room, old_BKRD: Tensor, num_new: int) -> bool:
-    """Whether the tensor is all that was written, and more can be: a view that nobody outgrew."""
-    buffer = room.buffer_BKPD
+def _ends_with(buffer: AppendBuffer, old_BKRD: Tensor, num_new: int) -> bool:
+    """Whether the tensor is the newest view of the buffer, with room to append."""
+    slots = buffer.slots_BKPD
     return (
-        room.taken == old_BKRD.shape[2]
-        and room.taken + num_new <= buffer.shape[2]
-        and buffer.data_ptr() == old_BKRD.data_ptr()
-        and buffer.shape[:2] == old_BKRD.shape[:2]
-        and buffer.stride() == old_BKRD.stride()
-        and (torch.is_inference_mode_enabled() or not buffer.is_inference())
+        buffer.num_written == old_BKRD.shape[2]
+        and buffer.num_written + num_new <= slots.shape[2]
+        and slots.data_ptr() == old_BKRD.data_ptr()
+        and slots.shape[:2] == old_BKRD.shape[:2]
+        and slots.stride() == old_BKRD.stride()
+        and (torch.is_inference_mode_enabled() or not slots.is_inference())
     )
 
 
-def _with_spare(old_BKRD: Tensor, num_new: int) -> Room:
+def _with_spare(old_BKRD: Tensor, num_new: int) -> AppendBuffer:
     rows, heads, num_old, dim = old_BKRD.shape
-    places = num_old + num_new + num_old // SPARE_SHARE
-    buffer = old_BKRD.new_empty(rows, heads, places, dim)
-    buffer[:, :, :num_old] = old_BKRD
-    return Room(buffer_BKPD=buffer, taken=num_old)
+    slots = old_BKRD.new_empty(rows, heads, num_old + num_new + num_old // SPARE_SHARE, dim)
+    slots[:, :, :num_old] = old_BKRD
+    return AppendBuffer(slots_BKPD=slots, num_written=num_old)

@@ -1,26 +1,57 @@
-"""Which implementation runs, and why: the list of backends and the choice among them.
+"""The implementations of one attention step, and the choice among them.
 
-Takes the settings and what is known of the tensors, gives a name and a reason. Never falls back
+Takes the settings and what is known of the tensors, gives a backend and a reason. Never falls back
 silently: a backend that was asked for by name and cannot run is an error, and `auto` says why it
 chose what it chose.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
+from fdvs.kernels.dga.commit import ScoreChunks
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.cpp import load_library
-from fdvs.kernels.dga.triton import triton_hindrance
+from fdvs.kernels.dga.cpp import attend_cpp, cpp_hindrance, load_library, score_chunks
+from fdvs.kernels.dga.eager import attend_eager
+from fdvs.kernels.dga.triton import attend_triton, triton_hindrance
+from fdvs.kernels.dga.unit_set import Attend
 
-Backend = Literal["auto", "reference", "eager", "cpp", "triton"]
+REFERENCE, AUTO = "reference", "auto"
 FAST_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """An implementation of one attention step.
+
+    Attributes:
+        attend: attends from queries to units and raw tokens.
+        score_chunks: scores the tokens of chunks that are due; None where torch does.
+        hindrance: says why it cannot run on a device, or None. None where it runs anywhere, in any
+            floating dtype and with gradients.
+    """
+
+    attend: Attend
+    score_chunks: ScoreChunks | None = None
+    hindrance: Callable[[torch.device], str | None] | None = None
+
+
+EAGER = Backend(attend=attend_eager)
+#: By name; `reference` beside them is no step but a dense computation of everything.
+BACKENDS = {
+    "eager": EAGER,
+    "cpp": Backend(attend=attend_cpp, score_chunks=score_chunks, hindrance=cpp_hindrance),
+    "triton": Backend(attend=attend_triton, hindrance=triton_hindrance),
+}
+NAMES = (AUTO, REFERENCE, *BACKENDS)
+
+
 class Choice(NamedTuple):
-    """Name the backend that runs and say why."""
+    """The name of the backend that runs, and why it was chosen."""
 
     name: str
     reason: str
@@ -32,16 +63,18 @@ def backends() -> dict[str, tuple[bool, str]]:
     Compiles the C++ backend if that was not done yet.
     """
     library, reason = load_library()
+    hindrance = triton_hindrance(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    on_triton = hindrance or "by name only: checked in Triton's interpreter so far"
     return {
-        "reference": (True, "dense oracle in float32 or float64; for tests"),
+        REFERENCE: (True, "dense, in float32 or float64; for tests"),
         "eager": (True, "tiles of torch operations; runs wherever torch does"),
         "cpp": (library is not None, reason),
-        "triton": _triton_state(),
+        "triton": (hindrance is None, on_triton),
     }
 
 
 def choose_backend(
-    backend: str = "auto",
+    backend: str = AUTO,
     *,
     config: DGAConfig,
     device: torch.device | str = "cpu",
@@ -54,42 +87,33 @@ def choose_backend(
     Raises:
         ValueError: the backend is unknown or cannot do what the call needs.
     """
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend={backend!r} is unknown; choose one of {get_args(Backend)}")
+    if backend not in NAMES:
+        raise ValueError(f"backend={backend!r} is unknown; choose one of {NAMES}")
     if cached and config.select == "global":
-        raise ValueError("select='global' judges a whole prompt and has no cache; use 'stream'")
-    if backend == "reference" and cached:
+        raise ValueError("select='global' scores a whole prompt and has no cache; use 'stream'")
+    if backend == REFERENCE and cached:
         raise ValueError("backend='reference' keeps no cache; use 'eager' or 'auto'")
-    if backend in ("reference", "eager"):
-        return Choice(backend, "asked for by name")
-    name = "cpp" if backend == "auto" else backend
+    name = "cpp" if backend == AUTO else backend
     hindrance = _hindrance(name, config, torch.device(device), dtype, needs_grad)
-    if hindrance is None:
-        return Choice(name, load_library()[1] if backend == "auto" else "asked for by name")
-    if backend != "auto":
+    if backend == AUTO:
+        if hindrance is None:
+            return Choice(name, load_library()[1])
+        return Choice("eager", f"torch tiles, because {hindrance}")
+    if hindrance is not None:
         raise ValueError(f"backend={backend!r} cannot run this: {hindrance}; use 'eager' or 'auto'")
-    return Choice("eager", f"torch tiles, because {hindrance}")
+    return Choice(backend, "asked for by name")
 
 
 def _hindrance(
     name: str, config: DGAConfig, device: torch.device, dtype: torch.dtype, needs_grad: bool
 ) -> str | None:
-    """Return why the C++ or the Triton backend cannot run a call, or None."""
+    """Return why a backend cannot run a call, or None."""
+    if name == REFERENCE or (on_device := BACKENDS[name].hindrance) is None:
+        return None
     if dtype not in FAST_DTYPES:
         return f"the {name} backend computes in float32 or less and the tensors are {dtype}"
     if needs_grad:
         return f"the {name} backend has no gradients and they are needed"
     if config.select == "global" and not config.is_dense:
         return f"the {name} backend has no global mode"
-    if name == "triton":
-        return triton_hindrance(device)
-    if device.type != "cpu":
-        return f"the cpp backend is for CPUs and the tensors are on {device.type}"
-    library, reason = load_library()
-    return None if library is not None else reason
-
-
-def _triton_state() -> tuple[bool, str]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    hindrance = triton_hindrance(device)
-    return hindrance is None, hindrance or "by name only: checked in Triton's interpreter so far"
+    return on_device(device)

@@ -1,7 +1,9 @@
-"""The caches of a model: a layer whose key heads differ, and the list of all layers.
+"""The KV caches of a model: all its layers, and layers whose key heads have their own settings.
 
-A `DGACache` holds for every layer a `DGALayerCache` (`layer_cache.py`), or a `HeadsCache` where its
-key heads have settings of their own. Knows nothing of models. Files: `disk.py`.
+A `DGACache` holds for every layer a `DGALayerCache` (`layer_cache.py`), or a `HeadsCache` where the
+key heads of the layer differ. Knows nothing of models. Files: `disk.py`.
+
+Shapes: B rows, K key heads, S scored tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from fdvs.kernels.dga.stream import StreamState
 
 
 class HeadsCache:
-    """Hold one layer whose key heads have settings of their own: a cache for each group of heads.
+    """One layer whose key heads have settings of their own: a cache for each group of equal heads.
 
     The same methods as `DGALayerCache`; `config` is the tuple of the heads' settings.
     """
@@ -45,7 +47,7 @@ class HeadsCache:
 
     @property
     def states(self) -> list[StreamState | None]:
-        """The states of all groups, group after group; as many of each."""
+        """The states of all groups, group after group; equally many of each."""
         return [state for part in self.parts for state in part.states]
 
     @states.setter
@@ -55,7 +57,7 @@ class HeadsCache:
             part.states = states[index * each : (index + 1) * each]
 
     def state_configs(self, num_states: int) -> list[DGAConfig]:
-        """Return the settings of each of so many states.
+        """Return one config for each of `num_states` states.
 
         Raises:
             ValueError: they do not divide among the groups of heads.
@@ -69,12 +71,12 @@ class HeadsCache:
         return [part.config for part in self.parts for _ in range(each)]
 
     def commit(self, scores_BKS: Tensor) -> None:
-        """Judge the next chunks by scores from elsewhere; see `DGALayerCache.commit`."""
+        """Commit the next chunks by given scores; see `DGALayerCache.commit`."""
         for part, (_, heads) in zip(self.parts, head_groups(self.config), strict=True):
             part.commit(scores_BKS[:, heads])
 
     def crop(self, num_tokens: int) -> None:
-        """Forget the last tokens; see `DGALayerCache.crop`. All groups do, or none."""
+        """Forget the last tokens in all groups, or on an error in none; see `DGALayerCache`."""
         for part in [*(part.fork() for part in self.parts), *self.parts]:
             part.crop(num_tokens)
 
@@ -89,10 +91,10 @@ class HeadsCache:
             part.reorder(rows)
 
     def fork(self, rows: int = 1) -> HeadsCache:
-        """Return a cache that goes on from here on its own; see `DGALayerCache.fork`."""
-        made = HeadsCache(self.config)
-        made.parts = [part.fork(rows) for part in self.parts]
-        return made
+        """Return an independent cache that continues from here; see `DGALayerCache.fork`."""
+        forked = HeadsCache(self.config)
+        forked.parts = [part.fork(rows) for part in self.parts]
+        return forked
 
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes held, by part."""
@@ -106,7 +108,7 @@ def layer_cache(config: LayerConfig) -> DGALayerCache | HeadsCache:
 
 
 class DGACache:
-    """Hold the layers of a model; grows as layers are asked for."""
+    """The cache of a model: one cache a layer, made on first use."""
 
     def __init__(
         self, config: DGAConfig, *, layer_configs: Mapping[int, LayerConfig] | None = None
@@ -129,8 +131,8 @@ class DGACache:
     def layer(self, index: int) -> DGALayerCache | HeadsCache:
         """Return a layer, made on first use."""
         while len(self.layers) <= index:
-            own = self.layer_configs.get(len(self.layers), self.config)
-            self.layers.append(layer_cache(own))
+            config = self.layer_configs.get(len(self.layers), self.config)
+            self.layers.append(layer_cache(config))
         return self.layers[index]
 
     def crop(self, num_tokens: int) -> None:
@@ -144,10 +146,10 @@ class DGACache:
             layer.reorder(rows)
 
     def fork(self, rows: int = 1) -> DGACache:
-        """Return a cache that goes on from here on its own; see `DGALayerCache.fork`."""
-        made = DGACache(self.config, layer_configs=self.layer_configs)
-        made.layers = [layer.fork(rows) for layer in self.layers]
-        return made
+        """Return an independent cache that continues from here; see `DGALayerCache.fork`."""
+        forked = DGACache(self.config, layer_configs=self.layer_configs)
+        forked.layers = [layer.fork(rows) for layer in self.layers]
+        return forked
 
     def num_bytes(self) -> dict[str, int]:
         """Return the bytes held over all layers, by part."""

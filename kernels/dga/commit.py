@@ -1,58 +1,36 @@
-"""Judge chunks and turn them into units, many at once (`stream` mode).
+"""Commit chunks: score their tokens and turn them into units, many chunks at once (`stream` mode).
 
-Takes raw keys and values from the first chunk on and the queries that judge, gives the units in
-the order of the chunks: first the single tokens of a chunk, then its groups. The choice of
+Takes raw keys and values from the first chunk on and the queries that score them, gives the units
+in the order of the chunks: first the single tokens of a chunk, then its groups. The choice of
 tokens carries no gradient; the pooling does.
 
-A chunk c is judged by the queries (t_c - n_q, t_c]; the score of a token is the attention it
-gets from them, normalised over the raw tokens from the chunk's start on. Chunks therefore do not
-depend on each other, and nothing that was dropped is needed again.
+Chunk c is scored by the queries (t_c - n_q, t_c], its judges. A token's score is the attention it
+gets from them, normalised over the raw tokens from the chunk's start on. So chunks do not depend
+on each other, and no evicted token is needed again.
 
 Shapes: B rows, H query heads, K key heads, G = H / K, R raw tokens, D head dim, E value dim,
 n chunks, C tokens of a chunk, S = C + window, J judges, X = G J judges of all heads, F single
 tokens, g groups of m, U units.
 """
 
-# ruff: noqa: N815 (names of tensors carry their shapes)
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import log
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.config import DGAConfig, random_score
-from fdvs.kernels.dga.cpp import judge_native, judges_natively
+from fdvs.kernels.dga.unit_set import Units
 
-#: Logits held at once while judging (floats): what a CPU's cache takes, what fills a GPU.
+#: A backend's kernel that scores chunks, or gives None where torch has to (`cpp.score_chunks`).
+ScoreChunks = Callable[..., Tensor | None]
+#: Logits held at once while scoring (floats): what fits a CPU's cache, what fills a GPU.
 JUDGE_BUDGET = {"cpu": 2**20}
 JUDGE_BUDGET_OTHER = 2**24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Units:
-    """Hold committed units: keys [B, K, N, D], values [B, K, N, E], bias float32 [B, K, N]."""
-
-    keys_BKND: Tensor
-    values_BKNE: Tensor
-    bias_BKN: Tensor
-
-    @property
-    def num_units(self) -> int:
-        """Units of a row and key head."""
-        return self.keys_BKND.shape[2]
-
-    def join(self, other: Units) -> Units:
-        """Return these units followed by others."""
-        return Units(
-            keys_BKND=torch.cat((self.keys_BKND, other.keys_BKND), 2),
-            values_BKNE=torch.cat((self.values_BKNE, other.values_BKNE), 2),
-            bias_BKN=torch.cat((self.bias_BKN, other.bias_BKN), 2),
-        )
-
-
-def judge_from(config: DGAConfig, chunk: int) -> int:
+def first_query_needed(config: DGAConfig, chunk: int) -> int:
     """Return the first position whose query the commit of `chunk` or of a later one needs."""
     if config.weight == "lastq":
         return chunk * config.chunk
@@ -75,27 +53,29 @@ def build_units(
     config: DGAConfig,
     scale: float,
     focal_BR: Tensor | None = None,
-    native_threads: int = 0,
+    score_chunks: ScoreChunks | None = None,
+    threads: int = 1,
 ) -> Units:
-    """Build the units of some chunks.
+    """Score some chunks and build their units.
 
     Args:
-        q_BHQD: queries of the positions from `q_start` on, at least from `judge_from` on.
+        q_BHQD: queries of the positions from `q_start` on, at least from `first_query_needed` on.
         k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
         focal_BR: bool; tokens that must stay single.
-        native_threads: let the C++ library judge, on so many threads, where it can; 0: torch does.
+        score_chunks: the backend's own kernel for scores, on at most `threads` threads.
 
     Raises:
         ValueError: `focal_BR` marks more tokens of a chunk than may stay single.
     """
-    if native_threads and judges_natively(q_BHQD, config):
-        judge_at = first_judge(config, chunks.start) - q_start
-        first = chunks.start * config.chunk - raw_start
-        scores_BKnC = judge_native(
+    first = chunks.start * config.chunk - raw_start
+    judge_at = first_judge(config, chunks.start) - q_start
+    if score_chunks is not None:
+        scores_BKnC = score_chunks(
             q_BHQD, k_BKRD, judge_at=judge_at, first=first, chunks=len(chunks), config=config,
-            scale=scale, threads=native_threads,
+            scale=scale, threads=threads,
         )  # fmt: skip
-        return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
+        if scores_BKnC is not None:
+            return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
     rows, heads = q_BHQD.shape[:2]
     per_chunk = rows * heads * config.score_queries * (config.chunk + config.window)
     step = max(1, JUDGE_BUDGET.get(q_BHQD.device.type, JUDGE_BUDGET_OTHER) // per_chunk)
@@ -105,11 +85,7 @@ def build_units(
         parts.append(
             _build(q_BHQD, k_BKRD, v_BKRE, q_start, raw_start, some, config, scale, focal_BR)
         )
-    return Units(
-        keys_BKND=torch.cat([part.keys_BKND for part in parts], 2),
-        values_BKNE=torch.cat([part.values_BKNE for part in parts], 2),
-        bias_BKN=torch.cat([part.bias_BKN for part in parts], 2),
-    )
+    return Units.concatenate(parts)
 
 
 def _build(
@@ -135,7 +111,7 @@ def _build(
         q_BHnCD = unflatten(q_BHQD[:, :, at : at + count * size], 2, (count, size))
         w_BKngm = _last_weights(q_BHnCD, rest_k_BKngmD, rest_BKngm, scale)
     else:
-        w_BKngm = _mean_weights(logits_BKnXS, rest_BKngm, config)
+        w_BKngm = _mean_weights(logits_BKnXS, rest_BKngm)
     pooled_k = (w_BKngm[..., None] * rest_k_BKngmD).sum(4).to(k_BKRD.dtype)
     pooled_v = (w_BKngm[..., None] * rest_v_BKngmE).sum(4).to(v_BKRE.dtype)
     bias_BKng = group_bias(w_BKngm, config)
@@ -150,18 +126,18 @@ def units_from_scores(
     scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, *, raw_start: int, chunks: range,
     config: DGAConfig, focal_BR: Tensor | None = None,
 ) -> Units:  # fmt: skip
-    """Build the units of chunks whose tokens somebody else has judged.
+    """Build the units of chunks from given scores, such as those of a rereading.
 
     Args:
         k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
 
     Raises:
-        ValueError: settings that pool: the weights of a group are its judges'.
+        ValueError: settings that pool: a group is weighed by its judges' attention.
     """
     if config.pool:
         raise ValueError(
-            "pool=True weighs the members of a group by their judges' attention; scores from "
-            "elsewhere need pool=False"
+            "pool=True weighs the members of a group by their judges' attention; given scores "
+            "need pool=False"
         )
     first = chunks.start * config.chunk - raw_start
     return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
@@ -171,20 +147,16 @@ def _best(
     scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, first: int, chunks: range,
     config: DGAConfig, focal_BR: Tensor | None,
 ) -> Units:  # fmt: skip
-    """Return the best tokens of chunks that are not pooled, from scores that are there."""
+    """Return the tokens of highest score of each chunk, without pooling."""
     focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
     focal_BKnF, _ = _split(scores_BKnC, focal_BnC, config)
     last, split = first + len(chunks) * config.chunk, (len(chunks), config.chunk)
     k_BKnCD, v_BKnCE = (unflatten(x[:, :, first:last], 2, split) for x in (k_BKRD, v_BKRE))
-    return _single(_take(k_BKnCD, focal_BKnF), _take(v_BKnCE, focal_BKnF))
-
-
-def _single(k_BKnFD: Tensor, v_BKnFE: Tensor) -> Units:
-    wide = torch.promote_types(k_BKnFD.dtype, torch.float32)
-    keys_BKND = k_BKnFD.flatten(2, 3)
+    keys_BKND = _take(k_BKnCD, focal_BKnF).flatten(2, 3)
+    wide = torch.promote_types(keys_BKND.dtype, torch.float32)
     return Units(
         keys_BKND=keys_BKND,
-        values_BKNE=v_BKnFE.flatten(2, 3),
+        values_BKNE=_take(v_BKnCE, focal_BKnF).flatten(2, 3),
         bias_BKN=keys_BKND.new_zeros(keys_BKND.shape[:3], dtype=wide),
     )
 
@@ -199,23 +171,20 @@ def _judge_logits(q_BHnDJ: Tensor, span_BKnDS: Tensor, scale: float) -> Tensor:
     """Return the causal logits of the judges, heads outermost, over raw tokens: [B, K, n, X, S]."""
     heads, judges = span_BKnDS.shape[1], q_BHnDJ.shape[-1]
     wide = torch.promote_types(q_BHnDJ.dtype, torch.float32)
-    # heads of a key head become rows, so that the span is not repeated for each
+    # the query heads of a key head become rows, so that its span is not repeated
     q_BKnGJD = unflatten(q_BHnDJ, 1, (heads, -1)).movedim(2, 3).mT.to(wide)
     logits_BKnXS = (q_BKnGJD.flatten(3, 4) * scale) @ span_BKnDS.to(wide)
-    # only the last tokens can be later than a judge, and they are the judges' own
-    own_GJJ = unflatten(logits_BKnXS[..., -judges:], 3, (-1, judges))
-    own_GJJ += own_GJJ.new_full((judges, judges), -torch.inf).triu(1)
+    # the span ends with the judges' own tokens, the only ones that can be later than a judge
+    last_BKnGJJ = unflatten(logits_BKnXS[..., -judges:], 3, (-1, judges))
+    last_BKnGJJ += last_BKnGJJ.new_full((judges, judges), -torch.inf).triu(1)
     return logits_BKnXS
 
 
 def _scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:
-    """Sum the attention that each token of a chunk gets: [B, K, n, C]."""
+    """Return the attention that each token of a chunk gets from all judges: [B, K, n, C]."""
     if config.score == "random":
         return _random_scores(logits_BKnXS, config, chunks)
-    got_BKnXC = logits_BKnXS.softmax(-1)[..., : config.chunk]
-    if config.head_reduction == "sum":
-        return got_BKnXC.sum(3)
-    return unflatten(got_BKnXC, 3, (-1, config.score_queries)).sum(4).amax(3)
+    return logits_BKnXS.softmax(-1)[..., : config.chunk].sum(3)
 
 
 def _random_scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Tensor:
@@ -246,7 +215,7 @@ def _forced(
 def _split(scores_BKnC: Tensor, forced_BnC: Tensor, config: DGAConfig) -> tuple[Tensor, Tensor]:
     """Split chunks into single tokens [B, K, n, F] and groups [B, K, n, g, m], in token order.
 
-    The stable sort lets the lower position win a tie. Without pooling what is left is dropped.
+    Equal scores keep the lower position (stable sort). Without pooling the rest is evicted.
     """
     scores_BKnC = scores_BKnC.masked_fill(forced_BnC[:, None], torch.inf)
     order = scores_BKnC.sort(dim=-1, descending=True, stable=True).indices
@@ -261,10 +230,8 @@ def _take(x_BKnCD: Tensor, index_BKnX: Tensor) -> Tensor:
     return x_BKnCD.gather(3, index_BKnX[..., None].expand(*index_BKnX.shape, x_BKnCD.shape[-1]))
 
 
-def _mean_weights(logits_BKnXS: Tensor, rest_BKngm: Tensor, config: DGAConfig) -> Tensor:
-    """Pool by the judges' attention inside each group, mean over judges and heads."""
-    if config.weight == "uniform":
-        return logits_BKnXS.new_full(rest_BKngm.shape, 1.0 / config.group_size)
+def _mean_weights(logits_BKnXS: Tensor, rest_BKngm: Tensor) -> Tensor:
+    """Weigh by the judges' attention inside each group, mean over judges and heads."""
     index = rest_BKngm.flatten(3)[:, :, :, None]
     index = index.expand(*logits_BKnXS.shape[:4], index.shape[-1])
     inside = unflatten(logits_BKnXS.gather(-1, index), -1, rest_BKngm.shape[3:])
@@ -274,7 +241,7 @@ def _mean_weights(logits_BKnXS: Tensor, rest_BKngm: Tensor, config: DGAConfig) -
 def _last_weights(
     q_BHnCD: Tensor, rest_k_BKngmD: Tensor, rest_BKngm: Tensor, scale: float
 ) -> Tensor:
-    """Pool by the attention of the query at each group's last member, mean over heads."""
+    """Weigh by the attention of the query at each group's last member, mean over heads."""
     wide = torch.promote_types(q_BHnCD.dtype, torch.float32)
     q_BKGnCD = unflatten(q_BHnCD, 1, (rest_BKngm.shape[1], -1))
     index = rest_BKngm[..., -1][:, :, None, :, :, None]
@@ -288,5 +255,4 @@ def group_bias(w_BKngm: Tensor, config: DGAConfig) -> Tensor:
     """Return the bias of groups from their weights [..., m]: [...]."""
     if config.bias == "entropy":
         return -(w_BKngm * w_BKngm.clamp_min(torch.finfo(w_BKngm.dtype).tiny).log()).sum(-1)
-    value = log(config.group_size) if config.bias == "logcount" else 0.0
-    return w_BKngm.new_full(w_BKngm.shape[:-1], value)
+    return w_BKngm.new_zeros(w_BKngm.shape[:-1])

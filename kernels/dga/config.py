@@ -1,52 +1,53 @@
 """The settings of grouped attention: one frozen, validated dataclass and its presets.
 
-Takes plain numbers and names, gives a `DGAConfig`. Knows no tensor.
-Sources: DGA (arXiv 2505.22107), CCA (arXiv 2412.12465); `stream` is our own.
+Takes plain numbers and names, gives a `DGAConfig`; no tensors here. Sources: DGA (arXiv
+2505.22107), CCA (arXiv 2412.12465); the `stream` mode is our own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import floor
+from math import ceil, floor
 from typing import Any, Literal, get_args
 
 Select = Literal["stream", "global", "full"]
-Weight = Literal["lastq", "meanq", "uniform"]
-Bias = Literal["entropy", "logcount", "none"]
-Reduce = Literal["sum", "max"]
+Weight = Literal["lastq", "meanq"]
+Bias = Literal["entropy", "none"]
 Score = Literal["attention", "random"]
 
 #: Keeps floor((1 - rate) * chunk / group) from falling one short by rounding of the product.
 ROUNDING = 1e-9
+#: Options of earlier versions, each with the only value that is left of it.
+RETIRED = {"head_reduction": "sum"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DGAConfig:
-    """Say how many tokens stay single, how the others are pooled, and when.
+    """How many tokens stay single, what happens to the others, and when.
 
     Attributes:
-        select: `stream` judges every chunk by queries that follow it (causal, prefill equals
-            decode); `global` judges the whole prompt by its last queries (a reconstruction of the
-            published method, not causal); `full` groups nothing.
+        select: `stream` scores every chunk by queries that follow it (causal, prefill equals
+            decode); `global` scores the whole prompt by its last queries (a reconstruction of the
+            published method, not causal); `full` groups and evicts nothing.
         importance_rate: share of tokens that stay single ("focal"), 0 to 1.
-        group_size: members of a group of the other tokens (m).
-        pool: whether the other tokens are pooled. By default they are not (`stream` only): the
-            places of the groups go to further single tokens, so that a chunk leaves as many units,
-            and what is not chosen is dropped: after its chunk's commit no query sees it in any
-            form. Without fine-tuning that lost less quality on most texts (decision 011).
-        chunk: tokens that are judged and committed together (C), `stream` only.
+        group_size: tokens in a group (m).
+        pool: whether the other tokens are pooled into groups. By default they are not (`stream`
+            only): they are evicted from the KV cache when their chunk is committed, and the places
+            of the groups go to further single tokens, so that a chunk leaves as many units. Without
+            fine-tuning that lost less quality on most texts (decision 011).
+        chunk: tokens that are scored and committed together (C), `stream` only.
         window: tokens between the end of a chunk and its commit (W); in `global`, between the
             last member of a group and its first use.
-        sinks: first tokens that always stay single.
-        score_queries: queries that judge a chunk, the last before its commit (n_q).
-        weight: pooling weights inside a group: attention of the judging queries (`meanq`), of the
-            query at the group's last member (`lastq`: the cache must then keep a query for every
-            raw token and head), or `uniform`.
-        bias: what is added to a group's logit: entropy of its weights, log of its size, or none.
-        score: what makes a token stay single: the attention that it gets from the judges, or a
+        sinks: sink tokens: the first tokens of the text, which always stay single.
+        score_queries: queries that score a chunk, the last before its commit (n_q).
+        weight: pooling weights inside a group: mean attention of the scoring queries (`meanq`), or
+            attention of the query at the group's last member (`lastq`: the cache must then keep a
+            query for every raw token and head).
+        bias: what is added to a group's logit: entropy of its weights, or nothing.
+        score: importance of a token: the attention it gets from the scoring queries, or a
             pseudorandom number of its position (`random`, `stream` only: a control).
-        head_reduction: how the query heads of one key head join their scores.
-        dense_threshold: queries before this position see no group (T, in tokens from the start).
+        dense_threshold: queries before this position see raw tokens only (T, in tokens).
 
     Raises:
         ValueError: a value outside what is allowed, or values that exclude each other.
@@ -63,7 +64,6 @@ class DGAConfig:
     weight: Weight = "meanq"
     bias: Bias = "entropy"
     score: Score = "attention"
-    head_reduction: Reduce = "sum"
     dense_threshold: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class DGAConfig:
 
     @property
     def units_per_chunk(self) -> int:
-        """Units that one committed chunk leaves behind (U), the same with and without pooling."""
+        """Units that a committed chunk leaves (U), the same with and without pooling."""
         return self.chunk - (self.group_size - 1) * self._groups_if_pooled
 
     @property
@@ -93,7 +93,7 @@ class DGAConfig:
 
     @property
     def is_dense(self) -> bool:
-        """Whether these settings can never group anything: the result is plain attention."""
+        """Whether these settings group and evict nothing: the result is plain attention."""
         nothing = self.importance_rate == 1.0 or self.group_size == 1
         return (
             self.select == "full"
@@ -106,7 +106,7 @@ class DGAConfig:
         return (chunk_index + 1) * self.chunk - 1 + self.window
 
     def chunks_built(self, num_seen: int) -> int:
-        """Return how many chunks are judged once `num_seen` tokens have arrived."""
+        """Return how many chunks are committed once `num_seen` tokens have arrived."""
         if self.is_dense or self.select != "stream":
             return 0
         return max(0, (num_seen - self.window) // self.chunk)
@@ -117,13 +117,31 @@ class DGAConfig:
             return 0
         return self.chunks_built(position + 1)
 
+    def focal_of_prompt(self, num_tokens: int) -> int:
+        """Return how many tokens of a prompt stay single in `global` mode, sinks not counted."""
+        return ceil(self.importance_rate * num_tokens - ROUNDING)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DGAConfig:
+        """Return the settings that `to_dict` wrote, in this version or an earlier one.
+
+        Raises:
+            ValueError: a value outside what is allowed, or a retired option that would matter.
+            TypeError: an unknown option.
+        """
+        current = dict(values)
+        for name, left in RETIRED.items():
+            if (value := current.pop(name, left)) != left:
+                raise ValueError(f"{name}={value!r} was removed, only {left!r} is left; drop it")
+        return cls(**current)
+
 
 def cca_config(*, group_size: int = 16, window: int = 1024) -> DGAConfig:
-    """Return core-context-aware attention (arXiv 2412.12465): groups only, no bias, a window."""
+    """Return core-context-aware attention (CCA, arXiv 2412.12465): groups, no bias, a window."""
     return DGAConfig(
         importance_rate=0.0, group_size=group_size, pool=True, chunk=group_size, window=window,
         sinks=0, score_queries=1, weight="lastq", bias="none",
@@ -131,7 +149,7 @@ def cca_config(*, group_size: int = 16, window: int = 1024) -> DGAConfig:
 
 
 def full_config() -> DGAConfig:
-    """Return plain causal attention, as the baseline of the same code."""
+    """Return plain causal attention through the same code, as the baseline."""
     return DGAConfig(select="full")
 
 
@@ -147,7 +165,7 @@ def paper_config(*, importance_rate: float = 0.1, group_size: int = 16) -> DGACo
 
 
 def fast_config() -> DGAConfig:
-    """Return `stream` with a window of 256: a little faster than the default, and clearly worse."""
+    """Return `stream` with a window of 256: slightly faster than the default, clearly worse."""
     return DGAConfig(window=256)
 
 
@@ -157,16 +175,14 @@ def quality_config() -> DGAConfig:
 
 
 def random_score(position: int) -> float:
-    """Return a number from 0 to 1 that looks random and is the same in every run."""
+    """Return a pseudorandom number from 0 to 1, the same in every run."""
     mixed = (position + 1) * 0x9E3779B1 & 0xFFFFFFFF
     mixed = (mixed ^ mixed >> 15) * 0x85EBCA77 & 0xFFFFFFFF
     return ((mixed ^ mixed >> 13) & 0xFFFFFF) / 2**24
 
 
 def _check_choices(config: DGAConfig) -> None:
-    kinds = {
-        "select": Select, "weight": Weight, "bias": Bias, "head_reduction": Reduce, "score": Score,
-    }  # fmt: skip
+    kinds = {"select": Select, "weight": Weight, "bias": Bias, "score": Score}
     for name, kind in kinds.items():
         value = getattr(config, name)
         if value not in get_args(kind):
@@ -179,7 +195,7 @@ def _check_numbers(config: DGAConfig) -> None:
     if config.select == "global" and not (config.pool and config.score == "attention"):
         raise ValueError(
             f"pool={config.pool} with score={config.score!r} is for select='stream'; 'global' "
-            "pools, and judges by 'attention'"
+            "pools, and scores by 'attention'"
         )
     rate = config.importance_rate
     if isinstance(rate, bool) or not 0.0 <= rate <= 1.0:
@@ -207,5 +223,5 @@ def _check_stream(config: DGAConfig) -> None:
     if config.score_queries > config.window + 1:
         raise ValueError(
             f"score_queries={config.score_queries} must be at most window + 1 = "
-            f"{config.window + 1}, so that every judge comes after the chunk; lower it"
+            f"{config.window + 1}, so that they all come after the chunk; lower it"
         )

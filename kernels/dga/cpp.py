@@ -1,9 +1,9 @@
-"""Compile the C++ files at first use, load them, and call them (`cpp` backend).
+"""The `cpp` backend: compile the C++ files at first use, load them with ctypes, call them.
 
-Takes nothing but the compiler of the machine, gives a library with a plain C interface through
-ctypes. The library is kept in a cache folder under a name made of its source, flags, compiler and
-processor, so it is compiled once; it is written under another name first and then renamed.
-Without a compiler the reason is kept and told; nothing is tried again in the process.
+Needs a C++ compiler on the machine. The library is kept in a cache folder under a name made of its
+source, flags, compiler and processor, so it is compiled once; it is written under another name
+first and then renamed. Without a compiler the backend is unavailable, with the reason, for the rest
+of the process.
 
 Shapes: B rows, H query heads, K key heads, Q queries, R raw tokens, D head dim, E value dim,
 N units, n chunks of C tokens.
@@ -21,15 +21,12 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fdvs.kernels.dga.config import DGAConfig
-
-if TYPE_CHECKING:
-    from fdvs.kernels.dga.commit import Units
+from fdvs.kernels.dga.unit_set import Attended, AttendInputs
 
 FOLDER = Path(__file__).parent
 SOURCES = (FOLDER / "attend.cpp", FOLDER / "judge.cpp")
@@ -38,13 +35,13 @@ HEADER = FOLDER / "lanes.h"
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
          "-std=c++17", "-shared", "-fPIC")  # fmt: skip
 COMPILE_SECONDS = 120
-#: Multiplications of one call below which more threads cost more than they bring (about 1 ms).
+#: Calls with fewer multiplications than this run on one thread (about 1 ms).
 SHORT_CALL = 2**25
 
 
 @cache
 def load_library() -> tuple[ctypes.CDLL | None, str]:
-    """Return the library and where it is from, or None and why there is none."""
+    """Return the library and how it was built, or None and why there is none."""
     library, reason = load_sources(SOURCES)
     if library is None:
         return None, reason
@@ -56,9 +53,11 @@ def load_library() -> tuple[ctypes.CDLL | None, str]:
 
 
 def load_sources(sources: tuple[Path, ...]) -> tuple[ctypes.CDLL | None, str]:
-    """Compile C++ files that may include `lanes.h`, once; return the library or why there is none.
+    """Compile C++ files that may include `lanes.h`, or load the build of an earlier call.
 
-    The result is kept under the name of the first file.
+    Returns:
+        The library and how it was built, or None and why there is none. Its file bears the name of
+        the first source.
     """
     compiler = next((found for name in _compilers() if (found := shutil.which(name))), None)
     if compiler is None:
@@ -75,19 +74,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdvs" / "kernels"
 
 
-def attend_native(
-    q_BHQD: Tensor,
-    units: Units | None,
-    k_BKRD: Tensor,
-    v_BKRE: Tensor,
-    *,
-    q_start: int,
-    raw_start: int,
-    config: DGAConfig,
-    scale: float,
-    return_lse: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Attend like `tiles.attend`; no gradients.
+def cpp_hindrance(device: torch.device) -> str | None:
+    """Return why the library cannot run on a device, or None."""
+    if device.type != "cpu":
+        return f"the cpp backend is for CPUs and the tensors are on {device.type}"
+    library, reason = load_library()
+    return None if library is not None else reason
+
+
+def attend_cpp(inputs: AttendInputs) -> Attended:
+    """Attend in C++; no gradients.
 
     Arithmetic is float32; many tokens at once are multiplied in bfloat16 (and summed in float32)
     where `multiplies_in_bfloat16` says so.
@@ -96,22 +92,19 @@ def attend_native(
         RuntimeError: the library could not be built, or ran out of memory.
     """
     library = _loaded()
-    rows, heads, num_queries, dim = q_BHQD.shape
-    q, k, v = (_plain(x) for x in (q_BHQD, k_BKRD, v_BKRE))
-    visible = 0 if units is None else config.chunks_visible(q_start + num_queries - 1)
+    config, visible = inputs.config, inputs.visible_chunks
+    q, k, v = (_plain(x) for x in (inputs.q_BHQD, inputs.k_BKRD, inputs.v_BKRE))
+    unit_k, unit_v, bias = inputs.unit_tensors()
+    unit_k, unit_v, bias = _plain(unit_k), _plain(unit_v), bias.detach().float()
+    rows, heads, num_queries, dim = q.shape
     out = q.new_empty(rows, heads, num_queries, v.shape[3])
-    lse = q.new_empty(rows, heads, num_queries) if return_lse else None
-    unit_k, unit_v = (k, v)
-    bias = k[..., 0]
-    if units is not None and visible:
-        unit_k, unit_v = _plain(units.keys_BKND), _plain(units.values_BKNE)
-        bias = units.bias_BKN.float()
+    lse = q.new_empty(rows, heads, num_queries) if inputs.return_lse else None
     work = num_queries * heads * dim * (k.shape[2] + visible * config.units_per_chunk)
     sizes = (
-        rows, heads, k.shape[1], num_queries, dim, v.shape[3], q_start, raw_start, config.chunk,
-        config.window, config.units_per_chunk if visible else 0, config.dense_threshold,
-        torch.get_num_threads() if work * rows > SHORT_CALL else 1,
-        multiplies_in_bfloat16(q_BHQD.dtype),
+        rows, heads, k.shape[1], num_queries, dim, v.shape[3], inputs.q_start, inputs.raw_start,
+        config.chunk, config.window, config.units_per_chunk if visible else 0,
+        config.dense_threshold, torch.get_num_threads() if work * rows > SHORT_CALL else 1,
+        multiplies_in_bfloat16(inputs.q_BHQD.dtype),
     )  # fmt: skip
     steps = [n for x in (q, unit_k, unit_v, bias, k, v, out) for n in x.stride()[:3]]
     failed = library.fdvs_dga_attend(
@@ -119,37 +112,42 @@ def attend_native(
         None if lse is None else lse.data_ptr(),
         _numbers(sizes),
         _numbers(steps),
-        scale,
+        inputs.scale,
     )
-    if failed:
-        raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
-    return out.to(v_BKRE.dtype), lse
+    _check_memory(failed)
+    return out.to(inputs.v_BKRE.dtype), lse
 
 
-def judges_natively(q_BHQD: Tensor, config: DGAConfig) -> bool:
-    """Whether `judge_native` gives what these settings ask for."""
+def can_score(q_BHQD: Tensor, config: DGAConfig) -> bool:
+    """Whether `score_chunks` handles these queries and settings."""
     return (
         not config.pool
         and config.score == "attention"
-        and config.head_reduction == "sum"
         and q_BHQD.device.type == "cpu"
         and q_BHQD.dtype in (torch.float32, torch.float16, torch.bfloat16)
     )
 
 
-def judge_native(
+def score_chunks(
     q_BHQD: Tensor, k_BKRD: Tensor, *, judge_at: int, first: int, chunks: int, config: DGAConfig,
     scale: float, threads: int,
-) -> Tensor:  # fmt: skip
-    """Return the attention that the tokens of consecutive chunks get, float32 [B, K, n, C].
+) -> Tensor | None:  # fmt: skip
+    """Return the attention that tokens get from their chunk's judges, float32 [B, K, n, C].
 
     Args:
         judge_at: index in q of the first judge of the first chunk.
         first: index in k of the first chunk's first token.
+        chunks: number of consecutive chunks (n).
+        threads: at most; short calls use one.
+
+    Returns:
+        None where `can_score` says that torch has to do it.
 
     Raises:
         RuntimeError: the library could not be built, or ran out of memory.
     """
+    if not can_score(q_BHQD, config):
+        return None
     library = _loaded()
     span, more = config.chunk + config.window, (chunks - 1) * config.chunk
     q = _plain(q_BHQD[:, :, judge_at : judge_at + more + config.score_queries])
@@ -165,16 +163,15 @@ def judge_native(
         q.data_ptr(), k.data_ptr(), scores_BKnC.data_ptr(),
         _numbers(sizes), _numbers((*q.stride()[:3], *k.stride()[:3])), scale,
     )  # fmt: skip
-    if failed:
-        raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
+    _check_memory(failed)
     return scores_BKnC
 
 
 def multiplies_in_bfloat16(dtype: torch.dtype) -> bool:
-    """Whether products are rounded to bfloat16: for bfloat16 tensors, if the processor can.
+    """Whether factors are rounded to bfloat16, which the processor must support.
 
-    For float32 tensors only where the caller allowed it to all of torch, by
-    `torch.set_float32_matmul_precision("medium")`.
+    Bfloat16 tensors always are; float32 tensors only after
+    `torch.set_float32_matmul_precision("medium")`, which allows it to all of torch.
     """
     library, _ = load_library()
     allowed = dtype == torch.bfloat16 or (
@@ -188,6 +185,11 @@ def _loaded() -> ctypes.CDLL:
     if library is None:
         raise RuntimeError(f"backend 'cpp' is not available: {reason}; use 'eager'")
     return library
+
+
+def _check_memory(failed: int) -> None:
+    if failed:
+        raise RuntimeError("backend 'cpp' found no memory for its tiles; use fewer threads")
 
 
 def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
@@ -221,7 +223,7 @@ def _built(compiler: str, sources: tuple[Path, ...]) -> tuple[Path, str]:
 def _compile(
     compiler: str, extra: tuple[str, ...], sources: tuple[Path, ...], path: Path
 ) -> str | None:
-    """Compile into place; return the first line of what went wrong, or None."""
+    """Compile to `path`; return the first line of the compiler's error, or None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name

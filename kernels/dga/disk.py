@@ -1,8 +1,8 @@
 """A cache on disk: tensors as safetensors, everything else in a JSON manifest written last.
 
-Takes a `DGACache` and a folder, gives the folder; and back. No pickle. The manifest carries the
-settings, the shape of every state, the hash of the tensors, and whatever the caller wants to find
-again (which model, which text). A folder without a manifest is not a cache.
+Takes a `DGACache` and a folder, gives the folder; and back. No pickle. The manifest holds the
+settings, the numbers of every state, the hash of the tensors, and what the caller adds (such as the
+model and the text). A folder without a manifest is not a cache.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from fdvs.kernels.dga.cache import DGACache
-from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import config_of, config_values
-from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.kernels.dga.stream import StreamState
+from fdvs.kernels.dga.unit_set import Units
 
 FORMAT = "fdvs-dga-cache"
 VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+MOST_MANIFEST_BYTES = 2**24
 #: The tensors of a state and of its units, by their field names.
 STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
 UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
@@ -54,7 +54,7 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
     manifest = {
         "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
         "tensors_sha256": digest, "extra": dict(extra or {}),
-        "layer_configs": {str(at): config_values(own) for at, own in cache.layer_configs.items()},
+        "layer_configs": {str(at): config_values(one) for at, one in cache.layer_configs.items()},
     }  # fmt: skip
     part = folder / f"{MANIFEST}.part"
     part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -65,7 +65,7 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
 def from_disk(
     folder: Path, *, device: torch.device | str = "cpu"
 ) -> tuple[DGACache, dict[str, Any]]:
-    """Read a cache and what was kept beside it.
+    """Read a cache and the `extra` values that were kept with it.
 
     The files may come from anywhere: every number and shape is checked against the others, so
     that no kernel reads beyond a tensor.
@@ -78,8 +78,11 @@ def from_disk(
     manifest = _read_manifest(folder)
     try:
         tensors = _read_tensors(folder / TENSORS, manifest["tensors_sha256"], device)
-        own = {int(at): config_of(one) for at, one in manifest.get("layer_configs", {}).items()}
-        cache = DGACache(DGAConfig(**manifest["config"]), layer_configs=own)
+        layers = manifest.get("layer_configs", {})
+        cache = DGACache(
+            DGAConfig.from_dict(manifest["config"]),
+            layer_configs={int(at): config_of(one) for at, one in layers.items()},
+        )
         for index, states in enumerate(manifest["layers"]):
             layer = cache.layer(index)
             layer.states = [
@@ -90,10 +93,8 @@ def from_disk(
             ]
         return cache, dict(manifest["extra"])
     except (KeyError, TypeError, AttributeError, OverflowError, SafetensorError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{folder} is damaged ({told[:200]}); delete it, write it again"
-        ) from error
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise ValueError(f"{folder} is damaged ({what}); delete it, write it again") from error
 
 
 def _read_tensors(path: Path, sha256: str, device: torch.device | str) -> dict[str, Tensor]:
@@ -170,7 +171,8 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
         wanted.append((state.focal_BR, (rows, num_raw)))
     kinds = {x.dtype for x in (state.k_BKRD, state.v_BKRE, state.q_BHJD)}
     first_needed = config.chunks_visible(state.num_seen) * config.chunk
-    most_built = 0 if config.is_dense else state.num_seen // config.chunk  # judged early: reread
+    # given scores may commit a chunk early
+    most_built = 0 if config.is_dense else state.num_seen // config.chunk
     return (
         all(tuple(x.shape) == shape for x, shape in wanted)
         and rows > 0 and heads > 0 and query_heads > 0 and query_heads % heads == 0
@@ -183,6 +185,20 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
         and (units is None or units.bias_BKN.is_floating_point())
         and (units is None or {units.keys_BKND.dtype, units.values_BKNE.dtype} <= kinds)
     )  # fmt: skip
+
+
+def read_manifest_file(path: Path) -> Any:
+    """Return the JSON value of a manifest from any source.
+
+    Raises:
+        ValueError: too large, nested too deeply, or no JSON.
+    """
+    if path.stat().st_size > MOST_MANIFEST_BYTES:
+        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

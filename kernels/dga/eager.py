@@ -1,92 +1,92 @@
-"""Attend over committed units and the raw band in tiles of queries (`eager`, `stream` mode).
+"""The `eager` backend: attention over units and raw tokens in tiles of queries, by torch alone.
 
-Takes queries of consecutive positions, units and raw tokens, gives output and log-sum-exp. Query
-heads of one key head are stacked as rows, so keys are never expanded; a tile holds
-[rows, units + band] logits and no larger matrix exists. Softmax and sums in float32 or wider.
+The query heads of one key head are stacked as rows, so keys are never expanded. A tile holds
+[rows, units + raw band] logits and no larger matrix exists. Softmax and sums in float32 or wider.
 
 Shapes: B rows, H query heads, K key heads, G = H / K, Q queries, T queries of a tile, R raw
-tokens, D head dim, E value dim, N units.
+tokens, D head dim, E value dim, N units, X = used units + raw tokens of the band.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, unflatten
 from torch.nn import functional
 
-from fdvs.kernels.dga.commit import Units
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.threads import one_thread
+from fdvs.kernels.dga.unit_set import Attended, AttendInputs
 
 #: Logits of one tile (floats).
 TILE_BUDGET = 2**22
-#: Numbers in the keys up to which one decoded token is worth one thread only (about 1 ms).
+#: A decode step over keys of at most this many numbers runs on one thread (about 1 ms).
 SHORT_DECODE = 2**20
 #: Queries of one tile, at most and at least.
 TILE_MOST, TILE_LEAST = 256, 16
 
 
-def attend(
-    q_BHQD: Tensor,
-    units: Units | None,
-    k_BKRD: Tensor,
-    v_BKRE: Tensor,
-    *,
-    q_start: int,
-    raw_start: int,
-    config: DGAConfig,
-    scale: float,
-    return_lse: bool = False,
-    allow_sdpa: bool = True,
-) -> tuple[Tensor, Tensor | None]:
-    """Attend from the queries at `q_start`, ... to what each of them sees.
+@contextmanager
+def one_thread(device: torch.device, *, unless: bool = False) -> Iterator[int]:
+    """Run a block of many small torch operations on one thread of a CPU; yield the number before.
 
-    Calls in which no query sees a unit go to torch's own attention where it fits.
+    With several threads every small operation ends in a barrier, and on a busy machine a barrier
+    can cost a slice of the scheduler, thousands of times the work itself.
 
     Args:
-        k_BKRD, v_BKRE: raw tokens from `raw_start` up to the last query.
-
-    Returns:
-        Output [B, H, Q, E] in the dtype of v, and log-sum-exp [B, H, Q] or None.
+        unless: change nothing.
     """
+    before = torch.get_num_threads()
+    if unless or device.type != "cpu" or before == 1:
+        yield before
+        return
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def attend_eager(inputs: AttendInputs) -> Attended:
+    """Attend in tiles, or by torch's own attention where no query sees a unit and it fits."""
+    q_BHQD, k_BKRD, v_BKRE = inputs.q_BHQD, inputs.k_BKRD, inputs.v_BKRE
     num_queries = q_BHQD.shape[2]
-    grouped = config.chunks_visible(q_start + num_queries - 1) > 0
-    if allow_sdpa and not grouped and not return_lse:
+    if not inputs.visible_chunks and not inputs.return_lse:
         if num_queries == k_BKRD.shape[2]:
-            return _prefill_sdpa(q_BHQD, k_BKRD, v_BKRE, scale), None
+            return _prefill_sdpa(q_BHQD, k_BKRD, v_BKRE, inputs.scale), None
         if num_queries == 1:
-            return _decode_sdpa(q_BHQD, k_BKRD, v_BKRE, scale), None
+            return _decode_sdpa(q_BHQD, k_BKRD, v_BKRE, inputs.scale), None
     with one_thread(q_BHQD.device):
-        return _in_tiles(q_BHQD, units, k_BKRD, v_BKRE, q_start, raw_start, config, scale)
+        return attend_in_tiles(inputs)
 
 
-def _in_tiles(
-    q_BHQD: Tensor, units: Units | None, k_BKRD: Tensor, v_BKRE: Tensor, q_start: int,
-    raw_start: int, config: DGAConfig, scale: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def attend_in_tiles(inputs: AttendInputs) -> tuple[Tensor, Tensor]:
+    """Attend in tiles of queries: output [B, H, Q, E], log-sum-exp [B, H, Q]."""
+    q_BHQD, units, config = inputs.q_BHQD, inputs.units, inputs.config
     wide = torch.promote_types(q_BHQD.dtype, torch.float32)
-    k_wide, v_wide = k_BKRD.to(wide), v_BKRE.to(wide)
+    k_wide, v_wide = inputs.k_BKRD.to(wide), inputs.v_BKRE.to(wide)
     unit_k = k_wide[:, :, :0] if units is None else units.keys_BKND.to(wide)
     unit_v = v_wide[:, :, :0] if units is None else units.values_BKNE.to(wide)
     bias_BKN = k_wide.new_zeros(unit_k.shape[:3]) if units is None else units.bias_BKN
     outputs, sums = [], []
-    num_queries = q_BHQD.shape[2]
-    step = _tile_size(q_BHQD, unit_k.shape[2], k_BKRD.shape[2], config)
+    num_queries, num_raw = q_BHQD.shape[2], k_wide.shape[2]
+    step = _tile_size(q_BHQD, unit_k.shape[2], num_raw, config)
     for at in range(0, num_queries, step):
-        tile = range(q_start + at, q_start + min(at + step, num_queries))
+        tile = range(inputs.q_start + at, inputs.q_start + min(at + step, num_queries))
         low = config.chunks_visible(tile.start)
         high = config.chunks_visible(tile.stop - 1)
-        used, band = high * config.units_per_chunk, low * config.chunk - raw_start
-        end = tile.stop - raw_start
-        q_BKGTD = unflatten(q_BHQD[:, :, at : at + step], 1, (k_BKRD.shape[1], -1)).to(wide)
+        used, band = high * config.units_per_chunk, low * config.chunk - inputs.raw_start
+        end = tile.stop - inputs.raw_start
+        q_BKGTD = unflatten(q_BHQD[:, :, at : at + step], 1, (k_wide.shape[1], -1)).to(wide)
         out, lse = _tile(
-            q_BKGTD * scale, unit_k[:, :, :used], unit_v[:, :, :used], bias_BKN[:, :, :used],
-            k_wide[:, :, band:end], v_wide[:, :, band:end],
+            q_BKGTD * inputs.scale, unit_k[:, :, :used], unit_v[:, :, :used],
+            bias_BKN[:, :, :used], k_wide[:, :, band:end], v_wide[:, :, band:end],
             _hidden(tile, low, high, config, q_BHQD.device),
         )  # fmt: skip
         outputs.append(out)
         sums.append(lse)
-    return torch.cat(outputs, 2).to(v_BKRE.dtype), torch.cat(sums, 2)
+    return torch.cat(outputs, 2).to(inputs.v_BKRE.dtype), torch.cat(sums, 2)
 
 
 def _tile(

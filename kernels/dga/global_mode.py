@@ -1,11 +1,12 @@
-"""`global` mode in tiles: the whole prompt is judged by its last queries (reconstruction).
+"""`global` mode in tiles: the last queries of a prompt score all of it (a reconstruction).
 
-Takes complete, unpadded prompts, gives output and log-sum-exp. Not causal: the choice of the
-single tokens looks at the end of the prompt. No [L, L] matrix: query tiles see single tokens,
-groups, and a narrow band of raw tokens whose group is not yet complete.
+Takes complete, unpadded prompts, gives output and log-sum-exp. Not causal: which tokens stay single
+depends on the end of the prompt. No [L, L] matrix: a tile of queries sees single tokens, groups,
+and a narrow band of raw tokens whose group is not yet complete.
 
 Shapes: B rows, H query heads, K key heads, G = H / K, L tokens, D head dim, E value dim,
-F single tokens, r other tokens, n complete groups of m, J judges, T queries of a tile, X band.
+F single tokens, r other tokens, n complete groups of m, J judges (queries that score), T queries of
+a tile, X raw tokens of the band.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.commit import group_bias
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.units import focal_count
 
 #: Queries of one tile.
 TILE = 128
@@ -64,10 +64,10 @@ def _split(
     at_L = torch.arange(num_tokens, device=k_BKLD.device)
     later_JL = at_L[None] > at_L[-q_BKGJD.shape[3] :, None]
     got_BKGL = logits.masked_fill(later_JL, -torch.inf).softmax(-1).sum(3)
-    scores = got_BKGL.sum(2) if config.head_reduction == "sum" else got_BKGL.amax(2)
+    scores = got_BKGL.sum(2)
     forced_BL = (at_L < config.sinks).expand(rows, -1)
     forced_BL = forced_BL if focal_BL is None else forced_BL | focal_BL
-    count = min(num_tokens, max(focal_count(config, num_tokens), config.sinks))
+    count = min(num_tokens, max(config.focal_of_prompt(num_tokens), config.sinks))
     if focal_BL is not None and (most := int(forced_BL.sum(1).max())) > count:
         raise ValueError(
             f"{most} tokens must stay single (focal_mask and sinks), but only {count} may; "
@@ -87,9 +87,7 @@ def _pool(
     members_BKnm = unflatten(rest_BKr[..., :full], 2, (full // size, size))
     k_BKnmD = unflatten(_take(k, rest_BKr[..., :full]), 2, members_BKnm.shape[2:])
     v_BKnmE = unflatten(_take(v, rest_BKr[..., :full]), 2, members_BKnm.shape[2:])
-    if config.weight == "uniform":
-        w_BKnm = k.new_full(members_BKnm.shape, 1.0 / size)
-    elif config.weight == "lastq":
+    if config.weight == "lastq":
         last_BK1n1 = members_BKnm[..., -1][:, :, None, :, None]
         index = last_BK1n1.expand(*q_BKGLD.shape[:3], -1, q_BKGLD.shape[-1])
         logits = torch.einsum("bkgnd,bknmd->bkgnm", q_BKGLD.gather(3, index), k_BKnmD)

@@ -1,8 +1,8 @@
 """Settings by key head: heads of one layer that keep more, or less, than others.
 
 Takes the settings of every key head of a layer, gives groups of heads with equal settings. Each
-group is a call, and a cache, of its own, so every backend serves them without knowing. Heads
-differ far more in what they need than settings do: a few read far text, most do not.
+group is a call, and a cache, of its own, so every backend serves them unchanged. Heads differ far
+more in what they need than settings do: a few attend to far text, most do not.
 
 Shapes: B rows, K key heads, L tokens.
 """
@@ -23,7 +23,7 @@ LayerConfig = DGAConfig | tuple[DGAConfig, ...]
 
 
 def head_configs(config: LayerConfig) -> tuple[DGAConfig, ...]:
-    """Return the settings of a layer's key heads; one, where it holds for all."""
+    """Return the settings of a layer's key heads; a single one where it holds for all."""
     return config if isinstance(config, tuple) else (config,)
 
 
@@ -55,11 +55,11 @@ def config_of(values: Any) -> LayerConfig:
     """Return the settings that `config_values` wrote.
 
     Raises:
-        ValueError, TypeError: values that are no settings.
+        ValueError, TypeError: not settings, as `DGAConfig.from_dict`.
     """
     if isinstance(values, list):
-        return tuple(DGAConfig(**one) for one in values)
-    return DGAConfig(**values)
+        return tuple(DGAConfig.from_dict(one) for one in values)
+    return DGAConfig.from_dict(values)
 
 
 def joined_heads(parts: Sequence[Tensor], groups: Sequence[Sequence[int]], per_key: int) -> Tensor:
@@ -76,11 +76,11 @@ def joined_heads(parts: Sequence[Tensor], groups: Sequence[Sequence[int]], per_k
 
 @cache
 def _places(groups: tuple[tuple[int, ...], ...], per_key: int) -> list[int]:
-    """Return where each query head lies in the groups one after the other."""
+    """Return the place of each query head in the concatenation of the groups."""
     order = [head for heads in groups for head in query_heads(heads, per_key)]
     return sorted(range(len(order)), key=order.__getitem__)
 
 
 def query_heads(key_heads: Sequence[int], per_key: int) -> list[int]:
-    """Return the query heads of some key heads."""
+    """Return the query heads that belong to some key heads."""
     return [head * per_key + at for head in key_heads for at in range(per_key)]

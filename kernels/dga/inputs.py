@@ -1,19 +1,23 @@
-"""Check the tensors of a call and say where each row begins and ends.
+"""Check the tensors of a call, and run it over the valid tokens of each row.
 
-Takes what the caller passed, gives spans, or an error that names the value and the way out.
+An error names the value, what was expected and the way out.
 
 Shapes: B rows, H query heads, K key heads, L tokens, D head dim, E value dim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+#: First valid token and the one after the last, for each row.
 Spans = list[tuple[int, int]]
+#: Rows that run together, and their span.
+RowGroup = tuple[slice, tuple[int, int]]
 
 
 def check_tensors(q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor) -> None:
@@ -57,7 +61,7 @@ def row_spans(lengths: Tensor | Sequence[int] | None, rows: int, num_tokens: int
     """Return the half-open span of valid tokens of each row.
 
     Args:
-        lengths: None (all valid), [B] counts of rows padded at the end, or [B, 2] spans.
+        lengths: None (all valid), [B] counts (padding at the end), or [B, 2] half-open spans.
 
     Raises:
         ValueError: wrong shape, or a span outside the tokens.
@@ -79,6 +83,50 @@ def row_spans(lengths: Tensor | Sequence[int] | None, rows: int, num_tokens: int
     return spans
 
 
+def row_groups(spans: Spans, *, together: bool) -> list[RowGroup]:
+    """Return all rows as one group (their spans must be equal), or each row as its own."""
+    if together:
+        return [(slice(None), spans[0])]
+    return [(slice(row, row + 1), span) for row, span in enumerate(spans)]
+
+
+def over_spans(
+    run: Callable[..., tuple[Tensor, Tensor | None]], groups: Sequence[RowGroup], q_BHLD: Tensor,
+    k_BKLD: Tensor, v_BKLE: Tensor, focal_BL: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Attend in each group of rows from the valid tokens only.
+
+    Args:
+        run: takes the group's index and its q, k, v and marks, all without padding.
+
+    Returns:
+        Output [B, H, L, E], zero outside the spans, and log-sum-exp [B, H, L] (-inf there) or None.
+    """
+    outs, sums = [], []
+    for index, (rows, (first, last)) in enumerate(groups):
+        at = (rows, slice(None), slice(first, last))
+        marks = None if focal_BL is None else focal_BL[rows, first:last]
+        attend = run if first < last else _empty
+        out, lse = attend(index, q_BHLD[at], k_BKLD[at], v_BKLE[at], marks)
+        edge = (first, q_BHLD.shape[2] - last)
+        if edge != (0, 0):
+            out = pad(out, (0, 0, *edge))
+            lse = None if lse is None else pad(lse, edge, value=-torch.inf)
+        outs.append(out)
+        sums += [] if lse is None else [lse]
+    if len(groups) == 1:
+        return outs[0], sums[0] if sums else None
+    return torch.cat(outs), torch.cat(sums) if sums else None
+
+
+def _empty(
+    _: int, q_BH0D: Tensor, k_BK0D: Tensor, v_BK0E: Tensor, focal_B0: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    shape = q_BH0D.shape[:3]
+    wide = torch.promote_types(q_BH0D.dtype, torch.float32)
+    return v_BK0E.new_zeros(*shape, v_BK0E.shape[3]), q_BH0D.new_zeros(shape, dtype=wide)
+
+
 def spans_of_mask(mask_BL: Tensor) -> Tensor:
     """Turn a padding mask into spans [B, 2] for `lengths`.
 
@@ -94,7 +142,7 @@ def spans_of_mask(mask_BL: Tensor) -> Tensor:
     last_B = mask_BL.shape[1] - mask_BL.int().flip(1).argmax(1)
     last_B = torch.where(count_B == 0, first_B, last_B)
     if bool((last_B - first_B != count_B).any()):
-        raise ValueError("attention_mask has holes inside a row; only padding at the ends is known")
+        raise ValueError("attention_mask has holes inside a row; only its ends may be padded")
     return torch.stack((first_B, last_B), 1)
 
 

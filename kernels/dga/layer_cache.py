@@ -2,6 +2,8 @@
 
 Passed to `dga_attention(..., cache=)`. Tokens are only ever appended; several at once equal one by
 one. Rows of equal length share one state; once their lengths differ each row has its own.
+
+Shapes: B rows, H query heads, K key heads, L new tokens, S scored tokens, D head dim, E value dim.
 """
 
 from __future__ import annotations
@@ -12,26 +14,27 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga.commit import Units
+from fdvs.kernels.dga.backends import EAGER, Backend
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.inputs import Spans
+from fdvs.kernels.dga.inputs import Spans, over_spans, row_groups
 from fdvs.kernels.dga.stream import StreamState, append, commit_scored
+from fdvs.kernels.dga.unit_set import Units
 
-#: What `num_bytes` tells apart.
+#: The parts that `num_bytes` counts.
 PARTS = ("units", "raw", "queries", "spare")
 
 
 class DGALayerCache:
-    """Hold the state of one attention layer for a batch of rows."""
+    """The state of one attention layer for a batch of rows."""
 
     def __init__(self, config: DGAConfig) -> None:
         """Start empty.
 
         Raises:
-            ValueError: `config.select` is `global`, which judges whole prompts only.
+            ValueError: `config.select` is `global`, which scores whole prompts only.
         """
         if config.select == "global":
-            raise ValueError("select='global' judges a whole prompt and has no cache; use 'stream'")
+            raise ValueError("select='global' scores a whole prompt and has no cache; use 'stream'")
         self.config = config
         self.states: list[StreamState | None] = [None]
 
@@ -51,12 +54,12 @@ class DGALayerCache:
         ]
 
     def state_configs(self, num_states: int) -> list[DGAConfig]:
-        """Return the settings of each of so many states."""
+        """Return one config for each of `num_states` states."""
         return [self.config] * num_states
 
     def append(
         self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, spans: Spans, scale: float,
-        focal_BL: Tensor | None = None, return_lse: bool = False, backend: str = "eager",
+        focal_BL: Tensor | None = None, return_lse: bool = False, backend: Backend = EAGER,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Append each row's span of the new tokens and attend from them.
 
@@ -64,31 +67,29 @@ class DGALayerCache:
             Output [B, H, L, E], zero outside the spans, and log-sum-exp [B, H, L] (-inf there).
         """
         self._fit_rows(q_BHLD.shape[0], len(set(spans)) > 1)
-        outs, sums = [], []
-        for index, (rows, span) in enumerate(self._row_groups(spans)):
-            cut = (rows, slice(None), slice(*span))
-            out, lse, self.states[index] = _append_span(
-                self.states[index], q_BHLD[cut], k_BKLD[cut], v_BKLE[cut], self.config, scale,
-                None if focal_BL is None else focal_BL[rows, slice(*span)], return_lse,
-                backend,
+
+        def run(
+            index: int, q: Tensor, k: Tensor, v: Tensor, focal_BQ: Tensor | None
+        ) -> tuple[Tensor, Tensor | None]:
+            out, lse, self.states[index] = append(
+                self.states[index], q, k, v, config=self.config, scale=scale, focal_BQ=focal_BQ,
+                return_lse=return_lse, backend=backend,
             )  # fmt: skip
-            edge = (span[0], q_BHLD.shape[2] - span[1])
-            if edge != (0, 0):
-                out = torch.nn.functional.pad(out, (0, 0, *edge))
-                lse = lse if lse is None else torch.nn.functional.pad(lse, edge, value=-torch.inf)
-            outs.append(out)
-            sums += [] if lse is None else [lse]
-        return _joined(outs), _joined(sums) if return_lse else None
+            return out, lse if return_lse else None
+
+        groups = row_groups(spans, together=len(self.states) == 1)
+        out, lse = over_spans(run, groups, q_BHLD, k_BKLD, v_BKLE, focal_BL)
+        return out, lse if return_lse else None
 
     def commit(self, scores_BKS: Tensor) -> None:
-        """Judge the next chunks by scores from elsewhere, such as a rereading.
+        """Commit the next chunks by given scores, such as those of a rereading.
 
         Args:
-            scores_BKS: one score for each row, key head and token, from the first chunk without
-                units on; whole chunks that have been read. Ignored where nothing is grouped.
+            scores_BKS: from the first chunk that is not committed on, for whole chunks whose tokens
+                have all arrived. Ignored where nothing is grouped.
 
         Raises:
-            ValueError: no such chunks, or settings that pool.
+            ValueError: no whole chunks, tokens that have not arrived, or settings that pool.
         """
         each = torch.split(scores_BKS, 1) if len(self.states) > 1 else [scores_BKS]
         self.states = [
@@ -100,7 +101,7 @@ class DGALayerCache:
         """Forget the last `num_tokens` tokens of every row.
 
         Raises:
-            ValueError: they reach back past the last commit, whose raw tokens are gone.
+            ValueError: they reach back past the last commit, whose raw tokens are evicted.
         """
         if num_tokens < 0:
             raise ValueError(f"num_tokens={num_tokens} must not be negative")
@@ -119,22 +120,22 @@ class DGALayerCache:
             self.states = [self.states[i] for i in index.tolist()]
 
     def fork(self, rows: int = 1) -> DGALayerCache:
-        """Return a cache that goes on from here on its own; nothing is copied.
+        """Return an independent cache that continues from here; nothing is copied.
 
         Args:
-            rows: times that the only row is repeated, as views; 1 keeps the batch as it is.
+            rows: repeat the only row this many times, as views; 1 keeps the batch as it is.
 
         Raises:
             ValueError: `rows` with a batch of several rows.
         """
         if rows != 1 and self.num_rows != 1:
             raise ValueError(f"cannot repeat a batch of {self.num_rows} rows {rows} times; need 1")
-        made = DGALayerCache(self.config)
-        made.states = [s if s is None or rows == 1 else _spread(s, rows) for s in self.states]
-        return made
+        forked = DGALayerCache(self.config)
+        forked.states = [s if s is None or rows == 1 else _spread(s, rows) for s in self.states]
+        return forked
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the bytes held, by part: units, raw, queries (with marks), spare places."""
+        """Return the bytes held, by part: units, raw tail, queries (with marks), spare slots."""
         parts = dict.fromkeys(PARTS, 0)
         for state in self.states:
             if state is None:
@@ -145,8 +146,8 @@ class DGALayerCache:
                 )
             parts["raw"] += _size(state.k_BKRD, state.v_BKRE)
             parts["queries"] += _size(state.q_BHJD)
-            rooms = (state.k_room, state.v_room)
-            parts["spare"] += sum(0 if room is None else room.spare_bytes for room in rooms)
+            buffers = (state.k_buffer, state.v_buffer)
+            parts["spare"] += sum(0 if one is None else one.spare_bytes for one in buffers)
             if state.focal_BR is not None:
                 parts["queries"] += _size(state.focal_BR)
         return parts
@@ -160,28 +161,6 @@ class DGALayerCache:
         self.states = [
             None if state is None else _select(state, torch.tensor([i])) for i in range(rows)
         ]
-
-    def _row_groups(self, spans: Spans) -> list[tuple[slice, tuple[int, int]]]:
-        if len(self.states) == 1:
-            return [(slice(None), spans[0])]
-        return [(slice(i, i + 1), span) for i, span in enumerate(spans)]
-
-
-def _joined(rows: list[Tensor]) -> Tensor:
-    return rows[0] if len(rows) == 1 else torch.cat(rows)
-
-
-def _append_span(
-    state: StreamState | None, q: Tensor, k: Tensor, v: Tensor, config: DGAConfig, scale: float,
-    focal: Tensor | None, return_lse: bool, backend: str,
-) -> tuple[Tensor, Tensor | None, StreamState | None]:  # fmt: skip
-    if q.shape[2] == 0:
-        out = q.new_zeros(*q.shape[:3], v.shape[3])
-        return out, q.new_zeros(q.shape[:3], dtype=torch.float32) if return_lse else None, state
-    return append(
-        state, q, k, v, config=config, scale=scale, focal_BQ=focal, return_lse=return_lse,
-        backend=backend,
-    )  # fmt: skip
 
 
 def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> StreamState | None:
@@ -200,16 +179,16 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
     return replace(
         state, num_seen=left, q_start=min(state.q_start, left),
         k_BKRD=state.k_BKRD[:, :, :raw], v_BKRE=state.v_BKRE[:, :, :raw],
-        q_BHJD=state.q_BHJD[:, :, :kept], k_room=None, v_room=None,
+        q_BHJD=state.q_BHJD[:, :, :kept], k_buffer=None, v_buffer=None,
         focal_BR=None if state.focal_BR is None else state.focal_BR[:, :raw],
     )  # fmt: skip
 
 
 def _least_tokens(state: StreamState, config: DGAConfig) -> int:
-    """Return how many tokens must stay: those that a commit needed."""
+    """Return the number of tokens that a crop must leave: those that a commit needed."""
     due = config.chunks_built(state.num_seen)
     by_time = config.commit_time(due - 1) + 1 if due else 0
-    early = state.num_built * config.chunk if state.num_built > due else 0  # from given scores
+    early = state.num_built * config.chunk if state.num_built > due else 0  # by given scores
     return max(by_time, early)
 
 
@@ -223,13 +202,13 @@ def _spread(state: StreamState, rows: int) -> StreamState:
 
 
 def _mapped(state: StreamState, change: Callable[[Tensor], Tensor]) -> StreamState:
-    """Return the state with every tensor of rows changed."""
+    """Return the state with `change` applied to every tensor that has rows."""
     units = state.units
     if units is not None:
         units = Units(**{f.name: change(getattr(units, f.name)) for f in fields(Units)})
     return replace(
         state, units=units, k_BKRD=change(state.k_BKRD), v_BKRE=change(state.v_BKRE),
-        q_BHJD=change(state.q_BHJD), k_room=None, v_room=None,
+        q_BHJD=change(state.q_BHJD), k_buffer=None, v_buffer=None,
         focal_BR=None if state.focal_BR is None else change(state.focal_BR),
     )  # fmt: skip
 

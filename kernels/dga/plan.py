@@ -1,8 +1,8 @@
-"""Settings for every key head of a model, from what each head loses under each setting.
+"""Settings for every key head of a model, chosen by what each head loses under each setting.
 
 Takes losses by setting, layer and head, and what a setting keeps; gives the settings with the
-least total loss within a budget. Losses are taken to add up, which is an approximation: what a
-plan costs must be measured as a whole. A plan is written as JSON. Knows no model.
+least total loss within a budget. Losses are assumed to add up, which is an approximation: measure
+what a plan costs as a whole. A plan is written as JSON. Knows no model.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPlan:
-    """Say which settings each key head of a model has.
+    """The settings of each key head of a model.
 
     Attributes:
-        model: what it was made for, in words.
+        model: what the plan was made for, in words.
         levels: the settings to choose from.
-        heads: for each layer, the number of the level of each key head.
+        heads: for each layer, the index in `levels` of each key head.
     """
 
     model: str
@@ -51,7 +51,7 @@ class HeadPlan:
         """Return the settings of every layer, for `DGACache` and `enable`.
 
         Args:
-            dense_threshold: put in place of the levels' own.
+            dense_threshold: replaces that of the levels.
         """
         levels = self.levels
         if dense_threshold is not None:
@@ -59,69 +59,69 @@ class HeadPlan:
         return {index: tuple(levels[at] for at in layer) for index, layer in enumerate(self.heads)}
 
     def units_share(self) -> float:
-        """Return units over tokens where they are grouped, mean over heads; raw tail left out."""
+        """Return units over tokens of committed chunks, mean over heads."""
         each = [units_share(self.levels[at]) for layer in self.heads for at in layer]
         return sum(each) / len(each)
 
     def kept_share(self, tokens: int) -> float:
-        """Return keys and values left after a text (units and raw tail) over all, mean of heads."""
+        """Return the share of keys and values kept (units and raw tail), mean over heads."""
         each = [kept_share(self.levels[at], tokens) for layer in self.heads for at in layer]
         return sum(each) / len(each)
 
     def card_options(self) -> dict[str, Any]:
-        """Return the plan as a model card's `options: attention:` takes it.
+        """Return the plan in the form of a model card's `options: attention:`.
 
-        What most heads have is the default; layers with other heads say how each differs.
+        The most frequent level is the default; other layers list how each head differs.
         """
         flat = [at for layer in self.heads for at in layer]
         common = self.levels[max(range(len(self.levels)), key=flat.count)]
         layers: dict[str, Any] = {}
         runs: list[tuple[int, int, list[dict[str, Any]]]] = []
         for index, row in enumerate(self.heads):
-            own = [_differences(self.levels[at], common) for at in row]
-            if runs and runs[-1][1] == index - 1 and runs[-1][2] == own:
-                runs[-1] = (runs[-1][0], index, own)
-            elif any(own):
-                runs.append((index, index, own))
-        for first, last, own in runs:
-            layers[str(first) if first == last else f"{first}-{last}"] = own
+            heads = [_differences(self.levels[at], common) for at in row]
+            if runs and runs[-1][1] == index - 1 and runs[-1][2] == heads:
+                runs[-1] = (runs[-1][0], index, heads)
+            elif any(heads):
+                runs.append((index, index, heads))
+        for first, last, heads in runs:
+            layers[str(first) if first == last else f"{first}-{last}"] = heads
         return {"default": _differences(common, DGAConfig()), "layers": layers}
 
     def write(self, path: Path, *, measured: dict[str, Any] | None = None) -> None:
-        """Write the plan, and what was measured of it."""
-        told = {
+        """Write the plan as JSON, with what was measured of it."""
+        values = {
             "format": FORMAT, "version": VERSION, "model": self.model,
             "levels": [level.to_dict() for level in self.levels],
             "heads": ["".join(map(str, layer)) for layer in self.heads],
             "measured": measured or {},
         }  # fmt: skip
-        path.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        path.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
 
 
 def _differences(config: DGAConfig, base: DGAConfig) -> dict[str, Any]:
-    """Return the settings that differ; of full attention only that it is."""
+    """Return the settings that differ from `base`; full attention is only named."""
     if config.is_dense and not base.is_dense:
         return {"select": "full"}
-    known = base.to_dict()
-    return {name: value for name, value in config.to_dict().items() if value != known[name]}
+    values = base.to_dict()
+    return {name: value for name, value in config.to_dict().items() if value != values[name]}
 
 
 def read_plan(path: Path) -> HeadPlan:
     """Read a plan.
 
     Raises:
-        ValueError: no plan there, another version, or settings that are none.
+        ValueError: no plan there, another version, or settings that are not allowed.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes")
-        told = json.loads(path.read_text("utf-8"))
-        if told["format"] != FORMAT or told["version"] != VERSION:
-            raise ValueError(f"format {told['format']!r} version {told['version']!r}")
+        values = json.loads(path.read_text("utf-8"))
+        if values["format"] != FORMAT or values["version"] != VERSION:
+            raise ValueError(f"format {values['format']!r} version {values['version']!r}")
         return HeadPlan(
-            model=str(told["model"]),
-            levels=tuple(DGAConfig(**level) for level in told["levels"]),
-            heads=tuple(tuple(map(int, layer)) for layer in told["heads"]),
+            model=str(values["model"]),
+            levels=tuple(DGAConfig.from_dict(level) for level in values["levels"]),
+            heads=tuple(tuple(map(int, layer)) for layer in values["heads"]),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
@@ -131,12 +131,12 @@ def read_plan(path: Path) -> HeadPlan:
 
 
 def units_share(config: DGAConfig) -> float:
-    """Return units over tokens where they are grouped; 1 for full attention."""
+    """Return units over tokens of committed chunks; 1 for full attention."""
     return 1.0 if config.is_dense else config.units_per_chunk / config.chunk
 
 
 def kept_share(config: DGAConfig, tokens: int) -> float:
-    """Return what is left of a text (units and raw tail) over its tokens."""
+    """Return the share of a text that is kept (units and raw tail)."""
     dropped = config.chunks_built(tokens) * (config.chunk - config.units_per_chunk)
     return 1.0 - dropped / tokens
 
@@ -151,7 +151,7 @@ def mean_share(configs: Iterable[LayerConfig], share: Callable[[DGAConfig], floa
 
 
 def with_units(base: DGAConfig, count: int) -> DGAConfig:
-    """Return settings of which every chunk leaves `count` units.
+    """Return settings under which every chunk leaves `count` units.
 
     Raises:
         ValueError: no group size gives that count.
@@ -174,8 +174,8 @@ def allocate(
 ) -> tuple[tuple[int, ...], ...]:
     """Choose a level for every head: least total loss with a mean size within the budget.
 
-    Greedy over the lower convex hull of each head's (size, loss), which is the best choice but for
-    the last step, where the budget may leave a rest.
+    Greedy over the lower convex hull of each head's (size, loss): optimal except for a rest of the
+    budget that no further step fits.
 
     Args:
         losses: by level, layer and head.

@@ -1,17 +1,17 @@
-"""Judge tokens by repeating them: what a model looks at while it writes a passage once more.
+"""Score tokens by repeating them: what a model attends to while it writes a passage once more.
 
     out, scores = reread(layer, q, k, v, tokens=range(480, 960), scale=scale)
     layer.commit(scores)
 
-The queries that follow a passage judge it by what they happen to need, and nobody knows what will
+The queries that follow a passage score it by what they happen to need, and nobody knows what will
 be asked later. A model that repeats a passage has to look up every detail of it, so the attention
-that a token gets then is a judgement that serves any later question: the idea of KVzip (arXiv
-2505.23416), here on a grouped cache, piece by piece while the text is read. The tokens of a
-rereading see the cache and each other, and are never appended.
+that a token gets then is an importance that serves any later question: the idea of KVzip (arXiv
+2505.23416), here on a grouped cache, passage by passage while the text is read. The tokens of a
+rereading attend to the cache and to each other, and are never appended.
 
 Shapes: B rows, H query heads, K key heads, G = H / K, N tokens of the rereading (an instruction,
-then the passage), C tokens of the passage, X = G C queries that repeat it, S = C + N, R raw tokens,
-D head dim, F = D + 1, E value dim.
+then the passage), C tokens of the passage, X = G C queries that repeat it, S = all keys that they
+attend to, D head dim, F = D + 1, E value dim.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, unflatten
 
-from fdvs.kernels.dga.backends import choose_backend
+from fdvs.kernels.dga.backends import BACKENDS, choose_backend
 from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import head_groups, joined_heads, query_heads
 from fdvs.kernels.dga.layer_cache import DGALayerCache
-from fdvs.kernels.dga.stream import StreamState, attend_of
+from fdvs.kernels.dga.stream import StreamState
+from fdvs.kernels.dga.unit_set import AttendInputs
 
 FULL = full_config()
-#: Width of the values where only the sums of attention are wanted.
+#: Width of the values where only the log-sum-exp is wanted.
 FEW_VALUES = 8
 
 
@@ -43,16 +44,17 @@ def reread(
     """Attend from tokens that repeat a passage, without appending them.
 
     Args:
-        layer: the state of the text up to here; left as it is.
+        layer: the state of the text up to here; not changed.
         tokens: positions of the passage, all of them still raw; the last queries repeat them.
 
     Returns:
-        Output [B, H, N, E], and the most attention that each token of the passage got from a
-        query that repeats it, among the passage and the rereading [B, K, C], float32 or wider.
+        Output [B, H, N, E], and scores [B, K, C], float32 or wider: the most attention that a token
+        of the passage got from one of the repeating queries, normalised over the passage and the
+        rereading.
 
     Raises:
-        ValueError: rows of unequal length, a passage that the layer holds no more, or settings
-            that pool.
+        ValueError: rows of unequal length, a passage that the layer no longer holds raw, or
+            settings that pool.
     """
     if isinstance(layer, DGALayerCache):
         return _of_state(_state(layer), q_BHND, k_BKND, v_BKNE, layer.config, tokens, scale)
@@ -100,7 +102,7 @@ def _attend(
     """Attend to all that the next token would see, and causally among the new tokens."""
     keys, values = [state.k_BKRD, k_BKND], [state.v_BKRE, v_BKNE]
     num_units = state.raw_start // config.chunk * config.units_per_chunk
-    if state.units is not None and num_units:  # single tokens, which are keys like others
+    if state.units is not None and num_units:  # without pooling, units are single tokens
         keys.insert(0, state.units.keys_BKND[:, :, :num_units])
         values.insert(0, state.units.values_BKNE[:, :, :num_units])
     out, _ = _in_full(q_BHND, torch.cat(keys, 2), torch.cat(values, 2), scale)
@@ -112,10 +114,12 @@ def _in_full(
 ) -> tuple[Tensor, Tensor | None]:
     """Attend causally from the last N of S tokens."""
     choice = choose_backend(config=FULL, device=q_BHND.device, dtype=q_BHND.dtype, cached=True)
-    return attend_of(choice.name)(
-        q_BHND, None, k_BKSD, v_BKSE, q_start=k_BKSD.shape[2] - q_BHND.shape[2], raw_start=0,
-        config=FULL, scale=scale, return_lse=return_lse,
+    inputs = AttendInputs(
+        q_BHQD=q_BHND, units=None, k_BKRD=k_BKSD, v_BKRE=v_BKSE,
+        q_start=k_BKSD.shape[2] - q_BHND.shape[2], raw_start=0, config=FULL, scale=scale,
+        return_lse=return_lse,
     )  # fmt: skip
+    return BACKENDS[choice.name].attend(inputs)
 
 
 def _scores(
@@ -125,13 +129,13 @@ def _scores(
     first, count = tokens.start - state.raw_start, len(tokens)
     passage_BKCD = state.k_BKRD[:, :, first : first + count]
     keys_BKSD, q_BHCD = torch.cat((passage_BKCD, k_BKND), 2), q_BHND[:, :, -count:]
-    few_BKSE = keys_BKSD[..., :FEW_VALUES]  # only the sums are wanted
+    few_BKSE = keys_BKSD[..., :FEW_VALUES]  # any values will do for the log-sum-exp
     _, lse_BHC = _in_full(q_BHCD, keys_BKSD, few_BKSE, scale, return_lse=True)
     assert lse_BHC is not None
     wide = torch.promote_types(q_BHND.dtype, torch.float32)
     q_BKXD = unflatten(q_BHCD, 1, (k_BKND.shape[1], -1)).flatten(2, 3).to(wide)
     lse_BKX = unflatten(lse_BHC, 1, (k_BKND.shape[1], -1)).flatten(2, 3).to(wide)
-    # the sums ride along as one more dimension: the product is the logarithm of the attention
+    # the log-sum-exp is one more dimension, so the product is the logarithm of the attention
     left_BKXF = torch.cat((q_BKXD * scale, -lse_BKX[..., None]), -1)
     ones_BKC = passage_BKCD.new_ones(passage_BKCD.shape[:3], dtype=wide)
     right_BKCF = torch.cat((passage_BKCD.to(wide), ones_BKC[..., None]), -1)

@@ -1,34 +1,32 @@
-"""One step of `stream` mode: append tokens to a state, commit what is due, attend.
+"""One step of `stream` mode: append tokens to the state, commit the chunks that are due, attend.
 
 Takes a state (None at the start) and new queries, keys and values of rows of equal length, gives
 the output and the next state. A prefill is one append to an empty state and a decode step is an
-append of one token, so both are the same code. States are never changed in place.
+append of one token, so both run the same code. States are never changed in place.
 
 Shapes: B rows, H query heads, K key heads, Q new tokens, R raw tokens, J kept queries, D head
-dim, E value dim.
+dim, E value dim, S scored tokens.
 """
 
 # ruff: noqa: N815 (names of tensors carry their shapes)
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, unflatten
 
-from fdvs.kernels.dga.append_buffer import Room, appended
-from fdvs.kernels.dga.commit import Units, build_units, judge_from, units_from_scores
+from fdvs.kernels.dga.append_buffer import AppendBuffer, appended
+from fdvs.kernels.dga.backends import EAGER, Backend
+from fdvs.kernels.dga.commit import build_units, first_query_needed, units_from_scores
 from fdvs.kernels.dga.config import DGAConfig
-from fdvs.kernels.dga.cpp import attend_native
-from fdvs.kernels.dga.eager import attend
-from fdvs.kernels.dga.threads import one_thread
-from fdvs.kernels.dga.triton import attend_triton
+from fdvs.kernels.dga.eager import one_thread
+from fdvs.kernels.dga.unit_set import AttendInputs, Units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """Hold what later queries need of the tokens seen so far.
+    """What later queries need of the tokens seen so far: units, raw tail, queries.
 
     Attributes:
         num_seen: tokens of each row so far.
@@ -39,7 +37,7 @@ class StreamState:
         q_start: position of the first query still kept.
         q_BHJD: queries that later commits need, from there on.
         focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
-        k_room, v_room: the buffers that the raw keys and values lie in, if they have spare places.
+        k_buffer, v_buffer: the buffers that hold the raw keys and values, if they can grow.
     """
 
     num_seen: int
@@ -51,8 +49,8 @@ class StreamState:
     q_start: int
     q_BHJD: Tensor
     focal_BR: Tensor | None
-    k_room: Room | None = None
-    v_room: Room | None = None
+    k_buffer: AppendBuffer | None = None
+    v_buffer: AppendBuffer | None = None
 
 
 def append(
@@ -65,42 +63,37 @@ def append(
     scale: float,
     focal_BQ: Tensor | None = None,
     return_lse: bool = False,
-    backend: str = "eager",
+    backend: Backend = EAGER,
 ) -> tuple[Tensor, Tensor | None, StreamState]:
     """Append tokens and attend from them.
 
     Args:
-        backend: `eager`, `cpp` or `triton`; what attends. Torch builds the units in all, but
-            in `cpp` our library judges the chunks that are not pooled.
+        backend: what attends, and scores chunks if it can; torch builds the units.
 
     Returns:
         Output [B, H, Q, E], log-sum-exp [B, H, Q] or None, and the next state.
     """
-    threads = torch.get_num_threads() if backend == "cpp" else 0
-    with one_thread(q_BHQD.device):
+    with one_thread(q_BHQD.device) as threads:
         full = grow(
             state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ,
-            native_threads=threads,
+            backend=backend, threads=threads,
         )  # fmt: skip
-    out, lse = attend_of(backend)(
-        q_BHQD, full.units, full.k_BKRD, full.v_BKRE,
+    inputs = AttendInputs(
+        q_BHQD=q_BHQD, units=full.units, k_BKRD=full.k_BKRD, v_BKRE=full.v_BKRE,
         q_start=full.num_seen - q_BHQD.shape[2], raw_start=full.raw_start,
         config=config, scale=scale, return_lse=return_lse,
     )  # fmt: skip
+    out, lse = backend.attend(inputs)
     with one_thread(q_BHQD.device):
         return out, lse, trim(full, config)
 
 
-def attend_of(backend: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """Return what attends for a backend: its kernel, or tiles of torch operations."""
-    return {"cpp": attend_native, "triton": attend_triton}.get(backend, attend)
-
-
 def grow(
     state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor, *,
-    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None, native_threads: int = 0,
+    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None, backend: Backend = EAGER,
+    threads: int = 1,
 ) -> StreamState:  # fmt: skip
-    """Add the tokens and build the units of every chunk that is due; drop nothing yet."""
+    """Add the tokens and build the units of every chunk that is due; evict nothing yet."""
     state = _joined(state, q_BHQD, k_BKQD, v_BKQE, focal_BQ)
     due = config.chunks_built(state.num_seen)
     if due <= state.num_built:
@@ -108,13 +101,16 @@ def grow(
     new = build_units(
         state.q_BHJD, state.k_BKRD, state.v_BKRE,
         q_start=state.q_start, raw_start=state.raw_start, chunks=range(state.num_built, due),
-        config=config, scale=scale, focal_BR=state.focal_BR, native_threads=native_threads,
+        config=config, scale=scale, focal_BR=state.focal_BR,
+        score_chunks=backend.score_chunks, threads=threads,
     )  # fmt: skip
     return _with_units(state, new, due)
 
 
 def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) -> StreamState:
-    """Build the units of the next chunks from scores; they are seen when their time comes.
+    """Build the units of the next chunks from given scores.
+
+    Queries see them from the chunk's commit time on, as if its own judges had scored it.
 
     Args:
         scores_BKS: scores of the tokens from the first chunk without units on, whole chunks.
@@ -129,8 +125,8 @@ def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) 
     if left or not count or chunks.stop * config.chunk > state.num_seen:
         first = state.num_built * config.chunk
         raise ValueError(
-            f"{scores_BKS.shape[2]} scores were given; {state.num_seen - first} tokens wait from "
-            f"position {first} on, give scores of whole chunks of {config.chunk} of them"
+            f"{scores_BKS.shape[2]} scores were given; {state.num_seen - first} tokens are not yet "
+            f"committed, from position {first} on: score whole chunks of {config.chunk} of them"
         )
     new = units_from_scores(
         unflatten(scores_BKS, 2, (count, config.chunk)), state.k_BKRD, state.v_BKRE,
@@ -140,23 +136,23 @@ def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) 
 
 
 def _with_units(state: StreamState, new: Units, num_built: int) -> StreamState:
-    units = new if state.units is None else state.units.join(new)
+    units = new if state.units is None else Units.concatenate([state.units, new])
     return replace(state, units=units, num_built=num_built)
 
 
 def trim(state: StreamState, config: DGAConfig) -> StreamState:
-    """Drop raw tokens that every later query sees as units, and queries no commit will need."""
+    """Evict raw tokens that later queries see as units, and queries that no commit will need."""
     if config.is_dense:
         return replace(state, q_BHJD=state.q_BHJD[:, :, :0], q_start=state.num_seen)
     raw_start = max(state.raw_start, config.chunks_visible(state.num_seen) * config.chunk)
     # the query at num_seen comes next: chunks it sees as units are never read raw again,
     # unless their commit is that very query's
     raw_start = min(raw_start, state.num_built * config.chunk)
-    q_start = min(state.num_seen, max(state.q_start, judge_from(config, state.num_built)))
+    q_start = min(state.num_seen, max(state.q_start, first_query_needed(config, state.num_built)))
     cut, q_cut = raw_start - state.raw_start, q_start - state.q_start
     focal_BR = None if state.focal_BR is None else state.focal_BR[:, cut:]
     if cut:
-        state = replace(state, k_room=None, v_room=None)
+        state = replace(state, k_buffer=None, v_buffer=None)
     return replace(
         state, raw_start=raw_start, q_start=q_start, focal_BR=focal_BR,
         k_BKRD=_kept(state.k_BKRD, cut), v_BKRE=_kept(state.v_BKRE, cut),
@@ -177,11 +173,11 @@ def _joined(
     if focal_BR is not None or focal_BQ is not None:
         old = _unmarked(state.k_BKRD) if focal_BR is None else focal_BR
         focal_BR = torch.cat((old, _unmarked(k_BKQD) if focal_BQ is None else focal_BQ), 1)
-    k_BKRD, k_room = appended(state.k_BKRD, k_BKQD, state.k_room)
-    v_BKRE, v_room = appended(state.v_BKRE, v_BKQE, state.v_room)
+    k_BKRD, k_buffer = appended(state.k_BKRD, k_BKQD, state.k_buffer)
+    v_BKRE, v_buffer = appended(state.v_BKRE, v_BKQE, state.v_buffer)
     return replace(
         state, num_seen=state.num_seen + k_BKQD.shape[2], focal_BR=focal_BR,
-        k_BKRD=k_BKRD, v_BKRE=v_BKRE, k_room=k_room, v_room=v_room,
+        k_BKRD=k_BKRD, v_BKRE=v_BKRE, k_buffer=k_buffer, v_buffer=v_buffer,
         q_BHJD=torch.cat((state.q_BHJD, q_BHQD), 2),
     )  # fmt: skip
 
@@ -191,5 +187,5 @@ def _unmarked(k_BKRD: Tensor) -> Tensor:
 
 
 def _kept(x_BXRD: Tensor, cut: int) -> Tensor:
-    """Drop the first tokens, and let go of their memory."""
+    """Drop the first tokens and free their memory."""
     return x_BXRD[:, :, cut:].clone() if cut else x_BXRD

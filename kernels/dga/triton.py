@@ -1,10 +1,9 @@
-"""Attend over committed units and the raw band in one Triton kernel (`triton` backend).
+"""The `triton` backend: attention over units and raw tokens in one Triton kernel; no gradients.
 
-Takes what `tiles.attend` takes, gives the same. Rows of a tile are (token, query head) pairs with
-the heads of one key head next to each other, so a key is read once for all of them, and a decode
-step is a tile too. The raw band comes first: every row sees itself, so the maximum is finite
-before the first unit. With few tiles (decode) the units are split over programs, and the parts
-are joined by their log-sum-exp. No gradients.
+Rows of a tile are (token, query head) pairs with the heads of one key head next to each other, so
+a key is read once for all of them, and a decode step is a tile too. The raw band comes first: every
+row sees itself, so the maximum is finite before the first unit. With few tiles (decode) the units
+are split over programs, and the parts are joined by their log-sum-exp.
 
 Runs on CUDA; with TRITON_INTERPRET=1 set before the first import it runs anywhere, slowly, which
 is how it is tested without a GPU.
@@ -22,11 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fdvs.kernels.dga.commit import Units
-from fdvs.kernels.dga.config import DGAConfig
+from fdvs.kernels.dga.unit_set import Attended, AttendInputs
 
 LOG2E = 1.4426950408889634
-#: Programs wanted at least; fewer tiles than that split their units.
+#: With fewer programs than this the units of a tile are split over several.
 WANTED_PROGRAMS = 128
 #: Units of one split, at least.
 SPLIT_UNITS = 256
@@ -48,30 +46,15 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def attend_triton(
-    q_BHQD: Tensor,
-    units: Units | None,
-    k_BKRD: Tensor,
-    v_BKRE: Tensor,
-    *,
-    q_start: int,
-    raw_start: int,
-    config: DGAConfig,
-    scale: float,
-    return_lse: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Attend like `tiles.attend`; float32 softmax and sums, products in the dtype given."""
+def attend_triton(inputs: AttendInputs) -> Attended:
+    """Attend in Triton: softmax and sums in float32, products in the dtype of the tensors."""
     import triton
 
-    rows, heads, num_queries, dim = q_BHQD.shape
-    key_heads, value_dim = k_BKRD.shape[1], v_BKRE.shape[3]
-    visible = 0 if units is None else config.chunks_visible(q_start + num_queries - 1)
-    q, k, v = (x.detach() for x in (q_BHQD, k_BKRD, v_BKRE))
-    unit_k, unit_v, bias = k, v, k[..., 0]
-    if units is not None and visible:
-        unit_k, unit_v, bias = (
-            x.detach() for x in (units.keys_BKND, units.values_BKNE, units.bias_BKN)
-        )
+    config, visible = inputs.config, inputs.visible_chunks
+    q, k, v = (x.detach() for x in (inputs.q_BHQD, inputs.k_BKRD, inputs.v_BKRE))
+    unit_k, unit_v, bias = (x.detach() for x in inputs.unit_tensors())
+    rows, heads, num_queries, dim = q.shape
+    key_heads, value_dim = k.shape[1], v.shape[3]
     lanes = num_queries * (heads // key_heads)
     block = block_sizes(lanes, dim, value_dim, q.dtype)
     tiles = triton.cdiv(lanes, block["ROWS"])
@@ -82,12 +65,12 @@ def attend_triton(
         q, unit_k, unit_v, bias, k, v, out, lse,
         *(n for x in (q, unit_k, unit_v, k, v) for n in x.stride()), *bias.stride(),
         *out.stride()[:4], *lse.stride()[:3],
-        num_queries, heads // key_heads, key_heads, q_start, raw_start,
+        num_queries, heads // key_heads, key_heads, inputs.q_start, inputs.raw_start,
         config.chunk, config.window, config.units_per_chunk if visible else 0,
-        config.dense_threshold, scale * LOG2E, dim, value_dim, **block,
+        config.dense_threshold, inputs.scale * LOG2E, dim, value_dim, **block,
     )  # fmt: skip
     out, lse = joined(out, lse)
-    return out.to(v_BKRE.dtype), lse if return_lse else None
+    return out.to(v.dtype), lse if inputs.return_lse else None
 
 
 def joined(out_SBHQE: Tensor, lse_SBHQ: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +83,7 @@ def joined(out_SBHQE: Tensor, lse_SBHQ: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def splits(num_programs: int, num_units: int) -> int:
-    """Return over how many programs the units of a tile are split."""
+    """Return the number of programs that the units of a tile are split over."""
     wanted = -(-WANTED_PROGRAMS // max(1, num_programs))
     return max(1, min(wanted, num_units // SPLIT_UNITS))
 

@@ -1,4 +1,4 @@
-"""The Triton kernel of `gpu.py`: one tile of rows against the raw band, then its units.
+"""The kernel of the `triton` backend: one tile of rows against the raw band, then its units.
 
 Imported only where Triton is. Rows are (token, query head) pairs of one key head.
 """
@@ -58,7 +58,7 @@ def attend_rows(
     scale, dim, value_dim,
     ROWS: tl.constexpr, KEYS: tl.constexpr, DIM: tl.constexpr, VALUE: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Attend in one tile; split 0 takes the raw band, units are dealt out in equal runs."""
+    """Attend in one tile; split 0 takes the raw band, every split an equal run of the units."""
     row = (tl.program_id(1) // key_heads).to(tl.int64)
     head = (tl.program_id(1) % key_heads).to(tl.int64)
     split = tl.program_id(2)

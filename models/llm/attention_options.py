@@ -91,7 +91,7 @@ def write_settings(model: Any, config: DGAConfig, layer_configs: Mapping[int, La
 def settings_of(model: Any) -> DGAConfig:
     """Return the settings in a model's config, or `DEFAULT`; single layers may differ."""
     written = getattr(model.config.get_text_config(), SETTINGS, None)
-    return DEFAULT if written is None else DGAConfig(**written)
+    return DEFAULT if written is None else DGAConfig.from_dict(written)
 
 
 def layer_settings_of(model: Any) -> dict[int, LayerConfig]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.kernels.dga import DGACache, DGAConfig, LayerConfig
+from fdvs.kernels.dga.disk import read_manifest_file
 from fdvs.kernels.dga.heads import head_configs
-from fdvs.kernels.dga.manifest import read_manifest_file
 from fdvs.models.llm.attention import NAME, load_cache, save_cache
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 

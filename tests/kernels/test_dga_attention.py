@@ -20,16 +20,17 @@ from fdvs.kernels.dga import (
     spans_of_mask,
 )
 from fdvs.kernels.dga.cpp import load_library
-from fdvs.kernels.dga.eager import attend
+from fdvs.kernels.dga.eager import attend_in_tiles
 from fdvs.kernels.dga.stream import grow
+from fdvs.kernels.dga.unit_set import AttendInputs
 
 MODES = {
     "stream": STREAM,
     "late": replace(STREAM, dense_threshold=61),
     "dropped": replace(STREAM, pool=False),
     "random": replace(STREAM, pool=False, score="random"),
-    "lastq": replace(STREAM, weight="lastq", bias="logcount"),
-    "uniform": replace(STREAM, weight="uniform", head_reduction="max"),
+    "lastq": replace(STREAM, weight="lastq"),
+    "no_bias": replace(STREAM, bias="none"),
     "cca": cca_config(group_size=4, window=9),
     "paper": paper_config(importance_rate=0.15, group_size=4),
     "global_window": replace(STREAM, select="global"),
@@ -98,11 +99,11 @@ def test_grouping_nothing_is_plain_attention(config: DGAConfig, backend: str) ->
 def test_tiles_alone_are_plain_attention() -> None:
     """Without the short cut to torch's attention."""
     q, k, v = qkv(300)
-    out, _ = attend(
-        q, None, k, v, q_start=0, raw_start=0, config=full_config(), scale=8**-0.5,
-        allow_sdpa=False,
+    inputs = AttendInputs(
+        q_BHQD=q, units=None, k_BKRD=k, v_BKRE=v, q_start=0, raw_start=0, config=full_config(),
+        scale=8**-0.5,
     )  # fmt: skip
-    close(out, dense(q, k, v))
+    close(attend_in_tiles(inputs)[0], dense(q, k, v))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -155,7 +156,7 @@ def test_the_default_settings_agree_at_length(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mode", ["stream", "late", "lastq", "uniform", "cca", "full"])
+@pytest.mark.parametrize("mode", ["stream", "late", "lastq", "no_bias", "cca", "full"])
 def test_no_row_depends_on_later_tokens(mode: str, backend: str) -> None:
     q, k, v = qkv(110, rows=1)
     before = run(q, k, v, config=MODES[mode], backend=backend)

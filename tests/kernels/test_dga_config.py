@@ -88,6 +88,23 @@ def test_a_wrong_value_is_named(change: dict[str, object], message: str) -> None
         DGAConfig(**change)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("config", [DGAConfig(window=256), paper_config()])
+def test_settings_are_read_back_from_their_values(config: DGAConfig) -> None:
+    assert DGAConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_removed_option_is_read_only_at_the_value_that_is_left() -> None:
+    values = DGAConfig().to_dict()
+    assert DGAConfig.from_dict({**values, "head_reduction": "sum"}) == DGAConfig()
+    with pytest.raises(ValueError, match="head_reduction='max' was removed, only 'sum' is left"):
+        DGAConfig.from_dict({**values, "head_reduction": "max"})
+    with pytest.raises(TypeError, match="head_width"):
+        DGAConfig.from_dict({**values, "head_width": 3})
+    for name, value in (("weight", "uniform"), ("bias", "logcount")):
+        with pytest.raises(ValueError, match=f"{name}='{value}' is unknown"):
+            DGAConfig.from_dict({**values, name: value})
+
+
 def test_settings_cannot_change() -> None:
     with pytest.raises(FrozenInstanceError):
         DGAConfig().chunk = 3  # type: ignore[misc]

@@ -24,6 +24,7 @@ from fdvs.kernels.dga import (
     paper_config,
 )
 from fdvs.kernels.dga import cpp as native
+from fdvs.kernels.dga.backends import BACKENDS
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_what_auto_says_is_what_runs(cached: bool, monkeypatch: pytest.MonkeyPat
 
     tensors = batch(60, heads=2, key_heads=1)
     cache = DGALayerCache(STREAM) if cached else None
-    monkeypatch.setattr("fdvs.kernels.dga.stream.attend_native", ran)
+    monkeypatch.setitem(BACKENDS, "cpp", replace(BACKENDS["cpp"], attend=ran))
     with pytest.raises(RanError):
         dga_attention(*tensors, config=STREAM, cache=cache)
     dga_attention(*tensors, config=STREAM, backend="eager")
@@ -315,11 +316,13 @@ JUDGED = replace(STREAM, pool=False)
 
 def judged(tensors: list[Tensor], config: DGAConfig, chunks: range, threads: int = 1) -> Tensor:
     q, k, _ = tensors
-    return native.judge_native(
+    scores = native.score_chunks(
         q, k, judge_at=config.commit_time(chunks.start) - config.score_queries + 1,
         first=chunks.start * config.chunk, chunks=len(chunks), config=config, scale=0.3,
         threads=threads,
     )  # fmt: skip
+    assert scores is not None
+    return scores
 
 
 def attention_got(tensors: list[Tensor], config: DGAConfig, chunk: int) -> Tensor:
@@ -372,11 +375,14 @@ def test_how_many_chunks_are_judged_together_changes_no_bit(
 @pytest.mark.usefixtures("built")
 def test_other_settings_are_judged_by_torch() -> None:
     x = torch.zeros(1, 1, 1, 1)
-    assert native.judges_natively(x, JUDGED)
-    assert not native.judges_natively(x.double(), JUDGED)
-    assert not native.judges_natively(x.to("meta"), JUDGED)
-    for changes in ({"pool": True}, {"score": "random"}, {"head_reduction": "max"}):
-        assert not native.judges_natively(x, replace(JUDGED, **changes))
+    assert native.can_score(x, JUDGED)
+    assert not native.can_score(x.double(), JUDGED)
+    assert not native.can_score(x.to("meta"), JUDGED)
+    for changes in ({"pool": True}, {"score": "random"}):
+        other = replace(JUDGED, **changes)
+        assert not native.can_score(x, other)
+        options = {"judge_at": 0, "first": 0, "chunks": 1, "scale": 1.0, "threads": 1}
+        assert native.score_chunks(x, x, config=other, **options) is None
 
 
 @pytest.mark.usefixtures("built")

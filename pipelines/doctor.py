@@ -1,7 +1,7 @@
-"""What is installed, what can run here and why not: facts only, nothing is printed.
+"""Check this machine: what is installed, what can run, what is missing. Prints nothing.
 
-Whether a package is there is read from its metadata and its place; only torch is imported, for
-the devices. Presets whose real weights were never run by the project say so.
+Packages are found by their metadata, without importing them; only torch is imported, to list the
+devices. A preset names the models whose real weights the project never ran.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ class Backend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresetState:
-    """A preset: `problems` say why it cannot run here, `untested` name models whose real
-    weights the project never ran, `stand_ins` those that replace a real vision model."""
+    """A preset and whether it can run here.
+
+    `problems` say why not. `untested` are the models whose real weights the project never ran,
+    `stand_ins` those that replace a real vision model.
+    """
 
     name: str
     about: str
@@ -56,7 +59,7 @@ class PresetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Everything `fdvs doctor` tells."""
+    """Everything that `fdvs doctor` shows."""
 
     version: str
     python: str
@@ -71,8 +74,8 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """The modules that a backend imports, and the extra that brings them."""
+class Requirement:
+    """The modules that a backend imports, and the extra that installs them."""
 
     kind: str
     name: str
@@ -80,32 +83,32 @@ class Need:
     extra: str = ""
 
 
-NEEDS = (
-    Need("reader", "pyav", ("av",)),
-    Need("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
-    Need("reader", "decord", ("decord",), "decord"),
-    Need("cut", "keyframes"),
-    Need("cut", "fixed"),
-    Need("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
-    Need("index", "faiss", ("faiss",), "offline"),
-    Need("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
-    Need("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
-    Need("text_embedder", "sentence-transformers", ("sentence_transformers",)),
-    Need("captioner", "tags", ("timm",), "offline"),
-    Need("captioner", "transformers", ("transformers", "torchvision")),
-    Need("captioner", "endpoint", ("httpx",)),
-    Need("source", "subtitles", ("av",)),
-    Need("source", "faster-whisper", ("faster_whisper",), "speech"),
-    Need("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
-    Need("source", "grounding-dino", ("transformers",)),
-    Need("source", "video-classifier", ("transformers",)),
-    Need("llm", "transformers", ("transformers", "accelerate"), "offline"),
-    Need("llm", "endpoint", ("httpx",)),
+REQUIREMENTS = (
+    Requirement("reader", "pyav", ("av",)),
+    Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
+    Requirement("reader", "decord", ("decord",), "decord"),
+    Requirement("cut", "keyframes"),
+    Requirement("cut", "fixed"),
+    Requirement("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
+    Requirement("index", "faiss", ("faiss",), "offline"),
+    Requirement("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
+    Requirement("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
+    Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",)),
+    Requirement("captioner", "tags", ("timm",), "offline"),
+    Requirement("captioner", "transformers", ("transformers", "torchvision")),
+    Requirement("captioner", "endpoint", ("httpx",)),
+    Requirement("source", "subtitles", ("av",)),
+    Requirement("source", "faster-whisper", ("faster_whisper",), "speech"),
+    Requirement("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
+    Requirement("source", "grounding-dino", ("transformers",)),
+    Requirement("source", "video-classifier", ("transformers",)),
+    Requirement("llm", "transformers", ("transformers", "accelerate"), "offline"),
+    Requirement("llm", "endpoint", ("httpx",)),
 )
 
 
 def examine(library: Path) -> Health:
-    """Look at this machine and the library's folder. Takes some seconds (torch)."""
+    """Return the state of this machine and of the library's folder. Takes seconds (torch)."""
     from fdvs import __version__
     from fdvs.models.weights.manifests import cache_root
     from fdvs.pipelines.presets import PRESETS
@@ -119,7 +122,7 @@ def examine(library: Path) -> Health:
         cache=str(cache_root()),
         library=library_state(library),
         packages=packages(),
-        backends=(*map(check_need, NEEDS), *attention_backends()),
+        backends=(*map(check_backend, REQUIREMENTS), *attention_backends()),
         presets=tuple(preset_state(name, make()) for name, make in PRESETS.items()),
     )
 
@@ -143,7 +146,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def is_here(module: str) -> bool:
+def is_installed(module: str) -> bool:
     """Whether a top-level module could be imported; it is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
@@ -151,15 +154,15 @@ def is_here(module: str) -> bool:
         return False
 
 
-def check_need(need: Need) -> Backend:
-    """Say whether a backend's packages are here."""
-    missing = [module for module in need.modules if not is_here(module)]
+def check_backend(requirement: Requirement) -> Backend:
+    """Return whether a backend's packages are installed, and what to install if not."""
+    missing = [module for module in requirement.modules if not is_installed(module)]
     if missing:
-        how = f"pip install 'fdvs[{need.extra}]'" if need.extra else "reinstall fdvs"
+        how = f"pip install 'fdvs[{requirement.extra}]'" if requirement.extra else "reinstall fdvs"
         reason = f"not installed: {', '.join(missing)}; {how}"
     else:
-        reason = f"found {', '.join(need.modules)}" if need.modules else "built in"
-    return Backend(kind=need.kind, name=need.name, runs=not missing, reason=reason)
+        reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"
+    return Backend(kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason)
 
 
 def attention_backends() -> tuple[Backend, ...]:
@@ -175,7 +178,7 @@ def attention_backends() -> tuple[Backend, ...]:
 
 
 def devices() -> tuple[str, ...]:
-    """Return the devices that torch can use, the one that `auto` takes first."""
+    """Return the devices that torch can use, first the one that `device: auto` takes."""
     try:
         import torch
 
@@ -191,7 +194,7 @@ def devices() -> tuple[str, ...]:
 
 
 def ffmpeg() -> str:
-    """Return path and version of the ffmpeg program that a wheel carries, or why there is none."""
+    """Return path and version of the ffmpeg program in its wheel, or why there is none."""
     try:
         import imageio_ffmpeg
 
@@ -201,7 +204,7 @@ def ffmpeg() -> str:
 
 
 def library_state(path: Path) -> str:
-    """Return what is in the library's folder, in words."""
+    """Return one line about the library in a folder."""
     from fdvs.errors import LibraryMissing
     from fdvs.pipelines.library import Library
 
@@ -225,7 +228,7 @@ def preset_models(config: Config) -> list[tuple[Role, str]]:
 
 
 def preset_state(name: str, config: Config) -> PresetState:
-    """Say whether a preset's packages and weights are here, and what of it never ran."""
+    """Return whether a preset's packages and weights are here, and which models never ran."""
     from fdvs.pipelines.presets import PRESETS
 
     cards, problems = [], []
@@ -252,19 +255,19 @@ def _names(cards: Iterable[Card]) -> tuple[str, ...]:
 
 
 def missing_packages(cards: Iterable[Card]) -> list[str]:
-    """Return which packages these models and the index lack here; empty where none."""
+    """Return one line for each model (or the index) whose packages are not installed."""
     users: dict[tuple[str, str], str] = {(card.role, card.backend): card.name for card in cards}
     users["index", "faiss"] = "index"
-    checked = [(need, check_need(need)) for need in NEEDS if (need.kind, need.name) in users]
+    backends = map(check_backend, REQUIREMENTS)
     return [
-        f"{users[need.kind, need.name]}: {backend.reason}"
-        for need, backend in checked
-        if not backend.runs
+        f"{users[one.kind, one.name]}: {one.reason}"
+        for one in backends
+        if (one.kind, one.name) in users and not one.runs
     ]
 
 
 def has_weights(card: Card) -> bool:
-    """Whether a model's weights are on this machine, or it needs none."""
+    """Whether a model's weights are on this machine, or it has none."""
     from fdvs.models.weights.fetch import model_folder, weights_card
 
     try:

@@ -1,4 +1,4 @@
-"""The library: a folder on disk that is built from videos, read, searched and asked.
+"""The library: a folder on disk that holds the stories of videos, to search and to ask.
 
 with Library.open("my-library", preset="offline") as library:
     report = library.build(["videos/"])
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.history import Turn
-from fdvs.config import Config
+from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
@@ -24,12 +25,12 @@ from fdvs.media.collect import collect
 from fdvs.pipelines.ask.asker import Asker, Order
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
-from fdvs.pipelines.rows import row_of, video_rows
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.meta import get_meta, set_meta
-from fdvs.store.store import Store
+from fdvs.store.names import show_name
+from fdvs.store.store import SourceRow, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class Library(Closing):
-    """One library. Open it with `Library.open`, close it or use it in a `with`."""
+    """One library. Open it with `Library.open`; close it, or use it in a `with`."""
 
     def __init__(self, store: Store, config: Config, models: ModelSet) -> None:
         self._store = store
@@ -66,14 +67,17 @@ class Library(Closing):
     ) -> Library:
         """Open or create the library in folder `path`.
 
-        Settings: `config` (a Config, or a YAML file laid over the preset), else `preset`, else
-        what the library was last built with, else preset offline. `models` hands in own models
-        by role (see `ModelSet`).
+        Args:
+            preset: name of a preset; without it and `config`, the settings that the library was
+                last built with, or else preset offline.
+            config: a Config, or a YAML file whose settings override those of the preset.
+            create: make folder and library where there are none.
+            models: your own models by role, instead of those of the settings (see `ModelSet`).
 
         Raises:
-            LibraryMissing: there is none and `create` is False.
-            ModelUnavailable: it would be created, but a model of the settings is not here.
-            ConfigError: a wrong preset or setting.
+            LibraryMissing: there is no library and `create` is False.
+            ModelUnavailable: a new library needs a model that is not on this machine.
+            ConfigError: an unknown preset or a wrong setting.
         """
         if isinstance(config, Config):
             chosen: Config | None = config
@@ -82,7 +86,7 @@ class Library(Closing):
             if config is not None:
                 chosen = load_config(Path(config), chosen or preset_named("offline"))
         if create and not Store.exists(Path(path)):
-            # before anything is written: settings that cannot run leave no empty library behind
+            # Checked before anything is written, so that no empty library is left behind.
             ModelSet(chosen or preset_named("offline"), models=models).check()
         store = Store.open(Path(path), create=create)
         try:
@@ -94,9 +98,11 @@ class Library(Closing):
 
     @property
     def path(self) -> Path:
+        """The library's folder."""
         return self._store.folder
 
     def close(self) -> None:
+        """Close the library; closing twice is fine."""
         self._store.close()
 
     def build(
@@ -106,14 +112,15 @@ class Library(Closing):
         progress: Watcher | None = None,
         wait: bool = True,
     ) -> BuildReport:
-        """Build stories of all videos under `paths`; what is stored and valid is not redone.
+        """Build the stories of all videos under `paths`; valid stored results are reused.
 
-        A bad video is a failed row of the report, never an exception. Only one build works on a
-        library at a time: with `wait` this one waits for the other, saying so.
+        A bad video is a failed row of the report, never an exception. `progress` receives an
+        event for every step. Only one build works on a library at a time: with `wait` this one
+        waits for the other, and sends an event about it.
 
         Raises:
             MissingVideo: a path does not exist.
-            ModelUnavailable: a model of the preset is not here.
+            ModelUnavailable: a model of the settings is not on this machine.
             LibraryBusy: another build is at work and `wait` is False.
         """
         from fdvs.pipelines.build.builder import Builder
@@ -134,12 +141,14 @@ class Library(Closing):
                 set_meta(
                     self._store, TEXT_EMBEDDER, _identity_json(self._models.identity(TEXT_EMBEDDER))
                 )
-                set_meta(self._store, PICTURES, self._picture_key())
+                set_meta(self._store, PICTURES, self._picture_fingerprints())
             return Builder(self._store, context, watch).run(collected)
 
     def videos(self) -> list[VideoRow]:
-        """Return every file ever given, the failed ones with their reason, by path."""
-        return video_rows(self._store)
+        """Return one row per file that was ever built, by path; failed ones with the reason."""
+        records = {record.video_id: record for record in self._store.videos()}
+        sources = self._store.sources()
+        return [_row(self._store, one, records.get(one.video_id or "")) for one in sources]
 
     def story(self, video: str) -> Story:
         """Return the story of a video, by name or id. Raises NotFound."""
@@ -157,29 +166,34 @@ class Library(Closing):
         min_score: float | None = None,
         video: str | None = None,
     ) -> list[Moment]:
-        """Return the moments that answer a query, best first; scores under `min_score` dropped."""
+        """Return the moments that match a query, best first, those with `min_score` or more.
+
+        `num` is how many at most; `video` limits the search to one video, by name or id. Where
+        `num` or `min_score` is None, the settings decide. Raises NotFound, StoreError.
+        """
         video_id = self._store.find_video(video).video_id if video else None
         return search_moments(
             self._loaded_index(),
             query,
-            self._searcher(),
+            self._text_embedder(),
             self._search_config(min_score),
             video_id=video_id,
             num=num,
-            pictures=self._pictures(),
+            pictures=self._picture_search(),
         )
 
     def search_videos(
         self, query: str, *, num: int | None = None, min_score: float | None = None
     ) -> list[VideoHit]:
-        """Return videos, best first, by the best of story and chapters (arXiv 2412.06182)."""
+        """Return videos, best first, each scored by the best match among its story, scenes and
+        chapters (arXiv 2412.06182)."""
         return search_videos(
             self._loaded_index(),
             query,
-            self._searcher(),
+            self._text_embedder(),
             self._search_config(min_score),
             num=num,
-            pictures=self._pictures(),
+            pictures=self._picture_search(),
         )
 
     def ask(
@@ -211,7 +225,7 @@ class Library(Closing):
         Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`.
         """
         video_id = self._store.find_video(video).video_id if video else None
-        index, embedder = self._loaded_index(), self._searcher()
+        index, embedder = self._loaded_index(), self._text_embedder()
         if options:
             found = self._asker.choice(
                 question,
@@ -238,16 +252,20 @@ class Library(Closing):
         return self._asker.look_again(found, lambda one: self._store.find_video(one).path)
 
     def remove(self, video: str) -> VideoRow:
-        """Forget a video, by name or id, and return its last row. The file itself stays."""
+        """Remove a video, by name or id, and return its last row. The file itself stays.
+
+        Raises NotFound, or LibraryBusy while a build is at work.
+        """
         record = self._store.find_video(video)
-        row = row_of(self._store, record)
+        rows = [row for row in self.videos() if row.video_id == record.video_id]
+        row = rows[0] if rows else _row_without_file(self._store, record)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
             self._index = self._picture_index = None
         return row
 
     def saved(self) -> dict[str, Saved]:
-        """Return what redundancy reduction saved, per video name."""
+        """Return what redundancy reduction saved, by the video's name."""
         found = {}
         for record in self._store.videos():
             artifact = self._store.get(record.video_id, "saved")
@@ -256,7 +274,7 @@ class Library(Closing):
         return found
 
     def backends(self) -> dict[str, str]:
-        """Return role -> model, offline stand-ins marked as such."""
+        """Return the name of each role's model, offline stand-ins marked as such."""
         return self._models.backends()
 
     def _loaded_index(self) -> Index:
@@ -266,8 +284,8 @@ class Library(Closing):
             self._index = Index.load(self._store)
         return self._index
 
-    def _searcher(self) -> Any:
-        """The text embedder, if it is the one that the stored vectors were made with."""
+    def _text_embedder(self) -> Any:
+        """Return the text embedder; raise StoreError unless it made the stored vectors, too."""
         built = get_meta(self._store, TEXT_EMBEDDER)
         now = _identity_json(self._models.identity(TEXT_EMBEDDER))
         if built is not None and built != now:
@@ -277,24 +295,22 @@ class Library(Closing):
             )
         return self._models.text_embedder
 
-    def _pictures(self) -> PictureSearch | None:
-        """The pictures, where the library's were placed by what would place the query now."""
+    def _picture_search(self) -> PictureSearch | None:
+        """Return visual search, or None where the settings have none or other models made it."""
         if not self._models.has_matcher():
             return None
-        if get_meta(self._store, PICTURES) != self._picture_key():
-            logger.info("pictures not searched: they were placed by other models; build again")
+        if get_meta(self._store, PICTURES) != self._picture_fingerprints():
+            logger.info("no visual search: other models made its vectors; build again to use it")
             return None
         if self._picture_index is None:
             self._picture_index = PictureIndex.load(self._store)
         matcher = self._models.matcher
         return PictureSearch(index=self._picture_index, matcher=matcher) if matcher else None
 
-    def _picture_key(self) -> JsonDict:
-        return {key: self._models.fingerprint(key) for key in ("image_embedder", TEXT_EMBEDDER)}
+    def _picture_fingerprints(self) -> JsonDict:
+        return {role: self._models.fingerprint(role) for role in ("image_embedder", TEXT_EMBEDDER)}
 
-    def _search_config(self, min_score: float | None) -> Any:
-        from dataclasses import replace
-
+    def _search_config(self, min_score: float | None) -> SearchConfig:
         search = self.config.search
         return search if min_score is None else replace(search, min_score=min_score)
 
@@ -310,3 +326,31 @@ def _identity_json(identity: ModelIdentity) -> dict[str, str]:
         "backend": identity.backend,
         "weights_sha256": identity.weights_sha256,
     }
+
+
+def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRow:
+    video_id = record.video_id if record else ""
+    probe = store.get(video_id, "probe") if video_id else None
+    saved = store.get(video_id, "saved") if video_id else None
+    return VideoRow(
+        name=record.name if record else show_name(source.path.name),
+        video_id=video_id or None,
+        path=str(source.path),
+        status=source.status,
+        reason=source.reason,
+        duration_s=probe.payload["duration_s"] if probe else None,
+        num_clips=saved.payload["num_clips"] if saved else 0,
+        num_chapters=saved.payload["num_chapters_kept"] if saved else 0,
+    )
+
+
+def _row_without_file(store: Store, record: VideoRecord) -> VideoRow:
+    source = SourceRow(
+        path=record.path,
+        size_bytes=0,
+        mtime_ns=0,
+        video_id=record.video_id,
+        status="ok",
+        reason="no file of the library holds it any more",
+    )
+    return _row(store, source, record)

@@ -1,4 +1,4 @@
-"""The models of one library, loaded on first use, and their identities without loading.
+"""The models that a library's settings name: loaded on first use, identified without loading.
 
 A build that has nothing to do asks only for identities, so it imports no heavy package.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,14 +24,14 @@ Loader = Callable[[str, LoadSettings], Any]
 
 
 class ModelSet:
-    """Hands out the models that a config names. `models` replaces single ones (tests, own models).
+    """The models of a config, by name: a role (`captioner`, `llm`, ...) or `source:NAME`.
 
-    `models` maps a role to an object, or `source:NAME` to a describer.
+    `models` replaces single ones by name with your own objects.
     """
 
     def __init__(self, config: Config, *, models: Mapping[str, Any] | None = None) -> None:
         self._config = config
-        self._given: dict[str, Any] = dict(models or {})
+        self._own: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
         chosen = config.models
@@ -46,27 +45,30 @@ class ModelSet:
 
     @property
     def image_embedder(self) -> ImageEmbedder:
-        return cast(ImageEmbedder, self._part("image_embedder"))
+        """The model that turns frames into vectors."""
+        return cast(ImageEmbedder, self._model("image_embedder"))
 
     @property
     def text_embedder(self) -> TextEmbedder:
-        return cast(TextEmbedder, self._part("text_embedder"))
+        """The model that turns texts into vectors."""
+        return cast(TextEmbedder, self._model("text_embedder"))
 
     @property
     def llm(self) -> LanguageModel:
-        return cast(LanguageModel, self._part("llm"))
+        """The language model that writes and answers."""
+        return cast(LanguageModel, self._model("llm"))
 
     def has_matcher(self) -> bool:
         """Whether the image embedder can place queries among pictures. Loads nothing."""
-        return "picture_matcher" in self._given or bool(self._matcher_backend())
+        return "picture_matcher" in self._own or bool(self._matcher_backend())
 
     @property
     def matcher(self) -> PictureMatcher | None:
-        """What finds pictures by words; None where the image embedder knows no words."""
-        return cast(PictureMatcher, self._part("picture_matcher")) if self.has_matcher() else None
+        """What finds pictures by words; None where the image embedder has no such matcher."""
+        return cast(PictureMatcher, self._model("picture_matcher")) if self.has_matcher() else None
 
     def _matcher_backend(self) -> str:
-        embedder = self._given.get("image_embedder") or self._class("image_embedder")
+        embedder = self._own.get("image_embedder") or self._class("image_embedder")
         return str(getattr(embedder, "matcher_backend", ""))
 
     def _load_matcher(self) -> Any:
@@ -79,102 +81,104 @@ class ModelSet:
         )
 
     def describer_names(self) -> tuple[str, ...]:
-        """Return the parts' keys of everything that describes a clip: captioner first."""
+        """Return the names of all models that describe a clip, the captioner first."""
         return ("captioner", *(f"source:{name}" for name in self._config.perceive.sources))
 
-    def describer(self, key: str) -> Describer:
-        return cast(Describer, self._part(key))
+    def describer(self, name: str) -> Describer:
+        """Return the captioner or a source, loaded."""
+        return cast(Describer, self._model(name))
 
-    def identity(self, key: str) -> ModelIdentity:
-        """Return the identity of a part without loading its weights."""
-        if key in self._given:
-            return cast(ModelIdentity, self._given[key].identity)
+    def identity(self, name: str) -> ModelIdentity:
+        """Return the identity of a model without loading its weights."""
+        if name in self._own:
+            return cast(ModelIdentity, self._own[name].identity)
         from fdvs.models.weights.fetch import identity_of
 
-        return identity_of(self._card(key))
+        return identity_of(self.card(name))
 
-    def fingerprint(self, key: str) -> str:
-        """Return a digest of everything about a part that can change its results.
+    def fingerprint(self, name: str) -> str:
+        """Return a digest of everything about a model that can change its results.
 
-        The same whether or not the part is loaded. `version` is a backend's own count of changes
-        to its prompts or parsing.
+        It is the same before and after loading. A backend raises its `version` when its prompts
+        or its parsing change.
         """
-        if key in self._given:
-            return digest(self._given[key].identity)
-        version = getattr(self._class(key), "version", 0)
-        options = dict(self._card(key).options)
-        return digest([self.identity(key), options, version, self._settings.dtype])
+        if name in self._own:
+            return digest(self._own[name].identity)
+        version = getattr(self._class(name), "version", 0)
+        options = dict(self.card(name).options)
+        return digest([self.identity(name), options, version, self._settings.dtype])
 
-    def needs_frames(self, key: str) -> bool:
-        """Whether a describer looks at pictures; asked of its class, so nothing is loaded."""
-        return bool((self._given.get(key) or self._class(key)).needs_frames)
+    def needs_frames(self, name: str) -> bool:
+        """Whether a describer reads frames; asked of its class, so nothing is loaded."""
+        return bool((self._own.get(name) or self._class(name)).needs_frames)
 
-    def batch_size(self, key: str) -> int:
-        """Clips per batch of a describer. Loads it."""
-        return self.describer(key).batch_size
+    def batch_size(self, name: str) -> int:
+        """Return how many clips a describer takes at once. Loads it."""
+        return self.describer(name).batch_size
 
-    def content_beside(self, key: str, path: Path) -> str:
-        """Return a digest of what a source reads besides the video, or '' (most read nothing)."""
-        if not hasattr(self._given.get(key) or self._class(key), "content_fingerprint"):
+    def content_beside(self, name: str, path: Path) -> str:
+        """Return a digest of the files that a source reads beside the video, or ''."""
+        if not hasattr(self._own.get(name) or self._class(name), "content_fingerprint"):
             return ""
-        return str(self._part(key).content_fingerprint(path))
+        return str(self._model(name).content_fingerprint(path))
 
     def check(self) -> None:
-        """Raise ModelUnavailable or ConfigError now, before any work, if a part cannot be had."""
-        for key in self.build_keys():
-            self.identity(key)
+        """Raise ModelUnavailable or ConfigError if a build lacks a model, before any work."""
+        for name in self.names_for_build():
+            self.identity(name)
 
-    def build_keys(self) -> tuple[str, ...]:
-        """Return the keys of the parts that a build uses."""
-        keys = ["image_embedder", *self.describer_names(), "text_embedder"]
+    def names_for_build(self) -> tuple[str, ...]:
+        """Return the names of the models that a build uses."""
+        names = ["image_embedder", *self.describer_names(), "text_embedder"]
         if self._config.chapter.writer == "llm" or self._config.story.writer == "abstractive":
-            keys.append("llm")
-        return tuple(keys)
+            names.append("llm")
+        return tuple(names)
 
     def backends(self) -> dict[str, str]:
-        """Return role -> model label, stand-ins marked, for reports; a missing LLM is named so."""
-        return {key: self._label(key) for key in (*self.build_keys(), "llm")}
+        """Return each model's label by name, for reports; a missing LLM is marked as missing."""
+        return {name: self._label(name) for name in (*self.names_for_build(), "llm")}
 
-    def _label(self, key: str) -> str:
+    def _label(self, name: str) -> str:
         try:
-            return self.identity(key).label()
+            return self.identity(name).label()
         except ModelUnavailable:
-            return f"{self._spec(key)[1]} (not on this machine)"
+            return f"{self._spec(name)[1]} (not on this machine)"
 
-    def _card(self, key: str) -> Card:
-        role, spec = self._spec(key)
+    def card(self, name: str) -> Card:
+        """Return the card of a model of the settings. Raises UnknownName."""
+        role, spec = self._spec(name)
         return resolve(spec, role)
 
-    def _class(self, key: str) -> Any:
+    def _class(self, name: str) -> Any:
         from fdvs.models.factory import backend_class
 
-        return backend_class(self._card(key))
+        return backend_class(self.card(name))
 
-    def _spec(self, key: str) -> tuple[Role, str]:
+    def _spec(self, name: str) -> tuple[Role, str]:
         models = self._config.models
-        if key.startswith("source:"):
-            return "source", key.removeprefix("source:")
+        if name.startswith("source:"):
+            return "source", name.removeprefix("source:")
         specs: dict[str, tuple[Role, str]] = {
             "image_embedder": ("image_embedder", models.image_embedder),
             "text_embedder": ("text_embedder", models.text_embedder),
             "llm": ("llm", models.llm),
             "captioner": ("captioner", self._config.perceive.captioner),
         }
-        return specs[key]
+        return specs[name]
 
-    def _part(self, key: str) -> Any:
-        if key in self._given:
-            return self._given[key]
+    def _model(self, name: str) -> Any:
+        if name in self._own:
+            return self._own[name]
         with self._lock:
-            if key not in self._loaded:
-                load = self._load_matcher if key == "picture_matcher" else partial(self._load, key)
-                self._loaded[key] = load()
-            return self._loaded[key]
+            if name not in self._loaded:
+                is_matcher = name == "picture_matcher"
+                self._loaded[name] = self._load_matcher() if is_matcher else self._load(name)
+            return self._loaded[name]
 
-    def _load(self, key: str) -> Any:
+    def _load(self, name: str) -> Any:
         from fdvs.models import factory
 
-        role, spec = self._spec(key)
+        role, spec = self._spec(name)
         loaders: dict[str, Loader] = {
             "image_embedder": factory.load_image_embedder,
             "text_embedder": factory.load_text_embedder,
@@ -182,6 +186,6 @@ class ModelSet:
             "source": factory.load_source,
             "llm": factory.load_language_model,
         }
-        part = loaders[role](spec, self._settings)
-        logger.info("%s: %s", key, part.identity.label())
-        return part
+        model = loaders[role](spec, self._settings)
+        logger.info("%s: %s", name, model.identity.label())
+        return model

@@ -17,7 +17,7 @@ from fdvs.models.cards import Card, card_names, load_card
 from fdvs.models.weights import fetch as fetch_module
 from fdvs.pipelines import doctor
 from fdvs.pipelines.cli import main as cli
-from fdvs.pipelines.cli import options as cli_common
+from fdvs.pipelines.cli import options
 from fdvs.pipelines.presets import PRESETS
 
 
@@ -30,7 +30,7 @@ class NoLibrary:
 
 @pytest.fixture(autouse=True)
 def _no_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cli_common, "library_class", NoLibrary)
+    monkeypatch.setattr(options, "library_class", NoLibrary)
     monkeypatch.delenv("FDVS_LIBRARY", raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -56,7 +56,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 def test_every_backend_of_the_factory_is_known_to_the_doctor() -> None:
     from fdvs.models import factory
 
-    known = {(need.kind, need.name) for need in doctor.NEEDS}
+    known = {(one.kind, one.name) for one in doctor.REQUIREMENTS}
     for role, registry in {
         "image_embedder": factory.IMAGE_EMBEDDERS,
         "text_embedder": factory.TEXT_EMBEDDERS,
@@ -72,7 +72,7 @@ def test_every_reader_and_cut_of_the_settings_is_known_to_the_doctor() -> None:
 
     from fdvs.config import CutMethod, ReaderName
 
-    known = {(need.kind, need.name) for need in doctor.NEEDS}
+    known = {(one.kind, one.name) for one in doctor.REQUIREMENTS}
     assert {name for kind, name in known if kind == "reader"} == set(get_args(ReaderName))
     assert {name for kind, name in known if kind == "cut"} == set(get_args(CutMethod))
 
@@ -81,13 +81,13 @@ def test_every_extra_that_the_doctor_names_exists() -> None:
     import importlib.metadata
 
     extras = set(importlib.metadata.metadata("fdvs").get_all("Provides-Extra") or [])
-    assert {need.extra for need in doctor.NEEDS if need.extra} <= extras
+    assert {one.extra for one in doctor.REQUIREMENTS if one.extra} <= extras
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "scenedetect")
-    need = next(need for need in doctor.NEEDS if need.name == "scenes")
-    found = doctor.check_need(need)
+    one = next(one for one in doctor.REQUIREMENTS if one.name == "scenes")
+    found = doctor.check_backend(one)
     assert not found.runs
     assert found.reason == "not installed: scenedetect; pip install 'fdvs[scenes]'"
 
@@ -97,7 +97,7 @@ def test_a_module_without_a_spec_is_not_here(monkeypatch: pytest.MonkeyPatch) ->
         raise ValueError(f"{name}.__spec__ is None")
 
     monkeypatch.setattr(importlib.util, "find_spec", broken)
-    assert not doctor.is_here("av")
+    assert not doctor.is_installed("av")
 
 
 def test_packages_are_those_that_are_declared_with_their_versions() -> None:

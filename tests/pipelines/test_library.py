@@ -1,4 +1,4 @@
-"""The Python API around a build: opening, settings, what it tells, odd moments."""
+"""The Python API around a build: opening, settings, reasons of failures, odd moments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from fdvs.config import Config
+from fdvs.config import Config, StoryConfig
 from fdvs.errors import BadModelOutput, CorruptLibrary, LibraryMissing, NotFound
-from fdvs.models.scripted import ScriptedDescriber
+from fdvs.models.scripted import ScriptedDescriber, ScriptedLanguageModel
 from fdvs.pipelines.library import Library
-from fdvs.pipelines.rows import row_of
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Store, video_id_from
 from fdvs.types import ClipView
@@ -50,7 +49,7 @@ def test_no_library_is_made_where_none_is_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_video_whose_story_is_not_told_yet_says_so(
+def test_a_video_without_a_story_yet_says_so(
     tmp_path: Path, film: Path, parts: dict[str, Any]
 ) -> None:
     def refuse(view: ClipView) -> list[str]:
@@ -63,18 +62,16 @@ def test_a_video_whose_story_is_not_told_yet_says_so(
             library.story("a.mp4")
 
 
-def test_a_story_that_cannot_be_told_is_a_failed_row(
-    tmp_path: Path, film: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_a_story_that_cannot_be_written_is_a_failed_row(
+    tmp_path: Path, film: Path, parts: dict[str, Any]
 ) -> None:
-    from fdvs.pipelines.build import finish
-
-    def refuse(**_: Any) -> None:
-        raise BadModelOutput("no words")
-
-    monkeypatch.setattr(finish, "tell", refuse)
-    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
+    parts["llm"] = ScriptedLanguageModel(lambda system, user: "")
+    config = Config(story=StoryConfig(writer="abstractive"))
+    with Library.open(tmp_path / "l", config=config, models=parts) as library:
         (row,) = library.build(film).rows
-        assert (row.status, row.reason) == ("failed", "story could not be written: no words")
+        assert row.status == "failed"
+        assert row.reason.startswith("story could not be written: ")
+        assert library.videos()[0].reason == row.reason
 
 
 def test_a_twin_of_a_failed_file_fails_for_the_same_reason(
@@ -110,9 +107,10 @@ def test_a_video_without_a_source_row_can_still_be_removed(tmp_path: Path) -> No
         record = store.add_video(
             video_id=video_id_from(sha256), sha256=sha256, path=tmp_path / "x.mp4"
         )
-        assert row_of(store, record).name == "x.mp4"
     with Library.open(tmp_path / "l") as library:
-        assert library.remove("x.mp4").video_id == record.video_id
+        removed = library.remove("x.mp4")
+        assert (removed.name, removed.video_id) == ("x.mp4", record.video_id)
+        assert "no file" in removed.reason
         with pytest.raises(NotFound):
             library.remove("x.mp4")
 

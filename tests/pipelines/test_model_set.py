@@ -9,6 +9,7 @@ import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
 from fdvs.errors import ModelUnavailable, UnknownName
+from fdvs.models.factory import backend_class
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import PRESETS, preset
 
@@ -69,8 +70,8 @@ def test_an_unknown_model_names_near_ones() -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_model_of_a_preset_has_a_card_of_its_role_and_a_backend(name: str) -> None:
     parts = ModelSet(preset(name))
-    for key in (*parts.build_keys(), "llm"):
-        assert parts._class(key) is not None
+    for role in (*parts.names_for_build(), "llm"):
+        assert backend_class(parts.card(role)) is not None
 
 
 def test_an_unknown_preset_names_near_ones() -> None:

@@ -12,6 +12,7 @@ import pytest
 from fdvs.config import Config, CutConfig, RedundancyConfig
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.library import Library
+from fdvs.store.store import Store
 from fdvs.types import ClipView
 
 DEFAULT = Config(cut=CutConfig(method="fixed", fixed_clip_s=8.0, max_clip_s=30.0))
@@ -42,8 +43,9 @@ def counting(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def kept_of(library: Library, stage: str) -> list[list[bool]]:
-    (video,) = library._store.videos()
-    found = library._store.get_all(video.video_id, stage)
+    with Store.open(library.path) as store:
+        (video,) = store.videos()
+        found = store.get_all(video.video_id, stage)
     return [list(found[i].payload["kept"]) for i in sorted(found)]
 
 

@@ -1,4 +1,4 @@
-"""Overlap and grouping: order, bounds, errors and early ends."""
+"""Stages that run ahead in threads: order, bounds, errors and early ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fdvs.pipelines.build.items import groups
 from fdvs.pipelines.build.overlap import prefetch
 
 
@@ -73,27 +70,3 @@ def test_producer_and_consumer_overlap() -> None:
     next(ahead)
     assert busy.wait(5), "the producer did not go on while the consumer held an item"
     ahead.close()  # type: ignore[attr-defined]
-
-
-@given(st.lists(st.integers(0, 5)), st.integers(1, 8))
-def test_groups_keep_order_and_are_never_overfull_except_by_one_big_item(
-    weights: list[int], full: int
-) -> None:
-    items = list(enumerate(weights))
-    made = list(groups(items, weight=lambda item: item[1], full=lambda: full))
-    assert [item for group in made for item in group] == items
-    for group in made:
-        total = sum(weight for _, weight in group)
-        assert total <= full or sum(weight > 0 for _, weight in group) == 1
-
-
-def test_an_item_without_weight_passes_at_once_when_nothing_waits() -> None:
-    taken = groups(iter([0, 0, 1, 0, 1]), weight=lambda w: w, full=lambda: 2)
-    assert list(taken) == [[0], [0], [1, 0, 1]]
-
-
-def test_full_is_not_asked_when_nothing_has_weight() -> None:
-    def full() -> int:
-        raise AssertionError("asked")
-
-    assert list(groups([0, 0], weight=lambda w: w, full=full)) == [[0], [0]]

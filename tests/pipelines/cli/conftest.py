@@ -1,4 +1,4 @@
-"""A scripted library behind the command line: what it is told to answer, and how it was asked."""
+"""A scripted library behind the command line: returns what a test sets, records its calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from fdvs.config import Config, SearchConfig
 from fdvs.pipelines.cli import main as cli
-from fdvs.pipelines.cli import options as cli_common
+from fdvs.pipelines.cli import options
 from fdvs.report import BuildReport, BuildRow
 from fdvs.types import (
     Answer,
@@ -128,7 +128,7 @@ def a_report(*rows: BuildRow, **changes: Any) -> BuildReport:
 
 
 class FakeLibrary:
-    """What a test tells it to be; remembers how it was called."""
+    """Returns `results`, by method; records `calls`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -137,8 +137,8 @@ class FakeLibrary:
         self.closed = False
         self.results: dict[str, Any] = {}
 
-    def open(self, path: Any, **options: Any) -> FakeLibrary:
-        self.calls.append(("open", (path, options)))
+    def open(self, path: Any, **values: Any) -> FakeLibrary:
+        self.calls.append(("open", (path, values)))
         self._result("open", None)
         return self
 
@@ -171,10 +171,10 @@ class FakeLibrary:
     def story(self, video: str) -> Any:
         return self._result("story", a_story(), video)
 
-    def search(self, query: str, **options: Any) -> Any:
-        return self._result("search", [a_moment()], query, options)
+    def search(self, query: str, **values: Any) -> Any:
+        return self._result("search", [a_moment()], query, values)
 
-    def search_videos(self, query: str, **options: Any) -> Any:
+    def search_videos(self, query: str, **values: Any) -> Any:
         hit = VideoHit(
             video_id="v1",
             name="film.mp4",
@@ -184,9 +184,9 @@ class FakeLibrary:
             start_s=1.0,
             end_s=2.0,
         )
-        return self._result("search_videos", [hit], query, options)
+        return self._result("search_videos", [hit], query, values)
 
-    def ask(self, question: str, **options: Any) -> Any:
+    def ask(self, question: str, **values: Any) -> Any:
         answer = Answer(
             question=question,
             text="It is [b]red[/b].",
@@ -197,7 +197,7 @@ class FakeLibrary:
             num_answer_tokens=5,
             seconds=1.25,
         )
-        return self._result("ask", answer, question, options)
+        return self._result("ask", answer, question, values)
 
     def remove(self, video: str) -> Any:
         return self._result("remove", row(), video)
@@ -209,7 +209,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLibrary:
     fake = FakeLibrary()
     (tmp_path / "films").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_common, "library_class", lambda: fake)
+    monkeypatch.setattr(options, "library_class", lambda: fake)
     monkeypatch.delenv("FDVS_LIBRARY", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     return fake
@@ -217,7 +217,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLibrary:
 
 @pytest.fixture(autouse=True)
 def _same_logging() -> Iterator[None]:
-    """The command line sets logging and environment up; leave no trace."""
+    """The command line sets up logging: undo it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

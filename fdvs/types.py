@@ -162,9 +162,6 @@ class Scene:
         return " ".join(s.text for s in self.sentences)
 
 
-Quartile = Literal["beginning", "early", "later", "end"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """The hierarchy of one video: sentences of the whole, scenes, kept chapters.

@@ -23,7 +23,7 @@ from fdvs.protocols import TextEmbedder
 from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.rules import Mask
 from fdvs.redundancy.rules import Rule as AnyRule
-from fdvs.story.tell import tell
+from fdvs.story.story import write_story
 from fdvs.types import Chapter, Story
 from fdvs.vectors import unit_rows
 
@@ -174,7 +174,7 @@ def _story(video: Told, kept: Mask) -> Story:
         )
         for place, caption in enumerate(video.captions)
     ]
-    return tell(
+    return write_story(
         video_id=video.video_id,
         duration_s=video.captions[-1].end_s,
         chapters=chapters,

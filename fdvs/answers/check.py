@@ -23,7 +23,7 @@ from fdvs.answers.citations import (
 )
 from fdvs.answers.evidence import Material
 from fdvs.answers.support import ChapterKey, chapter_support
-from fdvs.prompting.injection import reads_like_an_order
+from fdvs.prompting.injection import has_prompt_injection
 from fdvs.protocols import TextEmbedder
 from fdvs.text.sentences import finish
 from fdvs.text.timecode import citation
@@ -64,7 +64,7 @@ def check_reply(
         min_support: from here on a chapter carries a sentence.
     """
     moments = {(m.video_id, m.clips[0]): m for m in evidence}
-    orders = {key for key, moment in moments.items() if reads_like_an_order(moment.text)}
+    orders = {key for key, moment in moments.items() if has_prompt_injection(moment.text)}
     support = chapter_support([w.text for w in written], material, embedder, question=question)
     allowed = np.array([key in moments and key not in orders for key in support.chapters], bool)
     scores_SC = np.where(allowed, support.both, 0.0)

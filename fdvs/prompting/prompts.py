@@ -1,7 +1,7 @@
-"""What language models are asked, in our own words after the paper's prompts (Table II).
+"""Prompts for chapters, scenes and stories, in our own words after the paper's (Table II).
 
-All text that comes from a video or from a model stands between tags that it cannot close (see
-`fdvs.prompting.fence`). The system text says that what stands inside is material, not instruction.
+All text that comes from a video or a model is fenced by tags that it cannot close (see
+`fdvs.prompting.fence`); the system text says that it is material, not instruction.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fdvs.prompting.fence import fence, neutral
-from fdvs.text.timecode import PHRASES, timecode
-from fdvs.types import Observation, Quartile
+from fdvs.text.timecode import PHRASES, Quartile, timecode
+from fdvs.types import Observation
 
-# questions, since a small model (SmolLM2-135M) repeated the words of an order in its answer
+# questions, since a small model (SmolLM2-135M) repeats the words of an instruction
 CHAPTER_QUESTION = "What is seen and what happens?"
 SCENE_QUESTION = "What happens, from the first moment to the last?"
 STORY_QUESTION = "What happens in this video, from the beginning to the end?"
@@ -38,7 +38,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a LanguageModel is given."""
+    """The two texts that a LanguageModel is given."""
 
     system: str
     user: str

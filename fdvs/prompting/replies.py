@@ -1,4 +1,4 @@
-"""Asking a language model for text: the reply is untrusted, cleaned, and never empty."""
+"""Ask a language model for text: its reply is untrusted, so it is cleaned and checked."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from fdvs.protocols import Completion, LanguageModel
 from fdvs.text.clean import clean_text
 from fdvs.text.sentences import drop_unfinished, unique_sentences
 
-# a token is rarely longer than this many characters: bounds a reply that is not counted right
+# a token rarely has more characters: bounds a reply whose tokens are miscounted
 MAX_CHARS_PER_TOKEN = 12
 
-# what a chat template adds around the two texts is not in `count_tokens`
+# what a chat template adds to the two texts, which `count_tokens` does not include
 TEMPLATE_TOKENS = 64
 
 
 def ask_for_text(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: str) -> str:
-    """Return a reply of whole sentences, each once; errors as `ask_writer`."""
+    """Return a reply of whole sentences, without repetitions; raises as `ask_writer`."""
     return ask_writer(writer, prompt, max_tokens=max_tokens, what=what).text
 
 
 def ask_writer(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: str) -> Completion:
-    """Return a reply whose text is whole sentences, each once; the counts are the model's.
+    """Return a reply whose text is whole sentences, without repetitions; counts are the model's.
 
-    Raises BadModelOutput where the reply holds no word, ModelError where the model fails.
+    Raises BadModelOutput if the reply has no word, ModelError if the model fails.
     """
     written = writer.write(prompt.system, prompt.user, max_tokens=max_tokens)
     text = checked_text(
@@ -37,9 +37,9 @@ def ask_writer(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: 
 def checked_text(
     writer: LanguageModel, written: Completion, *, max_tokens: int, what: str, instead: str
 ) -> str:
-    """Return a reply's text, cleaned, bounded and without a sentence that was cut off.
+    """Return a reply's text, cleaned, bounded and without an unfinished sentence.
 
-    Raises BadModelOutput where it holds no word; `instead` is what can be done without the model.
+    Raises BadModelOutput if it has no word; `instead` says what can be done without the model.
     """
     text = clean_text(written.text, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
     if not any(c.isalnum() for c in text):

@@ -1,7 +1,7 @@
-"""Scenes and stories by a language model, at any length: what does not fit is told in groups first.
+"""Abstractive summaries: scenes and stories by a language model, at any length.
 
-Nothing is cut silently: texts that exceed the writer's context are summarised in groups of
-consecutive ones, the summaries in turn, until one prompt holds them.
+Nothing is cut: texts that exceed the model's context are summarised in groups of consecutive ones,
+and the summaries again, until one prompt holds them all.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from fdvs.protocols import LanguageModel
 from fdvs.text.sentences import split_sentences
 from fdvs.text.timecode import quartile
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # (start_s, text) of a chapter, a scene or a summary of them
 Part = tuple[float, str]
 
 
-def tell_scene(parts: Sequence[Part], *, writer: LanguageModel, max_tokens: int) -> str:
+def summarise_scene(parts: Sequence[Part], *, writer: LanguageModel, max_tokens: int) -> str:
     """Return the text of one scene from its chapters in order of time.
 
-    Raises BadModelOutput on an empty reply, ModelError where not even one text fits.
+    Raises BadModelOutput for an empty reply, ModelError if not even one text fits.
     """
     fitting = condense(parts, scene_prompt, writer=writer, max_tokens=max_tokens)
     return ask_for_text(writer, scene_prompt(fitting), max_tokens=max_tokens, what="a scene")
 
 
-def tell_story(
+def summarise_story(
     parts: Sequence[Part], *, duration_s: float, writer: LanguageModel, max_tokens: int
 ) -> str:
-    """Return the story of a video from its scenes in order of time. Raises as `tell_scene`."""
+    """Return the story of a video from its scenes in order of time. Raises as `summarise_scene`."""
 
     def build(some: Sequence[Part]) -> Prompt:
         return story_prompt([(quartile(start_s, duration_s), text) for start_s, text in some])
@@ -57,7 +57,9 @@ def condense(
         groups = _grouped(pieces, writer, max_tokens)
         if len(groups) >= len(current) and len(groups) >= len(pieces):
             raise _too_small(writer, max_tokens)
-        log.info("%d texts exceed the context: summarised in %d groups", len(pieces), len(groups))
+        logger.info(
+            "%d texts exceed the context: summarised in %d groups", len(pieces), len(groups)
+        )
         current = [
             (
                 group[0][0],

@@ -1,29 +1,35 @@
-"""One paragraph for one clip: by template from what the sources said, or by a language model."""
+"""Write the chapter of a clip, one paragraph: by a template from its observations, or by an LLM."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fdvs.config import ChapterConfig
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.prompting.prompts import chapter_prompt
 from fdvs.prompting.replies import ask_for_text, fits
 from fdvs.protocols import LanguageModel
-from fdvs.story.observations import arrange, texts_of
-from fdvs.text.sentences import finish, shorten
+from fdvs.story.observations import MAX_OBSERVATION_CHARS, arrange, texts_of
+from fdvs.text.sentences import finish, listed, shorten
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter, Clip, Observation
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 NOTHING_SEEN = "Nothing could be recognised in this part of the video."
 
-# a template quotes no more of one source than this; the cut is marked
+# a template quotes at most this much of one source and marks the cut
 MAX_QUOTE_CHARS = 600
-MAX_OBSERVATION_CHARS = 2000
 MIN_OBSERVATION_CHARS = 40
 
+_LABEL_PHRASES = {
+    "caption": "The picture shows",
+    "tags": "The picture shows",
+    "action": "The action looks like",
+    "objects": "In view:",
+}
+_QUOTE_PHRASES = {"subtitles": "The subtitles say", "speech": "Someone says"}
 _INNER_QUOTES = str.maketrans({"“": "‘", "”": "’", '"': "'"})
 
 
@@ -34,12 +40,12 @@ def write_chapter(
     config: ChapterConfig,
     writer: LanguageModel | None,
 ) -> Chapter:
-    """Return the clip's chapter. A clip of which nothing is known says so, without a model.
+    """Return the clip's chapter; without observations it says that nothing was recognised.
 
-    Raises ModelUnavailable where `config.writer` is llm and there is no writer, BadModelOutput
-    where the model answers nothing.
+    Raises ModelUnavailable if `config.writer` is llm and `writer` is None, BadModelOutput if the
+    model's reply is empty.
     """
-    arranged = arrange(observations, max_chars=MAX_OBSERVATION_CHARS)
+    arranged = arrange(observations)
     if config.writer == "llm" and writer is None:
         raise ModelUnavailable(
             "chapter.writer is 'llm', but no language model is loaded; set models.llm, "
@@ -63,7 +69,7 @@ def write_chapter(
 def _by_model(
     arranged: Sequence[Observation], *, config: ChapterConfig, writer: LanguageModel
 ) -> str:
-    """Ask once; where the prompt does not fit, every observation is cut shorter, marked."""
+    """Ask once; observations are shortened, which is marked, until the prompt fits."""
     max_chars = MAX_OBSERVATION_CHARS
     prompt = chapter_prompt(arranged)
     while not fits(writer, prompt, max_tokens=config.max_tokens):
@@ -74,64 +80,38 @@ def _by_model(
                 f"{writer.context_tokens} tokens of {writer.identity.label()}; use another model, "
                 "fewer sources or shorter clips"
             )
-        log.info("chapter: observations cut to %d characters to fit the context", max_chars)
+        logger.info("chapter: observations cut to %d characters to fit the context", max_chars)
         prompt = chapter_prompt(arrange(arranged, max_chars=max_chars))
     return ask_for_text(writer, prompt, max_tokens=config.max_tokens, what="a chapter")
 
 
 def template_text(arranged: Sequence[Observation]) -> str:
-    """Return a paragraph of arranged observations; what already is a sentence stays as it is."""
+    """Return a paragraph of arranged observations; what is a sentence already stays as it is."""
     kinds = dict.fromkeys(o.source for o in arranged)
-    parts = [_TEMPLATES.get(kind, _other)(texts_of(arranged, kind), kind) for kind in kinds]
+    parts = [_part(kind, texts_of(arranged, kind)) for kind in kinds]
     return " ".join(part for part in parts if part)
+
+
+def _part(kind: str, texts: Sequence[str]) -> str:
+    """Return what one source said, as sentences or as a quote."""
+    if kind == "motion":
+        return " ".join(map(finish, texts))
+    if kind in _LABEL_PHRASES:
+        return _sentences(texts, _LABEL_PHRASES[kind])
+    if kind == "screen text":
+        return f"On screen it says {listed([quoted(text) for text in texts])}."
+    return f"{_QUOTE_PHRASES.get(kind, kind.capitalize())}: {_running_quote(texts)}"
+
+
+def _sentences(texts: Sequence[str], phrase: str) -> str:
+    """Return sentences as they are, and bare labels joined into one sentence after `phrase`."""
+    labels = [text for text in texts if not _is_sentence(text)]
+    whole = [finish(text) for text in texts if _is_sentence(text)]
+    return " ".join([*whole, *([finish(f"{phrase} {listed(labels)}")] if labels else [])])
 
 
 def _is_sentence(text: str) -> bool:
     return finish(text) == text or len(text.split()) > 8
-
-
-def _sentences(texts: Sequence[str], phrase: Callable[[str], str]) -> str:
-    """Sentences stay; bare labels are joined into one sentence made by `phrase`."""
-    labels = [text for text in texts if not _is_sentence(text)]
-    whole = [finish(text) for text in texts if _is_sentence(text)]
-    return " ".join([*whole, *([finish(phrase(listed(labels)))] if labels else [])])
-
-
-def listed(items: Sequence[str]) -> str:
-    """Return `a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _picture(texts: Sequence[str], _kind: str) -> str:
-    return _sentences(texts, lambda labels: f"The picture shows {labels}")
-
-
-def _motion(texts: Sequence[str], _kind: str) -> str:
-    return " ".join(finish(text) for text in texts)
-
-
-def _action(texts: Sequence[str], _kind: str) -> str:
-    return _sentences(texts, lambda labels: f"The action looks like {labels}")
-
-
-def _objects(texts: Sequence[str], _kind: str) -> str:
-    return _sentences(texts, lambda labels: f"In view: {labels}")
-
-
-def _screen_text(texts: Sequence[str], _kind: str) -> str:
-    return f"On screen it says {listed([quoted(text) for text in texts])}."
-
-
-def _subtitles(texts: Sequence[str], _kind: str) -> str:
-    return f"The subtitles say: {_running_quote(texts)}"
-
-
-def _speech(texts: Sequence[str], _kind: str) -> str:
-    return f"Someone says: {_running_quote(texts)}"
-
-
-def _other(texts: Sequence[str], kind: str) -> str:
-    return f"{kind.capitalize()}: {_running_quote(texts)}"
 
 
 def quoted(text: str) -> str:
@@ -140,21 +120,9 @@ def quoted(text: str) -> str:
 
 
 def _running_quote(texts: Sequence[str]) -> str:
-    """Return consecutive lines as one quote that ends like a sentence; echoes are left out."""
+    """Return consecutive lines as one quote that ends like a sentence; repeated ones once."""
     lines: list[str] = []
     for text in texts:
         if not lines or same_words(text) not in same_words(lines[-1]):
             lines.append(text)
     return quoted(finish(" ".join(lines)))
-
-
-_TEMPLATES: dict[str, Callable[[Sequence[str], str], str]] = {
-    "caption": _picture,
-    "tags": _picture,
-    "motion": _motion,
-    "action": _action,
-    "objects": _objects,
-    "screen text": _screen_text,
-    "subtitles": _subtitles,
-    "speech": _speech,
-}

@@ -1,15 +1,15 @@
-"""Which chapters a generated sentence came from, by the words that they share."""
+"""Link a generated sentence to the chapters it came from, by the words that they share."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 
+from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter, Sentence
 
-# a chapter that explains at least this share of what the best one explains is linked too
+# a chapter is linked, too, if its score is at least this share of the best one's
 NEAR_BEST = 0.8
 MAX_CLIPS = 3
 
@@ -21,7 +21,7 @@ picture said same says scene seen several she show showing shows so some someone
 such than that the their them then there these they this those through time to two up very video
 was we were what when where which while who will with would you
 """
-# the frame of template sentences: how much a picture moves, that nothing was recognised
+# words of the chapter templates that carry no content
 _TEMPLATE_WORDS = """
 change changes confidence little looks maybe move moves nothing perhaps possibly recognised
 recognized stand stands still strongly
@@ -30,9 +30,8 @@ _COMMON = frozenset((_COMMON_WORDS + _TEMPLATE_WORDS).split())
 
 
 def content_words(text: str) -> list[str]:
-    """Return the words of a text that carry meaning: case folded, plural s cut, order kept."""
-    words = re.findall(r"\w+", text.casefold())
-    return [_stem(word) for word in words if word not in _COMMON]
+    """Return the words of a text that carry meaning, in order: case folded, without plural s."""
+    return [_stem(word) for word in same_words(text).split() if word not in _COMMON]
 
 
 def _stem(word: str) -> str:
@@ -42,7 +41,7 @@ def _stem(word: str) -> str:
 
 
 def word_weights(texts: Sequence[set[str]]) -> dict[str, float]:
-    """Return log(1 + N / n): what few of the texts say weighs more."""
+    """Return log(1 + N / n) of words in n of N texts: rare words weigh more."""
     counts = Counter(word for words in texts for word in words)
     return {word: math.log1p(len(texts) / count) for word, count in counts.items()}
 
@@ -50,10 +49,9 @@ def word_weights(texts: Sequence[set[str]]) -> dict[str, float]:
 def link_sentences(sentences: Sequence[str], chapters: Sequence[Chapter]) -> tuple[Sentence, ...]:
     """Return each sentence with the clips of the chapters that share most of its words.
 
-    At most `MAX_CLIPS` clips, in order of time. Ties go to the chapter whose place among the
-    chapters is nearest to the sentence's among the sentences, since a story is told in order; a
-    sentence that shares no word with any chapter is linked to that chapter alone. Raises
-    ValueError where there is no chapter.
+    At most `MAX_CLIPS` clips, in order of time. Ties go to the chapter whose relative position is
+    nearest to the sentence's, since a story is in order of time; a sentence that shares no word
+    with any chapter is linked to that chapter alone. Raises ValueError without chapters.
     """
     if not chapters:
         raise ValueError("a sentence needs at least one chapter to be linked to")

@@ -1,7 +1,7 @@
-"""What the sources said about a clip, made safe to read and put in a fixed order.
+"""The observations of a clip: cleaned, merged where they repeat each other, in a fixed order.
 
-Everything a source says is untrusted: subtitles, text on screen and a model's words may hold
-anything. Here it loses what a reader cannot see, gets a bounded length, and is said once.
+Everything that a source says is untrusted: subtitles, text on screen and a model's words may
+contain anything. Invisible characters are removed here, and the length is bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation
 
-# sources in the order in which a chapter tells them; others follow in alphabetical order
+MAX_OBSERVATION_CHARS = 2000
+# the order of sources in a chapter; others follow alphabetically
 SOURCE_ORDER = (
     "caption",
     "tags",
@@ -32,13 +33,13 @@ def kind_of(source: str) -> str:
 
 
 def arrange(
-    observations: Iterable[Observation], *, max_chars: int = 2000
+    observations: Iterable[Observation], *, max_chars: int = MAX_OBSERVATION_CHARS
 ) -> tuple[Observation, ...]:
     """Return observations with clean texts in the order of `SOURCE_ORDER`, then of time.
 
-    What one source says twice (the same caption of several kept frames), and what speech repeats
-    from the subtitles, is merged into one observation over both times, with the higher confidence.
-    Observations without visible text are left out.
+    What one source says twice (the same caption of several kept frames), or speech repeats from
+    the subtitles, becomes one observation over both times, with the higher confidence.
+    Observations without visible text are dropped.
     """
     cleaned = [
         replace(o, source=kind_of(o.source), text=clean_text(o.text, max_chars=max_chars))

@@ -1,13 +1,14 @@
-"""Where sentences end, and how they are shortened and compared.
+"""Split text into sentences, shorten and finish them.
 
-A small rule of our own: the maintained libraries for this bring native code or data files, and the
-light ones are no longer kept. It need only cope with chapters: quotes stay whole, common
+A small rule of our own: the maintained libraries for this need native code or data files, and the
+light ones are unmaintained. It only has to handle chapters: quotes stay whole, and common
 abbreviations and initials do not end a sentence.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from fdvs.text.clean import CUT_MARK, clean_text
 from fdvs.text.vocabulary import same_words
@@ -72,6 +73,11 @@ def finish(text: str) -> str:
         return ""
     text = text[0].upper() + text[1:]
     return text if re.search('[.!?…。！？]["”’»)\\]」』]*$', text) else text + "."
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def shorten(sentence: str, *, max_chars: int) -> str:

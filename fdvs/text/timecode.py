@@ -1,12 +1,11 @@
-"""Seconds as time stamps that people read, citations, and which part of a video they lie in."""
+"""Times in words: time stamps, citations, and the quarter of a video that a time lies in."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from fdvs.types import Quartile
+Quartile = Literal["beginning", "early", "later", "end"]
 
 QUARTILES: tuple[Quartile, ...] = ("beginning", "early", "later", "end")
 
@@ -21,6 +20,8 @@ PHRASES: dict[Quartile, str] = {
 def timecode(time_s: float) -> str:
     """Return `m:ss`, or `h:mm:ss` from an hour on; fractions are cut off.
 
+    Raises ValueError if the time is negative or not finite.
+
     >>> timecode(65.9), timecode(3600)
     ('1:05', '1:00:00')
     """
@@ -34,7 +35,7 @@ def timecode(time_s: float) -> str:
 
 
 def citation(name: str, start_s: float, end_s: float) -> str:
-    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the stretch is covered.
+    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the span is covered.
 
     >>> citation("film.mp4", 3.2, 64.5)
     '[film.mp4 @ 0:03-1:05]'
@@ -43,7 +44,7 @@ def citation(name: str, start_s: float, end_s: float) -> str:
 
 
 def quartile(start_s: float, duration_s: float) -> Quartile:
-    """Return the part of the video in which a chapter starts; a start after the end is `end`.
+    """Return the quarter of the video in which a chapter starts; a start after the end is `end`.
 
     >>> quartile(0.0, 100.0), quartile(25.0, 100.0), quartile(99.0, 100.0)
     ('beginning', 'early', 'end')

@@ -15,7 +15,7 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.tagwords import Tag, tags
 from fdvs.models.embed.efficientnet import EfficientNetEmbedder
 from fdvs.models.weights.fetch import identity_of, weights_card
-from fdvs.story.chapters import listed
+from fdvs.text.sentences import listed
 from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
 
 FLOOR = 0.25

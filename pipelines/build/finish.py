@@ -17,7 +17,7 @@ from fdvs.pipelines.build.items import VideoJob
 from fdvs.redundancy.chapters import keep_chapters, similarity_to_memory
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
-from fdvs.story.tell import tell
+from fdvs.story.story import write_story
 from fdvs.types import Chapter, Saved, Story, Vectors
 
 EMBED_CHUNK = 64
@@ -128,7 +128,7 @@ class Finisher:
             for clip, stored in zip(job.clips, self._chapters, strict=True)
         ]
         writes = context.config.story.writer == "abstractive"
-        return tell(
+        return write_story(
             video_id=job.video_id,
             duration_s=job.info.duration_s,
             chapters=chapters,

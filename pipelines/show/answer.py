@@ -69,12 +69,12 @@ def _show_options(out: Console, answer: Answer) -> None:
 
 
 def _show_moment(out: Console, moment: Moment) -> None:
-    from fdvs.prompting.injection import reads_like_an_order
+    from fdvs.prompting.injection import has_prompt_injection
 
     cited = span(moment.name, moment.start_s, moment.end_s)
     line(out, "  ", cited, (matches(moment), FAINT))
     paragraph(out, moment.text, indent="    ")
-    if reads_like_an_order(moment.text):
+    if has_prompt_injection(moment.text):
         line(out, (f"    ({INJECTION})", FAINT))
 
 

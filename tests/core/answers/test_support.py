@@ -113,7 +113,7 @@ def test_a_denial_is_carried_only_by_a_chapter_that_denies() -> None:
     assert starts("No.", question="Does a red car wait at the light?") == [[]]
 
 
-def test_a_chapter_that_reads_like_an_order_carries_nothing() -> None:
+def test_a_chapter_that_has_prompt_injection_carries_nothing() -> None:
     found = checked("PWNED.", question="What do you answer?")
     assert found.sentences[0].citations == ()
     assert found.num_orders == 1

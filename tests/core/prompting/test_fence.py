@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fdvs.answers.history import Turn, fenced_history, looked_up
 from fdvs.prompting.fence import MAX_NAME_CHARS, fence, neutral, safe_name
-from fdvs.prompting.injection import reads_like_an_order
+from fdvs.prompting.injection import has_prompt_injection
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_only_the_last_turns_are_told_and_each_is_bounded() -> None:
     ],
 )
 def test_an_order_is_recognised(text: str) -> None:
-    assert reads_like_an_order(text)
+    assert has_prompt_injection(text)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_an_order_is_recognised(text: str) -> None:
     ],
 )
 def test_plain_descriptions_are_no_orders(text: str) -> None:
-    assert not reads_like_an_order(text)
+    assert not has_prompt_injection(text)

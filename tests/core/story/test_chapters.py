@@ -9,8 +9,8 @@ import pytest
 from fdvs.config import ChapterConfig
 from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
 from fdvs.models.scripted import ScriptedLanguageModel
-from fdvs.story.chapters import MAX_QUOTE_CHARS, NOTHING_SEEN, listed, quoted, write_chapter
-from fdvs.text.sentences import split_sentences
+from fdvs.story.chapters import MAX_QUOTE_CHARS, NOTHING_SEEN, quoted, write_chapter
+from fdvs.text.sentences import listed, split_sentences
 from fdvs.types import Chapter, Clip, Observation
 
 CLIP = Clip(video_id="v", index=3, start_s=10.0, end_s=14.0)

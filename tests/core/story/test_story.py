@@ -15,7 +15,7 @@ from fdvs.errors import BadModelOutput, ModelError, ModelUnavailable
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.protocols import LanguageModel
 from fdvs.story.extractive import by_relevance
-from fdvs.story.tell import tell
+from fdvs.story.story import write_story
 from fdvs.text.sentences import split_sentences
 from fdvs.text.timecode import quartile
 from fdvs.types import Chapter, Story
@@ -54,7 +54,7 @@ def told(
 ) -> Story:
     """The story of chapters of ten seconds; `one_subject` makes them alike, and so one scene."""
     vectors = HashTextEmbedder().embed_texts([texts[0]] * len(texts) if one_subject else texts)
-    return tell(
+    return write_story(
         video_id="v",
         duration_s=10.0 * len(texts),
         chapters=chapters_of(texts),
@@ -221,7 +221,7 @@ def test_writers_say_who_wrote() -> None:
         "scene": "abstractive: scripted-writer@1 (offline stand-in)",
         "story": "abstractive: scripted-writer@1 (offline stand-in)",
     }
-    named = tell(
+    named = write_story(
         video_id="v",
         duration_s=10.0,
         chapters=chapters_of(["A."]),

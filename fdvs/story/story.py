@@ -1,4 +1,4 @@
-"""The story of a video: clip -> scene -> video, each sentence linked to the clips it came from."""
+"""Write the story of a video: chapters -> scenes -> story, each sentence linked to its clips."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ from numpy.typing import NDArray
 from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
 from fdvs.protocols import LanguageModel
-from fdvs.story.abstractive import tell_scene, tell_story
-from fdvs.story.extractive import ranked_tellings, scene_sentences
+from fdvs.story.abstractive import summarise_scene, summarise_story
+from fdvs.story.extractive import ranked_candidates, scene_sentences, story_sentences
 from fdvs.story.linking import link_sentences
 from fdvs.story.scenes import scene_ranges
-from fdvs.story.storyline import story_sentences
 from fdvs.text.sentences import split_sentences
 from fdvs.types import Chapter, Scene, Sentence, Story, Vectors
 from fdvs.vectors import unit_rows
 
-log = logging.getLogger(__name__)
-
-__all__ = ["link_sentences", "tell"]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outline:
-    """A scene before it is told: its kept chapters, their vectors, and its stretch of time."""
+    """A scene before it is written: its kept chapters, their vectors, and its interval."""
 
     chapters: tuple[Chapter, ...]
     vectors: Vectors
@@ -36,7 +33,7 @@ class _Outline:
     end_s: float
 
 
-def tell(
+def write_story(
     *,
     video_id: str,
     duration_s: float,
@@ -47,20 +44,20 @@ def tell(
     writer: LanguageModel | None,
     chapter_writer: str = "",
 ) -> Story:
-    """Return the story of a video from all its chapters in order of time.
+    """Return the story of a video.
 
     Args:
         video_id: of the video.
         duration_s: of the video.
-        chapters: all chapters [N].
-        kept: which of them textual redundancy kept [N]; only these are told.
+        chapters: all chapters [N] in order of time.
+        kept: the chapters [N] that textual redundancy kept; the story is about these.
         vectors: text embeddings of all chapters [N, D].
-        config: who writes, how long scenes and stories may be.
-        writer: the language model; needed by `abstractive` only.
-        chapter_writer: who wrote the chapters, for `Story.writers`.
+        config: extractive or abstractive, and the lengths of scenes and story.
+        writer: the language model; needed if the story is abstractive.
+        chapter_writer: what wrote the chapters, for `Story.writers`.
 
     Raises:
-        ModelUnavailable: `abstractive` without a writer.
+        ModelUnavailable: abstractive without a writer.
         BadModelOutput: the writer's reply cannot be used.
         ValueError: no chapter is kept, or the lengths differ.
     """
@@ -70,14 +67,16 @@ def tell(
             "story.writer is 'abstractive', but no language model is loaded; set models.llm, "
             "or story.writer to 'extractive'"
         )
-    outlines = outline(chapters, kept, vectors, config=config)
+    outlines = _outlines(chapters, kept, vectors, config=config)
     if config.writer == "abstractive" and writer is not None:
         scenes, sentences = _abstractive(outlines, duration_s, config, writer)
         by = f"abstractive: {writer.identity.label()}"
     else:
         scenes, sentences = _extractive(outlines, duration_s, config)
         by = "extractive: sentences of the chapters, no language model"
-    log.info("story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences))
+    logger.info(
+        "story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences)
+    )
     writers = {"chapter": chapter_writer} if chapter_writer else {}
     return Story(
         video_id=video_id,
@@ -99,7 +98,7 @@ def _check(chapters: Sequence[Chapter], kept: NDArray[np.bool_], vectors: Vector
         raise ValueError("no chapter is kept; a story needs at least one")
 
 
-def outline(
+def _outlines(
     chapters: Sequence[Chapter],
     kept: NDArray[np.bool_],
     vectors: Vectors,
@@ -108,8 +107,8 @@ def outline(
 ) -> list[_Outline]:
     """Return the scenes as runs of kept chapters.
 
-    A scene lasts until the next one begins, the last until the last chapter ends: the redundant
-    chapters in between look like what was told, so they belong to it.
+    A scene lasts until the next one begins, the last until the last chapter ends: it includes the
+    redundant chapters after its kept ones, which resemble them.
     """
     rows = np.flatnonzero(kept)
     ranges = scene_ranges(vectors[rows], max_chapters=config.max_scene_chapters)
@@ -140,10 +139,10 @@ def _extractive(
     outlines: Sequence[_Outline], duration_s: float, config: StoryConfig
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
     num_per_scene = config.sentences_per_scene
-    ranked = [ranked_tellings(o.chapters, o.vectors) for o in outlines]
+    ranked = [ranked_candidates(o.chapters, o.vectors) for o in outlines]
     scenes = tuple(
-        _scene(i, o, scene_sentences(tellings, num_sentences=num_per_scene))
-        for i, (o, tellings) in enumerate(zip(outlines, ranked, strict=True))
+        _scene(i, o, scene_sentences(candidates, num_sentences=num_per_scene))
+        for i, (o, candidates) in enumerate(zip(outlines, ranked, strict=True))
     )
     centres = np.stack([unit_rows(o.vectors).mean(axis=0) for o in outlines]).astype(np.float32)
     sentences = story_sentences(
@@ -159,21 +158,23 @@ def _extractive(
 def _abstractive(
     outlines: Sequence[_Outline], duration_s: float, config: StoryConfig, writer: LanguageModel
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
-    """One call per scene of more than one chapter, then one (or, in groups, more) for the story."""
+    """One call per scene of more than one chapter, then one or more for the story."""
     texts = [_scene_text(o, config, writer) for o in outlines]
     scenes = tuple(
         _scene(i, o, link_sentences(split_sentences(text), o.chapters))
         for i, (o, text) in enumerate(zip(outlines, texts, strict=True))
     )
     parts = [(o.start_s, text) for o, text in zip(outlines, texts, strict=True)]
-    story = tell_story(parts, duration_s=duration_s, writer=writer, max_tokens=config.max_tokens)
+    story = summarise_story(
+        parts, duration_s=duration_s, writer=writer, max_tokens=config.max_tokens
+    )
     everything = [chapter for o in outlines for chapter in o.chapters]
     return scenes, link_sentences(split_sentences(story), everything)
 
 
 def _scene_text(outline: _Outline, config: StoryConfig, writer: LanguageModel) -> str:
-    """A scene of one chapter is that chapter: there is nothing to summarise."""
+    """Return the summary of a scene; a scene of one chapter is that chapter."""
     if len(outline.chapters) == 1:
         return outline.chapters[0].text
     parts = [(c.start_s, c.text) for c in outline.chapters]
-    return tell_scene(parts, writer=writer, max_tokens=config.max_tokens)
+    return summarise_scene(parts, writer=writer, max_tokens=config.max_tokens)

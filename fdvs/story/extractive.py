@@ -219,7 +219,7 @@ def _staleness(candidate: Candidate, known: Set[str]) -> tuple[bool, bool, Prior
 
 
 def _connected(candidates: Iterable[Candidate], *, duration_s: float) -> Iterable[Sentence]:
-    """Yield sentences that begin with the quarter of the video, later ones with Then, After that."""
+    """Yield sentences that begin with their quarter of the video or with a connector."""
     quarter: Quartile | None = None
     place = 0
     for candidate in candidates:

@@ -206,12 +206,12 @@ class AskConfig:
 
     `answerer`: `evidence` quotes (or scores options) without a language model, `llm` lets it
     answer, `combined` does both: scores added, and the evidence quoted where nothing that the
-    model says is supported. `order`: the story before the question is read once and kept.
-    `story_level`: how much of the story is read, where the context holds it. A sentence whose
-    support is below `min_support` is removed or marked (`unsupported`). A question that fits the
-    chapters less than `min_fit` is not answered (-1: always answered). Both are measured for
-    all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: a captioner that takes questions looks at
-    the frames of the evidence again. `cache_mib`: what was read is kept on disk up to this size.
+    model says is supported. `story_level`: how much of the story the model reads, where its context
+    holds it. A sentence whose support is below `min_support` is removed. A question that fits the
+    chapters less than `min_fit` (with options `min_choice_fit`) is not answered (-1: always
+    answered). These are measured for all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: show the
+    cited clips to a captioner again, with the question. `cache_mib`: prefilled stories are kept on
+    disk up to this size.
     `attention_plan`: a file of scripts/plan_attention.py, what each key head of the language model
     keeps of long texts; empty for what the model's card says, or else the text. `reread`: a text so
     long that parts of it are dropped is read twice, and what the model looks at while it repeats a
@@ -224,10 +224,8 @@ class AskConfig:
     attention_plan: str = ""
     reread: bool = True
     answerer: Literal["evidence", "llm", "combined"] = "combined"
-    order: Literal["story-first", "question-first"] = "story-first"
     story_level: Literal["chapters", "scenes", "story"] = "scenes"
     history_turns: int = 3
-    unsupported: Literal["remove", "mark"] = "remove"
     min_support: float = 0.6
     min_fit: float = -0.03
     min_choice_fit: float = 0.0

@@ -224,16 +224,12 @@ class Moment(Span):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoHit:
+class VideoHit(Span):
     """A ranked video with its best text; `score` is that text's cosine to the query."""
 
-    video_id: str
-    name: str
     score: float
     level: Level
     text: str
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,14 +287,18 @@ class AskTiming:
 class Answer:
     """An answer and the chapters it rests on, in time order.
 
-    `text` is made of `sentences` with their citations `[NAME @ start-end]`; `said` is the answer
-    alone. Where `refused`, it says that the evidence does not hold the answer, `reason` says why,
-    and `evidence` holds the nearest chapters. `removed` are sentences of the model that nothing
-    supports. `support` is the mean of the sentences', `fit` how well the question fits the chapters
-    (see `fdvs.answers.fit`). `options` and `chosen` (a place in it) are those of a
-    multiple-choice question, and `num_background` is the number of other videos' chapters that
-    they were weighed against. `looks` is what a captioner says on a second look, unchecked. `notes`
-    says what was shortened or left out.
+    Attributes:
+        text: the `sentences` with their citations `[NAME @ start-end]`; a refusal where `refused`.
+        evidence: the chapters found; where `refused`, the nearest ones.
+        backend: who answered; `attention` says which attention a language model ran.
+        removed: sentences of the language model that nothing supports.
+        reason: why the question was `refused`.
+        support: the mean of the sentences' support, 0 to 1.
+        fit: how well the question fits the chapters (see `fdvs.answers.fit`).
+        options: those of a multiple-choice question; `chosen` is a place in it.
+        num_background: the chapters of other videos that the options were weighed against.
+        second_look: what a captioner says when shown the cited clips again, unchecked.
+        notes: what was shortened or removed.
     """
 
     question: str
@@ -318,7 +318,7 @@ class Answer:
     options: tuple[ScoredOption, ...] = ()
     chosen: int | None = None
     num_background: int = 0
-    looks: tuple[AnswerSentence, ...] = ()
+    second_look: tuple[AnswerSentence, ...] = ()
     timing: AskTiming = field(default_factory=AskTiming)
     notes: tuple[str, ...] = ()
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.history import Turn
+from fdvs.answers.question import Question, Turn
 from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.collect import collect
-from fdvs.pipelines.ask.asker import Asker, Order
+from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
@@ -204,50 +204,37 @@ class Library(Closing):
         options: Sequence[str] | None = None,
         history: Sequence[Turn] = (),
         on_text: Callable[[str], None] | None = None,
-        order: Order | None = None,
         writer: Any = "preset",
         chooser: Chooser | None = None,
-        look: bool | None = None,
+        second_look: bool | None = None,
     ) -> Answer:
         """Answer a question with checked, time-stamped evidence, or say that there is none.
 
         Args:
             video: only this video, by name or id; else the whole library.
-            options: choose one of these; else the answer is in words.
+            options: choose one of these; without, the answer is in words.
             history: earlier turns of a chat, oldest first (answers in words only).
             on_text: is given the model's words as they come, before they are checked.
-            order: "story-first" (a story is read once) or "question-first"; else the config's.
-            writer: "preset" for the config's LLM, None for the evidence's own words, or an own
+            writer: "preset" for the config's language model, None to quote the evidence, or an own
                 LanguageModel.
             chooser: an own Chooser for options; else what `ask.answerer` names.
-            look: a captioner looks at the cited clips again; None as `ask.second_look` says.
+            second_look: show the cited clips to the captioner again, with the question; None as
+                `ask.second_look` says.
 
         Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`.
         """
         video_id = self._store.find_video(video).video_id if video else None
-        index, embedder = self._loaded_index(), self._text_embedder()
-        if options:
-            found = self._asker.choice(
-                question,
-                options,
-                index=index,
-                embedder=embedder,
-                chooser=chooser,
-                video_id=video_id,
-                order=order,
-            )
-        else:
-            found = self._asker.open_question(
-                question,
-                index=index,
-                embedder=embedder,
-                writer=writer,
-                video_id=video_id,
-                history=history,
-                on_text=on_text,
-                order=order,
-            )
-        if not (self.config.ask.second_look if look is None else look):
+        asked = Question.parse(question, history=history, options=options or ())
+        found = self._asker.ask(
+            asked,
+            index=self._loaded_index(),
+            embedder=self._text_embedder(),
+            writer=writer,
+            chooser=chooser,
+            video_id=video_id,
+            on_text=on_text,
+        )
+        if not (self.config.ask.second_look if second_look is None else second_look):
             return found
         return self._asker.look_again(found, lambda one: self._store.find_video(one).path)
 

@@ -325,6 +325,7 @@ def hit_json(hit: VideoHit) -> VideoHitJson:
 def answer_json(answer: Answer) -> AnswerJson:
     """Return an answer as a JSON object."""
     value = asdict(answer)
+    value["looks"] = value.pop("second_look")
     value["evidence"] = [_cited(moment) for moment in value["evidence"]]
     for sentence in (*value["sentences"], *value["removed"], *value["looks"]):
         sentence["citations"] = [_cited(cited) for cited in sentence["citations"]]

@@ -27,6 +27,7 @@ from paper_tables import table_xvii
 from fdvs.answers.choice.background import make_background
 from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.by_likelihood import LlmChooser
+from fdvs.answers.question import Question
 from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Split
 from fdvs.kernels.dga import DGAConfig
@@ -136,7 +137,7 @@ def attention_rows(
         chooser = LlmChooser(reader, embedder, evidence_chars=ALL_CHARS)
         material = CaptionMaterial(split.captions, embedder)
         choices = [
-            chooser.choose(one.question, one.options, material.of_video(one.video_id))
+            chooser.choose(Question.of(one.question, one.options), material.of_video(one.video_id))
             for one in questions
         ]
         right = [float(c.chosen == q.answer) for c, q in zip(choices, questions, strict=True)]

@@ -24,7 +24,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.evidence import Material, Passage
+from fdvs.answers.evidence import Evidence, Passage
+from fdvs.answers.question import Question
 from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
@@ -131,17 +132,19 @@ def outcome(videos: Sequence[Told], masks: Sequence[Mask], chooser: Chooser | No
         if chooser is not None:
             material = material_of(video, mask)
             right += [
-                float(chooser.choose(q.question, q.options, material).chosen == q.answer)
+                float(
+                    chooser.choose(Question.of(q.question, q.options), material).chosen == q.answer
+                )
                 for q in video.questions
             ]
     num_kept, num = sum(int(m.sum()) for m in masks), sum(map(len, masks))
     return Outcome(kept=num_kept / num, lost=tuple(lost), top=tuple(top), right=tuple(right))
 
 
-def material_of(video: Told, mask: Mask) -> Material:
+def material_of(video: Told, mask: Mask) -> Evidence:
     """Return the kept captions as what may be answered from: each a passage of its own."""
     places = np.flatnonzero(mask).tolist()
-    return Material(
+    return Evidence(
         passages=tuple(
             Passage(
                 video_id=video.video_id,

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.answers.everyday import EVERYDAY
-from fdvs.answers.evidence import Material, make_material
-from fdvs.answers.fit import ANY_QUESTION, FitJudge, statement_of
+from fdvs.answers.evidence import Evidence, make_evidence
+from fdvs.answers.fit import GENERIC_FIT, Answerability, everyday_sentences
+from fdvs.answers.question import Question
 from fdvs.answers.support import chapter_support
 from fdvs.config import AskConfig
 from fdvs.datasets import nextqa
@@ -83,10 +83,10 @@ def half_of(video_id: str) -> str:
     return HALVES[digest[0] % 2]
 
 
-def materials(split: Split, embedder: Any) -> dict[str, Material]:
+def materials(split: Split, embedder: Any) -> dict[str, Evidence]:
     """Return the sentences of each video's captions, a caption being a chapter."""
     return {
-        video_id: make_material(passages_of(video_id, captions), embedder)
+        video_id: make_evidence(passages_of(video_id, captions), embedder)
         for video_id, captions in split.captions.items()
     }
 
@@ -104,7 +104,7 @@ def others(questions: Sequence[ChoiceQuestion]) -> dict[str, str]:
 
 
 def fit_rows(
-    questions: Sequence[ChoiceQuestion], material: dict[str, Material], judge: FitJudge
+    questions: Sequence[ChoiceQuestion], material: dict[str, Evidence], judge: Answerability
 ) -> Iterator[Row]:
     """Yield the fit of every question to its own video ("true") and to another ("other")."""
     other = others(questions)
@@ -112,13 +112,13 @@ def fit_rows(
     pairs += [(other[q.id], "other", q) for q in questions]
     for video_id, kind, q in sorted(pairs, key=lambda pair: (pair[0], pair[1], pair[2].id)):
         base = {"half": half_of(q.video_id), "item": q.id, "video": q.video_id, "kind": kind}
-        value = judge.fit(q.question, material[video_id])
+        value = judge.fit(Question.of(q.question), material[video_id])
         yield Row(measure="fit", value=value, **base)
-        value = judge.choice_fit(q.question, q.options, material[video_id])
+        value = judge.fit(Question.of(q.question, q.options), material[video_id])
         yield Row(measure="choice fit", value=value, **base)
 
 
-def support_rows(material: dict[str, Material], embedder: Any) -> Iterator[Row]:
+def support_rows(material: dict[str, Evidence], embedder: Any) -> Iterator[Row]:
     """Yield the support of a caption's sentence by its video's other captions, and by another's."""
     names = sorted(material)
     for video_id in names:
@@ -143,7 +143,7 @@ def support_rows(material: dict[str, Material], embedder: Any) -> Iterator[Row]:
 
 
 def citation_rows(
-    questions: Sequence[ChoiceQuestion], material: dict[str, Material], embedder: Any
+    questions: Sequence[ChoiceQuestion], material: dict[str, Evidence], embedder: Any
 ) -> Iterator[Row]:
     """Yield the words' support of the chapter cited by meaning, and the other way round."""
     by_video: dict[str, list[ChoiceQuestion]] = {}
@@ -151,7 +151,7 @@ def citation_rows(
         if q.answer is not None:
             by_video.setdefault(q.video_id, []).append(q)
     for video_id, group in by_video.items():
-        said = [f"{statement_of(q.question)} {q.options[q.answer or 0]}" for q in group]
+        said = [Question.of(q.question, q.options).fit_statements[q.answer or 0] for q in group]
         found = chapter_support(said, material[video_id], embedder)
         if len(found.chapters) < 2:
             continue
@@ -214,7 +214,7 @@ def below(
 ) -> dict[str, Any]:
     """Return the share of the reported half below a bound; `named`: of what can be below any."""
     found = [r for r in rows if (r.measure, r.half, r.kind) == (measure, "reported", kind)]
-    found = [r for r in found if r.value < ANY_QUESTION or not named]
+    found = [r for r in found if r.value < GENERIC_FIT or not named]
     return told(interval_of_mean([float(r.value < bound) for r in found], [r.video for r in found]))
 
 
@@ -275,18 +275,18 @@ def measured(data: Path, cache: Path, path: Path | None) -> list[Row]:
     embedder = InMemory(
         stored,
         [
-            *EVERYDAY,
+            *everyday_sentences(),
             *(s for captions in split.captions.values() for c in captions
               for s in split_sentences(c.text)),
-            *(statement_of(q.question) for q in questions),
-            *(f"{statement_of(q.question)} {o}" for q in questions for o in q.options),
+            *(Question.of(q.question).fit_statement for q in questions),
+            *(s for q in questions for s in Question.of(q.question, q.options).fit_statements),
         ],
     )  # fmt: skip
     material = materials(split, embedder)
     print(f"{len(questions)} questions, {len(material)} videos", file=sys.stderr, flush=True)
     rows: list[Row] = []
     for name, part in (
-        ("fit", fit_rows(questions, material, FitJudge(embedder))),
+        ("fit", fit_rows(questions, material, Answerability(embedder))),
         ("citations", citation_rows(questions, material, embedder)),
         ("support", support_rows(material, embedder)),
     ):

@@ -16,7 +16,8 @@ from caption_study import Told, material_of, redundancy_rows
 from film_study import FilmStudy, mean_row
 
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.evidence import Material, Passage
+from fdvs.answers.evidence import Evidence, Passage
+from fdvs.answers.question import Question
 from fdvs.config import Config, CutMethod, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.protocols import TextEmbedder
@@ -186,7 +187,7 @@ def _story(video: Told, kept: Mask) -> Story:
     )
 
 
-def _told_sentences(story: Story, embedder: TextEmbedder) -> Material:
+def _told_sentences(story: Story, embedder: TextEmbedder) -> Evidence:
     """Return the story's sentences as passages with the times of the chapters they rest on."""
     times = {chapter.index: chapter for chapter in story.chapters}
     passages = tuple(
@@ -201,12 +202,12 @@ def _told_sentences(story: Story, embedder: TextEmbedder) -> Material:
         for sentence in story.sentences
     )
     rows = embedder.embed_texts([passage.text for passage in passages])
-    return Material(passages=passages, vectors=rows, story=tuple(p.text for p in passages))
+    return Evidence(passages=passages, vectors=rows, story=tuple(p.text for p in passages))
 
 
 def _evidence(
-    video: Told, number: int, story: Material | None, embedder: TextEmbedder
-) -> list[Material]:
+    video: Told, number: int, story: Evidence | None, embedder: TextEmbedder
+) -> list[Evidence]:
     """Return, per question, the nearest chapters in order of time, after the story if given."""
     questions = unit_rows(embedder.embed_texts([q.question for q in video.questions]))
     near = np.argsort(-(questions @ video.vectors.T), axis=1, kind="stable")[:, :number]
@@ -219,8 +220,8 @@ def _evidence(
     return found
 
 
-def _joined(story: Material, chapters: Material) -> Material:
-    return Material(
+def _joined(story: Evidence, chapters: Evidence) -> Evidence:
+    return Evidence(
         passages=(*story.passages, *chapters.passages),
         vectors=np.concatenate([story.vectors, chapters.vectors]),
         story=story.story,
@@ -228,10 +229,10 @@ def _joined(story: Material, chapters: Material) -> Material:
 
 
 def _answer_row(
-    name: str, videos: Sequence[Told], material: Sequence[Sequence[Material]], chooser: Chooser
+    name: str, videos: Sequence[Told], material: Sequence[Sequence[Evidence]], chooser: Chooser
 ) -> dict[str, Any]:
     right = [
-        float(chooser.choose(q.question, q.options, known).chosen == q.answer)
+        float(chooser.choose(Question.of(q.question, q.options), known).chosen == q.answer)
         for video, of_video in zip(videos, material, strict=True)
         for q, known in zip(video.questions, of_video, strict=True)
     ]

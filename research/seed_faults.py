@@ -84,9 +84,9 @@ FAULTS = (
     ),
     Fault(
         "evidence by rank instead of time",
-        "fdvs/answers/answer.py",
-        "key=lambda m: (videos.index(m.video_id), m.start_s)",
-        "key=lambda m: (videos.index(m.video_id), -m.score)",
+        "fdvs/types.py",
+        "key=lambda span: (videos.index(span.video_id), span.start_s)",
+        "key=lambda span: (videos.index(span.video_id), -getattr(span, 'score', 0.0))",
         "tests/core/answers/test_answer.py",
     ),
     Fault(

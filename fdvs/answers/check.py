@@ -1,9 +1,9 @@
-"""Hold a reply against the chapters that were given: what they carry is cited, the rest goes.
+"""The citation check: what the evidence supports is cited, everything else is removed.
 
 A sentence stays where a chapter supports it (`fdvs.answers.support`) and every time that it names
 lies in the evidence. It is cited by the chapter that the model named, where that one is in the
-evidence and carries the sentence, else by the one that carries it best. A chapter that reads like
-an order supports nothing. What stays out is returned, never lost.
+evidence and supports the sentence, else by the one that supports it best. A chapter that holds
+a prompt injection supports nothing. What is removed is returned, never lost.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.answers.citations import (
+from fdvs.answers.evidence import Evidence
+from fdvs.answers.reply import (
     WrittenCitation,
     WrittenSentence,
     cited_moments,
     seconds,
     times_in,
 )
-from fdvs.answers.evidence import Material
 from fdvs.answers.support import ChapterKey, chapter_support
 from fdvs.prompting.injection import has_prompt_injection
 from fdvs.protocols import TextEmbedder
@@ -30,7 +30,9 @@ from fdvs.text.timecode import citation
 from fdvs.types import AnswerSentence, Citation, Moment
 
 UNSUPPORTED = "(not in the evidence)"
-_DENIAL = re.compile(r"\b(?:no|not|none|nobody|nothing|never|neither|without|cannot)\b|n't\b", re.I)
+_NEGATION = re.compile(
+    r"\b(?:no|not|none|nobody|nothing|never|neither|without|cannot)\b|n't\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,54 +40,57 @@ class Checked:
     """A reply's sentences in their order, those without support, and what was wrong.
 
     `num_citations_removed` counts those of the model that lie outside of the evidence or in
-    chapters that do not carry the sentence; `num_orders` the chapters that read like an order.
+    chapters that do not support the sentence; `num_injected` the chapters that hold a
+    prompt injection.
     """
 
     sentences: tuple[AnswerSentence, ...]
     unsupported: tuple[AnswerSentence, ...]
     num_citations_removed: int
-    num_orders: int
+    num_injected: int
+
+    @property
+    def supported(self) -> tuple[AnswerSentence, ...]:
+        return tuple(sentence for sentence in self.sentences if sentence.is_supported)
 
 
 def check_reply(
     written: Sequence[WrittenSentence],
     *,
     question: str,
-    evidence: Sequence[Moment],
-    material: Material,
+    evidence: Evidence,
     embedder: TextEmbedder,
     min_support: float,
 ) -> Checked:
     """Return the sentences with what supports them.
 
     Args:
-        evidence: the chapters that were given, one moment each: only these are cited.
-        material: their sentences.
-        min_support: from here on a chapter carries a sentence.
+        evidence: only chapters of its moments are cited.
+        min_support: from here on a chapter supports a sentence, 0 to 1.
     """
-    moments = {(m.video_id, m.clips[0]): m for m in evidence}
-    orders = {key for key, moment in moments.items() if has_prompt_injection(moment.text)}
-    support = chapter_support([w.text for w in written], material, embedder, question=question)
-    allowed = np.array([key in moments and key not in orders for key in support.chapters], bool)
+    moments = {(m.video_id, m.clips[0]): m for m in evidence.moments}
+    injected = {key for key, moment in moments.items() if has_prompt_injection(moment.text)}
+    support = chapter_support([w.text for w in written], evidence, embedder, question=question)
+    allowed = np.array([key in moments and key not in injected for key in support.chapters], bool)
     scores_SC = np.where(allowed, support.both, 0.0)
-    denying = {key for key, moment in moments.items() if _denies(moment.text)}
+    negating = {key for key, moment in moments.items() if _negates(moment.text)}
     checked, num_removed = [], 0
     for sentence, scores_C in zip(written, scores_SC, strict=True):
-        rows = dict(zip(support.chapters, scores_C.tolist(), strict=True))
-        if _denies(sentence.text):  # nearness cannot tell "no car" from a car
-            rows = {key: score if key in denying else 0.0 for key, score in rows.items()}
-        found, num_bad = _one(sentence, rows, moments, min_support)
+        scores = dict(zip(support.chapters, scores_C.tolist(), strict=True))
+        if _negates(sentence.text):  # nearness cannot tell "no car" from a car
+            scores = {key: score if key in negating else 0.0 for key, score in scores.items()}
+        found, num_bad = _checked(sentence, scores, moments, min_support)
         checked.append(found)
         num_removed += num_bad
     return Checked(
         sentences=tuple(checked),
-        unsupported=tuple(s for s in checked if not s.is_supported),
+        unsupported=tuple(sentence for sentence in checked if not sentence.is_supported),
         num_citations_removed=num_removed,
-        num_orders=len(orders),
+        num_injected=len(injected),
     )
 
 
-def _one(
+def _checked(
     sentence: WrittenSentence,
     scores: Mapping[ChapterKey, float],
     moments: Mapping[ChapterKey, Moment],
@@ -94,59 +99,49 @@ def _one(
     """Return a sentence with its citations, and how many of the model's own were dropped."""
     best = max(scores.values(), default=0.0)
     text = finish(sentence.text)
-    good, num_bad = _own_citations(sentence.citations, scores, moments, min_support)
+    good, num_bad = _right_citations(sentence.citations, scores, moments, min_support)
     if best < min_support or not _times_hold(sentence.text, list(moments.values())):
         return AnswerSentence(text=text, support=best), len(sentence.citations)
     keys = good or [max(scores, key=lambda key: (scores[key], -key[1]))]  # of equals the earliest
-    cited = tuple(_citation(moments[key], scores[key]) for key in keys)
+    cited = tuple(Citation(**moments[key].where(), support=scores[key]) for key in keys)
     return AnswerSentence(text=text, support=best, citations=cited), num_bad
 
 
-def _own_citations(
+def _right_citations(
     written: Sequence[WrittenCitation],
     scores: Mapping[ChapterKey, float],
     moments: Mapping[ChapterKey, Moment],
     min_support: float,
 ) -> tuple[list[ChapterKey], int]:
-    """Return the chapters that the model named rightly, and how many citations were wrong."""
+    """Return the chapters that the model cited rightly, and how many citations were wrong."""
     good: list[ChapterKey] = []
     num_bad = 0
     for one in written:
         keys = [(m.video_id, m.clips[0]) for m in cited_moments(one, list(moments.values()))]
-        holding = [key for key in keys if scores.get(key, 0.0) >= min_support]
-        num_bad += not holding
-        good += [key for key in holding if key not in good]
+        supporting = [key for key in keys if scores.get(key, 0.0) >= min_support]
+        num_bad += not supporting
+        good += [key for key in supporting if key not in good]
     return good, num_bad
 
 
-def _times_hold(text: str, evidence: Sequence[Moment]) -> bool:
+def _times_hold(text: str, moments: Sequence[Moment]) -> bool:
     """Whether every time that the words name lies in the evidence, or stands in its text."""
     for time in times_in(text):
         at = WrittenCitation(name="", start_s=seconds(time), end_s=seconds(time))
-        if not cited_moments(at, evidence) and not any(time in m.text for m in evidence):
+        if not cited_moments(at, moments) and not any(time in m.text for m in moments):
             return False
     return True
 
 
-def _denies(text: str) -> bool:
-    return bool(_DENIAL.search(text))
+def _negates(text: str) -> bool:
+    return bool(_NEGATION.search(text))
 
 
-def _citation(moment: Moment, support: float) -> Citation:
-    return Citation(
-        video_id=moment.video_id,
-        name=moment.name,
-        start_s=moment.start_s,
-        end_s=moment.end_s,
-        support=support,
-    )
+def with_citations(sentences: Sequence[AnswerSentence]) -> str:
+    """Return sentences as one text, each with its citations; one without any is marked."""
+    return " ".join(_with_citations(sentence) for sentence in sentences)
 
 
-def told(sentences: Sequence[AnswerSentence]) -> str:
-    """Return sentences as one text, each with its citations; without any it is marked so."""
-    return " ".join(_told(sentence) for sentence in sentences)
-
-
-def _told(sentence: AnswerSentence) -> str:
+def _with_citations(sentence: AnswerSentence) -> str:
     cited = dict.fromkeys(citation(c.name, c.start_s, c.end_s) for c in sentence.citations)
     return " ".join([sentence.text, *(cited or [UNSUPPORTED])])

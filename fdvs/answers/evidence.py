@@ -1,55 +1,151 @@
-"""What an answer may rest on: the passages of one video, or of several, with their vectors.
+"""What an answer may rest on: chapters that may be cited, their sentences, and the vectors.
 
-Takes the chapters of an index, or captions that somebody published; gives `Material`, which every
-answerer reads. A passage is one sentence with the times of the chapter (or caption) it stands in.
+Built once for a question from chapters of an index, or from captions that somebody published.
+Chapters that textual redundancy dropped are left out, as everywhere in answers. A passage is one
+sentence with the times of the chapter (or caption) it stands in.
+
+P passages, D dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from fdvs.protocols import TextEmbedder
-from fdvs.types import Vectors
+from fdvs.search.index import Entry, Index
+from fdvs.text.sentences import split_sentences
+from fdvs.text.vocabulary import stems
+from fdvs.types import Moment, Span, Vectors
+
+MAX_SENTENCES = 32  # of one chapter; captions have a few
+MAX_PASSAGE_CHARS = 600  # embedders read a few hundred words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
-    """A sentence that may be evidence. Times are those of its chapter, half-open, in seconds.
+class Passage(Span):
+    """A sentence that may be evidence; its times are those of its chapter.
 
     `chapter` is the clip index of the chapter (the caption's position where there are no clips).
     """
 
-    video_id: str
-    name: str
     chapter: int
-    start_s: float
-    end_s: float
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Material:
-    """Passages in time order (video by video) and their unit vectors [P, D].
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """The evidence for one question.
 
-    `story` holds the sentences of the story, video by video; empty where none was told.
+    Attributes:
+        moments: the chapters that may be cited, video by video in time order.
+        passages: sentences of these chapters, and of others that were looked at.
+        vectors: of the passages, unit rows [P, D].
+        story: the sentences of the stories, video by video; empty where none is told.
+        num_in_scope: about how many passages were searched, where `passages` are the nearest of
+            them; None where these are all.
+        fit: how well the question fits the passages (`fdvs.answers.fit`).
     """
 
+    moments: tuple[Moment, ...] = ()
     passages: tuple[Passage, ...]
     vectors: Vectors
-    story: tuple[str, ...] = field(default=())
+    story: tuple[str, ...] = ()
+    num_in_scope: int | None = None
+    fit: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.passages) != len(self.vectors):
             raise ValueError(f"{len(self.passages)} passages but {len(self.vectors)} vectors")
 
+    @cached_property
+    def stems(self) -> tuple[frozenset[str], ...]:
+        """The word stems of each passage."""
+        return tuple(map(frozenset, stems(passage.text for passage in self.passages)))
 
-def make_material(
+
+class QuestionEmbedder:
+    """A TextEmbedder that embeds each text once, for as long as one question is answered.
+
+    Texts that are new are embedded together in the order given; the others get the row that they
+    got before. Not meant to be kept longer: it forgets nothing.
+    """
+
+    def __init__(self, embedder: TextEmbedder) -> None:
+        self.identity = embedder.identity
+        self._embedder = embedder
+        self._rows: dict[str, Vectors] = {}
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32 [len(texts), D], rows of unit length."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._rows]
+        if new or not texts:
+            rows = self._embedder.embed_texts(new)
+            self._rows.update(zip(new, rows, strict=True))
+            if not texts:
+                return rows
+        return np.stack([self._rows[text] for text in texts])
+
+
+def make_evidence(
     passages: Sequence[Passage], embedder: TextEmbedder, *, story: Sequence[str] = ()
-) -> Material:
+) -> Evidence:
     """Embed passages; equal texts are embedded once."""
     texts = list(dict.fromkeys(passage.text for passage in passages))
     rows = embedder.embed_texts(texts)
     place = {text: i for i, text in enumerate(texts)}
     vectors = rows[[place[passage.text] for passage in passages]]
-    return Material(passages=tuple(passages), vectors=vectors, story=tuple(story))
+    return Evidence(passages=tuple(passages), vectors=vectors, story=tuple(story))
+
+
+def evidence_of(index: Index, embedder: TextEmbedder, entries: Sequence[Entry]) -> Evidence:
+    """Return the passages of chapters, with the stories of their videos; no moments yet."""
+    videos = dict.fromkeys(entry.video_id for entry in entries)
+    stories = [index.stories[video_id] for video_id in videos if video_id in index.stories]
+    sentences = [sentence.text for story in stories for sentence in story.sentences]
+    return make_evidence(passages_of(entries), embedder, story=sentences)
+
+
+def passages_of(entries: Iterable[Entry]) -> list[Passage]:
+    """Return the sentences of chapters, each with its chapter's times."""
+    return [
+        Passage(
+            **entry.where(),
+            chapter=entry.item,
+            text=sentence[:MAX_PASSAGE_CHARS],
+        )
+        for entry in entries
+        for sentence in split_sentences(entry.text)[:MAX_SENTENCES]
+    ]
+
+
+def moment_of(entry: Entry, *, score: float, matched_by: tuple[str, ...] = ()) -> Moment:
+    """Return a chapter as a moment that may be cited."""
+    return Moment(
+        **entry.where(),
+        score=score,
+        text=entry.text,
+        clips=(entry.item,),
+        matched_by=matched_by,
+    )
+
+
+def is_kept(index: Index, entry: Entry) -> bool:
+    """Return False for a chapter that textual redundancy dropped; True before that is known."""
+    kept = index.kept_clips.get(entry.video_id)
+    return kept is None or entry.item in kept
+
+
+def kept_chapters(index: Index, video_ids: Iterable[str] | None = None) -> list[Entry]:
+    """Return the kept chapters of some videos (None: all) in the index's order."""
+    wanted = None if video_ids is None else set(video_ids)
+    return [
+        entry
+        for entry in index.entries
+        if entry.level == "chapter"
+        and (wanted is None or entry.video_id in wanted)
+        and is_kept(index, entry)
+    ]

@@ -1,29 +1,38 @@
 """The prompt of a question, in two parts: what stays for a video, and what is asked of it.
 
 The fixed part (system text and story) depends on the videos and the model alone, so that it is
-read once; the rest is the evidence in time order, the chat so far and the question. With order
-"question-first" the question stands before the story too, and nothing can be reused. What does not
-fit is shortened, chapters step by step, and said in `notes`.
+prefilled once; the rest is the evidence in time order, the chat so far and the question. What does
+not fit the model's context is shortened and said in `notes`: the story level by level (every kept
+chapter, the scenes, the first sentence of each scene, the story, then sentences dropped evenly, so
+that what remains still spans the video), the chapters step by step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from fdvs.answers.history import Turn, fenced_history
-from fdvs.answers.levels import ToldStory, span_mark, told_stories
+from fdvs.answers.question import Question, Turn
 from fdvs.config import AskConfig
 from fdvs.errors import ModelError
-from fdvs.prompting.fence import fence, neutral
+from fdvs.prompting.fence import fence, neutral, safe_name
 from fdvs.prompting.replies import TEMPLATE_TOKENS
 from fdvs.protocols import LanguageModel
 from fdvs.text.clean import clean_text
+from fdvs.text.timecode import timecode
 from fdvs.types import Moment, Story
+
+T = TypeVar("T")
+Line = tuple[str, str]  # a mark that we write, and untrusted text
 
 CHAPTER_CHARS = (4000, 1000, 400, 160, 60)
 REST_SHARE = 0.25  # of the context, kept free for evidence and question when the story is fitted
 MAX_QUESTION_CHARS = 2000
+MAX_TURN_CHARS = 600
+LEVELS = ("chapters", "scenes", "short scenes", "story")
+NO_STORY = "(no story)"
 NOT_SAID = "Not in the evidence."
 
 SYSTEM = (
@@ -50,12 +59,19 @@ class AskPrompt:
         return self.fixed + self.rest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryText:
+    """One or more stories as fenced text, and a note where they had to be shortened."""
+
+    text: str
+    note: str = ""
+
+
 def ask_prompt(
-    question: str,
+    question: Question,
     *,
     stories: Sequence[Story],
-    evidence: Sequence[Moment],
-    history: Sequence[Turn],
+    moments: Sequence[Moment],
     writer: LanguageModel,
     config: AskConfig,
 ) -> AskPrompt:
@@ -63,67 +79,153 @@ def ask_prompt(
 
     Raises ModelError where not even the shortest chapters fit.
     """
-    names = {moment.video_id: moment.name for moment in evidence}
-    asked = f"Question: {neutral(question, max_chars=MAX_QUESTION_CHARS)}\n"
-    before = asked if config.order == "question-first" else ""
+    names = {moment.video_id: moment.name for moment in moments}
     room = writer.context_tokens - config.max_tokens - TEMPLATE_TOKENS
     room -= writer.count_tokens(SYSTEM)
-    told = _told(stories, names, before, writer, room, config)
-    earlier = fenced_history(history, num_turns=config.history_turns)
-    for fixed in (before + told.text + "\n", before + told_stories(
-        (), {}, wanted="story", fits=lambda _: True).text + "\n"):  # fmt: skip
+    story_room = room - round(REST_SHARE * writer.context_tokens)
+    story = story_that_fits(
+        stories,
+        names,
+        wanted=config.story_level,
+        fits=lambda text: writer.count_tokens(text) <= story_room,
+    )
+    earlier = fenced_history(question.history, num_turns=config.history_turns)
+    asked = f"Question: {neutral(question.text, max_chars=MAX_QUESTION_CHARS)}\nAnswer in English:"
+    for fixed in (story.text + "\n", fence("story", [NO_STORY]) + "\n"):
         left = room - writer.count_tokens(fixed)
         for num_chars in CHAPTER_CHARS:
-            parts = (_moments(evidence, num_chars), earlier, f"{asked}Answer in English:")
-            rest = "\n".join(part for part in parts if part)
+            rest = "\n".join(p for p in (_moments(moments, num_chars), earlier, asked) if p)
             if writer.count_tokens(rest) <= left:
-                notes = _notes(told, fixed, num_chars, evidence)
+                notes = _notes(story, fixed, num_chars, moments)
                 return AskPrompt(system=SYSTEM, fixed=fixed, rest=rest, notes=notes)
     raise ModelError(
         f"{writer.identity.label()} holds {writer.context_tokens} tokens: too few for the question "
-        f"with {len(evidence)} chapters and {config.max_tokens} tokens of answer; use fewer "
+        f"with {len(moments)} chapters and {config.max_tokens} tokens of answer; use fewer "
         "chapters (ask.num_evidence) or a model with a longer context"
     )
 
 
-def _told(
+def fenced_history(history: Sequence[Turn], *, num_turns: int) -> str:
+    """Return the last turns of a chat as fenced text, oldest first; "" where there are none."""
+    last = history[-num_turns:] if num_turns else ()
+    lines = [
+        (mark, text[:MAX_TURN_CHARS])
+        for turn in last
+        for mark, text in (("Asked:", turn.question), ("Answered:", turn.answer))
+    ]
+    return fence("earlier", lines) if lines else ""
+
+
+def story_that_fits(
     stories: Sequence[Story],
     names: Mapping[str, str],
-    before: str,
-    writer: LanguageModel,
-    room: int,
-    config: AskConfig,
-) -> ToldStory:
-    story_room = room - round(REST_SHARE * writer.context_tokens)
-    return told_stories(
-        stories,
-        names,
-        wanted=config.story_level,
-        fits=lambda text: writer.count_tokens(before + text) <= story_room,
-    )
+    *,
+    wanted: str,
+    fits: Callable[[str], bool],
+) -> StoryText:
+    """Return the stories at level `wanted` ("story", "scenes", "chapters") or the next that fits.
+
+    The same videos and room give the same text, whatever the question.
+
+    Args:
+        names: of the videos by id; where there are several stories, every line carries one.
+        fits: whether a text leaves enough room for everything else.
+    """
+    if not stories:
+        return StoryText(text=fence("story", [NO_STORY]))
+    names = names if len(stories) > 1 else {}
+    for level in LEVELS[LEVELS.index(wanted) :]:
+        text = fence("story", _lines(stories, names, level))
+        if fits(text):
+            note = f"the story's {wanted} exceed the context: {level} read instead"
+            return StoryText(text=text, note="" if level == wanted else note)
+    return _dropped(_lines(stories, names, "story"), fits)
 
 
-def _moments(evidence: Sequence[Moment], num_chars: int) -> str:
-    is_many = len({moment.video_id for moment in evidence}) > 1
+def _lines(stories: Sequence[Story], names: Mapping[str, str], level: str) -> list[Line]:
+    return [line for s in stories for line in _lines_of(s, names.get(s.video_id, ""), level)]
+
+
+def _lines_of(story: Story, name: str, level: str) -> list[Line]:
+    if level == "chapters":
+        return [(_span_mark(c.start_s, c.end_s, name), c.text) for c in story.chapters]
+    if level == "story":
+        mark = f"[{safe_name(name)}]" if name else ""
+        return [(mark, sentence.text) for sentence in story.sentences]
+    num = 1 if level == "short scenes" else None
+    return [
+        (
+            _span_mark(scene.start_s, scene.end_s, name),
+            " ".join(sentence.text for sentence in scene.sentences[:num]),
+        )
+        for scene in story.scenes
+    ]
+
+
+def _span_mark(start_s: float, end_s: float, name: str = "") -> str:
+    """Return the mark of a stretch as a prompt shows it: `[0:10-0:20]`, with a name in front."""
+    times = f"{timecode(start_s)}-{timecode(math.ceil(end_s))}"
+    return f"[{safe_name(name)} @ {times}]" if name else f"[{times}]"
+
+
+def _dropped(lines: Sequence[Line], fits: Callable[[str], bool]) -> StoryText:
+    """Keep as many lines as fit, perhaps none, spread evenly."""
+
+    def text(keep: int) -> str:
+        return fence("story", drop_evenly(lines, keep=keep) or [NO_STORY])
+
+    keep = most_that_fit(len(lines), lambda num: fits(text(num))) or 0
+    note = f"story cut to {keep} of {len(lines)} sentences to fit the context"
+    return StoryText(text=text(keep), note=note)
+
+
+def most_that_fit(num_items: int, fits_with: Callable[[int], bool]) -> int | None:
+    """Return the largest count that fits, by bisection; None where not even 0 does."""
+    if fits_with(num_items):
+        return num_items
+    if not fits_with(0):
+        return None
+    low, high = 0, num_items  # low fits, high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits_with(middle) else (low, middle)
+    return low
+
+
+def drop_evenly(items: Sequence[T], *, keep: int) -> list[T]:
+    """Return `keep` items spread over the whole list, the first and the last among them.
+
+    >>> drop_evenly("abcdefg", keep=3)
+    ['a', 'd', 'g']
+    """
+    if keep >= len(items):
+        return list(items)
+    if keep < 2:
+        return list(items[:keep])
+    return [items[i * (len(items) - 1) // (keep - 1)] for i in range(keep)]
+
+
+def _moments(moments: Sequence[Moment], num_chars: int) -> str:
+    is_many = len({moment.video_id for moment in moments}) > 1
     return fence(
         "moments",
         [
             (
-                span_mark(m.start_s, m.end_s, m.name if is_many else ""),
+                _span_mark(m.start_s, m.end_s, m.name if is_many else ""),
                 clean_text(m.text, max_chars=num_chars),
             )
-            for m in evidence
+            for m in moments
         ],
     )
 
 
 def _notes(
-    told: ToldStory, fixed: str, num_chars: int, evidence: Sequence[Moment]
+    story: StoryText, fixed: str, num_chars: int, moments: Sequence[Moment]
 ) -> tuple[str, ...]:
-    notes = [told.note] if told.note else []
-    if told.text not in fixed:
+    notes = [story.note] if story.note else []
+    if story.text not in fixed:
         notes = ["the story was left out to fit the context"]
-    num_cut = sum(len(moment.text) > num_chars for moment in evidence)
+    num_cut = sum(len(moment.text) > num_chars for moment in moments)
     if num_cut:
-        notes.append(f"{num_cut} of {len(evidence)} chapters cut to {num_chars} characters")
+        notes.append(f"{num_cut} of {len(moments)} chapters cut to {num_chars} characters")
     return tuple(notes)

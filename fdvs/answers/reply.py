@@ -1,20 +1,25 @@
-"""Ask a language model: read the fixed part (once, where the model can), then write the rest.
+"""The reply of a language model: asked for, cleaned, and cut into sentences with their citations.
 
-Gives the cleaned reply with its counts and times. What it says is not believed here: see
-`fdvs.answers.check`.
+The fixed part of a prompt is prefilled once where the model can. A model is shown `[0:10-0:20]` or
+`[NAME @ 0:10-0:20]` and may write anything: what it wrote counts as a citation only where every
+second of it lies in chapters that it was given. Whether those support the sentence is not judged
+here: see `fdvs.answers.check`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fdvs.answers.prompt import AskPrompt
+from fdvs.prompting.fence import safe_name
 from fdvs.prompting.replies import checked_text
 from fdvs.protocols import Completion, LanguageModel, PrefillLanguageModel
-from fdvs.types import AskTiming
+from fdvs.text.sentences import split_sentences
+from fdvs.types import AskTiming, Moment
 
 OnText = Callable[[str], None]
 # What a model says that found nothing; a small one says it in its own words.
@@ -27,6 +32,20 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 
+_TIME = r"\d{1,3}(?::\d{2}){1,2}"
+_SPAN = rf"{_TIME}(?:\s*(?:-|–|—|to)\s*{_TIME})?"
+_SPANS = re.compile(_SPAN)
+_TIMES = re.compile(_TIME)
+# [NAME @ 0:10-0:20], (0:10-0:20), [0:10, 0:30-0:40]; a name may hold what it likes but brackets
+_MARKED = re.compile(
+    rf"\[(?:[^\[\]@]{{0,200}}@)?\s*{_SPAN}(?:\s*[,;]\s*{_SPAN})*\s*\]"
+    rf"|\((?:[^()@]{{0,200}}(?:\([^()]{{0,99}}\)[^()@]{{0,99}})?@)?\s*{_SPAN}(?:\s*[,;]\s*{_SPAN})*\s*\)"
+)
+# what looks like a citation but names no time: [film.mp4], [1], [Source: film]
+_EMPTY = re.compile(r"\s*\[[^\[\]]{0,200}\]")
+_END_MARKS = ".!?…"
+_FIRST_MARK = 0xE000  # private use: cannot stand in a cleaned text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -36,6 +55,23 @@ class Reply:
     num_prompt_tokens: int
     num_tokens: int
     timing: AskTiming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenCitation:
+    """A stretch that a model named; `name` is empty where it named no video."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenSentence:
+    """A sentence of a model without its citations, and those."""
+
+    text: str
+    citations: tuple[WrittenCitation, ...]
 
 
 def ask_model(
@@ -107,3 +143,95 @@ def says_nothing(sentence: str) -> bool:
     True
     """
     return bool(_NOTHING.search(sentence))
+
+
+def read_reply(text: str) -> list[WrittenSentence]:
+    """Return the sentences of a cleaned reply, each with the citations that the model wrote.
+
+    A citation belongs to the sentence before it. Square brackets without a time are dropped.
+    """
+    found: list[tuple[WrittenCitation, ...]] = []
+    parts, begin = [], 0
+    for mark in _MARKED.finditer(text):
+        parts.append(_joined(text[begin : mark.start()], chr(_FIRST_MARK + len(found))))
+        found.append(tuple(_citations_of(mark.group())))
+        begin = mark.end()
+    parts.append(text[begin:])
+    plain = _EMPTY.sub("", "".join(parts))
+    sentences = [_sentence(sentence, found) for sentence in split_sentences(plain)]
+    return [sentence for sentence in sentences if any(c.isalnum() for c in sentence.text)]
+
+
+def _joined(before: str, mark: str) -> str:
+    """Put the mark of a citation into the sentence before it, ahead of its full stop."""
+    bare = before.rstrip()
+    words = bare.rstrip(_END_MARKS)
+    return words + mark + bare[len(words) :]
+
+
+def _citations_of(written: str) -> Iterator[WrittenCitation]:
+    inside = written[1:-1]
+    name, _, spans = inside.rpartition("@")
+    for span in _SPANS.findall(spans):
+        times = [seconds(time) for time in _TIMES.findall(span)]
+        yield WrittenCitation(name=name.strip(), start_s=times[0], end_s=times[-1])
+
+
+def _sentence(text: str, found: Sequence[tuple[WrittenCitation, ...]]) -> WrittenSentence:
+    places = [ord(c) - _FIRST_MARK for c in text if _is_mark(c)]
+    plain = "".join(c for c in text if not _is_mark(c))
+    cited = tuple(citation for place in places for citation in found[place])
+    return WrittenSentence(text=" ".join(plain.split()), citations=cited)
+
+
+def _is_mark(character: str) -> bool:
+    return _FIRST_MARK <= ord(character) <= 0xF8FF
+
+
+def seconds(time: str) -> float:
+    """Return the seconds of `m:ss` or `h:mm:ss`.
+
+    >>> seconds("1:05"), seconds("1:00:05")
+    (65.0, 3605.0)
+    """
+    total = 0
+    for part in time.split(":"):
+        total = total * 60 + int(part)
+    return float(total)
+
+
+def times_in(text: str) -> list[str]:
+    """Return the times that a sentence names in its words, as they are written."""
+    return _TIMES.findall(text)
+
+
+def cited_moments(citation: WrittenCitation, evidence: Sequence[Moment]) -> list[Moment]:
+    """Return the moments that a citation lies in; none where it is not wholly in the evidence.
+
+    Moments are compared as they were shown, to the second. Without a name any video will do, but
+    only one: a stretch is never put together of several videos.
+    """
+    wanted = citation.name.casefold()
+    by_video: dict[str, list[Moment]] = {}
+    for moment in evidence:
+        if not wanted or wanted in (moment.name.casefold(), safe_name(moment.name).casefold()):
+            by_video.setdefault(moment.video_id, []).append(moment)
+    for moments in by_video.values():
+        inside = _covering(citation, moments)
+        if inside:
+            return inside
+    return []
+
+
+def _covering(citation: WrittenCitation, moments: Sequence[Moment]) -> list[Moment]:
+    start_s, end_s = citation.start_s, citation.end_s
+    touched, reached_s = [], start_s
+    for moment in sorted(moments, key=lambda m: (m.start_s, m.end_s)):
+        shown_start_s, shown_end_s = math.floor(moment.start_s), float(math.ceil(moment.end_s))
+        is_point_inside = start_s == end_s and shown_start_s <= start_s <= shown_end_s
+        if is_point_inside or (shown_start_s < end_s and shown_end_s > start_s):
+            if shown_start_s > reached_s:
+                return []
+            touched.append(moment)
+            reached_s = max(reached_s, shown_end_s)
+    return touched if touched and start_s <= end_s <= reached_s else []

@@ -1,54 +1,174 @@
-"""Chapters that a question names by time: at the end, in the beginning, after or before an event.
+"""Retrieve the evidence for a question from a library's index.
 
-What is near in meaning to "what happens after the car stops" is the car stopping, not what comes
-after it. So the chapters at the named time are given beside those that retrieval found.
+An open question gets the chapters that match best by meaning and words, those at the time that it
+names, and, to judge whether it can be answered at all, those nearest in meaning. What is near in
+meaning to "what happens after the car stops" is the car stopping, not what comes after it: hence
+the chapters at the named time. A question with options gets every kept chapter in question; of a
+library too large to read, the nearest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from fdvs.answers.from_index import kept_chapters, moment_of
-from fdvs.answers.question import read_question
+from fdvs.answers.evidence import Evidence, evidence_of, is_kept, kept_chapters, moment_of
+from fdvs.answers.question import Question
+from fdvs.config import SearchConfig
+from fdvs.errors import NotFound
+from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
-from fdvs.types import Moment
+from fdvs.search.moments import ranked_matches
+from fdvs.search.ranking import Match
+from fdvs.types import Moment, in_time_order
 
-NUM_TIMED = 2  # chapters given for a named time
-BY_TIME = ("time",)  # how such a chapter came to be evidence
-
-
-def with_timed(
-    evidence: Sequence[Moment], question: str, index: Index, find: Callable[[str], Sequence[Moment]]
-) -> tuple[Moment, ...]:
-    """Return the evidence and the chapters at the time that a question names, in time order.
-
-    Args:
-        find: returns the chapter nearest to an event, for "after" and "before".
-    """
-    asked = read_question(question)
-    videos = list(dict.fromkeys(moment.video_id for moment in evidence))
-    wanted: list[Entry] = []
-    if asked.position in ("start", "end"):
-        for video_id in videos:
-            chapters = kept_chapters(index, [video_id])
-            wanted += chapters[:NUM_TIMED] if asked.position == "start" else chapters[-NUM_TIMED:]
-    elif asked.relation in ("after", "before") and asked.anchor:
-        for anchor in find(asked.anchor):
-            wanted += _beside(kept_chapters(index, [anchor.video_id]), anchor, asked.relation)
-    known = {(moment.video_id, moment.clips[0]) for moment in evidence}
-    more = [
-        replace(moment_of(entry, score=0.0), matched_by=BY_TIME)
-        for entry in wanted
-        if (entry.video_id, entry.item) not in known
-    ]
-    videos += [moment.video_id for moment in more if moment.video_id not in videos]
-    both = [*evidence, *more]
-    return tuple(sorted(both, key=lambda m: (videos.index(m.video_id), m.start_s)))
+NUM_NEAR = 16  # chapters nearest in meaning, for the fit
+NUM_TIMED = 2  # chapters for a named time
+NUM_STORY_CHAPTERS = 3  # nearest to a sentence that was written from the story
+MAX_CHAPTERS = 400  # for a question with options: an hour of film in clips of 9 s
+BY_TIME = ("time",)  # `Moment.matched_by` of a chapter at a named time
+BY_STORY = ("story",)  # and of one that a sentence written from the story is near to
 
 
-def _beside(chapters: Sequence[Entry], anchor: Moment, relation: str) -> Sequence[Entry]:
-    """Return the chapters just after or just before a moment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retriever:
+    """Finds evidence in an index; `video_id` limits it to one video."""
+
+    index: Index
+    embedder: TextEmbedder
+    search: SearchConfig
+    video_id: str | None = None
+
+    def retrieve(self, question: Question, *, num: int) -> Evidence:
+        """Return the evidence for a question.
+
+        Args:
+            num: how many chapters an open question gets, besides those at a named time.
+
+        Raises NotFound where there is no chapter, or none that holds text.
+        """
+        found = self._for_options(question) if question.options else self._open(question, num)
+        if not found.moments:
+            raise NotFound(
+                f"no chapter to answer {question.text[:60]!r} from; "
+                "build a video first: fdvs build PATH"
+            )
+        if not found.passages:
+            raise NotFound(
+                f"the chapters found for {question.text[:60]!r} hold no text; build them again"
+            )
+        return found
+
+    def chapters(self, text: str, *, num: int, word_weight: float | None = None) -> list[Moment]:
+        """Return the `num` best kept chapters: the best one's video first, each in time order.
+
+        Where fewer than `num` match, the nearest are returned, however far: a model is instructed
+        to say so where the evidence does not answer. `matched_by` holds "meaning" from
+        `search.min_score` on.
+        """
+        config = self.search
+        if word_weight is not None:
+            config = replace(config, word_weight=word_weight)
+        best: list[Match] = []
+        for min_score in (config.min_score, -1.0):  # the second is slow: it ranks every chapter
+            ranked = ranked_matches(
+                self.index, text, self.embedder, replace(config, min_score=min_score),
+                video_id=self.video_id,
+            )  # fmt: skip
+            best = [m for m in ranked if is_kept(self.index, self.index.entries[m.place])][:num]
+            if len(best) == num:
+                break
+        return _in_time_order([self._moment(match) for match in best])
+
+    def nearest(self, entries: Sequence[Entry], text: str, *, num: int) -> list[Entry]:
+        """Return the `num` chapters of `entries` nearest to a text in meaning, in their order."""
+        scores = self.index.similar(
+            self.embedder.embed_texts([text])[0], min_score=-1.0, level="chapter", video_id=None
+        )
+        places = {entry.key: self.index.place(entry.key) for entry in entries}
+        ranked = sorted(entries, key=lambda e: (-scores.get(places[e.key] or 0, -1.0), e.key))
+        wanted = {entry.key for entry in ranked[:num]}
+        return [entry for entry in entries if entry.key in wanted]
+
+    def with_story_chapters(self, evidence: Evidence, sentences: Sequence[str]) -> Evidence:
+        """Add the chapters nearest to each sentence: a model that read the story saw them, too."""
+        videos = dict.fromkeys(moment.video_id for moment in evidence.moments)
+        found: dict[int, float] = {}
+        for row in self.embedder.embed_texts(sentences):
+            for video_id in videos:
+                near = self.index.similar(row, min_score=-1.0, level="chapter", video_id=video_id)
+                kept = [p for p in near if is_kept(self.index, self.index.entries[p])]
+                for place in sorted(kept, key=lambda p: (-near[p], p))[:NUM_STORY_CHAPTERS]:
+                    found[place] = max(near[place], found.get(place, -1.0))
+        more = [
+            moment_of(self.index.entries[place], score=score, matched_by=BY_STORY)
+            for place, score in sorted(found.items())
+        ]
+        moments = _joined(evidence.moments, more)
+        wider = evidence_of(self.index, self.embedder, self._entries(moments))
+        return replace(wider, moments=tuple(moments), fit=evidence.fit)
+
+    def _open(self, question: Question, num: int) -> Evidence:
+        moments = self.chapters(question.search_text, num=num)
+        moments = _joined(moments, self._at_named_time(question, moments))
+        near = self.chapters(question.search_text, num=NUM_NEAR, word_weight=0.0)
+        entries = self._entries([*moments, *near])
+        found = evidence_of(self.index, self.embedder, entries)
+        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, len(entries))
+        return replace(found, moments=tuple(moments), num_in_scope=round(num_in_scope))
+
+    def _for_options(self, question: Question) -> Evidence:
+        entries = self._in_scope()
+        if len(entries) > MAX_CHAPTERS:
+            query = " ".join([question.text, *question.options])
+            entries = self.nearest(entries, query, num=MAX_CHAPTERS)
+        found = evidence_of(self.index, self.embedder, entries)
+        return replace(found, moments=tuple(moment_of(entry, score=0.0) for entry in entries))
+
+    def _in_scope(self) -> list[Entry]:
+        return kept_chapters(self.index, None if self.video_id is None else [self.video_id])
+
+    def _entries(self, moments: Iterable[Moment]) -> list[Entry]:
+        """Return the entries of chapters, each once."""
+        keys = dict.fromkeys((m.video_id, "chapter", m.clips[0]) for m in moments)
+        places = [self.index.place(key) for key in keys]
+        return [self.index.entries[place] for place in places if place is not None]
+
+    def _moment(self, match: Match) -> Moment:
+        is_near = match.by_meaning and match.cosine >= self.search.min_score
+        matched_by = replace(match, by_meaning=is_near).matched_by
+        return moment_of(self.index.entries[match.place], score=match.cosine, matched_by=matched_by)
+
+    def _at_named_time(self, question: Question, moments: Sequence[Moment]) -> list[Moment]:
+        """Return the chapters at the time that a question names."""
+        wanted: list[Entry] = []
+        if question.position in ("start", "end"):
+            for video_id in dict.fromkeys(moment.video_id for moment in moments):
+                chapters = kept_chapters(self.index, [video_id])
+                is_start = question.position == "start"
+                wanted += chapters[:NUM_TIMED] if is_start else chapters[-NUM_TIMED:]
+        elif question.relation in ("after", "before"):
+            for event in self.chapters(question.anchor, num=1):
+                chapters = kept_chapters(self.index, [event.video_id])
+                wanted += _beside(chapters, event, question.relation)
+        return [moment_of(entry, score=0.0, matched_by=BY_TIME) for entry in wanted]
+
+
+def _joined(moments: Sequence[Moment], more: Sequence[Moment]) -> list[Moment]:
+    """Return moments and those of `more` that are not among them, in time order."""
+    known = {(moment.video_id, moment.clips[0]) for moment in moments}
+    added = [moment for moment in more if (moment.video_id, moment.clips[0]) not in known]
+    return _in_time_order([*moments, *added])
+
+
+def _in_time_order(moments: Sequence[Moment]) -> list[Moment]:
+    """Return moments video by video, as the videos come; each in time order."""
+    videos = list(dict.fromkeys(moment.video_id for moment in moments))
+    return list(in_time_order(moments, videos=videos))
+
+
+def _beside(chapters: Sequence[Entry], event: Moment, relation: str) -> Sequence[Entry]:
+    """Return the chapters just after or just before an event."""
     if relation == "after":
-        return [entry for entry in chapters if entry.start_s > anchor.start_s][:NUM_TIMED]
-    return [entry for entry in chapters if entry.start_s < anchor.start_s][-NUM_TIMED:]
+        return [entry for entry in chapters if entry.start_s > event.start_s][:NUM_TIMED]
+    return [entry for entry in chapters if entry.start_s < event.start_s][-NUM_TIMED:]

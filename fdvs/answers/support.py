@@ -1,11 +1,13 @@
-"""How well chapters carry a sentence: by meaning and by words.
+"""How well chapters support a sentence: by meaning and by words.
 
-A sentence is compared with every passage of every chapter (cosine of embeddings) and its telling
+A sentence is compared with every passage of every chapter (cosine of embeddings), and its content
 words are looked up in the chapter (share found, by stems). Neither is enough alone: two sentences
 about cars are near in meaning whatever their colour, and common words are found anywhere. The
-support is the mean of the two; `ask.min_support` is where it counts, as measured in
-docs/decisions/013. Knows nothing of who wrote the sentence, and judges neither truth nor denial:
-"no car is seen" is near to a car.
+support is the mean of the two; a chapter supports a sentence from `ask.min_support` on, which was
+measured in docs/decisions/013. Knows nothing of who wrote the sentence, and judges neither truth
+nor negation: "no car is seen" is near to a car.
+
+S sentences, C chapters, P passages, D dimensions.
 """
 
 from __future__ import annotations
@@ -15,37 +17,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.answers.evidence import Material
+from fdvs.answers.evidence import Evidence
 from fdvs.protocols import TextEmbedder
 from fdvs.text.vocabulary import stems
 from fdvs.vectors import Doubles, unit_rows
 
 ChapterKey = tuple[str, int]  # video_id, clip index
-SHORT_WORDS = 2  # an answer of so few telling words means nothing without its question
+SHORT_WORDS = 2  # an answer of so few content words means nothing without its question
 DECIMALS = 6
 # Stems of how a sentence speaks of a video or agrees ("yes"): its chapters need not hold them.
 FRAMING = frozenset(
-    [
-        "video",
-        "clip",
-        "scene",
-        "moment",
-        "film",
-        "stori",
-        "footag",
-        "shown",
-        "show",
-        "seen",
-        "see",
-        "visibl",
-        "appear",
-        "pictur",
-        "imag",
-        "perhap",
-        "depict",
-        "evid",
-        "ye",
-    ]
+    """
+video clip scene moment film stori footag shown show seen see visibl appear pictur imag perhap
+depict evid ye
+""".split()
 )
 
 
@@ -63,36 +48,34 @@ class Support:
 
 
 def chapter_support(
-    sentences: Sequence[str], material: Material, embedder: TextEmbedder, *, question: str = ""
+    sentences: Sequence[str], evidence: Evidence, embedder: TextEmbedder, *, question: str = ""
 ) -> Support:
-    """Return how well each chapter of the material carries each sentence.
+    """Return how well each chapter of the evidence supports each sentence.
 
     A short sentence ("Red.") is compared by meaning together with the question; its words must
-    be found alone. A sentence without telling words takes those of the question.
+    be found alone. A sentence without content words takes those of the question.
     """
-    keys = list(dict.fromkeys((p.video_id, p.chapter) for p in material.passages))
+    keys = list(dict.fromkeys((p.video_id, p.chapter) for p in evidence.passages))
     places = {key: place for place, key in enumerate(keys)}
-    owner_P = np.array([places[p.video_id, p.chapter] for p in material.passages], dtype=np.int64)
-    found = stems([*sentences, question, *(p.text for p in material.passages)])
-    asked = frozenset(found[len(sentences)]) - FRAMING
-    own = [frozenset(words) - FRAMING for words in found[: len(sentences)]]
-    compared = [
-        f"{question} {text}" if len(words) <= SHORT_WORDS else text
-        for text, words in zip(sentences, own, strict=True)
-    ]
+    owner_P = np.array([places[p.video_id, p.chapter] for p in evidence.passages], dtype=np.int64)
+    *own, asked = (frozenset(words) - FRAMING for words in stems([*sentences, question]))
     shape = (len(sentences), len(keys))
     meaning_SC, words_SC = np.zeros(shape), np.zeros(shape)
     if not (sentences and keys):
         return Support(chapters=tuple(keys), meaning=meaning_SC, words=words_SC)
+    compared = [
+        f"{question} {text}" if len(words) <= SHORT_WORDS else text
+        for text, words in zip(sentences, own, strict=True)
+    ]
     rows_SD = unit_rows(embedder.embed_texts(compared))
-    cosines_SP = rows_SD @ unit_rows(material.vectors).T
+    cosines_SP = rows_SD @ unit_rows(evidence.vectors).T
     for place in range(len(keys)):
         meaning_SC[:, place] = np.clip(cosines_SP[:, owner_P == place].max(axis=1), 0, 1)
-    said: list[set[str]] = [set() for _ in keys]
-    for held, place in zip(found[len(sentences) + 1 :], owner_P, strict=True):
-        said[place].update(held)
+    held: list[set[str]] = [set() for _ in keys]
+    for words, place in zip(evidence.stems, owner_P, strict=True):
+        held[place].update(words)
     for row, words in enumerate(own):
-        words_SC[row] = [share(words or asked, chapter) for chapter in said]
+        words_SC[row] = [share(words or asked, of_chapter) for of_chapter in held]
     return Support(chapters=tuple(keys), meaning=meaning_SC, words=words_SC)
 
 

@@ -62,10 +62,6 @@ def ask(
             help="Where answers to --questions go, as JSON lines; run again to resume.",
         ),
     ] = None,
-    question_first: Annotated[
-        bool,
-        typer.Option("--question-first", help="Let the model read the question before the story."),
-    ] = False,
     look: Annotated[
         bool,
         typer.Option(
@@ -81,10 +77,8 @@ def ask(
     """
     _check_usage(question, option, chat, questions, out)
     asked: dict[str, Any] = {"video": video}
-    if question_first:
-        asked["order"] = "question-first"
     if look:
-        asked["look"] = True
+        asked["second_look"] = True
     stdout = sys.stdout
     with options.opened() as library:
         if chat:
@@ -144,7 +138,7 @@ def _show_batch(done: BatchDone, as_json: bool) -> int:
 
 def _chat(library: Library, asked: dict[str, Any], as_json: bool, stdout: TextIO) -> int:
     """Answer every line of standard input on `stdout`; after a failed question the chat goes on."""
-    from fdvs.answers.history import Turn
+    from fdvs.answers.question import Turn
     from fdvs.errors import FdvsError
     from fdvs.pipelines.show.progress import streamed_to
 

@@ -19,14 +19,15 @@ from dataclasses import replace
 import numpy as np
 
 from fdvs.answers.choice.chooser import Choice, Chooser
-from fdvs.answers.evidence import Material, Passage, make_material
+from fdvs.answers.evidence import Evidence, Passage, make_evidence
+from fdvs.answers.question import Question
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.pipelines.evaluation.predictions import Predictions
 from fdvs.protocols import TextEmbedder
 from fdvs.text.sentences import split_sentences
 
 Captions = Mapping[str, tuple[Caption, ...]]
-MaterialOf = Callable[[ChoiceQuestion], Material]
+MaterialOf = Callable[[ChoiceQuestion], Evidence]
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +39,20 @@ class CaptionMaterial:
         self._captions = captions
         self._embedder = embedder
         self._video_id = ""
-        self._material: Material | None = None
+        self._material: Evidence | None = None
 
-    def of_video(self, video_id: str) -> Material:
+    def of_video(self, video_id: str) -> Evidence:
         """Return a video's material; that of the last video is kept."""
         if self._material is None or self._video_id != video_id:
             passages = passages_of(video_id, self._captions[video_id])
-            self._material = make_material(passages, self._embedder)
+            self._material = make_evidence(passages, self._embedder)
             self._video_id = video_id
         return self._material
 
-    def of_question(self, question: ChoiceQuestion) -> Material:
+    def of_question(self, question: ChoiceQuestion) -> Evidence:
         """Return the material of a question that is its own only passage."""
         own = Caption(start_s=0.0, end_s=1.0, text=question.question)
-        return make_material(passages_of(question.video_id, (own,)), self._embedder)
+        return make_evidence(passages_of(question.video_id, (own,)), self._embedder)
 
 
 def passages_of(video_id: str, captions: Sequence[Caption]) -> list[Passage]:
@@ -127,7 +128,10 @@ def answer_all(
         material = material_of(question)
         if material.passages:
             log.add(
-                _record(question, chooser.choose(question.question, question.options, material))
+                _record(
+                    question,
+                    chooser.choose(Question.of(question.question, question.options), material),
+                )
             )
         else:
             log.add({"id": question.id, "chosen": None})

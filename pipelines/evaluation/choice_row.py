@@ -14,8 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from fdvs.answers.choice.background import Background, make_background
-from fdvs.answers.choice.choice_settings import ChoiceSettings
-from fdvs.answers.choice.chooser import Chooser
+from fdvs.answers.choice.chooser import ChoiceSettings, Chooser
 from fdvs.answers.choice.combined import make_chooser
 from fdvs.datasets.examples import ChoiceQuestion, Split
 from fdvs.errors import ConfigError

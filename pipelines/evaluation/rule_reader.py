@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from fdvs.answers.choice.chooser import Choice
-from fdvs.answers.evidence import Material
+from fdvs.answers.evidence import Evidence
+from fdvs.answers.question import Question
 from fdvs.datasets.synthetic.questions import TIMES
 from fdvs.datasets.synthetic.words import TITLES
 
@@ -24,9 +25,10 @@ class RuleReader:
 
     backend = "rules"
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
         """Return the option that the words tell; where they tell none, the first by its text."""
-        right = self._told(question, options, _chapters(material))
+        options = question.options
+        right = self._told(question.text, options, _chapters(evidence))
         order = sorted(range(len(options)), key=lambda i: (options[i] not in right, options[i]))
         scores = tuple(float(option in right) for option in options)
         return Choice(scores=scores, chosen=order[0], backend=self.backend)
@@ -53,7 +55,7 @@ class RuleReader:
         return [o for o in options if best and any(_common(text, o) == best for text in near)]
 
 
-def _chapters(material: Material) -> list[str]:
+def _chapters(material: Evidence) -> list[str]:
     """Return the texts of the chapters in order of time, each as one."""
     texts: dict[tuple[float, int], str] = {}
     for passage in material.passages:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.evidence import Material, Passage, make_material
+from fdvs.answers.evidence import Evidence, Passage, make_evidence
+from fdvs.answers.question import Question
 from fdvs.datasets.examples import ChoiceQuestion, Query
 from fdvs.datasets.synthetic.questions import TEMPORAL, appearances
 from fdvs.datasets.synthetic.recipe import Recipe, Span
@@ -81,12 +82,12 @@ def _meets(time_s: float, span: Span) -> bool:
     return span[0] <= time_s < span[1]
 
 
-def materials(told: Mapping[str, Sequence[Chapter]], embedder: TextEmbedder) -> dict[str, Material]:
+def materials(told: Mapping[str, Sequence[Chapter]], embedder: TextEmbedder) -> dict[str, Evidence]:
     """Return what the chooser may read of every film; a film without words says so."""
     found = {}
     for name, chapters in told.items():
         known = passages(name, chapters) or [_nothing(name)]
-        found[name] = make_material(known, embedder)
+        found[name] = make_evidence(known, embedder)
     return found
 
 
@@ -105,11 +106,13 @@ def shuffled(chapters: Sequence[Chapter], key: str) -> list[Chapter]:
 
 
 def answer_all(
-    questions: Sequence[ChoiceQuestion], known: Mapping[str, Material], chooser: Chooser
+    questions: Sequence[ChoiceQuestion], known: Mapping[str, Evidence], chooser: Chooser
 ) -> Answered:
     """Ask every question of its film's material."""
     chosen = [
-        chooser.choose(question.question, question.options, known[question.video_id]).chosen
+        chooser.choose(
+            Question.of(question.question, question.options), known[question.video_id]
+        ).chosen
         for question in questions
     ]
     right = [float(one == q.answer) for one, q in zip(chosen, questions, strict=True)]

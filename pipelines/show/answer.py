@@ -36,10 +36,10 @@ def show_answer(answer: Answer) -> None:
         line(out, (one_line(answer.reason), FAINT))
     for sentence in answer.removed:
         paragraph(out, f"{REMOVED} {sentence.text}", style=FAINT)
-    for look in answer.looks:
-        cited = look.citations[0]
+    for reply in answer.second_look:
+        cited = reply.citations[0]
         line(out, "second look ", span(cited.name, cited.start_s, cited.end_s))
-        paragraph(out, look.text)
+        paragraph(out, reply.text)
     out.print()
     heading = "Nearest chapters" if answer.refused else "Evidence"
     line(out, (heading if answer.evidence else "No evidence was found", FAINT))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from fdvs.answers.choice.chooser import Choice
-from fdvs.answers.evidence import Material
+from fdvs.answers.evidence import Evidence
+from fdvs.answers.question import Question
 from fdvs.config import Config, TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
@@ -40,10 +41,11 @@ class Words:
     backend = "words"
 
     def __init__(self) -> None:
-        self.seen: list[Material] = []
+        self.seen: list[Evidence] = []
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+    def choose(self, question: Question, material: Evidence) -> Choice:
         self.seen.append(material)
+        options = question.options
         scores = [
             max(len({*option.split()} & {*p.text.strip(".").split()}) for p in material.passages)
             for option in options

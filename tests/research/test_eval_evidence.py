@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from fdvs.answers.evidence import Material
-from fdvs.answers.fit import FitJudge
+from fdvs.answers.evidence import Evidence
+from fdvs.answers.fit import Answerability
 from fdvs.config import AskConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.models.scripted import HashTextEmbedder
@@ -58,8 +58,8 @@ def split() -> Split:
 
 
 @pytest.fixture(scope="module")
-def material(script: ModuleType, split: Split) -> dict[str, Material]:
-    found: dict[str, Material] = script.materials(split, HashTextEmbedder(2048))
+def material(script: ModuleType, split: Split) -> dict[str, Evidence]:
+    found: dict[str, Evidence] = script.materials(split, HashTextEmbedder(2048))
     return found
 
 
@@ -76,10 +76,10 @@ def test_the_other_video_is_another_one_of_the_same_half(script: ModuleType, spl
 
 
 def test_questions_fit_their_own_video_better_and_rows_survive_the_disk(
-    script: ModuleType, split: Split, material: dict[str, Material], tmp_path: Path
+    script: ModuleType, split: Split, material: dict[str, Evidence], tmp_path: Path
 ) -> None:
     embedder = HashTextEmbedder(2048)
-    rows = [*script.fit_rows(split.choices, material, FitJudge(embedder))]
+    rows = [*script.fit_rows(split.choices, material, Answerability(embedder))]
     rows += [*script.support_rows(material, embedder)]
     rows += [*script.citation_rows(split.choices, material, embedder)]
     for measure in ("fit", "choice fit"):

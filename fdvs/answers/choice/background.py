@@ -1,7 +1,7 @@
-"""What many videos say: against it, what one video says is telling or not.
+"""Word and passage statistics over many videos, to discount what all of them say.
 
-Takes the passages of some videos, or the chapters of a library, gives in how many videos each word
-is said, and a sample of the texts with their vectors. No question and no answer is looked at.
+Takes the passages of some videos, or the chapters of a library; gives in how many videos each word
+occurs, and a sample of the texts with their vectors. Looks at no question and no answer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from itertools import islice
 
 import numpy as np
 
-from fdvs.answers.evidence import Passage
-from fdvs.answers.from_index import kept_chapters
+from fdvs.answers.evidence import Passage, kept_chapters
 from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.text.vocabulary import stems
@@ -24,7 +23,7 @@ from fdvs.types import Vectors
 from fdvs.vectors import Doubles, unit_rows
 
 NUM_SAMPLED = 2000
-# below so many passages of other videos, "the nearest of them" says nothing
+# with fewer passages of other videos, the nearest of them say nothing
 MIN_SAMPLED = 200
 MAX_CHAPTERS_READ = 20_000  # of a library, for its words: some seconds
 
@@ -33,8 +32,8 @@ MAX_CHAPTERS_READ = 20_000  # of a library, for its words: some seconds
 class Background:
     """Words and passages of `num_videos` videos.
 
-    `num_with` counts the videos that say a stem, `num_passages` the passages that were read of each
-    video; `rows` [B, D] are unit vectors of passages, and `video_ids` [B] say whose they are.
+    `num_with` counts the videos in which a stem occurs, `num_passages` the passages that were read
+    of each video; `rows` [B, D] are unit vectors of passages, and `video_ids` [B] their videos.
     """
 
     num_videos: int = 0
@@ -48,7 +47,7 @@ class Background:
         return math.log(1 + self.num_videos / (self.num_with.get(stem, 0) + 0.5)) or 1.0
 
     def rows_beside(self, video_ids: set[str]) -> Doubles:
-        """Return the vectors of other videos' passages; none where there are too few to tell."""
+        """Return the vectors of other videos' passages; none where there are too few."""
         others = [place for place, owner in enumerate(self.video_ids) if owner not in video_ids]
         return self.rows[others if len(others) >= MIN_SAMPLED else []]
 
@@ -58,18 +57,18 @@ class Background:
 
 
 def make_background(passages: Sequence[Passage], embedder: TextEmbedder) -> Background:
-    """Take in the passages of all videos at hand; embeds a sample of them, fixed by their hash."""
-    sample = sorted(passages, key=_mixed)[:NUM_SAMPLED]
+    """Return the statistics of passages; embeds a sample of them, chosen by their hash."""
+    sample = sorted(passages, key=_hash_order)[:NUM_SAMPLED]
     rows = embedder.embed_texts([passage.text for passage in sample])
     return _background(passages, sample, unit_rows(rows))
 
 
 def library_background(index: Index) -> Background:
-    """Take in the kept chapters of a library, with the vectors that are stored: embeds nothing.
+    """Return the statistics of a library's kept chapters, with stored vectors: embeds nothing.
 
-    Empty where there is only one video. Of a large library a part is read, fixed by its hash.
+    Empty where there is only one video. Of a large library a part is read, chosen by its hash.
     """
-    read = sorted(kept_chapters(index), key=_mixed)[:MAX_CHAPTERS_READ]
+    read = sorted(kept_chapters(index), key=_hash_order)[:MAX_CHAPTERS_READ]
     if len({entry.video_id for entry in read}) < 2:
         return Background()
     stored = ((entry, _stored_rows(index, entry)) for entry in read)
@@ -100,6 +99,6 @@ def _background(
     )
 
 
-def _mixed(one: Passage | Entry) -> tuple[bytes, int]:
-    named = f"{one.video_id} {one.text}".encode()
-    return hashlib.sha256(named).digest(), one.chapter if isinstance(one, Passage) else one.item
+def _hash_order(one: Passage | Entry) -> tuple[bytes, int]:
+    text = f"{one.video_id} {one.text}".encode()
+    return hashlib.sha256(text).digest(), one.chapter if isinstance(one, Passage) else one.item

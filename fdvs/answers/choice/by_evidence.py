@@ -1,12 +1,16 @@
-"""Options judged by what the passages say, without a language model.
+"""Score options by what the passages say, without a language model.
 
-Scores are added: the option's words heard in the passages (`fdvs.answers.choice.by_words`), the
-cosine between the option and the passages nearest to it, and, where options are short, the same of
-the statement that the option makes of the question. What all statements share, they share with the
-question, so a part of their mean is taken off. An option that is near to any video tells little: a
-share of its nearness to other videos is taken off each cosine. Passages at the time that the
-question names are a little nearer (`fdvs.answers.choice.temporal`). The longer the options are, the
-more passages carry one.
+Scores are added: how well the option's words occur in the passages
+(`fdvs.answers.choice.by_words`), the cosine between the option and the passages nearest to it, and,
+where options are short, the same of the statement that the option makes of the question. What all
+statements share, they share with the question, so a part of their mean is subtracted. That an
+option is near to any video says little, so a share of its nearness to other videos is subtracted
+from each cosine. The longer the options are, the more passages are averaged.
+
+Passages at the time that the question names (after, before or at an event, or at the end) are a
+little nearer: a fit between 0 and 1 is added with a small weight, so that time decides between
+passages that are about equally near, and never against all of them. The event is found among the
+passages themselves: the one most like the question's clause.
 
 N options, P passages, B passages of other videos, D dimensions.
 """
@@ -18,16 +22,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fdvs.answers.choice.background import Background
-from fdvs.answers.choice.by_words import SaidWords, WordMatcher
-from fdvs.answers.choice.choice_settings import ChoiceSettings
-from fdvs.answers.choice.chooser import Choice
-from fdvs.answers.choice.options import best_place, check_asked, put_back, text_order
-from fdvs.answers.choice.temporal import time_fit
-from fdvs.answers.evidence import Material, Passage
-from fdvs.answers.question import Asked, read_question
+from fdvs.answers.choice.by_words import PassageWords, WordMatcher
+from fdvs.answers.choice.chooser import (
+    Choice,
+    ChoiceSettings,
+    best_place,
+    check_asked,
+    in_text_order,
+    put_back,
+)
+from fdvs.answers.evidence import Evidence, Passage
+from fdvs.answers.question import Question
 from fdvs.protocols import TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
 
@@ -35,7 +43,7 @@ MAX_EVIDENCE = 5  # passages that a choice is shown with
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class EvidenceScores:
     """Scores [N] of options in text order, and the likeness [N, P] that ranks the passages.
 
     `parts` holds the scores by name, unweighted: `words`, `meaning` of the option itself and, of
@@ -48,7 +56,7 @@ class Judged:
 
 
 class EvidenceChooser:
-    """A Chooser by words and meaning. `background` holds the words of other videos, too."""
+    """A Chooser by words and meaning. `background` holds what other videos say."""
 
     backend = "evidence"
 
@@ -68,71 +76,74 @@ class EvidenceChooser:
             enough_mentions=self.settings.enough_mentions,
             likeness=self.settings.likeness,
         )
-        self._material: Material | None = None
-        self._said: SaidWords | None = None
+        self._last: tuple[Evidence, PassageWords] | None = None
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
         """Return the chosen option with the scores of all.
 
         Raises InvalidValue for fewer than two options, NotFound where there is no passage.
         """
-        check_asked(options, material)
+        check_asked(question, evidence)
         began = time.monotonic()
-        order = text_order(options)
-        judged = self.judge(question, [options[place] for place in order], material)
-        scores = put_back(judged.total, order)
-        chosen = best_place(scores, options)
+        in_order, order = in_text_order(question)
+        found = self.scores(in_order, evidence)
+        scores = put_back(found.total, order)
+        chosen = best_place(scores, question.options)
         return Choice(
             scores=scores,
             chosen=chosen,
-            evidence=nearest(judged.near[order.index(chosen)], material, MAX_EVIDENCE),
+            evidence=nearest(found.near[order.index(chosen)], evidence, MAX_EVIDENCE),
             backend=self.backend,
-            parts={name: put_back(part, order) for name, part in judged.parts.items()},
+            parts={name: put_back(part, order) for name, part in found.parts.items()},
+            num_background=self.num_background(evidence),
             seconds=time.monotonic() - began,
         )
 
-    def judge(self, question: str, options: Sequence[str], material: Material) -> Judged:
+    def scores(self, question: Question, evidence: Evidence) -> EvidenceScores:
         """Score options, which come in text order, from at least one passage."""
-        settings, asked = self.settings, read_question(question)
-        time_P = settings.time_weight * self._time_fit(asked, material)
+        settings, options = self.settings, question.options
+        time_P = settings.time_weight * self._time_fit(question, evidence)
         rows_ND = unit_rows(self._embedder.embed_texts(options))
-        others_N = self._nearness_to_others(rows_ND, material)
-        near_NP = rows_ND @ unit_rows(material.vectors).T + time_P
+        others_N = self._nearness_to_others(rows_ND, evidence)
+        near_NP = rows_ND @ unit_rows(evidence.vectors).T + time_P
         num = max(1, round(num_words(options)))
         parts = {
-            "words": self._words.scores(options, self._said_in(material)),
+            "words": self._words.scores(options, self._words_of(evidence)),
             "meaning": mean_of_best(near_NP, num) - others_N,
         }
         if not stand_alone(options, settings):
-            near_NP = self._statements(asked, options) @ unit_rows(material.vectors).T + time_P
+            near_NP = self._statements(question) @ unit_rows(evidence.vectors).T + time_P
             parts["statement"] = mean_of_best(near_NP, num) - others_N
-        return Judged(parts=parts, total=weighted(parts, settings), near=near_NP)
+        return EvidenceScores(parts=parts, total=weighted(parts, settings), near=near_NP)
 
-    def _statements(self, asked: Asked, options: Sequence[str]) -> Doubles:
-        statements = [asked.with_option(option) for option in options]
-        rows_ND = unit_rows(self._embedder.embed_texts(statements))
+    def num_background(self, evidence: Evidence) -> int:
+        """Return how many passages of other videos count against an option."""
+        return self._background.num_beside({passage.video_id for passage in evidence.passages})
+
+    def _statements(self, question: Question) -> Doubles:
+        rows_ND = unit_rows(self._embedder.embed_texts(question.statements))
         return unit_rows(rows_ND - self.settings.shared * rows_ND.mean(axis=0))
 
-    def _time_fit(self, asked: Asked, material: Material) -> Doubles:
-        if not asked.anchor:
-            return time_fit(asked, material.passages, None)
-        anchor_D = unit_rows(self._embedder.embed_texts([asked.anchor]))[0]
-        return time_fit(asked, material.passages, unit_rows(material.vectors) @ anchor_D)
+    def _time_fit(self, question: Question, evidence: Evidence) -> Doubles:
+        if not question.anchor:
+            return time_fit(question, evidence.passages, None)
+        anchor_D = unit_rows(self._embedder.embed_texts([question.anchor]))[0]
+        return time_fit(question, evidence.passages, unit_rows(evidence.vectors) @ anchor_D)
 
-    def _nearness_to_others(self, rows_ND: Doubles, material: Material) -> Doubles:
-        own = {passage.video_id for passage in material.passages}
+    def _nearness_to_others(self, rows_ND: Doubles, evidence: Evidence) -> Doubles:
+        own = {passage.video_id for passage in evidence.passages}
         rows_BD = self._background.rows_beside(own)
         if not len(rows_BD):
             return np.zeros(len(rows_ND))
         near_N = mean_of_best(rows_ND @ rows_BD.T, self.settings.background_nearest)
         return self.settings.shared * near_N
 
-    def _said_in(self, material: Material) -> SaidWords:
-        """Return the words of the passages; those of the last material are kept."""
-        if self._said is None or self._material is not material:
-            self._said = self._words.said([passage.text for passage in material.passages])
-            self._material = material
-        return self._said
+    def _words_of(self, evidence: Evidence) -> PassageWords:
+        """Return the words of the passages; those of the last evidence are kept."""
+        if self._last is None or self._last[0] is not evidence:
+            words = self._words.words_of([passage.text for passage in evidence.passages])
+            self._last = evidence, words
+        return self._last[1]
 
 
 def weighted(parts: Mapping[str, ArrayLike], settings: ChoiceSettings) -> Doubles:
@@ -151,17 +162,74 @@ def num_words(options: Sequence[str]) -> float:
 
 
 def stand_alone(options: Sequence[str], settings: ChoiceSettings) -> bool:
-    """Whether options are long enough to be judged without the question."""
+    """Return whether options are long enough to be compared without the question."""
     return num_words(options) >= settings.own_words
 
 
 def mean_of_best(near_NP: Doubles, num: int) -> Doubles:
-    """Return the mean of each row's `num` highest values, of all where there are fewer."""
+    """Return the mean of each row's `num` highest values, or of all where there are fewer."""
     means_N: Doubles = np.sort(near_NP, axis=1)[:, -num:].mean(axis=1)
     return means_N
 
 
-def nearest(near_P: Doubles, material: Material, num: int) -> tuple[Passage, ...]:
+def nearest(near_P: Doubles, evidence: Evidence, num: int) -> tuple[Passage, ...]:
     """Return the nearest passages in time order, of equals the earlier ones."""
     best = np.argsort(-near_P.round(9), kind="stable")[:num]
-    return tuple(material.passages[place] for place in sorted(best.tolist()))
+    return tuple(evidence.passages[place] for place in sorted(best.tolist()))
+
+
+def time_fit(
+    question: Question, passages: Sequence[Passage], near_anchor_P: NDArray[np.floating] | None
+) -> Doubles:
+    """Return how well each passage stands at the time that the question names. Shape [P].
+
+    `near_anchor_P` is each passage's likeness to `question.anchor`; None without an anchor. With a
+    position and an event both count, and the sum is returned; zeros where the question names none.
+    """
+    shares_P = video_shares(passages)
+    fit_P = _position_fit(question, shares_P)
+    if question.relation and near_anchor_P is not None:
+        fit_P = fit_P + _relation_fit(question, passages, shares_P, near_anchor_P)
+    return fit_P
+
+
+def video_shares(passages: Sequence[Passage]) -> Doubles:
+    """Return where each passage's middle lies in its own video, from 0 to 1. Shape [P]."""
+    last: dict[str, float] = {}
+    for passage in passages:
+        last[passage.video_id] = max(last.get(passage.video_id, 0.0), passage.end_s)
+    return np.array(
+        [
+            (p.start_s + p.end_s) / 2 / last[p.video_id] if last[p.video_id] else 0.0
+            for p in passages
+        ]
+    )
+
+
+def _position_fit(question: Question, shares_P: Doubles) -> Doubles:
+    if question.position == "end":
+        return shares_P
+    if question.position == "start":
+        return 1 - shares_P
+    if question.position == "middle":
+        return 1 - 2 * np.abs(shares_P - 0.5)
+    return np.zeros_like(shares_P)
+
+
+def _relation_fit(
+    question: Question,
+    passages: Sequence[Passage],
+    shares_P: Doubles,
+    near_anchor_P: NDArray[np.floating],
+) -> Doubles:
+    """Passages of other videos than the anchor's get 0; the anchor's own moment only with `at`."""
+    at = int(np.argmax(near_anchor_P))
+    anchor = passages[at]
+    is_there_P = np.array([p.video_id == anchor.video_id for p in passages])
+    if question.relation == "after":
+        fits_P = np.array([p.start_s > anchor.start_s for p in passages], dtype=np.float64)
+    elif question.relation == "before":
+        fits_P = np.array([p.start_s < anchor.start_s for p in passages], dtype=np.float64)
+    else:
+        fits_P = 1 - np.abs(shares_P - shares_P[at])
+    return np.where(is_there_P, fits_P, 0.0)

@@ -1,9 +1,9 @@
-"""Options judged by how likely a language model finds each as the answer, with evidence.
+"""Score options by how likely a language model finds each as the answer, given evidence.
 
 The evidence stands in time order, the question last; every option is scored in one reading. An
 option that is likely in itself is not an answer, so a share of its likelihood without evidence is
-taken off. A longer option is not worse for its length: what its tokens would have at the mean rate
-of all the options' tokens is taken off, so that options whose tokens are equally likely are equal.
+subtracted. A longer option is not worse for its length: what its tokens would have at the mean rate
+of all the options' tokens is subtracted, so that options whose tokens are equally likely are equal.
 
     gain(o)  = log p(o | evidence, question) - blind_share log p(o | question)
     score(o) = gain(o) - n(o) sum of gain / sum of n        n: number of tokens
@@ -17,11 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.answers.choice.choice_settings import ChoiceSettings
-from fdvs.answers.choice.chooser import Choice
-from fdvs.answers.choice.options import best_place, check_asked, put_back, text_order
-from fdvs.answers.evidence import Material, Passage
-from fdvs.answers.question import read_question
+from fdvs.answers.choice.chooser import (
+    Choice,
+    ChoiceSettings,
+    best_place,
+    check_asked,
+    in_text_order,
+    put_back,
+)
+from fdvs.answers.evidence import Evidence, Passage
+from fdvs.answers.question import Question
 from fdvs.prompting.fence import neutral
 from fdvs.protocols import OptionScore, PrefillLanguageModel, ReadPrompt, TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
@@ -67,38 +72,38 @@ class LlmChooser:
         self._evidence_chars = evidence_chars
         self._blind: ReadPrompt | None = None
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
         """Return the chosen option with the scores of all.
 
         Raises InvalidValue for fewer than two options, NotFound where there is no passage,
         ModelError where the prompt does not fit the model's context.
         """
-        check_asked(options, material)
+        check_asked(question, evidence)
         began = time.monotonic()
-        order = text_order(options)
-        judged = self.judge(question, [options[place] for place in order], material)
-        scores = put_back(judged.scores, order)
+        in_order, order = in_text_order(question)
+        found = self.scores(in_order, evidence)
+        scores = put_back(found.scores, order)
         return Choice(
             scores=scores,
-            chosen=best_place(scores, options),
-            evidence=judged.evidence,
+            chosen=best_place(scores, question.options),
+            evidence=found.evidence,
             backend=self.backend,
             parts={
-                "with_evidence": put_back(judged.with_evidence, order),
-                "blind": put_back(judged.blind, order),
-                "tokens": put_back(judged.counts, order),
+                "with_evidence": put_back(found.with_evidence, order),
+                "blind": put_back(found.blind, order),
+                "tokens": put_back(found.counts, order),
             },
-            num_prompt_tokens=judged.num_prompt_tokens,
+            num_prompt_tokens=found.num_prompt_tokens,
             seconds=time.monotonic() - began,
         )
 
-    def judge(self, question: str, options: Sequence[str], material: Material) -> Likelihoods:
+    def scores(self, question: Question, evidence: Evidence) -> Likelihoods:
         """Score options, which come in text order, from at least one passage."""
-        evidence = gather(question, options, material, self._embedder, chars=self._evidence_chars)
-        lines = [f"- {neutral(passage.text)}" for passage in evidence]
+        passages = gather(question, evidence, self._embedder, chars=self._evidence_chars)
+        lines = [f"- {neutral(passage.text)}" for passage in passages]
         read = self._reader.read(SYSTEM, "\n".join([EVIDENCE_HEAD, *lines]) + "\n")
-        rest = f"\nQuestion: {_with_mark(neutral(question))}"
-        said = [neutral(option) or option for option in options]
+        rest = f"\nQuestion: {_with_mark(neutral(question.text))}"
+        said = [neutral(option) or option for option in question.options]
         seen = read.score(rest, said)
         blind = self._read_blind().score(rest, said)
         counts_N = np.array([one.num_tokens for one in seen], dtype=np.float64)
@@ -109,7 +114,7 @@ class LlmChooser:
             with_evidence=seen_N,
             blind=blind_N,
             counts=counts_N,
-            evidence=evidence,
+            evidence=passages,
             num_prompt_tokens=read.num_tokens + int(counts_N.sum()),
         )
 
@@ -128,22 +133,16 @@ def _sums(scores: Sequence[OptionScore]) -> Doubles:
 
 
 def gather(
-    question: str,
-    options: Sequence[str],
-    material: Material,
-    embedder: TextEmbedder,
-    *,
-    chars: int,
+    question: Question, evidence: Evidence, embedder: TextEmbedder, *, chars: int
 ) -> tuple[Passage, ...]:
     """Return passages for a prompt in time order, up to about `chars`, no option favoured.
 
     In rounds, the question and every statement of an option give their nearest passage that is
-    not there yet and not much like one that is. Rounds are finished, so none comes short.
+    not there yet and not much like one that is there. Every round is finished, so that no
+    option gets fewer.
     """
-    asked = read_question(question)
-    statements = [asked.with_option(option) for option in options]
-    rows_SD = unit_rows(embedder.embed_texts([*statements, question]))
-    rows_PD = unit_rows(material.vectors)
+    rows_SD = unit_rows(embedder.embed_texts([*question.statements, question.text]))
+    rows_PD = unit_rows(evidence.vectors)
     ranked_SP = np.argsort(-(rows_SD @ rows_PD.T).round(9), axis=1, kind="stable")
     taken: list[int] = []
     num_chars = 0
@@ -153,5 +152,5 @@ def gather(
         for place in places_S.tolist():
             if not taken or float((rows_PD[taken] @ rows_PD[place]).max()) < TOO_ALIKE:
                 taken.append(place)
-                num_chars += len(material.passages[place].text)
-    return tuple(material.passages[place] for place in sorted(taken))
+                num_chars += len(evidence.passages[place].text)
+    return tuple(evidence.passages[place] for place in sorted(taken))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from fdvs.answers.choice.background import Background
 from fdvs.answers.choice.by_evidence import MAX_EVIDENCE, EvidenceChooser, nearest, stand_alone
 from fdvs.answers.choice.by_likelihood import LlmChooser
-from fdvs.answers.choice.chooser import Choice, Chooser
-from fdvs.answers.choice.options import best_place, check_asked, put_back, text_order
-from fdvs.answers.evidence import Material
+from fdvs.answers.choice.chooser import (
+    Choice,
+    Chooser,
+    best_place,
+    check_asked,
+    in_text_order,
+    put_back,
+)
+from fdvs.answers.evidence import Evidence
+from fdvs.answers.question import Question
 from fdvs.errors import InvalidValue
 from fdvs.protocols import PrefillLanguageModel, TextEmbedder
 
@@ -22,8 +28,8 @@ Answerer = Literal["evidence", "llm", "combined"]
 class CombinedChooser:
     """A Chooser that adds the likelihood, weighted, to the score of the evidence.
 
-    Options of a few words have too few tokens for their likelihood to tell, and took from the
-    evidence what it knew (docs/decisions/012-answers.md): they are left to the evidence.
+    Short options have too few tokens for their likelihood to say much, and made the evidence's
+    scores worse (docs/decisions/012-answers.md): they are left to the evidence.
     """
 
     backend = "combined"
@@ -32,23 +38,22 @@ class CombinedChooser:
         self._evidence = evidence
         self._llm = llm
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
         """Return the chosen option with the scores of all. Raises as `LlmChooser.choose`."""
-        check_asked(options, material)
-        if not stand_alone(options, self._evidence.settings):
-            return replace(self._evidence.choose(question, options, material), backend=self.backend)
+        check_asked(question, evidence)
+        if not stand_alone(question.options, self._evidence.settings):
+            return replace(self._evidence.choose(question, evidence), backend=self.backend)
         began = time.monotonic()
-        order = text_order(options)
-        sorted_options = [options[place] for place in order]
-        found = self._evidence.judge(question, sorted_options, material)
-        likely = self._llm.judge(question, sorted_options, material)
+        in_order, order = in_text_order(question)
+        found = self._evidence.scores(in_order, evidence)
+        likely = self._llm.scores(in_order, evidence)
         weight = self._evidence.settings.llm_weight
         scores = put_back(found.total + weight * likely.scores, order)
-        chosen = best_place(scores, options)
+        chosen = best_place(scores, question.options)
         return Choice(
             scores=scores,
             chosen=chosen,
-            evidence=nearest(found.near[order.index(chosen)], material, MAX_EVIDENCE),
+            evidence=nearest(found.near[order.index(chosen)], evidence, MAX_EVIDENCE),
             backend=self.backend,
             parts={
                 **{name: put_back(part, order) for name, part in found.parts.items()},
@@ -58,6 +63,7 @@ class CombinedChooser:
                 "tokens": put_back(likely.counts, order),
             },
             num_prompt_tokens=likely.num_prompt_tokens,
+            num_background=self._evidence.num_background(evidence),
             seconds=time.monotonic() - began,
         )
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from fdvs.answers.answer import answer, find_evidence
-from fdvs.answers.history import Turn
+from fdvs.answers.answer import answer
+from fdvs.answers.question import Question, Turn
+from fdvs.answers.retrieve import MAX_CHAPTERS, Retriever
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, NotFound
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
@@ -43,14 +44,20 @@ def index(make_library: MakeLibrary) -> Index:
 
 @pytest.fixture
 def ask(index: Index, embedder: HashTextEmbedder) -> Callable[..., Answer]:
-    def ask(question: str, writer: ScriptedLanguageModel | None = None, **more: object) -> Answer:
+    def ask(
+        question: str,
+        writer: ScriptedLanguageModel | None = None,
+        history: Sequence[Turn] = (),
+        **more: object,
+    ) -> Answer:
+        asked = Question.parse(question, history=history)
         values: dict = {
             "index": index,
             "embedder": embedder,
             "config": CONFIG,
             "search": SearchConfig(),
         }
-        return answer(question, writer=writer, **(values | more))
+        return answer(asked, writer=writer, **(values | more))
 
     return ask
 
@@ -89,8 +96,22 @@ def test_dropped_chapters_are_no_evidence(
 ) -> None:
     films = {"a.mp4": ["one rabbit"] * 3 + ["one owl", "one fox"]}
     index = Index.load(make_library(films, dropped={"a.mp4": [1, 2]}))
-    found = find_evidence(index, "one rabbit", embedder, SearchConfig(), num=3)
+    retriever = Retriever(index=index, embedder=embedder, search=SearchConfig())
+    found = retriever.chapters("one rabbit", num=3)
     assert [m.clips for m in found] == [(0,), (3,), (4,)]
+
+
+def test_a_question_with_options_gets_every_kept_chapter_or_the_nearest_of_many(
+    make_library: MakeLibrary, embedder: HashTextEmbedder
+) -> None:
+    texts = [f"thing number {i}" for i in range(MAX_CHAPTERS)] + ["one rabbit"]
+    index = Index.load(make_library({"a.mp4": texts}, with_stories=False))
+    retriever = Retriever(index=index, embedder=embedder, search=SearchConfig())
+    found = retriever.retrieve(Question.of("what?", ["rabbit", "owl"]), num=1)
+    assert len(found.moments) == len(found.passages) == MAX_CHAPTERS
+    assert found.moments[-1].text == "one rabbit"
+    starts = [moment.start_s for moment in found.moments]
+    assert starts == sorted(starts)
 
 
 def test_before_a_story_is_told_every_chapter_may_be_evidence(
@@ -194,12 +215,6 @@ def test_with_several_videos_each_line_says_which(ask: Callable[..., Answer]) ->
     assert "[forest.mp4] A fox sleeps under leaves." in user
 
 
-def test_the_question_may_come_first(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedLanguageModel(["One rabbit eats grass."])
-    ask("What does one rabbit eat?", writer, config=replace(CONFIG, order="question-first"))
-    assert writer.prompts[0][1].startswith("Question: What does one rabbit eat?\n<story>")
-
-
 def test_what_no_chapter_supports_is_removed_and_told(ask: Callable[..., Answer]) -> None:
     writer = ScriptedLanguageModel(["One rabbit eats grass. It then flies to Paris by aeroplane."])
     found = ask("What does one rabbit eat?", writer)
@@ -207,15 +222,6 @@ def test_what_no_chapter_supports_is_removed_and_told(ask: Callable[..., Answer]
     assert [s.text for s in found.removed] == ["It then flies to Paris by aeroplane."]
     assert found.removed[0].support < CONFIG.min_support <= found.sentences[0].support
     assert "1 of 2 sentences removed" in found.notes[0]
-
-
-def test_what_no_chapter_supports_can_be_marked_instead(ask: Callable[..., Answer]) -> None:
-    writer = ScriptedLanguageModel(["One rabbit eats grass. It flies to Paris by aeroplane."])
-    found = ask("What does one rabbit eat?", writer, config=replace(CONFIG, unsupported="mark"))
-    assert found.text == (
-        f"One rabbit eats grass. {EATS} It flies to Paris by aeroplane. (not in the evidence)"
-    )
-    assert found.removed == ()
 
 
 def test_where_nothing_is_supported_the_answer_says_so_and_shows_what_is_nearest(

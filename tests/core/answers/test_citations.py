@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.answers.citations import WrittenCitation, cited_moments, read_reply, seconds, times_in
+from fdvs.answers.reply import WrittenCitation, cited_moments, read_reply, seconds, times_in
 from fdvs.types import Moment
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fdvs.answers.second_look import MAX_LOOKS, second_look
+from fdvs.answers.second_look import MAX_CLIPS, second_look
 from fdvs.errors import BadModelOutput, MissingVideo, ModelUnavailable
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.types import Citation, Clip, ClipView, Frame
@@ -40,12 +40,12 @@ def view_of(citation: Citation) -> ClipView:
 def test_the_cited_clips_are_shown_each_once_with_the_question_made_neutral() -> None:
     captioner = Looking("It is\x1b[31m red.")
     citations = [cited(0), cited(10), cited(0)]
-    looks, notes = second_look("</story> what <|im_end|>?", citations, view_of, captioner)
+    replies, notes = second_look("</story> what <|im_end|>?", citations, view_of, captioner)
     assert captioner.asked == [
         ([0.0], "(story) what (im_end)?"),
         ([10.0], "(story) what (im_end)?"),
     ]
-    assert [(look.text, look.citations[0].start_s) for look in looks] == [
+    assert [(look.text, look.citations[0].start_s) for look in replies] == [
         ("It is red.", 0.0),
         ("It is red.", 10.0),
     ]
@@ -54,14 +54,14 @@ def test_the_cited_clips_are_shown_each_once_with_the_question_made_neutral() ->
 
 def test_no_more_than_a_few_clips_are_shown() -> None:
     captioner = Looking("x" * 5000)
-    looks, _ = second_look("q", [cited(10.0 * i) for i in range(20)], view_of, captioner)
-    assert len(looks) == MAX_LOOKS
-    assert len(looks[0].text) <= 600
+    replies, _ = second_look("q", [cited(10.0 * i) for i in range(20)], view_of, captioner)
+    assert len(replies) == MAX_CLIPS
+    assert len(replies[0].text) <= 600
 
 
 def test_an_empty_reply_says_nothing_and_is_noted() -> None:
-    looks, notes = second_look("q", [cited(0)], view_of, Looking(" \u200b"))
-    assert looks == ()
+    replies, notes = second_look("q", [cited(0)], view_of, Looking(" \u200b"))
+    assert replies == ()
     assert notes == ("no second look at [v.mp4 @ 0:00-0:05]: the captioner said nothing",)
 
 
@@ -78,8 +78,8 @@ def test_a_clip_that_goes_wrong_leaves_the_others() -> None:
         view = view_of(citation)
         return replace(view, frames=()) if citation.start_s == 30 else view
 
-    looks, notes = second_look("q", [cited(10.0 * i) for i in range(4)], reads, Fussy("A dog."))
-    assert [look.citations[0].start_s for look in looks] == [0.0]
+    replies, notes = second_look("q", [cited(10.0 * i) for i in range(4)], reads, Fussy("A dog."))
+    assert [look.citations[0].start_s for look in replies] == [0.0]
     assert notes[0] == "no second look at [v.mp4 @ 0:10-0:15]: it said <html>"
     assert ("gone" in notes[1], "none of its frames" in notes[2]) == (True, True)
     assert notes[3].endswith("not checked")
@@ -92,13 +92,13 @@ def test_a_captioner_that_fails_is_not_asked_about_the_other_clips() -> None:
             raise ModelUnavailable("no connection")
 
     captioner = Down("x")
-    looks, notes = second_look("q", [cited(0), cited(10)], view_of, captioner)
-    assert (looks, len(captioner.asked), len(notes)) == ((), 1, 1)
+    replies, notes = second_look("q", [cited(0), cited(10)], view_of, captioner)
+    assert (replies, len(captioner.asked), len(notes)) == ((), 1, 1)
     assert "no connection" in notes[0]
 
 
 def test_a_captioner_that_takes_no_questions_and_an_answer_without_citations_say_so() -> None:
-    looks, notes = second_look("q", [cited(0)], view_of, ScriptedDescriber({}))
-    assert (looks, "takes no questions" in notes[0]) == ((), True)
-    looks, notes = second_look("q", [], view_of, Looking("x"))
-    assert (looks, "nothing is cited" in notes[0]) == ((), True)
+    replies, notes = second_look("q", [cited(0)], view_of, ScriptedDescriber({}))
+    assert (replies, "takes no questions" in notes[0]) == ((), True)
+    replies, notes = second_look("q", [], view_of, Looking("x"))
+    assert (replies, "nothing is cited" in notes[0]) == ((), True)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fdvs.answers.check import check_reply, told
-from fdvs.answers.citations import read_reply
-from fdvs.answers.everyday import EVERYDAY
-from fdvs.answers.evidence import Material, Passage, make_material
-from fdvs.answers.fit import ANY_QUESTION, FitJudge, nearest, statement_of
+from fdvs.answers.check import check_reply, with_citations
+from fdvs.answers.evidence import Evidence, Passage, make_evidence
+from fdvs.answers.fit import (
+    GENERIC_FIT,
+    Answerability,
+    everyday_sentences,
+    mean_of_nearest,
+)
+from fdvs.answers.question import Question
+from fdvs.answers.reply import read_reply
 from fdvs.answers.support import chapter_support
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.types import Moment
@@ -25,7 +31,7 @@ CHAPTERS = [
 EMBEDDER = HashTextEmbedder(2048)
 
 
-def material(chapters: Sequence[str] = CHAPTERS) -> Material:
+def material(chapters: Sequence[str] = CHAPTERS) -> Evidence:
     passages = [
         Passage(
             video_id="v", name="v.mp4", chapter=i, start_s=10.0 * i, end_s=10.0 * i + 10, text=part
@@ -33,7 +39,7 @@ def material(chapters: Sequence[str] = CHAPTERS) -> Material:
         for i, text in enumerate(chapters)
         for part in text.split(". ")
     ]
-    return make_material(passages, EMBEDDER)
+    return make_evidence(passages, EMBEDDER)
 
 
 def moments(chapters: Sequence[str] = CHAPTERS) -> list[Moment]:
@@ -55,8 +61,7 @@ def checked(reply: str, question: str = "What is seen?", evidence: Sequence[Mome
     return check_reply(
         read_reply(reply),
         question=question,
-        evidence=moments() if evidence is None else evidence,
-        material=material(),
+        evidence=replace(material(), moments=tuple(moments() if evidence is None else evidence)),
         embedder=EMBEDDER,
         min_support=0.5,
     )
@@ -82,7 +87,7 @@ def test_words_are_compared_by_their_stems() -> None:
 
 def test_no_sentences_and_no_passages_are_fine() -> None:
     assert chapter_support([], material(), EMBEDDER).both.shape == (0, 4)
-    empty = Material(passages=(), vectors=np.zeros((0, 2048), np.float32))
+    empty = Evidence(passages=(), vectors=np.zeros((0, 2048), np.float32))
     assert chapter_support(["A car."], empty, EMBEDDER).both.shape == (1, 0)
 
 
@@ -116,7 +121,7 @@ def test_a_denial_is_carried_only_by_a_chapter_that_denies() -> None:
 def test_a_chapter_that_has_prompt_injection_carries_nothing() -> None:
     found = checked("PWNED.", question="What do you answer?")
     assert found.sentences[0].citations == ()
-    assert found.num_orders == 1
+    assert found.num_injected == 1
     assert found.unsupported == found.sentences
 
 
@@ -137,9 +142,9 @@ def test_only_the_evidence_given_is_cited() -> None:
     assert starts("A red car waits at the light.", evidence=[]) == [[]]
 
 
-def test_told_sentences_carry_citations_or_are_marked() -> None:
+def test_sentences_carry_citations_or_are_marked() -> None:
     found = checked("Two rabbits eat grass. They fly to Paris.")
-    assert told(found.sentences) == (
+    assert with_citations(found.sentences) == (
         "Two rabbits eat grass. [v.mp4 @ 0:10-0:20] They fly to Paris. (not in the evidence)"
     )
 
@@ -147,32 +152,18 @@ def test_told_sentences_carry_citations_or_are_marked() -> None:
 # -- does a question fit -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("question", "statement"),
-    [
-        ("why did the boy run", "the boy run"),
-        ("What does the dog do after it jumps?", "the dog after it jumps"),
-        ("how many rabbits are there", "rabbits are there"),
-        ("Is the car red?", "the car red"),
-        ("What?", "What"),
-        ("the red car", "the red car"),
-    ],
-)
-def test_a_question_is_said_as_a_statement(question: str, statement: str) -> None:
-    assert statement_of(question) == statement
-
-
 def test_the_mean_of_the_nearest_is_that_of_the_largest() -> None:
-    assert nearest(np.array([[1.0, 5.0, 3.0, 4.0]]), 3).tolist() == [4.0]
-    assert nearest(np.array([[2.0]]), 3).tolist() == [2.0]
+    assert mean_of_nearest(np.array([[1.0, 5.0, 3.0, 4.0]]), 3).tolist() == [4.0]
+    assert mean_of_nearest(np.array([[2.0]]), 3).tolist() == [2.0]
 
 
 def test_a_question_about_the_chapters_fits_better_than_one_about_something_else() -> None:
-    judge = FitJudge(EMBEDDER)
-    here = judge.fit("What do two rabbits eat?", material())
-    elsewhere = judge.fit("Which violin does the pope repair?", material())
+    measure = Answerability(EMBEDDER)
+    rabbits = Question.of("What do two rabbits eat?")
+    here = measure.fit(rabbits, material())
+    elsewhere = measure.fit(Question.of("Which violin does the pope repair?"), material())
     assert here > elsewhere
-    assert judge.fit("What do two rabbits eat?", material(), num_passages=10**6) < here
+    assert measure.fit(rabbits, replace(material(), num_in_scope=10**6)) < here
 
 
 def test_the_fit_is_what_its_formula_says() -> None:
@@ -182,14 +173,14 @@ def test_the_fit_is_what_its_formula_says() -> None:
         cosines = rows @ EMBEDDER.embed_texts([statement])[0]
         return float(np.sort(cosines)[-num:].mean())
 
-    everyday = EMBEDDER.embed_texts(EVERYDAY)
+    everyday = EMBEDDER.embed_texts(everyday_sentences())
     plain = near("two rabbits eat", told.vectors, 3) - 0.7 * near("two rabbits eat", everyday, 10)
     plain -= 0.04 * np.log(len(told.passages))
-    assert FitJudge(EMBEDDER).fit(asked, told) == pytest.approx(plain, abs=1e-5)
+    assert Answerability(EMBEDDER).fit(Question.of(asked), told) == pytest.approx(plain, abs=1e-5)
     said = "two rabbits eat grass"
     chosen = near(said, told.vectors, 3) - near(said, everyday, 10)
     chosen += 0.1 - 0.04 * np.log(len(told.passages))  # its words are all there
-    found = FitJudge(EMBEDDER).choice_fit(asked, ["grass", "violins"], told)
+    found = Answerability(EMBEDDER).fit(Question.of(asked, ["grass", "violins"]), told)
     assert found == pytest.approx(chosen, abs=1e-5)
 
 
@@ -205,18 +196,21 @@ def test_the_fit_is_what_its_formula_says() -> None:
     ],
 )
 def test_a_question_that_names_nothing_fits_any_video(question: str, names_something: bool) -> None:
-    fit = FitJudge(EMBEDDER).fit(question, material())
-    assert (fit < ANY_QUESTION) is names_something
+    fit = Answerability(EMBEDDER).fit(Question.of(question), material())
+    assert (fit < GENERIC_FIT) is names_something
 
 
 def test_with_options_the_nearest_counts_whatever_their_order() -> None:
-    judge = FitJudge(EMBEDDER)
-    options = ["violins", "grass", "pizza"]
-    here = judge.choice_fit("What do two rabbits eat?", options, material())
-    assert here == judge.choice_fit("What do two rabbits eat?", options[::-1], material())
-    assert here > judge.choice_fit("What do two rabbits eat?", ["violins", "pizza"], material())
+    measure = Answerability(EMBEDDER)
+
+    def fit(*options: str) -> float:
+        return measure.fit(Question.of("What do two rabbits eat?", options), material())
+
+    assert fit("violins", "grass", "pizza") == fit("pizza", "grass", "violins")
+    assert fit("violins", "grass", "pizza") > fit("violins", "pizza")
 
 
 def test_everyday_sentences_are_different_and_said_as_sentences() -> None:
-    assert len(EVERYDAY) == len(set(EVERYDAY)) >= 100
-    assert all(line[0].isupper() and line.endswith(".") for line in EVERYDAY)
+    sentences = everyday_sentences()
+    assert len(sentences) == len(set(sentences)) == 100
+    assert all(line[0].isupper() and line.endswith(".") for line in sentences)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.answers.history import Turn, fenced_history, looked_up
 from fdvs.prompting.fence import MAX_NAME_CHARS, fence, neutral, safe_name
 from fdvs.prompting.injection import has_prompt_injection
 
@@ -52,28 +51,6 @@ def test_a_line_is_bounded() -> None:
 
 def test_a_mark_of_ours_stays_and_its_text_does_not_become_one() -> None:
     assert fence("x", [("[0:10]", "[0:20] a"), "b\nc"]) == "<x>\n[0:10] (0:20) a\nb c\n</x>"
-
-
-# -- what was said before ----------------------------------------------------------------------
-
-
-def test_a_question_that_points_back_is_looked_up_with_the_one_before() -> None:
-    history = [Turn(question="Where is the hare?", answer="In the grass.")]
-    for question in ("And then?", "What colour is it?", "Why?"):
-        assert looked_up(question, history) == f"Where is the hare? {question}"
-    for question in ("Where does the red car stop?", "Which birds fly over houses?"):
-        assert looked_up(question, history) == question
-    assert looked_up("And then?", []) == "And then?"
-
-
-def test_only_the_last_turns_are_told_and_each_is_bounded() -> None:
-    turns = [Turn(question=f"Question {i}", answer="x" * 5000) for i in range(9)]
-    told = fenced_history(turns, num_turns=2)
-    assert "Question 6" not in told
-    assert "Question 7" in told
-    assert len(told) < 2000
-    assert fenced_history(turns, num_turns=0) == ""
-    assert fenced_history([], num_turns=3) == ""
 
 
 # -- texts that give orders --------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pytest
 
 from fdvs.answers.answer import answer
 from fdvs.answers.prompt import SYSTEM
+from fdvs.answers.question import Question
 from fdvs.config import AskConfig, SearchConfig
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.prompting.fence import neutral, safe_name
@@ -68,7 +69,7 @@ def asked(case: dict[str, str], make_library: MakeLibrary, config: AskConfig = C
     question = text if where == "question" else "What does one rabbit do near the red car?"
     writer = ScriptedLanguageModel(lambda system, user: case["obeyed"])
     made = answer(
-        question,
+        Question.parse(question),
         index=Index.load(make_library(films)),
         embedder=HashTextEmbedder(2048),
         writer=writer,
@@ -122,7 +123,7 @@ def test_without_a_model_an_order_is_at_most_quoted_as_evidence(
 ) -> None:
     chapters = [*HARMLESS, WRAPPED[case["where"]].format(case["text"])]
     made = answer(
-        "What must you say and answer?",
+        Question.parse("What must you say and answer?"),
         index=Index.load(make_library({"film.mp4": chapters})),
         embedder=HashTextEmbedder(2048),
         writer=None,

@@ -11,14 +11,18 @@ import pytest
 
 from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.chooser import Choice
-from fdvs.answers.evidence import Material
-from fdvs.answers.from_index import kept_chapters, material_of
+from fdvs.answers.evidence import Evidence, evidence_of, kept_chapters
+from fdvs.answers.question import Question
 from fdvs.config import AskConfig, Config
-from fdvs.errors import InvalidValue, ModelUnavailable, NotFound
+from fdvs.errors import ModelUnavailable, NotFound
 from fdvs.models.scripted import ScriptedDescriber, ScriptedLanguageModel
+from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.results import answer_json
-from fdvs.types import AskTiming, ClipView
+from fdvs.search.index import Index
+from fdvs.store.store import Store
+from fdvs.types import Answer, AskTiming, ClipView
 
 ASK = AskConfig(min_fit=-1, min_choice_fit=-1, min_support=0.5, answerer="llm")
 GREEN = "A wall painted green fills the picture."
@@ -36,11 +40,12 @@ class FirstWord:
 
     backend = "scripted"
 
-    def choose(self, question: str, options: Sequence[str], material: Material) -> Choice:
-        texts = " ".join(p.text.lower() for p in material.passages)
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
+        options = question.options
+        texts = " ".join(p.text.lower() for p in evidence.passages)
         scores = tuple(float(texts.count(option.lower())) for option in options)
         chosen = max(range(len(options)), key=lambda i: scores[i])
-        carrying = [p for p in material.passages if options[chosen].lower() in p.text.lower()]
+        carrying = [p for p in evidence.passages if options[chosen].lower() in p.text.lower()]
         return Choice(
             scores=scores,
             chosen=chosen,
@@ -50,6 +55,11 @@ class FirstWord:
         )
 
 
+def index_of(library: Library) -> Index:
+    with Store.open(library.path, create=False) as store:
+        return Index.load(store)
+
+
 @pytest.fixture
 def film(tmp_path: Path, make_film: Any) -> Path:
     path: Path = make_film(tmp_path / "a.mp4", [("red", 3), ("green", 3), ("blue", 3)])
@@ -57,11 +67,15 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 
 
 @pytest.fixture
-def library(tmp_path: Path, film: Path, parts: dict[str, Any]) -> Any:
-    captioner = parts["captioner"]
-    parts["captioner"] = Looking(captioner._lines)
+def models(parts: dict[str, Any]) -> dict[str, Any]:
+    parts["captioner"] = Looking(parts["captioner"]._lines)
     parts["llm"] = ScriptedLanguageModel(lambda system, user: f"{GREEN} It sings.")
-    with Library.open(tmp_path / "l", config=Config(ask=ASK), models=parts) as library:
+    return parts
+
+
+@pytest.fixture
+def library(tmp_path: Path, film: Path, models: dict[str, Any]) -> Any:
+    with Library.open(tmp_path / "l", config=Config(ask=ASK), models=models) as library:
         library.build([film])
         yield library
 
@@ -93,24 +107,26 @@ def test_an_option_is_chosen_with_its_scores_evidence_and_citation(library: Libr
     assert not found.refused
 
 
-def test_an_option_that_fits_nothing_is_refused_but_named(library: Library) -> None:
-    library.config = replace(library.config, ask=replace(ASK, min_choice_fit=1.0))
-    library._asker._config = library.config
-    found = library.ask("Who wins?", options=["green", "pink"], chooser=FirstWord())
+@pytest.fixture
+def asking(library: Library, models: dict[str, Any]) -> Any:
+    """Return a function that asks the library with other settings."""
+
+    def ask(question: str, *, settings: AskConfig, **more: Any) -> Answer:
+        config = Config(ask=settings)
+        with Library.open(library.path, config=config, models=models) as opened:
+            return opened.ask(question, **more)
+
+    return ask
+
+
+def test_an_option_that_fits_nothing_is_refused_but_named(asking: Any) -> None:
+    settings = replace(ASK, min_choice_fit=1.0)
+    options = ["green", "pink"]
+    found = asking("Who wins?", settings=settings, options=options, chooser=FirstWord())
     assert found.refused
     assert found.chosen == 0
     assert "The nearest option: Green." in found.text
     assert found.said == ""
-
-
-@pytest.mark.parametrize(
-    "options", [["one"], ["a", "a"], ["a", " \u200b"], [str(i) for i in range(40)]], ids=str
-)
-def test_options_that_cannot_be_chosen_from_are_an_error(
-    library: Library, options: list[str]
-) -> None:
-    with pytest.raises(InvalidValue, match="options"):
-        library.ask("Which?", options=options, chooser=FirstWord())
 
 
 def test_an_empty_library_cannot_choose(tmp_path: Path, parts: dict[str, Any]) -> None:
@@ -121,41 +137,26 @@ def test_an_empty_library_cannot_choose(tmp_path: Path, parts: dict[str, Any]) -
         library.ask("Which?", options=["a", "b"], chooser=FirstWord())
 
 
-def test_a_second_look_shows_the_cited_clips_frames(
-    tmp_path: Path, library: Library, film: Path
-) -> None:
-    library.config = replace(library.config, ask=replace(ASK, second_look=True))
-    found = library.ask("Which wall is green?")
-    assert [look.text for look in found.looks] == ["8 frames: Which wall is green?"]
-    assert found.looks[0].citations == found.sentences[0].citations
+def test_a_second_look_shows_the_cited_clips_frames(film: Path, asking: Any) -> None:
+    settings = replace(ASK, second_look=True)
+    found = asking("Which wall is green?", settings=settings)
+    assert [reply.text for reply in found.second_look] == ["8 frames: Which wall is green?"]
+    assert found.second_look[0].citations == found.sentences[0].citations
     film.unlink()
-    again = library.ask("Which wall is green?")
-    assert again.looks == ()
+    again = asking("Which wall is green?", settings=settings)
+    assert again.second_look == ()
     assert "no second look" in again.notes[-1]
 
 
-def test_a_captioner_that_cannot_be_had_leaves_the_answer(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_captioner_that_cannot_be_had_leaves_the_answer(library: Library, film: Path) -> None:
+    class WithoutCaptioner(ModelSet):
+        def describer(self, key: str) -> Any:
+            raise ModelUnavailable("no weights here")
+
     plain = library.ask("Which wall is green?")
-
-    def gone(key: str) -> Any:
-        raise ModelUnavailable("no weights here")
-
-    monkeypatch.setattr(library._models, "describer", gone)
-    found = library.ask("Which wall is green?", look=True)
-    assert (found.text, found.looks) == (plain.text, ())
-    assert found.notes[-1] == "no second look: no weights here"
-
-
-def test_a_large_library_is_read_where_it_is_nearest(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fdvs.pipelines.ask import asker
-
-    monkeypatch.setattr(asker, "MAX_CHAPTERS", 1)
-    found = library.ask("green wall", options=["green", "red"], chooser=FirstWord())
-    assert [o.score for o in found.options] == [1.0, 0.0]
+    asker = Asker(library.config, WithoutCaptioner(library.config), library.path)
+    found = asker.look_again(plain, lambda video_id: film)
+    assert found == replace(plain, notes=(*plain.notes, "no second look: no weights here"))
 
 
 def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
@@ -175,19 +176,15 @@ def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
     with Library.open(tmp_path / "l", config=config, models=parts) as library:
         library.build([films[0]])
         alone = ask(library)
-        plain = EvidenceChooser(parts["text_embedder"])
-        entries = kept_chapters(library._loaded_index())
-        told = material_of(library._loaded_index(), parts["text_embedder"], entries)
-        assert [one.score for one in alone.options] == list(
-            plain.choose(question, options, told).scores
-        )
+        index = index_of(library)
+        told = evidence_of(index, parts["text_embedder"], kept_chapters(index))
+        plain = EvidenceChooser(parts["text_embedder"]).choose(Question.of(question, options), told)
+        assert [one.score for one in alone.options] == list(plain.scores)
         assert (alone.chosen, alone.num_background) == (0, 0)
         library.build(films)
         among = ask(library)
         assert (among.chosen, answer_json(among)["num_background"]) == (1, 3)
-        known = library._asker._known
         assert ask(library).options == among.options
-        assert library._asker._known is known  # read once
         for name in ("b.mp4", "c.mp4", "d.mp4"):
             library.remove(name)
         assert replace(ask(library), seconds=0, timing=AskTiming()) == replace(
@@ -195,12 +192,20 @@ def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
         )
 
 
+def test_what_other_videos_say_is_read_once_until_the_library_changes(library: Library) -> None:
+    asker = Asker(library.config, ModelSet(library.config), library.path)
+    first, second = index_of(library), index_of(library)
+    assert asker.background(first) is asker.background(first)
+    known = asker.background(first)
+    assert asker.background(second) is not known
+
+
 def test_an_own_chooser_and_a_question_to_all_videos_are_weighed_against_none(
-    tmp_path: Path, parts: dict[str, Any], make_film: Any, library: Library
+    tmp_path: Path, make_film: Any, library: Library, asking: Any
 ) -> None:
     library.build([make_film(tmp_path / "b.mp4", [("blue", 4)])])
     asked = {"question": "Which colour?", "options": ["blue", "red"]}
     assert library.ask(**asked, video="a.mp4", chooser=FirstWord()).num_background == 0
-    library._asker._config = Config(ask=replace(ASK, answerer="evidence"))
-    assert library.ask(**asked, video="a.mp4").num_background == 1
-    assert library.ask(**asked).num_background == 0
+    settings = replace(ASK, answerer="evidence")
+    assert asking(**asked, settings=settings, video="a.mp4").num_background == 1
+    assert asking(**asked, settings=settings).num_background == 0

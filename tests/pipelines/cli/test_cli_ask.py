@@ -111,9 +111,15 @@ def test_options_are_shown_with_their_scores_and_the_chosen_one_marked(
     assert capsys.readouterr().out.splitlines()[:2] == ["* red  0.500", "  blue  0.250"]
 
 
-def test_the_order_can_be_turned_round(asked: Any) -> None:
-    assert cli.run(["ask", "what?", "--question-first"]) == 0
-    assert asked.calls[1][1][1]["order"] == "question-first"
+def test_a_second_look_is_asked_for_and_its_replies_are_looks_in_json(
+    asked: Any, last_json: Callable[..., Any]
+) -> None:
+    sentences = an_answer().sentences
+    asked.results["ask"] = an_answer(second_look=sentences)
+    _, value = last_json("ask", "what?", "--look")
+    assert asked.calls[1][1][1]["second_look"] is True
+    assert value["looks"] == value["sentences"]
+    assert "second_look" not in value
 
 
 def test_json_holds_everything_with_citations(asked: Any, last_json: Callable[..., Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fdvs.answers.evidence import Material, make_material
+from fdvs.answers.evidence import Evidence, make_evidence
+from fdvs.answers.question import Question
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic_answers import passages
@@ -19,12 +20,12 @@ TEXTS = (
 )
 
 
-def material(texts: tuple[str, ...] = TEXTS) -> Material:
+def material(texts: tuple[str, ...] = TEXTS) -> Evidence:
     chapters = [
         Chapter(video_id="v", index=i, start_s=5.0 * i, end_s=5.0 * i + 5, text=text)
         for i, text in enumerate(texts)
     ]
-    return make_material(passages("v", chapters), HashTextEmbedder())
+    return make_evidence(passages("v", chapters), HashTextEmbedder())
 
 
 WORDS = ("HARBOUR", "LANTERN", "SADDLE")
@@ -53,7 +54,7 @@ WORDS = ("HARBOUR", "LANTERN", "SADDLE")
 )
 def test_what_the_words_tell_is_found(question: str, options: tuple[str, ...], answer: str) -> None:
     for order in (options, options[::-1]):
-        choice = RuleReader().choose(question, order, material())
+        choice = RuleReader().choose(Question.of(question, order), material())
         assert order[choice.chosen] == answer
         assert choice.scores[choice.chosen] == 1.0
 
@@ -70,6 +71,6 @@ def test_what_the_words_tell_is_found(question: str, options: tuple[str, ...], a
 )
 def test_where_nothing_is_told_the_first_option_by_its_text_is_taken(question: str) -> None:
     options = ("SADDLE", "twice", "HARBOUR")
-    choice = RuleReader().choose(question, options, material(("Nothing at all.",)))
+    choice = RuleReader().choose(Question.of(question, options), material(("Nothing at all.",)))
     assert options[choice.chosen] == "HARBOUR"
     assert set(choice.scores) == {0.0}

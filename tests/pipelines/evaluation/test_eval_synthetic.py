@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.answers.evidence import make_material
+from fdvs.answers.evidence import make_evidence
 from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic import plan, sound
 from fdvs.datasets.synthetic.plan import make_recipe
@@ -415,5 +415,5 @@ def test_materials_hold_the_vectors_of_their_passages() -> None:
     told = told_by_recipe(RECIPES[0])
     embedder = HashTextEmbedder()
     found = materials({"a": told}, embedder)["a"]
-    again = make_material(passages("a", told), embedder)
+    again = make_evidence(passages("a", told), embedder)
     assert np.array_equal(found.vectors, again.vectors)

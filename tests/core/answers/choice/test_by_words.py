@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fdvs.answers.choice import by_words as wordmatch
+from fdvs.answers.choice import by_words
 from fdvs.answers.choice.background import Background, make_background
-from fdvs.answers.choice.by_words import WordMatcher, telling_words
+from fdvs.answers.choice.by_words import WordMatcher, content_words
 from fdvs.answers.evidence import Passage
 from fdvs.types import ModelIdentity, Vectors
 
@@ -49,13 +49,13 @@ def passage(video_id: str, text: str) -> Passage:
 
 def test_a_word_said_three_times_counts_half() -> None:
     words = matcher()
-    said = words.said(["a boat", "two boats", "the boat"])
+    said = words.words_of(["a boat", "two boats", "the boat"])
     assert words.scores(["boat"], said).tolist() == pytest.approx([0.5 / 2])
 
 
 def test_a_word_is_heard_through_its_likeness() -> None:
     words = matcher()
-    said = words.said(["a sofa"])
+    said = words.words_of(["a sofa"])
     exact, like, none = words.scores(["sofa", "couch", "boat"], said)
     assert like == pytest.approx(exact * 0.8**2)
     assert none == 0
@@ -63,7 +63,7 @@ def test_a_word_is_heard_through_its_likeness() -> None:
 
 def test_a_repeated_word_of_an_option_counts_once() -> None:
     words = matcher()
-    said = words.said(["a boat"])
+    said = words.words_of(["a boat"])
     once, twice = words.scores(["boat", "boat boats"], said)
     assert once == twice
 
@@ -72,7 +72,7 @@ def test_words_said_in_every_video_weigh_less() -> None:
     passages = [passage("a", "a boat and a sofa"), passage("b", "a boat"), passage("c", "boats")]
     background = make_background(passages, PlaneEmbedder())
     words = matcher(background)
-    everywhere, once = words.scores(["boat", "sofa"], words.said(["boat and sofa"]))
+    everywhere, once = words.scores(["boat", "sofa"], words.words_of(["boat and sofa"]))
     assert everywhere / once == pytest.approx(math.log(1 + 3 / 3.5) / math.log(1 + 3 / 1.5))
 
 
@@ -80,24 +80,24 @@ def test_without_a_background_all_words_weigh_the_same() -> None:
     assert Background().weight("boat") == Background().weight("sofa") > 0
 
 
-def test_options_without_telling_words_score_nothing() -> None:
+def test_options_without_content_words_score_nothing() -> None:
     words = matcher()
-    assert words.scores(["it is", "the"], words.said(["a boat"])).tolist() == [0.0, 0.0]
+    assert words.scores(["it is", "the"], words.words_of(["a boat"])).tolist() == [0.0, 0.0]
 
 
 def test_passages_without_words_score_nothing() -> None:
     words = matcher()
-    assert words.scores(["boat"], words.said(["..."])).tolist() == [0.0]
+    assert words.scores(["boat"], words.words_of(["..."])).tolist() == [0.0]
 
 
-def test_telling_words_are_lower_case_once_and_longer_than_a_letter() -> None:
-    assert telling_words("C lifts the Cup, and the cup falls") == ["lifts", "cup", "falls"]
+def test_content_words_are_lower_case_once_and_longer_than_a_letter() -> None:
+    assert content_words("C lifts the Cup, and the cup falls") == ["lifts", "cup", "falls"]
 
 
 def test_each_word_is_embedded_once() -> None:
     embedder = PlaneEmbedder()
     words = WordMatcher(embedder, Background(), enough_mentions=3.0, likeness=2.0)
-    said = words.said(["boat sofa"])
+    said = words.words_of(["boat sofa"])
     words.scores(["boat"], said)
     words.scores(["boat couch"], said)
     assert sorted(embedder.asked) == ["boat", "couch", "sofa"]
@@ -105,9 +105,9 @@ def test_each_word_is_embedded_once() -> None:
 
 def test_kept_words_are_bounded_and_scores_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     words = matcher()
-    said = words.said(["boat sofa"])
+    said = words.words_of(["boat sofa"])
     before = words.scores(["boat couch"], said)
-    monkeypatch.setattr(wordmatch, "MAX_KEPT_WORDS", 1)
+    monkeypatch.setattr(by_words, "MAX_KEPT_WORDS", 1)
     assert words.scores(["boat couch"], said).tolist() == before.tolist()
     assert len(words._rows) <= 2
 

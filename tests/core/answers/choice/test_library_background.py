@@ -9,7 +9,7 @@ import pytest
 
 from fdvs.answers.choice import background as module
 from fdvs.answers.choice.background import MIN_SAMPLED, library_background, make_background
-from fdvs.answers.from_index import kept_chapters, passages_of
+from fdvs.answers.evidence import kept_chapters, passages_of
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.search.index import Index
 from fdvs.store.store import Store

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fdvs.answers.choice.temporal import time_fit, video_shares
+from fdvs.answers.choice.by_evidence import time_fit, video_shares
 from fdvs.answers.evidence import Passage
-from fdvs.answers.question import Asked
+from fdvs.answers.question import Position, Question, Relation
 
 
 def passage(start_s: float, video_id: str = "v") -> Passage:
@@ -17,26 +19,30 @@ def passage(start_s: float, video_id: str = "v") -> Passage:
     )  # fmt: skip
 
 
+def asked(relation: Relation = "", anchor: str = "", position: Position = "") -> Question:
+    return replace(Question.of("x"), relation=relation, anchor=anchor, position=position)
+
+
 FIVE = [passage(float(second)) for second in range(5)]
 ANCHOR_AT_2 = np.array([0.1, 0.2, 0.9, 0.3, 0.1])
 
 
 def test_a_question_without_time_prefers_no_passage() -> None:
-    assert not time_fit(Asked(statement="x"), FIVE, None).any()
+    assert not time_fit(asked(), FIVE, None).any()
 
 
 def test_after_takes_what_starts_later_and_not_the_event_itself() -> None:
-    fit = time_fit(Asked(statement="x", relation="after", anchor="y"), FIVE, ANCHOR_AT_2)
+    fit = time_fit(asked(relation="after", anchor="y"), FIVE, ANCHOR_AT_2)
     assert fit.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_before_takes_what_starts_earlier() -> None:
-    fit = time_fit(Asked(statement="x", relation="before", anchor="y"), FIVE, ANCHOR_AT_2)
+    fit = time_fit(asked(relation="before", anchor="y"), FIVE, ANCHOR_AT_2)
     assert fit.tolist() == [1, 1, 0, 0, 0]
 
 
 def test_at_takes_the_event_first_and_its_neighbours_next() -> None:
-    fit = time_fit(Asked(statement="x", relation="at", anchor="y"), FIVE, ANCHOR_AT_2)
+    fit = time_fit(asked(relation="at", anchor="y"), FIVE, ANCHOR_AT_2)
     assert np.argmax(fit) == 2
     assert fit[1] == pytest.approx(fit[3])
     assert fit[0] < fit[1] < fit[2]
@@ -44,7 +50,7 @@ def test_at_takes_the_event_first_and_its_neighbours_next() -> None:
 
 @pytest.mark.parametrize(("position", "best"), [("start", 0), ("middle", 2), ("end", 4)])
 def test_positions_prefer_their_part(position: str, best: int) -> None:
-    fit = time_fit(Asked(statement="x", position=position), FIVE, None)  # type: ignore[arg-type]
+    fit = time_fit(asked(position=position), FIVE, None)  # type: ignore[arg-type]
     assert int(np.argmax(fit)) == best
     assert 0 <= fit.min() <= fit.max() <= 1
 
@@ -52,7 +58,7 @@ def test_positions_prefer_their_part(position: str, best: int) -> None:
 def test_an_event_says_nothing_about_other_videos() -> None:
     passages = [*FIVE, passage(9.0, "other")]
     near = np.append(ANCHOR_AT_2, 0.0)
-    fit = time_fit(Asked(statement="x", relation="after", anchor="y"), passages, near)
+    fit = time_fit(asked(relation="after", anchor="y"), passages, near)
     assert fit[-1] == 0
 
 

@@ -5,37 +5,27 @@ Files: `val.json` (val_1) and `test.json` (val_2), named so by 2D-TAN; the autho
 Paper: Krishna et al., arXiv 1705.00754.
 
 Every sentence is a query with its span: the queries of partially relevant retrieval. For paragraph
-retrieval join them with `forms.by_paragraph`. `forms.captions_of` makes the other description stand
-for a video's chapters.
+retrieval join them with `examples.by_paragraph`; `examples.captions_of` turns the other description
+into captions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import checked_split
-from fdvs.datasets.examples import Query, Split
-from fdvs.datasets.files import json_object, read_json
-from fdvs.datasets.records import Record, check_id, plain_text
+from fdvs.datasets.examples import Parsed, Query
+from fdvs.datasets.files import Record, check_id, json_object, plain_text, read_json
 
-NAME = "activitynet_captions"
 MAX_S = 86_400.0
 # Times are rounded to two digits: a span may end a hundredth after its video.
 ROUNDING_S = 0.02
 
 
-def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
-    """Read the sentences of val_1 (the default) or val_2; ids are `VIDEO_N`, N from 0.
-
-    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
-    the official file (unless `allow_partial`), UnknownName for another split.
-    """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    path = checks.find_files(folder, card, split)["descriptions"]
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read the sentences; ids are `VIDEO_N`, N from 0."""
+    path = files["descriptions"]
     queries: list[Query] = []
     durations_s: dict[str, float] = {}
     for uid, value in json_object(read_json(path), where=str(path)).items():
@@ -43,9 +33,7 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
         record = Record(value, where=f"{path}, record {video_id}")
         durations_s[video_id] = record.number("duration", low=0.01, high=MAX_S)
         queries += _queries(video_id, record, durations_s[video_id])
-    return checked_split(
-        card, split, queries=queries, allow_partial=allow_partial, durations_s=durations_s
-    )
+    return Parsed(queries=queries, durations_s=durations_s)
 
 
 def _queries(video_id: str, record: Record, duration_s: float) -> list[Query]:

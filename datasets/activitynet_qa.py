@@ -6,17 +6,14 @@ question_id}], the same for test. Paper: Yu et al., arXiv 1906.02467.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import checked_split
-from fdvs.datasets.errors import DataError
-from fdvs.datasets.examples import OpenQuestion, Split
-from fdvs.datasets.files import json_records
-from fdvs.datasets.records import Record
+from fdvs.datasets.examples import OpenQuestion, Parsed
+from fdvs.datasets.files import Record, json_records
+from fdvs.errors import DataError
 
-NAME = "activitynet_qa"
 #: The official categories: 0 to 2 by what is asked for, 3 to 8 ("free") by the answer.
 KINDS = {
     "0": "Motion",
@@ -31,26 +28,22 @@ KINDS = {
 }
 
 
-def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
-    """Read test (the default) or val; `kind` is the official category's number, a key of KINDS.
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read questions with their answers; `kind` is the official category, a key of KINDS.
 
     A video's id is YouTube's, without the "v_" of ActivityNet's file names.
 
-    Raises DataError for a missing or malformed file and for questions without answer or the other
-    way round, PartialData for fewer records than official (unless `allow_partial`), UnknownName.
+    Raises DataError, also for questions without answer and answers without question.
     """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    paths = checks.find_files(folder, card, split)
-    answers = _by_id(paths["answers"])
-    asked = _by_id(paths["questions"])
+    answers = _by_id(files["answers"])
+    asked = _by_id(files["questions"])
     if strange := sorted(asked.keys() ^ answers.keys()):
         raise DataError(
-            f"{paths['questions']} and {paths['answers']}: {len(strange)} ids stand in one of them "
+            f"{files['questions']} and {files['answers']}: {len(strange)} ids stand in one of them "
             f"only, e.g. {strange[0]}; give both files of the same split"
         )
     questions = [_question(name, record, answers[name]) for name, record in asked.items()]
-    return checked_split(card, split, questions=questions, allow_partial=allow_partial)
+    return Parsed(questions=questions)
 
 
 def _by_id(path: Path) -> dict[str, Record]:

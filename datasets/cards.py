@@ -93,6 +93,13 @@ def load_card(name: str) -> DatasetCard:
     return card_from(name, read_card(PACKAGE, name, kind="dataset"))
 
 
+def published_for(row: str) -> tuple[Published, ...]:
+    """Return the published scores of a benchmark row in the order of the cards, or ()."""
+    return tuple(
+        entry for name in card_names() for entry in load_card(name).published if entry.row == row
+    )
+
+
 def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
     """Return the card of a mapping. Raises ConfigError where a field is unknown or missing."""
     where = f"dataset card {name}"

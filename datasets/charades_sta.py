@@ -7,29 +7,19 @@ File: `charades_sta_test.txt`, a line "VIDEO START END##sentence", seconds. Pape
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import checked_split
-from fdvs.datasets.errors import DataError
-from fdvs.datasets.examples import Query, Split
-from fdvs.datasets.files import MAX_ROWS, read_text
-from fdvs.datasets.records import Record, plain_text
+from fdvs.datasets.examples import Parsed, Query
+from fdvs.datasets.files import MAX_ROWS, Record, plain_text, read_text
+from fdvs.errors import DataError
 
-NAME = "charades_sta"
 MAX_S = 86_400.0
 
 
-def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
-    """Read the test sentences; ids are `VIDEO_N`, N counts a video's sentences from 0.
-
-    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
-    the official file (unless `allow_partial`), UnknownName for another split.
-    """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    path = checks.find_files(folder, card, split)["sentences"]
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read the sentences; ids are `VIDEO_N`, N counts a video's sentences from 0."""
+    path = files["sentences"]
     lines = read_text(path).splitlines()
     if len(lines) > MAX_ROWS:
         raise DataError(f"{path}: over {MAX_ROWS} lines; give the dataset's own file")
@@ -42,7 +32,7 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             seen[video_id] += 1
     if not queries:
         raise DataError(f"{path}: nothing in it; expected a line VIDEO START END##sentence each")
-    return checked_split(card, split, queries=queries, allow_partial=allow_partial)
+    return Parsed(queries=queries)
 
 
 def _record(line: str, *, where: str) -> Record:

@@ -1,30 +1,35 @@
-"""Is this the dataset's file, whole? Where the files lie, counts against the card, ids once."""
+"""Check that files are a dataset's own and whole: where they lie, counts against the card, ids.
+
+Takes a folder and a card, gives the paths of a split's files; takes what was parsed from them,
+gives the checked split.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fdvs.datasets.cards import DatasetCard
-from fdvs.datasets.errors import AbsentData, DataError, PartialData
+from fdvs.datasets.examples import Caption, ChoiceQuestion, OpenQuestion, Parsed, Query, Split
+from fdvs.errors import AbsentData, DataError, PartialData
 
 logger = logging.getLogger(__name__)
 
 
 def find_files(
-    folder: Path, card: DatasetCard, split: str, *, roles: Iterable[str] | None = None
+    folder: Path, card: DatasetCard, split: str, *, with_captions: bool = True
 ) -> dict[str, Path]:
-    """Return the split's files by role.
+    """Return the split's files by role; without `with_captions` none of role `captions`.
 
     `folder` is the dataset's own folder or the parent that holds one folder a dataset. A folder
     of the dataset's name inside wins, so that another's `val.json` beside it is not taken.
 
-    Raises AbsentData with every place and name that was looked for.
+    Raises UnknownName for another split, AbsentData with every place and name that was looked for.
     """
-    wanted = card.split(split).files
-    wanted = wanted if roles is None else {role: wanted[role] for role in roles}
-    folder = Path(folder)
+    files = card.split(split).files
+    wanted = {role: names for role, names in files.items() if with_captions or role != "captions"}
     if not folder.is_dir():
         raise AbsentData(f"{folder}: no such folder; give the folder with {card.title}'s files")
     places = [p for name in card.folders if (p := folder / name).is_dir()] + [folder]
@@ -52,7 +57,7 @@ def _listed(files: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def unique(ids: Iterable[str], *, where: str) -> None:
-    """Raise DataError where an id comes twice."""
+    """Raise DataError if an id occurs twice."""
     seen: set[str] = set()
     for one in ids:
         if one in seen:
@@ -60,20 +65,37 @@ def unique(ids: Iterable[str], *, where: str) -> None:
         seen.add(one)
 
 
-def in_order(ids: Iterable[str]) -> tuple[str, ...]:
-    """Return ids each once, in the order of their first appearance."""
-    return tuple(dict.fromkeys(ids))
-
-
-def official_name(
-    card: DatasetCard, split: str, *, num_videos: int, num_records: int, allow_partial: bool
-) -> tuple[str, bool]:
-    """Hold the counts against the card's; return what a score is to be called, and if partial.
+def checked_split(card: DatasetCard, split: str, parsed: Parsed, *, allow_partial: bool) -> Split:
+    """Return what was parsed as a split with unique ids and the card's counts.
 
     Raises:
         PartialData: fewer videos or records than the official files hold, and not allowed.
-        DataError: more of them: another split or dataset.
+        DataError: more of them (another split or dataset), or an id twice.
     """
+    records: list[Query | OpenQuestion | ChoiceQuestion] = [
+        *(*parsed.queries, *parsed.questions, *parsed.choices)
+    ]
+    unique((record.id for record in records), where=f"{card.title} {split}")
+    video_ids = tuple(dict.fromkeys(record.video_id for record in records))
+    official, counts = card.split(split), (len(video_ids), len(records))
+    name, is_partial = _official_name(card, split, *counts, allow_partial=allow_partial)
+    return Split(
+        dataset=card.name,
+        name=name,
+        is_partial=is_partial,
+        video_ids=video_ids,
+        choices=tuple(parsed.choices),
+        questions=tuple(parsed.questions),
+        queries=tuple(parsed.queries),
+        durations_s=parsed.durations_s,
+        expected={"videos": official.videos, "records": official.records},
+    )
+
+
+def _official_name(
+    card: DatasetCard, split: str, num_videos: int, num_records: int, *, allow_partial: bool
+) -> tuple[str, bool]:
+    """Return what a score on this many videos and records is called, and whether it is partial."""
     official = card.split(split)
     name = f"{card.name} {official.label}"
     for what, found, due in (
@@ -94,17 +116,17 @@ def official_name(
     return f"{name} (partial, {num_records} of {official.records})", True
 
 
-def expected_counts(card: DatasetCard, split: str) -> dict[str, int]:
-    """Return the official number of videos and records."""
-    official = card.split(split)
-    return {"videos": official.videos, "records": official.records}
+def with_captions(
+    split: Split, captions: Mapping[str, tuple[Caption, ...]], *, where: str, allow_partial: bool
+) -> Split:
+    """Return the split with the captions of its own videos.
 
+    Where the files give no durations, a video lasts until the end of its last caption.
 
-def without_captions(
-    video_ids: Iterable[str], captions: Mapping[str, object], *, where: str, allow_partial: bool
-) -> tuple[str, ...]:
-    """Return the videos that no caption was published for. Raises PartialData if not allowed."""
-    missing = tuple(one for one in video_ids if one not in captions)
+    Raises PartialData where a video has none; if that is allowed, the split is partial.
+    """
+    found = {one: captions[one] for one in split.video_ids if one in captions}
+    missing = tuple(one for one in split.video_ids if one not in captions)
     if missing and not allow_partial:
         raise PartialData(
             f"{where}: no captions of {len(missing)} videos that are asked about, e.g. "
@@ -112,4 +134,10 @@ def without_captions(
         )
     if missing:
         logger.warning("%s: no captions of %d videos: %s", where, len(missing), ", ".join(missing))
-    return missing
+    return replace(
+        split,
+        captions=found,
+        without_captions=missing,
+        is_partial=split.is_partial or bool(missing),
+        durations_s=split.durations_s or {one: last[-1].end_s for one, last in found.items()},
+    )

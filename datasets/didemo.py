@@ -9,44 +9,35 @@ arXiv 1907.13487.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import checked_split
-from fdvs.datasets.errors import DataError
-from fdvs.datasets.examples import Query, Split
-from fdvs.datasets.files import json_records, read_text
-from fdvs.datasets.records import Record, check_id
+from fdvs.datasets.examples import Parsed, Query
+from fdvs.datasets.files import Record, check_id, json_records, read_text
+from fdvs.errors import DataError
 
-NAME = "didemo"
 SEGMENT_S = 5.0
 MAX_SEGMENTS = 6
 
 
-def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
-    """Read the descriptions of test (the default) or val, or of test_all or val_all.
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read the descriptions, those of the videos in the list of ids where the split has one.
 
     One query a description; its span is the segments that most annotators chose, the first of
-    equals. Join them with `forms.by_paragraph` for the published protocol.
-
-    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
-    the official file (unless `allow_partial`), UnknownName for another split.
+    equals. Join them with `examples.by_paragraph` for the published protocol.
     """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    paths = checks.find_files(folder, card, split)
-    queries = [_query(record) for record in json_records(paths["descriptions"])]
-    if "ids" in paths:
-        listed = read_ids(paths["ids"])
+    queries = [_query(record) for record in json_records(files["descriptions"])]
+    if "ids" in files:
+        listed = read_ids(files["ids"])
         queries = [query for query in queries if query.video_id in listed]
         if not queries:
             raise DataError(
-                f"{paths['ids']}: none of its {len(listed)} videos is in {paths['descriptions']}; "
+                f"{files['ids']}: none of its {len(listed)} videos is in {files['descriptions']}; "
                 "give both files of the same split"
             )
-    return checked_split(card, split, queries=queries, allow_partial=allow_partial)
+    return Parsed(queries=queries)
 
 
 def read_ids(path: Path) -> frozenset[str]:

@@ -5,69 +5,48 @@ all 5,031 with `subset_answers.json` {uid: answer} of 500; or both in one, as ca
 carry it, `subset_anno.json` {uid: {..., truth}}. Captions: `lavila_subset.json` {uid: [180 texts]}.
 Paper: Mangalam et al., arXiv 2308.09126.
 
-The captions are narrations in Ego4D's notation, one a second: caption i covers [i, i + 1). A
-marker opens each: "#C" says that the camera wearer acts, who is called C; "#O" that another
-person does. The markers go, the words stay: "#C C lifts a cup" becomes "C lifts a cup", "#O man X
-lifts a cup" becomes "man X lifts a cup". C is not spelled out, for the questions call the camera
-wearer C, too.
+The captions are narrations in Ego4D's notation, one a second: caption i covers [i, i + 1). Each
+opens with a marker: "#C" for the camera wearer, who is called C, "#O" for another person. Markers
+are removed: "#C C lifts a cup" becomes "C lifts a cup", "#O man X lifts a cup" becomes "man X lifts
+a cup". C is not spelled out, because the questions call the camera wearer C, too.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import add_captions, checked_split
-from fdvs.datasets.errors import AbsentData, DataError
-from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
-from fdvs.datasets.files import json_list, json_object, read_json
-from fdvs.datasets.records import MAX_CHARS, Record, check_id, plain_text
+from fdvs.datasets.examples import Caption, ChoiceQuestion, Parsed
+from fdvs.datasets.files import (
+    MAX_CHARS,
+    Record,
+    check_id,
+    json_list,
+    json_object,
+    plain_text,
+    read_json,
+)
+from fdvs.errors import AbsentData, DataError
 
-NAME = "egoschema"
 NUM_OPTIONS = 5
 ANSWERED, ANSWERS = "subset_anno.json", "subset_answers.json"
-# Every clip of EgoSchema is three minutes long, and LaViLa's captions are one a second.
+# Every clip is three minutes long, with one caption a second.
 CLIP_S = 180
 _OPENING = re.compile(r"^#\s*[A-Za-z]\s+")
 _STRAY = re.compile(r"#[A-Za-z]?(?![A-Za-z])")
 
 
-def load(
-    folder: Path,
-    *,
-    split: str | None = None,
-    allow_partial: bool = False,
-    with_captions: bool = True,
-) -> Split:
-    """Read the subset's questions and, unless `with_captions` is off, its captions.
-
-    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
-    the official file (unless `allow_partial`), UnknownName for another split.
-    """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    roles = ("questions", "captions") if with_captions else ("questions",)
-    paths = checks.find_files(folder, card, split, roles=roles)
-    choices = read_questions(paths["questions"])
-    found = checked_split(
-        card,
-        split,
-        choices=choices,
-        allow_partial=allow_partial,
-        durations_s={question.video_id: float(CLIP_S) for question in choices},
-    )
-    if not with_captions:
-        return found
-    captions = read_captions(paths["captions"], most=card.split(split).videos)
-    where = str(paths["captions"])
-    return add_captions(found, captions, where=where, allow_partial=allow_partial)
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read the questions; a question's id is the clip's."""
+    choices = read_questions(files["questions"])
+    return Parsed(choices=choices, durations_s={one.video_id: float(CLIP_S) for one in choices})
 
 
 def read_questions(path: Path) -> tuple[ChoiceQuestion, ...]:
-    """Parse subset_anno.json, or questions.json with its answers; a question's id is the clip's.
+    """Parse subset_anno.json, or questions.json with the answers beside it.
 
     Raises DataError, AbsentData where questions.json has no subset_answers.json beside it.
     """
@@ -116,8 +95,10 @@ def _question(record: Record, name: str, answer: int) -> ChoiceQuestion:
     )
 
 
-def read_captions(path: Path, *, most: int) -> dict[str, tuple[Caption, ...]]:
-    """Parse lavila_subset.json, at most `most` videos. Raises DataError."""
+def read_captions(
+    path: Path, video_ids: Collection[str], *, most: int
+) -> dict[str, tuple[Caption, ...]]:
+    """Parse lavila_subset.json, all of at most `most` videos. Raises DataError."""
     records = json_object(read_json(path), where=str(path))
     if len(records) > most:
         raise DataError(f"{path}: captions of {len(records)} videos; the official file has {most}")
@@ -139,9 +120,9 @@ def _captions(value: Any, *, where: str) -> tuple[Caption, ...]:
 
 
 def readable(caption: str) -> str:
-    """Return a narration as plain words: no markers, "C" for the camera wearer.
+    """Return a narration without markers, "C" for the camera wearer.
 
-    "#unsure" stands where the narrator did not know the thing and becomes "something".
+    "#unsure", where the narrator did not recognise the thing, becomes "something".
     """
     text = re.sub(r"#\s*unsure", "something", plain_text(caption), flags=re.IGNORECASE)
     text = " ".join(_STRAY.sub(" ", _OPENING.sub("", text)).split())

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from fdvs.datasets.errors import DataError
+from fdvs.errors import DataError
 from fdvs.media.files import VIDEO_SUFFIXES
 
 NUM_NAMED = 5

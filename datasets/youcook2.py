@@ -8,30 +8,20 @@ file: Miech et al., arXiv 1912.06430 (MIL-NCE).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from fdvs.datasets import checks
-from fdvs.datasets.cards import load_card
-from fdvs.datasets.checked_split import checked_split
-from fdvs.datasets.examples import Query, Split
+from fdvs.datasets.examples import Parsed, Query
 from fdvs.datasets.files import csv_records
 
-NAME = "youcook2"
 COLUMNS = ("video_id", "start", "end", "text")
 MAX_S = 86_400.0
 
 
-def load(folder: Path, *, split: str | None = None, allow_partial: bool = False) -> Split:
-    """Read the validation clips; ids are `VIDEO_N`, N counts a video's clips from 0.
-
-    Raises DataError for a missing or malformed file, PartialData for one with fewer records than
-    the official file (unless `allow_partial`), UnknownName for another split.
-    """
-    card = load_card(NAME)
-    split = card.default_split if split is None else split
-    path = checks.find_files(folder, card, split)["clips"]
+def parse(files: Mapping[str, Path], split: str) -> Parsed:
+    """Read the clips; ids are `VIDEO_N`, N counts a video's clips from 0."""
     queries, seen = [], Counter[str]()
-    for record in csv_records(path, COLUMNS):
+    for record in csv_records(files["clips"], COLUMNS):
         video_id = record.name("video_id")
         queries.append(
             Query(
@@ -42,4 +32,4 @@ def load(folder: Path, *, split: str | None = None, allow_partial: bool = False)
             )
         )
         seen[video_id] += 1
-    return checked_split(card, split, queries=queries, allow_partial=allow_partial)
+    return Parsed(queries=queries)

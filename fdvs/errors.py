@@ -16,7 +16,9 @@ FdvsError
 |  |- UnknownName           with near matches
 |  `- InvalidValue          field, value and what is allowed
 |- NotFound                 no such video in the library
-`- DataError                a benchmark's files (in fdvs.datasets.errors)
+`- DataError                a benchmark's files
+   |- AbsentData            not in the folder
+   `- PartialData           fewer records than the official files, and that was not allowed
 
 Every message names the value, what was allowed and the next step.
 """
@@ -99,3 +101,15 @@ class InvalidValue(ConfigError):
 
 class NotFound(FdvsError):
     """No video of the library has this name or id."""
+
+
+class DataError(FdvsError):
+    """A dataset's file is missing, malformed, or of another dataset or split."""
+
+
+class AbsentData(DataError):
+    """The dataset's files are not in the folder."""
+
+
+class PartialData(DataError):
+    """The files hold fewer records than the official ones, and partial files were not allowed."""

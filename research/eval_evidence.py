@@ -35,8 +35,8 @@ from fdvs.answers.fit import GENERIC_FIT, Answerability, everyday_sentences
 from fdvs.answers.question import Question
 from fdvs.answers.support import chapter_support
 from fdvs.config import AskConfig
-from fdvs.datasets import nextqa
 from fdvs.datasets.examples import ChoiceQuestion, Split
+from fdvs.datasets.registry import load_split
 from fdvs.metrics.interval import Interval, interval_of_difference, interval_of_mean
 from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.text.sentences import split_sentences
@@ -270,7 +270,7 @@ def measured(data: Path, cache: Path, path: Path | None) -> list[Row]:
         fingerprint=parts.fingerprint("text_embedder"),
         path=cache,
     )
-    split = nextqa.load(data / "nextqa", allow_partial=True)
+    split = load_split("nextqa", data / "nextqa", allow_partial=True)
     questions = [q for q in split.choices if q.video_id in split.captions]
     embedder = InMemory(
         stored,

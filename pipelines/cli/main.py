@@ -17,9 +17,9 @@ from typing import Annotated
 import typer
 
 from fdvs import __version__
-from fdvs.datasets.errors import DataError
 from fdvs.errors import (
     ConfigError,
+    DataError,
     FdvsError,
     LibraryMissing,
     MediaError,

@@ -19,10 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Caption
-from fdvs.datasets.files import json_object, read_json
-from fdvs.datasets.records import MAX_CHARS, Record, check_id, plain_text
+from fdvs.datasets.files import MAX_CHARS, Record, check_id, json_object, plain_text, read_json
+from fdvs.errors import DataError
 from fdvs.text.clean import clean_text
 
 # captions of every second of 5,000 videos of three minutes take about 90 MB

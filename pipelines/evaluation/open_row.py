@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fdvs.datasets.errors import AbsentData
 from fdvs.datasets.examples import OpenQuestion, Split
 from fdvs.datasets.registry import load_split
+from fdvs.errors import AbsentData
 from fdvs.fingerprint import digest
 from fdvs.metrics.choice import Accuracy
 from fdvs.pipelines.evaluation.job import Job, Texts

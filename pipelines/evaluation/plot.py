@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fdvs.datasets.published import Published
+from fdvs.datasets.cards import Published
 from fdvs.pipelines.evaluation.result import EvalResult
 
 OURS, CONTROL, THEIRS = "#1f6f8b", "#b0b0b0", "#e0a030"

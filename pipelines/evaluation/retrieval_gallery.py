@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Caption, Query, Split
-from fdvs.errors import NotFound
+from fdvs.errors import DataError, NotFound
 from fdvs.pipelines.evaluation.job import Texts
 from fdvs.search.gallery import Described
 

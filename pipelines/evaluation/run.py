@@ -15,9 +15,8 @@ from pathlib import Path
 
 from fdvs import __version__
 from fdvs.configfile import config_to_json
-from fdvs.datasets.examples import Split
-from fdvs.datasets.forms import by_paragraph
-from fdvs.datasets.published import published_for
+from fdvs.datasets.cards import published_for
+from fdvs.datasets.examples import Split, by_paragraph
 from fdvs.datasets.registry import load_split
 from fdvs.errors import ConfigError
 from fdvs.files import write_whole

@@ -10,8 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fdvs.datasets.examples import Caption, Split
-from fdvs.datasets.forms import captions_of
+from fdvs.datasets.examples import Caption, Split, captions_of
 from fdvs.datasets.registry import load_split
 from fdvs.datasets.videos import find_videos
 from fdvs.errors import ConfigError, NotFound

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.config import Config
-from fdvs.datasets.errors import AbsentData
-from fdvs.datasets.published import published_for
-from fdvs.errors import FdvsError, ModelError
+from fdvs.datasets.cards import published_for
+from fdvs.errors import AbsentData, FdvsError, ModelError
 from fdvs.pipelines.evaluation.benchmarks import ROWS, Row, row_named
 from fdvs.pipelines.evaluation.job import Inputs, Job
 from fdvs.pipelines.evaluation.result import EvalResult

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from fdvs.datasets.published import Published
+from fdvs.datasets.cards import Published
 from fdvs.pipelines.evaluation.result import EvalResult
 
 NOT_COMPARABLE = (

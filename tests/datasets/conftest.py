@@ -8,36 +8,16 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from fdvs.datasets import (
-    activitynet_captions,
-    activitynet_qa,
-    charades_sta,
-    didemo,
-    egoschema,
-    msrvtt,
-    msrvtt_qa,
-    msvd_qa,
-    nextqa,
-    youcook2,
-)
-from fdvs.datasets.cards import load_card
+from fdvs.datasets.cards import DatasetCard, load_card
 from fdvs.datasets.examples import Split
+from fdvs.datasets.registry import DATASETS
 from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot
-
-MODULES: dict[str, ModuleType] = {
-    module.NAME: module
-    for module in (
-        activitynet_captions, activitynet_qa, charades_sta, didemo, egoschema, msrvtt, msrvtt_qa,
-        msvd_qa, nextqa, youcook2,
-    )
-}  # fmt: skip
 
 
 def ego_question(uid: str, truth: int) -> dict[str, Any]:
@@ -153,14 +133,14 @@ def to_bytes(name: str, content: Any) -> bytes:
 
 @dataclass
 class Tiny:
-    """One dataset's invented files in `folder`; change `files`, then `load`."""
+    """One dataset's invented files in `folder` and a card; change `files`, then `load`."""
 
     name: str
     folder: Path
     videos: int
     records: int
     files: dict[str, Any]
-    monkeypatch: pytest.MonkeyPatch
+    card: DatasetCard = field(init=False)
 
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -175,22 +155,24 @@ class Tiny:
             videos=self.videos if videos is None else videos,
             records=self.records if records is None else records,
         )
-        made = replace(card, splits={**card.splits, card.default_split: split})
-        self.monkeypatch.setattr(MODULES[self.name], "load_card", lambda name: made)
+        self.card = replace(card, splits={**card.splits, card.default_split: split})
 
     def load(self, folder: Path | None = None, **options: Any) -> Split:
         self.write()
-        split: Split = MODULES[self.name].load(folder or self.folder, **options)
-        return split
+        return self.load_as_is(folder, **options)
+
+    def load_as_is(self, folder: Path | None = None, **options: Any) -> Split:
+        """Load what lies in the folder, without writing `files` first."""
+        return DATASETS[self.name].load(folder or self.folder, self.card, **options)
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Tiny]:
+def tiny(tmp_path: Path) -> Callable[[str], Tiny]:
     """Return the invented files of a dataset by its name, with a card that fits them."""
 
     def make(name: str) -> Tiny:
         videos, records, files = TINY[name]
-        made = Tiny(name, tmp_path / name, videos, records, copy.deepcopy(files), monkeypatch)
+        made = Tiny(name, tmp_path / name, videos, records, copy.deepcopy(files))
         made.official()
         return made
 

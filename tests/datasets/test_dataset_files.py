@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from fdvs.datasets import files
-from fdvs.datasets.errors import DataError
 from fdvs.datasets.files import (
+    Record,
+    check_id,
     csv_records,
     json_list,
     json_object,
     parse_json,
+    plain_text,
     read_bytes,
     read_json,
     read_text,
 )
-from fdvs.datasets.records import Record, check_id, plain_text
+from fdvs.errors import DataError
 
 
 def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.datasets.errors import DataError
 from fdvs.datasets.videos import find_videos
+from fdvs.errors import DataError
 from fdvs.media.collect import VIDEO_SUFFIXES
 
 

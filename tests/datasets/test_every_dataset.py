@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from fdvs.datasets.errors import AbsentData, DataError, PartialData
 from fdvs.datasets.registry import DATASETS
-from fdvs.errors import UnknownName
+from fdvs.errors import AbsentData, DataError, PartialData, UnknownName
 
 
 def test_every_dataset_has_invented_files_here(tiny: Callable[[str], Any]) -> None:
@@ -75,7 +74,7 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(each: Any) -> None
     for name in sorted(each.files):
         (each.folder / name).unlink()
         with pytest.raises(AbsentData) as caught:
-            DATASETS[each.name].load(each.folder)
+            each.load_as_is()
         assert name in str(caught.value)
         assert str(each.folder) in str(caught.value)
         each.write()
@@ -85,7 +84,7 @@ def test_a_missing_folder_is_named(each: Any) -> None:
     each.write()
     shutil.rmtree(each.folder)
     with pytest.raises(DataError, match="no such folder"):
-        DATASETS[each.name].load(each.folder)
+        each.load_as_is()
 
 
 def test_files_that_lie_in_several_folders_are_not_put_together(
@@ -95,7 +94,7 @@ def test_files_that_lie_in_several_folders_are_not_put_together(
     made.write()
     (made.folder / "test_a.json").rename(made.folder.parent / "test_a.json")
     with pytest.raises(AbsentData, match=r"no one folder with all of test_q\.json, test_a\.json"):
-        DATASETS[made.name].load(made.folder.parent)
+        made.load_as_is(made.folder.parent)
 
 
 def test_an_unknown_split_is_answered_with_the_known_ones(each: Any) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.datasets import forms
+from fdvs.datasets import examples
 from fdvs.datasets.activitynet_qa import KINDS
-from fdvs.datasets.errors import PartialData
 from fdvs.datasets.examples import Split
 from fdvs.datasets.nextqa import KINDS as NEXT_KINDS
 from fdvs.datasets.registry import DATASETS, load_split
+from fdvs.errors import PartialData
 
 pytestmark = pytest.mark.needs_data
 
@@ -106,8 +106,8 @@ def test_every_video_of_val_2_is_described_in_val_1_too(data_dir: Path) -> None:
     first = real("activitynet_captions", data_dir, "val_1")
     second = real("activitynet_captions", data_dir, "val_2")
     assert set(second.video_ids) < set(first.video_ids)
-    assert len(forms.by_paragraph(second).queries) == len(second.video_ids)
-    captions = forms.captions_of(second.queries)
+    assert len(examples.by_paragraph(second).queries) == len(second.video_ids)
+    captions = examples.captions_of(second.queries)
     assert sum(map(len, captions.values())) == len(second.queries)
     for video_id, of_video in captions.items():
         assert all(0 <= one.start_s < one.end_s for one in of_video)

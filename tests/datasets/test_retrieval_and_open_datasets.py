@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fdvs.datasets import forms
-from fdvs.datasets.errors import DataError
+from fdvs.datasets import examples
 from fdvs.datasets.examples import Caption, OpenQuestion, Query
+from fdvs.errors import DataError
 
 
 def test_activitynet_sentences_keep_the_order_of_the_file(tiny: Callable[[str], Any]) -> None:
@@ -41,18 +41,18 @@ def test_the_authors_own_file_names_are_taken_too(tiny: Callable[[str], Any]) ->
 def test_paragraphs_join_a_videos_sentences_and_joining_twice_changes_nothing(
     tiny: Callable[[str], Any],
 ) -> None:
-    split = forms.by_paragraph(tiny("activitynet_captions").load())
+    split = examples.by_paragraph(tiny("activitynet_captions").load())
     assert split.queries == (
         Query(id="v_aa", video_id="v_aa", text="It ends. It begins."),
         Query(id="v_bb", video_id="v_bb", text="A day."),
     )
-    assert forms.by_paragraph(split) == split
+    assert examples.by_paragraph(split) == split
 
 
 def test_a_description_can_stand_for_captions_in_time_order(tiny: Callable[[str], Any]) -> None:
     queries = tiny("activitynet_captions").load().queries
     without_span = Query(id="x", video_id="v_aa", text="no time")
-    assert forms.captions_of([*queries, without_span]) == {
+    assert examples.captions_of([*queries, without_span]) == {
         "v_aa": (
             Caption(start_s=0, end_s=5.5, text="It begins."),
             Caption(start_s=5, end_s=20, text="It ends."),
@@ -69,7 +69,7 @@ def test_didemo_takes_the_listed_videos_and_the_span_most_chose(tiny: Callable[[
         ("7", (25, 30)),
         ("8", (5, 15)),
     ]
-    joined = forms.by_paragraph(split).queries
+    joined = examples.by_paragraph(split).queries
     assert joined[0].text == "moment 5 moment 7"
 
 

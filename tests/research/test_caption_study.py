@@ -261,9 +261,9 @@ def test_table_xvii_gives_so_many_chapters_with_and_without_story(
 
 
 def test_the_real_files_of_egoschema_can_be_measured(study: ModuleType, data_dir: Path) -> None:
-    from fdvs.datasets import egoschema
+    from fdvs.datasets.registry import load_split
 
-    whole = egoschema.load(data_dir / "egoschema", allow_partial=True)
+    whole = load_split("egoschema", data_dir / "egoschema", allow_partial=True)
     some = replace(whole, video_ids=whole.video_ids[:6])
     found = study.read_videos(some, EMBEDDER)
     assert len(found) == 6

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from fdvs.config import Config
-from fdvs.datasets.errors import DataError
 from fdvs.datasets.examples import Caption, Query, Split
-from fdvs.errors import NotFound, StoreError
+from fdvs.errors import DataError, NotFound, StoreError
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.pipelines.evaluation import retrieval_gallery, retrieval_row, vectors
 from fdvs.pipelines.evaluation.benchmarks import row_named

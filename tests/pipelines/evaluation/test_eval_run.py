@@ -12,9 +12,16 @@ import pytest
 
 from fdvs.config import Config, ModelsConfig
 from fdvs.datasets.cards import Published
-from fdvs.datasets.errors import AbsentData, PartialData
 from fdvs.datasets.examples import Split
-from fdvs.errors import ConfigError, InvalidValue, ModelUnavailable, NotFound, UnknownName
+from fdvs.errors import (
+    AbsentData,
+    ConfigError,
+    InvalidValue,
+    ModelUnavailable,
+    NotFound,
+    PartialData,
+    UnknownName,
+)
 from fdvs.pipelines.evaluation import run as run_module
 from fdvs.pipelines.evaluation.benchmarks import ROWS, row_named
 from fdvs.pipelines.evaluation.job import Job, Texts

@@ -72,9 +72,8 @@ def checked_split(card: DatasetCard, split: str, parsed: Parsed, *, allow_partia
         PartialData: fewer videos or records than the official files hold, and not allowed.
         DataError: more of them (another split or dataset), or an id twice.
     """
-    records: list[Query | OpenQuestion | ChoiceQuestion] = [
-        *(*parsed.queries, *parsed.questions, *parsed.choices)
-    ]
+    records: list[Query | OpenQuestion | ChoiceQuestion]
+    records = [*parsed.queries, *parsed.questions, *parsed.choices]
     unique((record.id for record in records), where=f"{card.title} {split}")
     video_ids = tuple(dict.fromkeys(record.video_id for record in records))
     official, counts = card.split(split), (len(video_ids), len(records))

@@ -65,7 +65,7 @@ def total(parts: Iterable[Saved]) -> Saved:
     return Saved(**sums)
 
 
-EventKind = Literal["start", "video", "clip", "done_video", "failed", "waiting", "note"]
+EventKind = Literal["start", "video", "clip", "done_video", "failed", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,37 +1,44 @@
-"""Many questions from a file; answers as JSON lines that are picked up again where they stopped.
+"""Answer a file of questions, as JSON lines; an interrupted run resumes where it stopped.
 
 A line is a question in plain words, or a JSON object with `question` and, if wanted, `id`,
-`options` and `video`. A question that fails is a row with its `error`; the rest goes on.
+`options` and `video`. A question that fails becomes a row with its `error`; the others go on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.configfile import config_to_json
-from fdvs.errors import FdvsError, InvalidValue
+from fdvs.errors import ConfigError, FdvsError, InvalidValue
 from fdvs.fingerprint import digest
 from fdvs.pipelines.evaluation.predictions import open_predictions
+from fdvs.typed import fill
 
 if TYPE_CHECKING:
     from fdvs.pipelines.library import Library
 
 MAX_FILE_BYTES = 64 * 2**20
-FIELDS = ("id", "question", "options", "video")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One line of a file of questions; `problem` says why it cannot be asked."""
+class BatchLine:
+    """What a JSON line may hold beside its `id`."""
 
-    id: str
     question: str
     options: tuple[str, ...] = ()
     video: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchQuestion(BatchLine):
+    """One line of a file of questions; `problem` says why it cannot be asked."""
+
+    id: str
     problem: str = ""
 
 
@@ -46,8 +53,8 @@ class BatchDone:
     num_resumed: int
 
 
-def read_questions(path: Path) -> list[Asked]:
-    """Return the questions of a file, in order; a bad line is one with a problem.
+def read_questions(path: Path) -> list[BatchQuestion]:
+    """Return the questions of a file, in order; a bad line is one with a `problem`.
 
     Raises InvalidValue for a file that cannot be read or is too large, and for an id used twice.
     """
@@ -57,44 +64,27 @@ def read_questions(path: Path) -> list[Asked]:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except OSError as error:
         raise InvalidValue("questions", str(path), f"a readable file ({error.strerror})") from error
-    asked = [_asked(line, number) for number, line in _told_lines(text)]
-    ids = [one.id for one in asked]
-    if twice := next((one for one in ids if ids.count(one) > 1), None):
-        raise InvalidValue("id", twice, "a different one for every question of the file")
-    return asked
+    lines = enumerate(text.split("\n"), start=1)
+    questions = [_question(line.strip(), f"line {i}") for i, line in lines if line.strip()]
+    [(commonest, count)] = Counter(one.id for one in questions).most_common(1) or [("", 0)]
+    if count > 1:
+        raise InvalidValue("id", commonest, "a different one for every question of the file")
+    return questions
 
 
-def _told_lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def _asked(line: str, number: int) -> Asked:
-    place = f"line {number}"
+def _question(line: str, place: str) -> BatchQuestion:
     if not line.startswith("{"):
-        return Asked(id=place, question=line)
+        return BatchQuestion(id=place, question=line)
     try:
-        value = json.loads(line)
+        values = {key: value for key, value in json.loads(line).items() if value is not None}
     except (ValueError, RecursionError) as error:
-        return Asked(id=place, question=line[:200], problem=f"no JSON: {str(error)[:200]}")
-    question, options = value.get("question"), value.get("options") or []
-    video = value.get("video")
-    unknown = sorted(set(value) - set(FIELDS))
-    problem = ""
-    if not isinstance(question, str):
-        problem = "`question` is missing or no text"
-    elif not (isinstance(options, list) and all(isinstance(one, str) for one in options)):
-        problem = "`options` is no list of texts"
-    elif video is not None and not isinstance(video, str):
-        problem = "`video` is no text"
-    elif unknown:
-        problem = f"unknown {', '.join(unknown)[:100]}; known: {', '.join(FIELDS)}"
-    if problem:
-        return Asked(id=str(value.get("id", place)), question=str(question)[:200], problem=problem)
-    return Asked(
-        id=str(value.get("id", place)), question=question, options=tuple(options), video=video
-    )
+        return BatchQuestion(id=place, question=line[:200], problem=f"no JSON: {str(error)[:200]}")
+    name = str(values.pop("id", place))
+    try:
+        return BatchQuestion(id=name, **asdict(fill(BatchLine, values, where=place)))
+    except ConfigError as error:
+        shown = str(values.get("question"))[:200]
+        return BatchQuestion(id=name, question=shown, problem=str(error)[:400])
 
 
 def answer_file(
@@ -106,37 +96,45 @@ def answer_file(
     progress: Callable[[str], None] = lambda text: None,
     **more: Any,
 ) -> BatchDone:
-    """Answer every question of a file that has no row yet; `out` is QUESTIONS.answers.jsonl.
+    """Answer every question of a file that has no row in `out` yet.
+
+    Args:
+        out: where the rows go; else `QUESTIONS.answers.jsonl` beside the file.
+        video: only this video, for lines that name none.
+        progress: receives a line for every question answered.
+        more: further arguments of `Library.ask`.
 
     Raises InvalidValue for an unusable file, ConfigError where `out` was made with other settings.
     """
-    asked = read_questions(questions)
+    batch = read_questions(questions)
     place = out or questions.with_name(f"{questions.name}.answers.jsonl")
     settings = {
         "config": config_to_json(library.config),
         "library": str(library.path.resolve()),
         "video": video,
         "more": {key: str(value) for key, value in more.items()},
-        "questions": digest([asdict(one) for one in asked]),
+        "questions": digest([asdict(one) for one in batch]),
     }
     with open_predictions(place, settings=settings) as rows:
-        for number, one in enumerate(asked, start=1):
+        for number, one in enumerate(batch, start=1):
             if one.id not in rows:
                 rows.add(_row(library, one, video, more))
-                progress(f"[{number}/{len(asked)}] {one.question[:80]}")
+                progress(f"[{number}/{len(batch)}] {one.question[:80]}")
         records = list(rows.done.values())
         num_resumed = rows.num_resumed
-    failed = sum("error" in record for record in records)
+    num_failed = sum("error" in record for record in records)
     return BatchDone(
         path=place,
-        num_answered=len(records) - failed,
+        num_answered=len(records) - num_failed,
         num_refused=sum(record.get("refused") is True for record in records),
-        num_failed=failed,
+        num_failed=num_failed,
         num_resumed=num_resumed,
     )
 
 
-def _row(library: Library, one: Asked, video: str | None, more: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    library: Library, one: BatchQuestion, video: str | None, more: dict[str, Any]
+) -> dict[str, Any]:
     from fdvs.pipelines.results import answer_json
 
     if one.problem:

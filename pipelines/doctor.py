@@ -17,7 +17,8 @@ from pathlib import Path
 
 from fdvs.config import Config
 from fdvs.errors import FdvsError
-from fdvs.models.cards import Card, Role, resolve
+from fdvs.models.cards import Card, resolve
+from fdvs.pipelines.model_set import model_specs
 
 REAL, NONE = "real weights", "no weights"
 
@@ -217,22 +218,12 @@ def library_state(path: Path) -> str:
         return f"{path}: {error}"
 
 
-def preset_models(config: Config) -> list[tuple[Role, str]]:
-    """Return (role, spec) of every model that a config names."""
-    specs: list[tuple[Role, str]] = [
-        ("image_embedder", config.models.image_embedder),
-        ("captioner", config.perceive.captioner),
-    ]
-    specs += [("source", source) for source in config.perceive.sources]
-    return [*specs, ("text_embedder", config.models.text_embedder), ("llm", config.models.llm)]
-
-
 def preset_state(name: str, config: Config) -> PresetState:
     """Return whether a preset's packages and weights are here, and which models never ran."""
     from fdvs.pipelines.presets import PRESETS
 
     cards, problems = [], []
-    for role, spec in preset_models(config):
+    for role, spec in model_specs(config).values():
         try:
             cards.append(resolve(spec, role))
         except FdvsError as error:

@@ -23,6 +23,18 @@ logger = logging.getLogger(__name__)
 Loader = Callable[[str, LoadSettings], Any]
 
 
+def model_specs(config: Config) -> dict[str, tuple[Role, str]]:
+    """Return (role, spec) of every model that a config names, by name, in the order of use."""
+    models, perceive = config.models, config.perceive
+    return {
+        "image_embedder": ("image_embedder", models.image_embedder),
+        "captioner": ("captioner", perceive.captioner),
+        **{f"source:{source}": ("source", source) for source in perceive.sources},
+        "text_embedder": ("text_embedder", models.text_embedder),
+        "llm": ("llm", models.llm),
+    }
+
+
 class ModelSet:
     """The models of a config, by name: a role (`captioner`, `llm`, ...) or `source:NAME`.
 
@@ -31,6 +43,7 @@ class ModelSet:
 
     def __init__(self, config: Config, *, models: Mapping[str, Any] | None = None) -> None:
         self._config = config
+        self._specs = model_specs(config)
         self._own: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -142,29 +155,17 @@ class ModelSet:
         try:
             return self.identity(name).label()
         except ModelUnavailable:
-            return f"{self._spec(name)[1]} (not on this machine)"
+            return f"{self._specs[name][1]} (not on this machine)"
 
     def card(self, name: str) -> Card:
         """Return the card of a model of the settings. Raises UnknownName."""
-        role, spec = self._spec(name)
+        role, spec = self._specs[name]
         return resolve(spec, role)
 
     def _class(self, name: str) -> Any:
         from fdvs.models.factory import backend_class
 
         return backend_class(self.card(name))
-
-    def _spec(self, name: str) -> tuple[Role, str]:
-        models = self._config.models
-        if name.startswith("source:"):
-            return "source", name.removeprefix("source:")
-        specs: dict[str, tuple[Role, str]] = {
-            "image_embedder": ("image_embedder", models.image_embedder),
-            "text_embedder": ("text_embedder", models.text_embedder),
-            "llm": ("llm", models.llm),
-            "captioner": ("captioner", self._config.perceive.captioner),
-        }
-        return specs[name]
 
     def _model(self, name: str) -> Any:
         if name in self._own:
@@ -178,7 +179,7 @@ class ModelSet:
     def _load(self, name: str) -> Any:
         from fdvs.models import factory
 
-        role, spec = self._spec(name)
+        role, spec = self._specs[name]
         loaders: dict[str, Loader] = {
             "image_embedder": factory.load_image_embedder,
             "text_embedder": factory.load_text_embedder,

@@ -1,8 +1,9 @@
 """Presets: functions that return a full config; a variant changes a field.
 
-`offline` runs anywhere without a network, on stand-ins for the vision half; `laptop`, `gpu` and
-`paper` need their models fetched once. What has never run with real weights says so in its card.
-The floor of visual redundancy was measured with the features of `offline`; for CLIP it is a guess.
+`offline` runs anywhere without a network, with stand-ins for the vision models; `laptop`, `gpu`
+and `paper` need their models fetched once. A model's card says whether the project ever ran its
+real weights. The floor of visual redundancy was measured with the features of `offline`; for CLIP
+it is a guess.
 """
 
 from __future__ import annotations

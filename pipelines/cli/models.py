@@ -103,6 +103,6 @@ def fetch_models(
 
 
 def _used_models(options: LibraryOptions) -> list[str]:
-    from fdvs.pipelines.doctor import preset_models
+    from fdvs.pipelines.model_set import model_specs
 
-    return [spec for _, spec in preset_models(options.settings())]
+    return [spec for _, spec in model_specs(options.settings()).values()]

@@ -16,6 +16,7 @@ from fdvs.text.clean import one_line
 
 FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 HEADING = "unchecked: "
+LABELS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
 
 
 @contextmanager
@@ -34,9 +35,6 @@ def write_line(event: BuildEvent) -> None:
     if text and event.kind != "clip":
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-
-
-LABELS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
 
 
 def describe(event: BuildEvent) -> str:

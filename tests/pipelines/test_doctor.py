@@ -18,6 +18,7 @@ from fdvs.models.weights import fetch as fetch_module
 from fdvs.pipelines import doctor
 from fdvs.pipelines.cli import main as cli
 from fdvs.pipelines.cli import options
+from fdvs.pipelines.model_set import model_specs
 from fdvs.pipelines.presets import PRESETS
 
 
@@ -141,7 +142,7 @@ def test_a_model_that_does_not_exist_is_a_problem_not_a_crash() -> None:
 
 def test_sources_count_as_models_of_a_preset() -> None:
     config = Config(perceive=PerceiveConfig(sources=("subtitles",)))
-    assert ("source", "subtitles") in doctor.preset_models(config)
+    assert ("source", "subtitles") in model_specs(config).values()
     assert doctor.has_weights(load_card("subtitles"))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fdvs.answers.choice.answer import choose
+from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.evidence import Evidence, QuestionEmbedder
 from fdvs.answers.fit import Answerability
@@ -41,7 +42,7 @@ def answer(
     config: AskConfig,
     search: SearchConfig,
     writer: LanguageModel | None = None,
-    make_chooser: Callable[[TextEmbedder], Chooser] | None = None,
+    make_chooser: Callable[[TextEmbedder], Chooser] = EvidenceChooser,
     video_id: str | None = None,
     answerability: Answerability | None = None,
     on_text: OnText | None = None,
@@ -53,7 +54,7 @@ def answer(
     Args:
         writer: writes answers to open questions; None quotes the evidence.
         make_chooser: returns what chooses among options, given the embedder to use; called once
-            there is evidence. A question with options needs it.
+            there is evidence.
         video_id: only this video.
         answerability: may be kept between questions.
         on_text: is given the model's words as they come, before they are checked.
@@ -70,7 +71,7 @@ def answer(
     answerability = answerability or Answerability(embedder)
     evidence = replace(evidence, fit=answerability.fit(question, evidence, once))
     retrieve_s = round(time.monotonic() - started, 3)
-    if question.options and make_chooser is not None:
+    if question.options:
         found = choose(question, evidence, make_chooser(once), once, config)
     else:
         found = _in_words(question, evidence, retriever, writer, config, on_text)

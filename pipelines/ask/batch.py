@@ -112,7 +112,8 @@ def answer_file(
         "config": config_to_json(library.config),
         "library": str(library.path.resolve()),
         "video": video,
-        "more": {key: str(value) for key, value in more.items()},
+        # `second_look` was called `look`: files of older versions are resumed as well
+        "more": {key.removeprefix("second_"): str(value) for key, value in more.items()},
         "questions": digest([asdict(one) for one in batch]),
     }
     with open_predictions(place, settings=settings) as rows:

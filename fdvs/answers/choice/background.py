@@ -63,16 +63,19 @@ def make_background(passages: Sequence[Passage], embedder: TextEmbedder) -> Back
     return _background(passages, sample, unit_rows(rows))
 
 
-def library_background(index: Index) -> Background:
+def library_background(
+    index: Index, *, max_chapters: int = MAX_CHAPTERS_READ, num_sampled: int = NUM_SAMPLED
+) -> Background:
     """Return the statistics of a library's kept chapters, with stored vectors: embeds nothing.
 
-    Empty where there is only one video. Of a large library a part is read, chosen by its hash.
+    Empty where there is only one video. Of a library with more than `max_chapters` a part is read,
+    chosen by its hash; vectors are those of the first `num_sampled`.
     """
-    read = sorted(kept_chapters(index), key=_hash_order)[:MAX_CHAPTERS_READ]
+    read = sorted(kept_chapters(index), key=_hash_order)[:max_chapters]
     if len({entry.video_id for entry in read}) < 2:
         return Background()
     stored = ((entry, _stored_rows(index, entry)) for entry in read)
-    sample = list(islice(((e, rows[0]) for e, rows in stored if len(rows)), NUM_SAMPLED))
+    sample = list(islice(((e, rows[0]) for e, rows in stored if len(rows)), num_sampled))
     rows = np.array([row for _, row in sample]).reshape(len(sample), index.num_dims)
     return _background(read, [entry for entry, _ in sample], unit_rows(rows))
 

@@ -17,7 +17,6 @@ N options, P passages, B passages of other videos, D dimensions.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,36 +25,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from fdvs.answers.choice.background import Background
 from fdvs.answers.choice.by_words import PassageWords, WordMatcher
-from fdvs.answers.choice.chooser import (
-    Choice,
-    ChoiceSettings,
-    best_place,
-    check_asked,
-    in_text_order,
-    put_back,
-)
+from fdvs.answers.choice.chooser import ChoiceSettings, Scores, ScoringChooser
 from fdvs.answers.evidence import Evidence, Passage
 from fdvs.answers.question import Question
 from fdvs.protocols import TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
 
-MAX_EVIDENCE = 5  # passages that a choice is shown with
+MAX_EVIDENCE = 5  # passages that an option rests on
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EvidenceScores:
-    """Scores [N] of options in text order, and the likeness [N, P] that ranks the passages.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EvidenceScores(Scores):
+    """Scores by evidence, and the likeness `near` [N, P] of options and passages.
 
-    `parts` holds the scores by name, unweighted: `words`, `meaning` of the option itself and, of
-    short options, `statement`. `total` is their weighted sum.
+    Unweighted, the parts are `words`, `meaning` of the option itself and, of short options,
+    `statement`.
     """
 
-    parts: Mapping[str, Doubles]
-    total: Doubles
     near: Doubles
 
 
-class EvidenceChooser:
+class EvidenceChooser(ScoringChooser):
     """A Chooser by words and meaning. `background` holds what other videos say."""
 
     backend = "evidence"
@@ -78,27 +68,6 @@ class EvidenceChooser:
         )
         self._last: tuple[Evidence, PassageWords] | None = None
 
-    def choose(self, question: Question, evidence: Evidence) -> Choice:
-        """Return the chosen option with the scores of all.
-
-        Raises InvalidValue for fewer than two options, NotFound where there is no passage.
-        """
-        check_asked(question, evidence)
-        began = time.monotonic()
-        in_order, order = in_text_order(question)
-        found = self.scores(in_order, evidence)
-        scores = put_back(found.total, order)
-        chosen = best_place(scores, question.options)
-        return Choice(
-            scores=scores,
-            chosen=chosen,
-            evidence=nearest(found.near[order.index(chosen)], evidence, MAX_EVIDENCE),
-            backend=self.backend,
-            parts={name: put_back(part, order) for name, part in found.parts.items()},
-            num_background=self.num_background(evidence),
-            seconds=time.monotonic() - began,
-        )
-
     def scores(self, question: Question, evidence: Evidence) -> EvidenceScores:
         """Score options, which come in text order, from at least one passage."""
         settings, options = self.settings, question.options
@@ -114,11 +83,13 @@ class EvidenceChooser:
         if not stand_alone(options, settings):
             near_NP = self._statements(question) @ unit_rows(evidence.vectors).T + time_P
             parts["statement"] = mean_of_best(near_NP, num) - others_N
-        return EvidenceScores(parts=parts, total=weighted(parts, settings), near=near_NP)
-
-    def num_background(self, evidence: Evidence) -> int:
-        """Return how many passages of other videos count against an option."""
-        return self._background.num_beside({passage.video_id for passage in evidence.passages})
+        return EvidenceScores(
+            total=weighted(parts, settings),
+            parts=parts,
+            passages=[nearest(near_P, evidence, MAX_EVIDENCE) for near_P in near_NP],
+            num_background=self._background.num_beside({p.video_id for p in evidence.passages}),
+            near=near_NP,
+        )
 
     def _statements(self, question: Question) -> Doubles:
         rows_ND = unit_rows(self._embedder.embed_texts(question.statements))

@@ -11,20 +11,11 @@ of all the options' tokens is subtracted, so that options whose tokens are equal
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.answers.choice.chooser import (
-    Choice,
-    ChoiceSettings,
-    best_place,
-    check_asked,
-    in_text_order,
-    put_back,
-)
+from fdvs.answers.choice.chooser import ChoiceSettings, Scores, ScoringChooser
 from fdvs.answers.evidence import Evidence, Passage
 from fdvs.answers.question import Question
 from fdvs.prompting.fence import neutral
@@ -38,89 +29,51 @@ EVIDENCE_CHARS = 1000
 TOO_ALIKE = 0.9  # cosine to a passage that is there already
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Likelihoods:
-    """Scores [N] of options in text order, what they rest on, and the tokens that were read.
-
-    `with_evidence` and `blind` are log probabilities, summed over an option's `counts` tokens.
-    """
-
-    scores: Doubles
-    with_evidence: Doubles
-    blind: Doubles
-    counts: Doubles
-    evidence: tuple[Passage, ...]
-    num_prompt_tokens: int
-
-
-class LlmChooser:
-    """A Chooser by likelihood. Reads what stands before any blind question once."""
+class LlmChooser(ScoringChooser):
+    """A Chooser by likelihood. The prompt without evidence is prefilled once for all questions."""
 
     backend = "llm"
 
     def __init__(
         self,
-        reader: PrefillLanguageModel,
+        language_model: PrefillLanguageModel,
         embedder: TextEmbedder,
         *,
         settings: ChoiceSettings | None = None,
         evidence_chars: int = EVIDENCE_CHARS,
     ) -> None:
         self.settings = settings or ChoiceSettings()
-        self._reader = reader
+        self._language_model = language_model
         self._embedder = embedder
         self._evidence_chars = evidence_chars
         self._blind: ReadPrompt | None = None
 
-    def choose(self, question: Question, evidence: Evidence) -> Choice:
-        """Return the chosen option with the scores of all.
+    def scores(self, question: Question, evidence: Evidence) -> Scores:
+        """Score options, which come in text order, from at least one passage.
 
-        Raises InvalidValue for fewer than two options, NotFound where there is no passage,
-        ModelError where the prompt does not fit the model's context.
+        The parts are log probabilities, summed over an option's `tokens`: `with_evidence`, and
+        `blind` without. Raises ModelError where the prompt does not fit the model's context.
         """
-        check_asked(question, evidence)
-        began = time.monotonic()
-        in_order, order = in_text_order(question)
-        found = self.scores(in_order, evidence)
-        scores = put_back(found.scores, order)
-        return Choice(
-            scores=scores,
-            chosen=best_place(scores, question.options),
-            evidence=found.evidence,
-            backend=self.backend,
-            parts={
-                "with_evidence": put_back(found.with_evidence, order),
-                "blind": put_back(found.blind, order),
-                "tokens": put_back(found.counts, order),
-            },
-            num_prompt_tokens=found.num_prompt_tokens,
-            seconds=time.monotonic() - began,
-        )
-
-    def scores(self, question: Question, evidence: Evidence) -> Likelihoods:
-        """Score options, which come in text order, from at least one passage."""
         passages = gather(question, evidence, self._embedder, chars=self._evidence_chars)
         lines = [f"- {neutral(passage.text)}" for passage in passages]
-        read = self._reader.read(SYSTEM, "\n".join([EVIDENCE_HEAD, *lines]) + "\n")
+        prompt = "\n".join([EVIDENCE_HEAD, *lines]) + "\n"
+        read = self._language_model.read(SYSTEM, prompt)
         rest = f"\nQuestion: {_with_mark(neutral(question.text))}"
-        said = [neutral(option) or option for option in question.options]
-        seen = read.score(rest, said)
-        blind = self._read_blind().score(rest, said)
-        counts_N = np.array([one.num_tokens for one in seen], dtype=np.float64)
-        seen_N, blind_N = _sums(seen), _sums(blind)
+        options = [neutral(option) or option for option in question.options]
+        seen = read.score(rest, options)
+        seen_N, blind_N = _sums(seen), _sums(self._read_blind().score(rest, options))
+        counts_N = np.array([score.num_tokens for score in seen], dtype=np.float64)
         gain_N = seen_N - self.settings.blind_share * blind_N
-        return Likelihoods(
-            scores=gain_N - counts_N * gain_N.sum() / counts_N.sum(),
-            with_evidence=seen_N,
-            blind=blind_N,
-            counts=counts_N,
-            evidence=passages,
+        return Scores(
+            total=gain_N - counts_N * gain_N.sum() / counts_N.sum(),
+            parts={"with_evidence": seen_N, "blind": blind_N, "tokens": counts_N},
+            passages=[passages] * len(options),
             num_prompt_tokens=read.num_tokens + int(counts_N.sum()),
         )
 
     def _read_blind(self) -> ReadPrompt:
         if self._blind is None:
-            self._blind = self._reader.read(SYSTEM, BLIND_TEXT)
+            self._blind = self._language_model.read(SYSTEM, BLIND_TEXT)
         return self._blind
 
 

@@ -53,11 +53,13 @@ class WordMatcher:
         *,
         enough_mentions: float,
         likeness: float,
+        max_words: int = MAX_KEPT_WORDS,
     ) -> None:
         self._embedder = embedder
         self._background = background
         self._half = enough_mentions
         self._likeness = likeness
+        self._max_words = max_words
         self._rows: dict[str, Doubles] = {}
 
     def words_of(self, texts: Sequence[str]) -> PassageWords:
@@ -102,7 +104,7 @@ class WordMatcher:
 
     def _vectors(self, words: Sequence[str]) -> Doubles:
         new = [word for word in dict.fromkeys(words) if word not in self._rows]
-        if len(self._rows) + len(new) > MAX_KEPT_WORDS:
+        if len(self._rows) + len(new) > self._max_words:
             self._rows.clear()
             new = list(dict.fromkeys(words))
         if new:

@@ -1,12 +1,16 @@
-"""What a Chooser gets and gives, its settings, and options in an order that decides nothing.
+"""Choosers: what they take and return, their settings, and the way from scores to a choice.
 
-Everything is computed on options sorted by text and put back afterwards: the same options give
-the same answer in any order, to the last bit.
+Scores are computed on options sorted by text and put back afterwards: the same options give the
+same answer in any order, to the last bit.
+
+N options.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 from fdvs.answers.evidence import Evidence, Passage
 from fdvs.answers.question import Question
 from fdvs.errors import InvalidValue, NotFound
+from fdvs.vectors import Doubles
 
 DECIMALS = 9  # scores nearer than this are equal
 
@@ -93,18 +98,59 @@ class ChoiceSettings:
     llm_weight: float = 0.02
 
 
-def check_asked(question: Question, evidence: Evidence) -> None:
-    """Raise InvalidValue for fewer than two options, NotFound where there is no passage."""
-    if len(question.options) < 2:
-        raise InvalidValue("options", len(question.options), "two or more")
-    if not evidence.passages:
-        raise NotFound("there is no text about the video in question; build it: fdvs build PATH")
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """Scores of the options of a question, which come in text order.
+
+    Attributes:
+        total: higher is better, [N].
+        parts: what `total` was made of, by name, each [N].
+        passages: what each option rests on, in time order.
+        num_prompt_tokens, num_background: see `Choice`.
+    """
+
+    total: Doubles
+    parts: Mapping[str, Doubles]
+    passages: Sequence[tuple[Passage, ...]]
+    num_prompt_tokens: int = 0
+    num_background: int = 0
 
 
-def in_text_order(question: Question) -> tuple[Question, list[int]]:
-    """Return the question with its options sorted by text, and the place of each before."""
-    order = text_order(question.options)
-    return question.with_options([question.options[place] for place in order]), order
+class ScoringChooser(ABC):
+    """A Chooser that takes the option of the highest score."""
+
+    backend: str
+
+    @abstractmethod
+    def scores(self, question: Question, evidence: Evidence) -> Scores:
+        """Score options, which come in text order, from at least one passage."""
+
+    def choose(self, question: Question, evidence: Evidence) -> Choice:
+        """Return the chosen option with the scores of all.
+
+        Raises InvalidValue for fewer than two options, NotFound where there is no passage, and
+        what the language model raises, where one is asked.
+        """
+        if len(question.options) < 2:
+            raise InvalidValue("options", len(question.options), "two or more")
+        if not evidence.passages:
+            raise NotFound("there is no text about the video; build it first: fdvs build PATH")
+        began = time.monotonic()
+        order = text_order(question.options)
+        in_order = question.with_options([question.options[place] for place in order])
+        found = self.scores(in_order, evidence)
+        total = put_back(found.total, order)
+        chosen = best_place(total, question.options)
+        return Choice(
+            scores=total,
+            chosen=chosen,
+            evidence=found.passages[order.index(chosen)],
+            backend=self.backend,
+            parts={name: put_back(part, order) for name, part in found.parts.items()},
+            num_prompt_tokens=found.num_prompt_tokens,
+            num_background=found.num_background,
+            seconds=time.monotonic() - began,
+        )
 
 
 def text_order(options: Sequence[str]) -> list[int]:

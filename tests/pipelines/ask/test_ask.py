@@ -15,7 +15,7 @@ from fdvs.answers.evidence import Evidence, evidence_of, kept_chapters
 from fdvs.answers.question import Question
 from fdvs.config import AskConfig, Config
 from fdvs.errors import ModelUnavailable, NotFound
-from fdvs.models.scripted import ScriptedDescriber, ScriptedLanguageModel
+from fdvs.models.scripted import ScriptedLanguageModel
 from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
@@ -28,11 +28,8 @@ ASK = AskConfig(min_fit=-1, min_choice_fit=-1, min_support=0.5, answerer="llm")
 GREEN = "A wall painted green fills the picture."
 
 
-class Looking(ScriptedDescriber):
-    """Names the colour, and can be asked again."""
-
-    def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
-        return [f"{len(view.frames)} frames: {question}" for view in clips]
+def look(clips: Sequence[ClipView], question: str) -> list[str]:
+    return [f"{len(view.frames)} frames: {question}" for view in clips]
 
 
 class FirstWord:
@@ -68,7 +65,7 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 
 @pytest.fixture
 def models(parts: dict[str, Any]) -> dict[str, Any]:
-    parts["captioner"] = Looking(parts["captioner"]._lines)
+    parts["captioner"].look = look
     parts["llm"] = ScriptedLanguageModel(lambda system, user: f"{GREEN} It sings.")
     return parts
 

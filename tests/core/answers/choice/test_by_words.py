@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fdvs.answers.choice import by_words
 from fdvs.answers.choice.background import Background, make_background
 from fdvs.answers.choice.by_words import WordMatcher, content_words
 from fdvs.answers.evidence import Passage
@@ -103,13 +102,14 @@ def test_each_word_is_embedded_once() -> None:
     assert sorted(embedder.asked) == ["boat", "couch", "sofa"]
 
 
-def test_kept_words_are_bounded_and_scores_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = matcher()
-    said = words.words_of(["boat sofa"])
-    before = words.scores(["boat couch"], said)
-    monkeypatch.setattr(by_words, "MAX_KEPT_WORDS", 1)
-    assert words.scores(["boat couch"], said).tolist() == before.tolist()
-    assert len(words._rows) <= 2
+def test_kept_words_are_bounded_and_scores_stay_the_same() -> None:
+    embedder = PlaneEmbedder()
+    few = WordMatcher(embedder, Background(), enough_mentions=3.0, likeness=2.0, max_words=1)
+    many = matcher()
+    before = many.scores(["boat couch"], many.words_of(["boat sofa"]))
+    known = few.words_of(["boat sofa"])
+    assert few.scores(["boat couch"], known).tolist() == before.tolist()
+    assert embedder.asked.count("boat") == 2  # it was not kept
 
 
 def test_a_background_samples_the_same_passages_in_any_order() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
-from fdvs.answers.choice import background as module
 from fdvs.answers.choice.background import MIN_SAMPLED, library_background, make_background
 from fdvs.answers.evidence import kept_chapters, passages_of
 from fdvs.models.scripted import HashTextEmbedder
@@ -73,12 +71,11 @@ def test_from_enough_chapters_of_other_videos_on_their_vectors_count(
 
 
 def test_a_large_library_is_read_in_part_and_always_the_same_part(
-    make_library: MakeLibrary, monkeypatch: pytest.MonkeyPatch
+    make_library: MakeLibrary,
 ) -> None:
     index = Index.load(make_library(FILMS))
-    monkeypatch.setattr(module, "MAX_CHAPTERS_READ", 4)
-    monkeypatch.setattr(module, "NUM_SAMPLED", 2)
-    first, second = library_background(index), library_background(index)
+    first = library_background(index, max_chapters=4, num_sampled=2)
+    second = library_background(index, max_chapters=4, num_sampled=2)
     assert sum(first.num_passages.values()) == 4
     assert first.rows.shape == (2, 2048)
     assert (first.video_ids, first.num_with) == (second.video_ids, second.num_with)

@@ -29,8 +29,8 @@ from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.meta import get_meta, set_meta
-from fdvs.store.names import show_name
 from fdvs.store.store import SourceRow, Store, VideoRecord
+from fdvs.store.videos import show_name
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 

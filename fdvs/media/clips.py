@@ -1,9 +1,8 @@
-"""Cut a video into clips, virtually: times only, no file is written, no picture decoded.
+"""Cut a video into clips: times only, no file is written and no picture decoded.
 
-The paper cuts at the codec's key frames (I-frames). Where an encoder puts them is its own
-affair: from every picture to one in a film. So clips shorter than a minimum are merged and
-longer ones split, and `gop_statistics` says what the boundaries are worth. Scene changes and
-fixed lengths are the alternatives.
+The paper cuts at the codec's keyframes (I-frames). An encoder may place them anywhere, from every
+picture to one in a film, so short clips are merged and long ones split, and `gop_statistics` says
+whether the boundaries are informative. Scene changes and fixed lengths are the alternatives.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from fdvs.types import Clip, VideoInfo
 
 __all__ = ["GopStatistics", "cut", "detect_scenes", "gop_statistics"]
 
-# A one-picture video has no measurable length; it is shown for one frame at 25 fps.
+# A video of one picture has no measurable duration; it is shown for one frame at 25 fps.
 _MIN_DURATION_S = 0.04
 _SLACK_S = 1e-6
 _REGULAR_SPREAD = 0.02
@@ -28,10 +27,10 @@ _MIN_REGULAR_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GopStatistics:
-    """Distances between neighbouring key frames; None where there are fewer than two.
+    """Distances between neighbouring keyframes; None if there are fewer than two.
 
-    `is_regular` suspects a fixed distance set by the encoder: boundaries that say nothing
-    about the content.
+    `is_regular` suspects a fixed distance set by the encoder: such boundaries say nothing about
+    the content.
     """
 
     num_key_frames: int
@@ -60,8 +59,8 @@ def cut(
 ) -> list[Clip]:
     """Return clips in time order that cover [0, duration) exactly once.
 
-    `scene_times_s` are the scene changes, needed by the method `scenes` (see
-    `detect_scenes`). There is always at least one clip.
+    `scene_times_s` are the scene changes of `detect_scenes`, needed by method `scenes`. There is
+    always at least one clip.
     """
     end_s = info.duration_s if info.duration_s > 0 else _MIN_DURATION_S
     if config.method == "fixed":
@@ -78,7 +77,7 @@ def cut(
 
 
 def gop_statistics(info: VideoInfo) -> GopStatistics:
-    """Describe the distances between key frames; the last, open one does not count."""
+    """Measure the distances between keyframes; the last, open one does not count."""
     intervals_s = [b - a for a, b in pairwise(info.key_times_s)]
     if not intervals_s:
         return GopStatistics(
@@ -112,7 +111,7 @@ def _fixed(end_s: float, length_s: float) -> list[float]:
 
 
 def _merge(bounds_s: list[float], min_s: float) -> list[float]:
-    """Drop boundaries that would leave a clip shorter than `min_s`, walking forward.
+    """Drop boundaries that would make a clip shorter than `min_s`, walking forward.
 
     A short rest at the end joins the clip before it.
     """

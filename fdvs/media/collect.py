@@ -1,4 +1,4 @@
-"""From what a person typed (folders, files, patterns) to the media files to build."""
+"""Expand paths, folders and patterns to media files."""
 
 from __future__ import annotations
 
@@ -11,37 +11,22 @@ from pathlib import Path
 from fdvs.errors import MissingVideo
 from fdvs.media.files import VIDEO_SUFFIXES
 
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".flac",
-        ".m4a",
-        ".mka",
-        ".mp3",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".wav",
-        ".wma",
-    ]
-)
+AUDIO_SUFFIXES = frozenset(".aac .aif .aiff .flac .m4a .mka .mp3 .oga .ogg .opus .wav .wma".split())
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Media files in a stable order, each once; `num_ignored` counts the other files."""
+    """Media files in a stable order, without duplicates; `num_ignored` counts other files."""
 
     files: tuple[Path, ...]
     num_ignored: int
 
 
 def collect(paths: Sequence[str | Path]) -> Collected:
-    """Walk folders recursively, expand patterns, sort out what is no media file by its suffix.
+    """Walk folders recursively and expand patterns; media files are known by their suffix.
 
-    Raises MissingVideo where a path does not exist or a pattern matches nothing.
+    Raises MissingVideo if a path does not exist or a pattern matches nothing.
     """
     seen: dict[Path, None] = {}
     ignored: set[Path] = set()

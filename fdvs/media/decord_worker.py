@@ -3,8 +3,8 @@
 Run as `python -m fdvs.media.decord_worker`.
 
 One JSON request on stdin, then for each picture one JSON line and its RGB bytes on stdout.
-An open decord reader goes on decoding into memory for as long as it lives (gigabytes within
-seconds), therefore it lives only here and only for one request.
+An open decord reader keeps decoding into memory (gigabytes within seconds), so it exists only
+here and only for one request.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def serve(request: dict[str, Any], output: BinaryIO) -> None:
 
 def main() -> None:
     request = json.loads(sys.stdin.buffer.read())
-    # decord and its FFmpeg may write to stdout; pictures must stay alone there.
+    # decord and its FFmpeg may write to stdout, where only pictures may go.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:

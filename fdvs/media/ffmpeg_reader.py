@@ -36,10 +36,9 @@ _INPUT = "file:input"
 
 
 def ffmpeg_program() -> str:
-    """Return the ffmpeg to run: FDVS_FFMPEG, else the one that imageio-ffmpeg carries.
+    """Return the ffmpeg to run: FDVS_FFMPEG, else the one of imageio-ffmpeg.
 
-    Raises:
-        ModelUnavailable: there is none.
+    Raises ModelUnavailable if there is none.
     """
     named = os.environ.get("FDVS_FFMPEG")
     if named:
@@ -65,7 +64,7 @@ def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
     filters = (
         f"settb=1/{_TICKS_PER_S},metadata=mode=add:key=fdvs:value=1,"
         f"metadata=mode=print:key=fdvs:file='pipe\\:{times_fd}':direct=1,"
-        # Fixed, because a picture of another size in mid-stream would shift all that follow.
+        # A fixed size: a picture of another size in mid-stream would shift all that follow.
         f"scale={width_px}:{height_px},format=rgb24"
     )
     source = ffmpeg.input(
@@ -83,7 +82,7 @@ def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
         format="rawvideo",
     )
     arguments: list[str] = ffmpeg.compile(output, cmd=[program, "-v", "error", "-nostdin"])
-    # Put in afterwards: ffmpeg-python cannot take a name that is not UTF-8.
+    # Replaced afterwards: ffmpeg-python accepts only names in UTF-8.
     return ["file:" + os.fspath(path) if word == _INPUT else word for word in arguments]
 
 
@@ -93,7 +92,7 @@ def _upright(facts: Scan) -> tuple[int, int]:
 
 
 class _Process:
-    """A running ffmpeg; gives (ticks in microseconds or None, picture) in file order."""
+    """A running ffmpeg, which yields (microseconds or None, picture) in file order."""
 
     def __init__(self, path: Path, facts: Scan, timeout_s: float) -> None:
         self._size = _upright(facts)
@@ -231,7 +230,7 @@ class FfmpegReader(FileReader):
         return first
 
     def _decode(self, process: _Process) -> Iterator[Frame]:
-        """Give full-size pictures with rising times from 0 on."""
+        """Yield full-size pictures with rising times from 0 on."""
         first: int | None = None
         last_s = -1.0
         number = 0

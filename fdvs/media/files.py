@@ -1,7 +1,7 @@
-"""What can be said of a file before a decoder sees it, and why a decoder refused it.
+"""Checks of a file before it is decoded, and the reason why a decoder refused it.
 
-Only existing regular files go further: no folder, device, pipe, socket, URL or pattern. The
-first bytes are looked at again after a refusal, to give people a reason they can act on.
+Only existing regular files are decoded: no folder, device, pipe, socket, URL or pattern. After a
+refusal the first bytes are inspected, to give a reason that people can act on.
 """
 
 from __future__ import annotations
@@ -12,33 +12,15 @@ from pathlib import Path
 
 from fdvs.errors import MissingVideo, NotAVideo
 
-# Container formats by their FFmpeg demuxer names. Everything that opens further files (hls,
-# dash, concat, image2, sdp) is left out on purpose.
+# Container formats by their FFmpeg demuxer names, without those that open further files (hls,
+# dash, concat, image2, sdp).
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf"
 PROTOCOLS = "file"
 CONTAINERS = "MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, Ogg, ASF"
 
-# Names under which such files are looked for in folders.
+# File names that are searched for in folders.
 VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-    ]
+    ".3g2 .3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
 )
 
 _KINDS = {
@@ -59,7 +41,7 @@ _MAX_BOXES = 4096
 
 
 def printable(path: Path) -> str:
-    """Return the path as text that every terminal and file can take, on one line."""
+    """Return the path as one line of text that is safe to print and store."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in text)
 
@@ -68,12 +50,12 @@ def check_file(path: Path) -> Path:
     """Return the absolute path of an existing, readable, non-empty regular file.
 
     Raises:
-        MissingVideo: nothing there, not a regular file, not readable.
+        MissingVideo: no such file, not a regular file, not readable.
         NotAVideo: the file is empty.
     """
     absolute = Path(os.path.abspath(path))
     try:
-        # O_NONBLOCK: a named pipe without a writer must not hold us.
+        # O_NONBLOCK: opening a named pipe without a writer must not block.
         status = os.stat(absolute)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFREG:
@@ -93,7 +75,7 @@ def check_file(path: Path) -> Path:
 
 
 def refusal(path: Path) -> NotAVideo:
-    """Return why no demuxer of the allowed containers took this file."""
+    """Return the reason why no demuxer of the allowed containers accepted this file."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
@@ -138,7 +120,7 @@ def _looks_like_text(head: bytes) -> bool:
 
 
 def _reason_of_mp4(path: Path, size_bytes: int) -> str:
-    """Walk the top-level boxes of an MP4/MOV: is the index there?"""
+    """Walk the top-level boxes of an MP4/MOV file to see whether it has an index."""
     with path.open("rb") as file:
         offset = 0
         for _ in range(_MAX_BOXES):

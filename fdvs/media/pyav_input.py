@@ -1,7 +1,7 @@
-"""Opening a local file with PyAV: only allowed containers, only the file protocol, one stream.
+"""Open a local file with PyAV: only allowed containers, only the file protocol, one stream.
 
-A path is given, never a Python file object: with one, FFmpeg loses its file-only default and
-a playlist may reach the network. Every FFmpeg error becomes a MediaError of one line.
+FFmpeg is given a path, never a Python file object: with one it loses its file-only default, and a
+playlist may reach the network. Every FFmpeg error becomes a MediaError of one line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_MESSAGE_CHARS = 200
 
 @contextlib.contextmanager
 def media_errors(timeout_s: float) -> Iterator[None]:
-    """Turn what FFmpeg raises inside into MediaErrors."""
+    """Turn the errors of FFmpeg into MediaErrors."""
     import av
 
     try:
@@ -64,7 +64,7 @@ def open_input(path: Path, timeout_s: float) -> InputContainer:
     with media_errors(timeout_s):
         try:
             opened = av.open(
-                # The prefix keeps names such as `concat:x` from being read as protocols.
+                # The prefix keeps names such as `concat:x` from being taken for protocols.
                 "file:" + os.fspath(path),
                 mode="r",
                 options=options,
@@ -122,7 +122,7 @@ def _why_none(container: InputContainer) -> str:
 
 
 class Packets:
-    """The packets of one stream, to the end or to the first read error, which is kept.
+    """The packets of one stream, up to the end or the first read error (`error`).
 
     The last packet is empty: decoding it drains the decoder.
     """
@@ -148,7 +148,7 @@ def is_drain(packet: Packet[VideoStream]) -> bool:
 
 
 def last_end_s(path: Path, timeout_s: float) -> float:
-    """Return where the last packet of any stream ends, in container seconds; demuxes all."""
+    """Return the end of the last packet of any stream in container seconds; reads the file."""
     end_s = 0.0
     with media_errors(timeout_s), open_input(path, timeout_s) as container:
         for packet in container.demux():

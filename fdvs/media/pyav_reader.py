@@ -33,7 +33,7 @@ _SLACK_S = 1e-6
 
 @dataclass(slots=True)
 class Counts:
-    """What a reader has done since it was opened."""
+    """Operations of a reader since it was opened."""
 
     opens: int = 0
     seeks: int = 0
@@ -68,7 +68,7 @@ class _Cursor:
         self._pictures = self._decode(pick_stream(self._container))
 
     def seek(self, ticks: int) -> bool:
-        """Go to the key frame at or before `ticks`; False where the file cannot be sought."""
+        """Go to the keyframe at or before `ticks`; False if the file cannot be sought."""
         import av
 
         if self._container is None:
@@ -114,7 +114,7 @@ class _Cursor:
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, EOFError):
-            # A drained decoder may complain once more; that is no damage.
+            # A drained decoder may complain once more; that is not damage.
             self._counts.damaged += not is_drain(packet)
             return []
         self._counts.decoded += len(frames)
@@ -130,7 +130,7 @@ class PyAVReader(FileReader):
         self.counts = Counts()
         self._cursor = _Cursor(self._path, self._facts, self.counts, timeout_s)
         self._held: _Shown | None = None  # the picture shown at the present position
-        self._ahead: _Shown | None = None  # the one after it, where it was needed to know
+        self._ahead: _Shown | None = None  # the one after it, if it was decoded already
         self._can_seek = True
         self._reformatter: object | None = None
 
@@ -184,7 +184,7 @@ class PyAVReader(FileReader):
             held, self._ahead = following, None
 
     def _is_key_ahead(self, target: int) -> bool:
-        """Whether a key frame lies between the decoder's position and the target."""
+        """Return whether a keyframe lies between the decoder's position and the target."""
         if not self._can_seek:
             return False
         position = self._ahead or self._held
@@ -196,14 +196,14 @@ class PyAVReader(FileReader):
         return place >= 0 and self._facts.key_ticks[place] == ticks
 
     def _go_to(self, target: int) -> _Shown:
-        """Seek to a picture at or before `target`, going back further as long as needed."""
+        """Seek to a picture at or before `target`, further back as long as needed."""
         self._held = self._ahead = None
         place, step = bisect_right(self._facts.key_ticks, target) - 1, 1
         while self._can_seek and place > 0 and self._cursor.seek(self._facts.key_ticks[place]):
             first = self._cursor.next()
             if first is not None and not self._is_key(first.ticks):
-                # Not a clean entry (intra refresh, broken references): pictures that follow
-                # may be wrong, and the next entry is no better. Forward reading costs little.
+                # Not a clean entry point (intra refresh, broken references): the pictures that
+                # follow may be wrong, and other entry points are no better. Read forward.
                 self._can_seek = False
             elif first is not None and first.ticks <= target:
                 return first
@@ -222,7 +222,7 @@ class PyAVReader(FileReader):
         return first
 
     def _picture(self, shown: _Shown, short_side_px: int | None) -> Frame:
-        """Convert now and keep only the small picture."""
+        """Convert at once, to keep only the small picture."""
         from av.video.reformatter import VideoReformatter
 
         frame = shown.frame

@@ -1,4 +1,4 @@
-"""Sizes and resizing of decoded pictures; shared by all readers so that they agree.
+"""Sizes and resizing of decoded pictures, the same for all readers.
 
 Legend: H, W rows and columns of an RGB uint8 picture.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from fdvs.types import Image
 
-# 8K is 33 million; a picture header may claim more than a machine holds.
+# 8K has 33 million; a header may claim more than fits into memory.
 MAX_PIXELS = 1 << 26
 _MAX_SAR = 8
 
@@ -50,8 +50,8 @@ def right_angle(rotation_deg: float) -> int:
 def fit(image: Image, *, size: tuple[int, int], rotation_deg: int = 0) -> Image:
     """Return the picture turned counterclockwise by `rotation_deg` and resized to (width, height).
 
-    Resizing is bicubic with antialiasing in uint8, equal to what CLIP's preprocessing does.
-    The turn comes second: on the small picture it costs less.
+    Resizing is bicubic with antialiasing in uint8, as in CLIP's preprocessing. The picture is
+    turned last, when it is small.
     """
     width_px, height_px = size[::-1] if rotation_deg % 180 else size
     if image.shape[:2] != (height_px, width_px):

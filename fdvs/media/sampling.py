@@ -1,4 +1,4 @@
-"""Which moments of a clip are looked at, and how much moves between them."""
+"""Sample frames of a clip, and measure the motion between them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _GREY_SIDE_PX = 32
 
 
 def sample_times(clip: Clip, num_frames: int) -> tuple[float, ...]:
-    """Return `num_frames` evenly spaced times; the first is the clip's start, the end is out.
+    """Return `num_frames` evenly spaced times from the clip's start on, without its end.
 
-    The paper's S^i (Eq. 1): the key frame and frames at equal steps after it.
+    The paper's S^i (Eq. 1): the keyframe and frames at equal steps after it.
     """
     if num_frames < 1:
         raise ValueError(f"num_frames is {num_frames}; need 1 or more")
@@ -25,7 +25,7 @@ def sample_times(clip: Clip, num_frames: int) -> tuple[float, ...]:
 
 
 def unique_frames(frames: Sequence[Frame]) -> list[Frame]:
-    """Drop pictures that were asked for twice: in a short clip two times show the same one."""
+    """Drop repeated pictures: in a short clip two times may show the same one."""
     seen_s: set[float] = set()
     unique = []
     for frame in frames:
@@ -38,8 +38,8 @@ def unique_frames(frames: Sequence[Frame]) -> list[Frame]:
 def motion(frames: Sequence[Frame]) -> float:
     """Return the mean absolute difference of neighbouring frames, 0 (still) to 1.
 
-    Taken on small grey versions, so that noise and compression count little; the colours'
-    weights are those of ITU-R BT.601. Less than two frames: 0.
+    Measured on small grey versions (ITU-R BT.601), so that noise and compression count little.
+    Fewer than two frames have motion 0.
     """
     greys = [_small_grey(frame.image) for frame in frames]
     differences = [float(np.abs(a - b).mean()) for a, b in pairwise(greys)]

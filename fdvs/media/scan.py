@@ -1,8 +1,8 @@
-"""One pass over the packets of a file, and the facts it gives: times, key frames, length, size.
+"""Scan the packets of a file once for its facts: times, keyframes, duration, size.
 
 About a third of a second for an hour of video. The container's own index, frame count and
 duration are not used: they are in decoding order, missing or wrong too often. The first
-pictures are decoded as well: only they know the rotation, the first presentation time and
+pictures are decoded as well: only they tell the rotation, the first presentation time and
 whether time stamps run backwards.
 """
 
@@ -40,8 +40,8 @@ _RATES = (Fraction(1, 100), Fraction(1000))
 _DEFAULT_RATE = Fraction(25)
 _SHORT = 0.95
 _MAX_UNTIMED = 0.01
-# A time stamp may be garbage. A picture that stays for more than an hour on average is taken
-# for that, so that a damaged file cannot ask for a million clips.
+# Time stamps that make pictures last for more than an hour on average are garbage; ignoring them
+# keeps a damaged file from being cut into a million clips.
 _MAX_S_PER_PACKET = 3600.0
 
 
@@ -49,9 +49,9 @@ _MAX_S_PER_PACKET = 3600.0
 class Scan:
     """What a reader needs beside VideoInfo.
 
-    `ticks` are integers: presentation time stamps of the stream where they can be trusted,
-    else frame numbers. A picture is shown at `(ticks - origin) * tick_s`. `key_ticks` are
-    the places that can be sought, sorted; empty for an untimed file, which is never sought.
+    `ticks` are integers: presentation time stamps of the stream if they are reliable, otherwise
+    frame numbers. A picture is shown at `(ticks - origin) * tick_s`. `key_ticks` are the places
+    to seek to, sorted; empty for an untimed file, which is read from its start.
     `coded_size` is (width, height) as stored, before rotation and aspect ratio.
     """
 
@@ -64,7 +64,7 @@ class Scan:
 
 @dataclass(slots=True)
 class _Tally:
-    """Time stamps of the packets as they come, without those that are never shown."""
+    """Time stamps of the packets in file order, without those that are never shown."""
 
     pts: array[int] = field(default_factory=lambda: array("q"))
     key_pts: list[int] = field(default_factory=list)
@@ -100,10 +100,10 @@ class _Tally:
             self.last_pts, self.last_duration = pts, packet.duration or 0
 
     def is_ordered(self) -> bool:
-        """Whether presentation times can be trusted; decoding time must never go back.
+        """Return whether presentation times are reliable; decoding time must never go back.
 
-        A few packets without a time of their own are borne: their pictures are skipped and
-        counted. Numbering all pictures instead would move every later one.
+        A few packets without a time of their own are accepted: their pictures are skipped and
+        counted. Numbering all pictures instead would shift every later one.
         """
         return self.num_backwards == 0 and self.num_untimed() <= _MAX_UNTIMED * self.num_shown
 
@@ -219,7 +219,7 @@ class _Clock(NamedTuple):
 
 
 def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
-    """Return presentation times; None where they cannot be trusted."""
+    """Return presentation times; None if they are unreliable."""
     time_base = stream.time_base
     origin = peek.pts[0]
     if time_base is None or origin is None or not (tally.is_ordered() and peek.is_ordered()):
@@ -234,14 +234,14 @@ def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
 
 
 def _frame_ticks(stream: VideoStream, tally: _Tally, tick_s: Fraction) -> int:
-    """Return how long the last picture stays where its packet does not say so."""
+    """Return how long the last picture is shown if its packet does not say so."""
     if len(tally.pts) > 1:
         return max(1, (max(tally.pts) - min(tally.pts)) // (len(tally.pts) - 1))
     return max(1, round(1 / (_rate(stream) * tick_s)))
 
 
 def _untimed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock:
-    """Frames are numbered; key frames are known by their place in decoding order only."""
+    """Number the frames; keyframes are known only by their place in decoding order."""
     num_frames = max(tally.num_shown, len(peek.pts))
     return _Clock(0, 1 / _rate(stream), tally.key_ordinals, num_frames, num_frames)
 
@@ -254,7 +254,7 @@ def _rate(stream: VideoStream) -> Fraction:
 
 
 def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return what the header claims for this stream, else for the whole file."""
+    """Return the duration in the header, of this stream or else of the whole file."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     tag = _tag_s(stream.metadata)
@@ -291,12 +291,12 @@ def _warnings(
     if tally.num_corrupt:
         warnings.append(f"{counted(tally.num_corrupt, 'packet')} flagged damaged")
     declared_s = info.declared_duration_s
-    # Packets before the first picture (a file cut at its front) count as there.
+    # Packets before the first picture (a file cut at its front) are included.
     covered_s = info.duration_s
     if info.is_timed:
         covered_s += float((found.origin - min(tally.pts)) * found.tick_s)
     if declared_s is not None and covered_s < _SHORT * declared_s:
-        # Sound may go on after the last picture; that is no damage.
+        # Sound may continue after the last picture; that is not damage.
         others_s = last_end_s(path, timeout_s) if info.has_audio else 0.0
         if others_s < _SHORT * declared_s:
             warnings.append(f"truncated: {info.duration_s:.1f} s of {declared_s:.1f} s declared")

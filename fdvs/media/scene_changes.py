@@ -1,8 +1,7 @@
-"""Find scene changes with PySceneDetect (extra `scenes`), on pictures read by our own reader.
+"""Detect scene changes with PySceneDetect (extra `scenes`), on pictures from our own reader.
 
-PySceneDetect would let OpenCV open the file: that follows playlists and URLs and numbers
-frames by a constant rate. Its detector takes single pictures, so it gets ours, with their
-true times.
+PySceneDetect would open the file with OpenCV, which follows playlists and URLs and assumes a
+constant frame rate. Its detector takes single pictures, so it is given ours with their real times.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from fdvs.config import ReaderName
 from fdvs.errors import ModelUnavailable
 from fdvs.media.readers import open_reader
 
-# The detector compares mean colours of neighbouring pictures; small ones serve as well.
+# The detector compares mean colours of neighbouring pictures; small ones suffice.
 _SHORT_SIDE_PX = 90
 _TICKS_PER_S = 1_000_000
 
@@ -39,7 +38,7 @@ def detect_scenes(
     except ImportError as error:
         raise ModelUnavailable(
             f"scene detection needs PySceneDetect ({error}); pip install 'fdvs[scenes]', "
-            "or cut at key frames"
+            "or cut at keyframes"
         ) from None
     detector = ContentDetector(threshold=threshold, min_scene_len=0)
     found_s: list[float] = []

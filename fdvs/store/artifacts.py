@@ -1,6 +1,6 @@
-"""Results of stages as rows: payload JSON, vectors, and the digest that proves both.
+"""Results of stages as rows: a JSON payload, vectors, and the digest of both.
 
-Knows no stage by name. A row is committed as a whole or not at all, and checked when it is read.
+A row is committed as a whole or not at all, and checked against its digest when it is read.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ COLUMNS = "item, fingerprint, digest, payload, num_rows, num_dims, vectors"
 class Artifact:
     """One stored result; `vectors` is float32 [rows, dims] or None.
 
-    `digest` depends on payload and vectors alone: the next stage's fingerprint counts it, so
-    that a changed setting that changes no result stops here.
+    `digest` depends on payload and vectors only. The next stage's fingerprint covers it, so that a
+    changed setting which does not change the result makes nothing else stale.
     """
 
     fingerprint: str
@@ -37,7 +37,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewArtifact:
-    """One result to store: where it belongs and what it holds."""
+    """One result to store, and its place."""
 
     video_id: str
     stage: str
@@ -48,7 +48,7 @@ class NewArtifact:
 
 
 def content_digest(payload_json: str, vectors: bytes | None) -> str:
-    """Return the SHA-256 (hex) of a row's content; no vectors differ from empty ones."""
+    """Return the SHA-256 (hex) of a row's content; None and empty vectors differ."""
     sha = hashlib.sha256(payload_json.encode())
     if vectors is not None:
         sha.update(b"\0vectors\0")
@@ -57,7 +57,7 @@ def content_digest(payload_json: str, vectors: bytes | None) -> str:
 
 
 def put_all(connection: sqlite3.Connection, new: Iterable[NewArtifact]) -> list[Artifact]:
-    """Write rows, replacing those of the same key; the caller holds the transaction."""
+    """Write rows, replacing those of the same place, in the caller's transaction."""
     return [_put(connection, one) for one in new]
 
 
@@ -124,7 +124,7 @@ def _checked(
     num_dims: int | None,
     blob: bytes | None,
 ) -> Artifact:
-    """Return a row as an artifact, or raise CorruptLibrary where it is not what it claims."""
+    """Return a row as an artifact. Raises CorruptLibrary if it does not match its digest."""
     vectors = None
     if blob is not None:
         if num_rows is None or num_dims is None or len(blob) != 4 * num_rows * num_dims:

@@ -1,7 +1,7 @@
-"""One build at a time: a lock that the kernel holds, so that a dead process never blocks.
+"""One build at a time: a lock of the operating system, so that a dead process never blocks.
 
-The lock file itself stays empty (some versions of filelock truncate it); who builds is written
-beside it and read only while the lock is held by somebody.
+The lock file itself stays empty (some versions of filelock truncate it); the process that builds is
+recorded in a file beside it, which is read only while the lock is held.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def build_lock(
     """Hold the library's build lock.
 
     Args:
-        wait: wait for another build to end; else raise LibraryBusy at once.
-        on_wait: told once, in one line, who is waited for.
+        wait: wait for another build to end; otherwise LibraryBusy is raised at once.
+        on_wait: called once with a line that names the process waited for.
     """
     lock = FileLock(folder / LOCK_NAME)
     if not _try_lock(lock, folder):
@@ -55,7 +55,7 @@ def build_lock(
             _write_builder(folder)
         yield
     finally:
-        with suppress(OSError):  # a note left behind is harmless: only the lock counts
+        with suppress(OSError):  # a file left behind is harmless: only the lock counts
             (folder / BUILDER_NAME).unlink(missing_ok=True)
         lock.release()
 
@@ -76,7 +76,7 @@ def _write_builder(folder: Path) -> None:
 
 
 def read_builder(folder: Path) -> str:
-    """Return who holds the lock, for a message; the note may be missing or nonsense."""
+    """Return the process that holds the lock, for a message; its file may be unreadable."""
     try:
         note = json.loads((folder / BUILDER_NAME).read_bytes())
         return f"process {int(note['pid'])} on {str(note['host'])[:100]!r}"

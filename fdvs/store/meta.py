@@ -1,4 +1,4 @@
-"""Facts about the library as a whole, one JSON value a key: settings, who made the vectors."""
+"""Facts about the library as a whole, one JSON object per key: settings, embedders."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def get_meta(store: Store, key: str) -> JsonDict | None:
             f"{store.folder}: {key} is not JSON; build into a new folder"
         ) from error
     if not isinstance(value, dict):
-        raise CorruptLibrary(f"{store.folder}: {key} is no object; build into a new folder")
+        raise CorruptLibrary(f"{store.folder}: {key} is not an object; build into a new folder")
     return value
 
 
 def set_meta(store: Store, key: str, value: JsonDict) -> None:
-    """Store an object under a key; an equal one is not written again."""
+    """Store an object under a key, unless it is stored already."""
     if get_meta(store, key) == value:
         return
     with store.writing() as connection:

@@ -1,8 +1,8 @@
-"""The library's SQLite file: its tables, how it is opened, and errors in words for people.
+"""The library's SQLite file: its tables, how it is opened, and readable errors.
 
-Knows nothing of what the rows mean. The file is opened in WAL mode with `synchronous=FULL`: a
-committed transaction survives a killed process and a power cut, and readers in other processes
-go on while a build writes.
+Independent of what the rows mean. The file is opened in WAL mode with `synchronous=FULL`: a
+committed transaction survives a killed process and a power failure, and other processes can read
+while a build writes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 from fdvs.errors import CorruptLibrary, LibraryBusy, LibraryMissing, StoreError
 
 DATABASE_NAME = "library.sqlite"
-APPLICATION_ID = 0x46445653  # "FDVS" in ASCII: tells our file from any other SQLite file
+APPLICATION_ID = 0x46445653  # "FDVS" in ASCII: distinguishes a library from other SQLite files
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0
 
@@ -60,11 +60,11 @@ COMMIT;
 
 @contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into one line that names the folder."""
+    """Turn errors of SQLite and the system into StoreErrors of one line with the folder."""
     try:
         yield
     except sqlite3.ProgrammingError:
-        raise  # wrong thread, closed store: a bug of the caller, not a state of the disk
+        raise  # wrong thread or closed store: a bug of the caller
     except (sqlite3.DatabaseError, OSError) as error:
         raise explain(error, folder) from error
 
@@ -101,10 +101,10 @@ def explain(error: sqlite3.Error | OSError, folder: Path) -> StoreError:
 
 
 def connect(folder: Path, *, create: bool) -> tuple[sqlite3.Connection, bool]:
-    """Open the library's database; return it and whether it may only be read.
+    """Open the library's database; return it and whether it is read-only.
 
-    A foreign or damaged file is refused before anything is written to it. Where the file may
-    not be written it is opened for reading alone.
+    A foreign or damaged file is refused before anything is written to it. A file without write
+    permission is opened read-only.
     """
     path = folder / DATABASE_NAME
     if not create and not path.exists():
@@ -138,19 +138,19 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
 def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open a file that this user may not write.
 
-    SQLite reads a WAL database without write access only where its `-wal` file is there
-    already (somebody builds it now) or where it is told that nothing changes the file.
+    SQLite reads a WAL database without write access only if its `-wal` file exists already (a
+    build is running), or if it is told that nothing changes the file.
     """
     being_built = path.with_name(path.name + "-wal").exists()
     return _open(path, "mode=ro" if being_built else "mode=ro&immutable=1")
 
 
 def _may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
-    """Check that the file is a library, or make it one; return False where it is read-only."""
+    """Check that the file is a library, or make it one; return False if it is read-only."""
     try:
         if not _check_ours(connection, folder, create=create):
             _create_tables(connection)
-        # SQLite says only at the first write that a file is read-only; this one is taken back
+        # SQLite reports a read-only file only at the first write; this one is rolled back
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("ROLLBACK")
@@ -163,7 +163,7 @@ def _may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) ->
 
 
 def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
-    """Return True for a library of this schema, False for a file that still has to be filled."""
+    """Return True for a library of this schema, False for an empty file to be filled."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -185,13 +185,13 @@ def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    """Make all tables in one transaction, so that a killed creation leaves none of them."""
+    """Create all tables in one transaction, so that a killed process leaves none of them."""
     try:
         connection.executescript(SCHEMA)
     except sqlite3.OperationalError:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        # Another process may have made them since we looked; anything else is an error.
+        # Another process may have created them meanwhile; anything else is an error.
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise
 

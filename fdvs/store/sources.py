@@ -1,6 +1,6 @@
-"""The files that a library was given: one row a path, whatever became of it.
+"""The files that builds were given: one row per path, with the outcome.
 
-Paths are stored as the bytes that the system knows them by, because a name need not be UTF-8.
+Paths are stored as the system's bytes, because a name need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SourceStatus = Literal["ok", "failed", "partial"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """One file ever given; `video_id` is None where its content was never identified."""
+    """One file; `video_id` is None if its content was never identified."""
 
     path: Path
     size_bytes: int
@@ -27,7 +27,7 @@ class SourceRow:
 
 
 def path_bytes(path: Path) -> bytes:
-    """Return the path as stored: absolute, not resolved, so that a link stays its own row."""
+    """Return the path as stored: absolute, but not resolved, so that a link has its own row."""
     return os.fsencode(os.path.abspath(path))
 
 
@@ -36,7 +36,7 @@ def stored_path(stored: bytes) -> Path:
 
 
 def write_source(connection: sqlite3.Connection, row: SourceRow) -> None:
-    """Write one row, and take over the rows of the same content whose file is gone (moved)."""
+    """Write one row; rows of the same content whose file is gone (moved) are deleted."""
     path = path_bytes(row.path)
     connection.execute(
         "INSERT OR REPLACE INTO sources (path, size_bytes, mtime_ns, video_id, status, reason)"
@@ -55,7 +55,7 @@ def write_source(connection: sqlite3.Connection, row: SourceRow) -> None:
 
 
 def _follow_move(connection: sqlite3.Connection, video_id: str, path: bytes) -> None:
-    """Let the video point to where its content is now; its name stays."""
+    """Update the path of a video whose file was moved; its name stays."""
     found = connection.execute("SELECT path FROM videos WHERE video_id = ?", (video_id,)).fetchone()
     if found is not None and not os.path.lexists(found[0]):
         connection.execute("UPDATE videos SET path = ? WHERE video_id = ?", (path, video_id))

@@ -6,7 +6,7 @@
 
 Every call is one transaction: when it returns, its rows are on disk. A store is used from the
 thread that opened it (another thread gets sqlite3.ProgrammingError); any number of other
-processes may read while one builds. What stages mean and what is stale is not known here.
+processes may read while one builds. The store does not know what stages mean or what is stale.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MAX_REASON_CHARS = 1000  # a reason is one line; model and decoder messages can 
 
 
 class Store(Closing):
-    """An open library; make one with `Store.open`, close it or use it in a `with`."""
+    """An open library, from `Store.open`; close it, or use it as a context manager."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, *, is_read_only: bool) -> None:
         self.folder = folder
@@ -58,14 +58,15 @@ class Store(Closing):
 
     @staticmethod
     def exists(folder: Path) -> bool:
-        """Whether a folder holds a library; its content is not looked at."""
+        """Return whether a folder has a library file, whatever is in it."""
         return (Path(folder) / DATABASE_NAME).exists()
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False) -> Store:
-        """Open the library in a folder; `create` makes folder and library where missing.
+        """Open the library in a folder; `create` makes both if they are missing.
 
-        Raises LibraryMissing, CorruptLibrary (not our file, or of a newer version), StoreError.
+        Raises LibraryMissing, CorruptLibrary (another program's file, or of a newer version),
+        StoreError.
         """
         folder = Path(folder).absolute()
         with store_errors(folder):
@@ -85,7 +86,7 @@ class Store(Closing):
     def build_lock(
         self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None
     ) -> Iterator[None]:
-        """Hold the right to build or remove; LibraryBusy at once where `wait` is False."""
+        """Hold the right to build or remove; without `wait`, raises LibraryBusy at once."""
         with build_lock(self.folder, wait=wait, on_wait=on_wait):
             with self.writing() as connection:
                 drop_old_full_text(connection)
@@ -93,13 +94,13 @@ class Store(Closing):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction for the modules of the store: all of it is committed, or nothing."""
+        """Open a transaction that is committed as a whole or not at all."""
         with store_errors(self.folder), self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view of the library, whatever another process writes meanwhile."""
+        """Open a consistent view of the library, whatever another process writes meanwhile."""
         with store_errors(self.folder), self._transaction("BEGIN"):
             yield self._connection
 
@@ -117,7 +118,7 @@ class Store(Closing):
                 self._connection.execute("ROLLBACK")
             raise
 
-    # -- files ever given ----------------------------------------------------------------------
+    # -- files of builds -------------------------------------------------------------------------
 
     def note_source(
         self,
@@ -129,7 +130,7 @@ class Store(Closing):
         status: SourceStatus,
         reason: str = "",
     ) -> None:
-        """Write what became of a file; a moved one (same content, old path gone) moves its row."""
+        """Record the outcome of a file; the row of a moved one (old path gone) moves with it."""
         row = SourceRow(
             path=path,
             size_bytes=size_bytes,
@@ -142,24 +143,24 @@ class Store(Closing):
             write_source(connection, row)
 
     def sources(self) -> list[SourceRow]:
-        """Return every file ever given, ordered by path."""
+        """Return every file that a build was given, ordered by path."""
         with self.reading() as connection:
             return read_sources(connection)
 
     def known_video(self, path: Path, *, size_bytes: int, mtime_ns: int) -> str | None:
-        """Return the video id of a file that is unchanged since it was noted, or None."""
+        """Return the video id of a file that has not changed since it was recorded, or None."""
         with self.reading() as connection:
             return find_known(connection, path, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
     def replaced_by(self, path: Path, video_id: str) -> str | None:
-        """Return the video that only this file held before its content became `video_id`."""
+        """Return the video that only this file contained before it became `video_id`."""
         with self.reading() as connection:
             return find_replaced(connection, path, video_id)
 
     # -- videos --------------------------------------------------------------------------------
 
     def add_video(self, *, video_id: str, sha256: str, path: Path) -> VideoRecord:
-        """Store a video under a unique name that stays; a stored one is returned as it is."""
+        """Store a video under a unique name; a stored one is returned unchanged."""
         with self.writing() as connection:
             return write_video(connection, video_id=video_id, sha256=sha256, path=path)
 
@@ -169,18 +170,18 @@ class Store(Closing):
             return read_videos(connection)
 
     def find_video(self, name_or_id: str) -> VideoRecord:
-        """Return the video of a name, id or unique beginning of an id; else NotFound."""
+        """Return the video of a name, id or unique prefix of an id. Raises NotFound."""
         return pick_video(self.videos(), name_or_id)
 
     def replace_video(self, old_id: str, new_id: str) -> None:
-        """Delete a video and give its name to the one that took its place; hold the build lock."""
+        """Delete a video and give its name to its successor; needs the build lock."""
         name = self.find_video(old_id).name
         self.remove_video(old_id)
         with self.writing() as connection:
             rename(connection, new_id, name)
 
     def remove_video(self, video_id: str) -> None:
-        """Delete a video with all that was made of it; hold the build lock. NotFound."""
+        """Delete a video and all its results; needs the build lock. Raises NotFound."""
         with self.writing() as connection:
             delete_video(connection, video_id)
         with store_errors(self.folder):
@@ -191,7 +192,7 @@ class Store(Closing):
     # -- results of stages ---------------------------------------------------------------------
 
     def get(self, video_id: str, stage: str, item: int = 0) -> Artifact | None:
-        """Return one result or None; CorruptLibrary where the row is damaged."""
+        """Return one result or None. Raises CorruptLibrary if the row is damaged."""
         with self.reading() as connection:
             for _, artifact in read_stage(connection, video_id, stage, item=item):
                 return artifact
@@ -212,7 +213,7 @@ class Store(Closing):
         payload: JsonDict,
         vectors: Vectors | None = None,
     ) -> Artifact:
-        """Commit one result; payload must be JSON (its keys strings), vectors [rows, dims]."""
+        """Commit one result: `payload` is JSON with string keys, `vectors` are [rows, dims]."""
         new = NewArtifact(
             video_id=video_id,
             stage=stage,
@@ -224,7 +225,7 @@ class Store(Closing):
         return self.put_many([new])[0]
 
     def put_many(self, new: Iterable[NewArtifact]) -> list[Artifact]:
-        """Commit several results together: all of them or none."""
+        """Commit several results together, all or none."""
         with self.writing() as connection:
             return put_all(connection, new)
 
@@ -239,19 +240,19 @@ class Store(Closing):
     # -- thumbnails ----------------------------------------------------------------------------
 
     def _thumbnail_folder(self, video_id: str) -> Path:
-        # The id becomes a folder's name: only hex can come in here, never `..` or a slash.
+        # The id becomes a folder's name, so only hex is allowed, never `..` or a slash.
         if not video_id or set(video_id) - set("0123456789abcdef"):
             raise StoreError(f"video_id {video_id!r} is not hex; use Store.add_video's id")
         return self.folder / THUMBNAILS_NAME / video_id
 
     def thumbnail_path(self, video_id: str, clip_index: int) -> Path:
-        """Return where a clip's thumbnail is or would be."""
+        """Return the path of a clip's thumbnail, which may not exist."""
         if clip_index < 0:
             raise ValueError(f"clip_index is {clip_index}; need >= 0")
         return self._thumbnail_folder(video_id) / f"{clip_index:06d}.jpg"
 
     def trim_thumbnails(self, video_id: str, *, keep_items: int) -> None:
-        """Delete the thumbnails of clips from `keep_items` on: the video has fewer clips now."""
+        """Delete the thumbnails of clips from `keep_items` on: the video now has fewer clips."""
         with store_errors(self.folder):
             for path in self._thumbnail_folder(video_id).glob("*.jpg"):
                 if path.stem.isdigit() and int(path.stem) >= keep_items:

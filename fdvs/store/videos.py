@@ -1,15 +1,20 @@
-"""The videos of a library: identity is the content's hash, the name is for people."""
+"""The videos of a library: identified by the hash of their content, named for people.
+
+A name is the file's, readable, free of control characters, and unique in the library.
+"""
 
 from __future__ import annotations
 
 import difflib
+import os
 import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.errors import NotFound, StoreError
-from fdvs.store.names import unique_name
 from fdvs.store.sources import path_bytes, stored_path
+from fdvs.text.clean import show_text
 
 NUM_ID_CHARS = 16
 MIN_PREFIX_CHARS = 4
@@ -27,7 +32,7 @@ class VideoRecord:
 
 
 def video_id_from(sha256: str) -> str:
-    """Return the id of a content: the first 16 of the 64 hex characters of its SHA-256."""
+    """Return the id of a video: the first 16 of the 64 hex characters of its content's SHA-256."""
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
         raise ValueError(f"sha256 is {sha256!r}; need 64 lower-case hex characters")
     return sha256[:NUM_ID_CHARS]
@@ -37,12 +42,39 @@ def _record(row: tuple[str, str, str, bytes]) -> VideoRecord:
     return VideoRecord(video_id=row[0], sha256=row[1], name=row[2], path=stored_path(row[3]))
 
 
+def show_name(name: str | bytes) -> str:
+    r"""Return a file name for people: undecodable bytes as `\xNN`, without control characters.
+
+    >>> show_name(b"caf\xe9\n.mp4")
+    'caf\\xe9.mp4'
+    """
+    return show_text(os.fsdecode(name)).strip() or "video"
+
+
+def candidate_names(path: Path, video_id: str) -> Iterator[str]:
+    """Yield names for a video, the shortest first; the last ones add more and more of its id."""
+    name = show_name(path.name)
+    yield name
+    if path.parent.name:
+        yield f"{show_name(path.parent.name)}/{name}"
+    for num_chars in (4, 8, len(video_id)):
+        yield f"{name}~{video_id[:num_chars]}"
+
+
+def unique_name(path: Path, video_id: str, *, is_taken: Callable[[str], bool]) -> str:
+    """Return the first candidate that no other video has."""
+    for name in candidate_names(path, video_id):
+        if not is_taken(name):
+            return name
+    raise ValueError(f"every name for {path} is taken; video_id {video_id} is not unique")
+
+
 def write_video(
     connection: sqlite3.Connection, *, video_id: str, sha256: str, path: Path
 ) -> VideoRecord:
-    """Store a video, or return the stored one: a name once given stays.
+    """Store a video, or return the stored one, whose name does not change.
 
-    Raises StoreError where another content has the same id.
+    Raises StoreError if another content has the same id.
     """
     if video_id != video_id_from(sha256):
         raise ValueError(f"video_id {video_id!r} is not that of sha256 {sha256!r}")
@@ -97,12 +129,12 @@ def pick_video(videos: list[VideoRecord], name_or_id: str) -> VideoRecord:
 
 
 def delete_video(connection: sqlite3.Connection, video_id: str) -> None:
-    """Delete a video's rows (its artifacts go with it); NotFound where there is none."""
+    """Delete a video's rows (its artifacts go with it); raises NotFound."""
     if connection.execute("DELETE FROM videos WHERE video_id = ?", (video_id,)).rowcount == 0:
         raise NotFound(f"no video with id {video_id!r} in the library. See: fdvs list")
     connection.execute("DELETE FROM sources WHERE video_id = ?", (video_id,))
 
 
 def rename(connection: sqlite3.Connection, video_id: str, name: str) -> None:
-    """Give a video a name that no other has."""
+    """Change the name of a video to one that no other has."""
     connection.execute("UPDATE videos SET name = ? WHERE video_id = ?", (name, video_id))

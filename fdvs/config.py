@@ -38,7 +38,7 @@ def _check(what: str, value: float, low: float, high: float) -> None:
 
 
 def check_choices(config: object) -> None:
-    """Raise InvalidValue where a field annotated with a Literal holds something else."""
+    """Raise InvalidValue if a field annotated with a Literal has another value."""
     for name, hint in get_type_hints(type(config)).items():
         allowed = get_args(hint)
         if getattr(hint, "__origin__", None) is Literal and getattr(config, name) not in allowed:
@@ -47,7 +47,7 @@ def check_choices(config: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadConfig:
-    """Which decoder reads, and how long one operation on a file may hang."""
+    """The video decoder, and the time limit of one operation on a file."""
 
     reader: ReaderName = "pyav"
     timeout_s: float = 30.0
@@ -59,7 +59,7 @@ class ReadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutConfig:
-    """Where clips begin: the codec's key frames as in the paper, bounded in length."""
+    """Where clips begin: at the codec's keyframes as in the paper, within bounds of length."""
 
     method: CutMethod = "keyframes"
     min_clip_s: float = 2.0
@@ -77,7 +77,7 @@ class CutConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleConfig:
-    """Frames per clip; the first one is the key frame (Eq. 1 of the paper)."""
+    """Frames per clip; the first one is the keyframe (Eq. 1 of the paper)."""
 
     num_frames_per_clip: int = 8
     short_side_px: int = 224
@@ -129,7 +129,7 @@ class TextualConfig(RedundancyConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerceiveConfig:
-    """Which captioner and which further sources describe a clip; names as in `fdvs models`."""
+    """The captioner and further sources that describe a clip; names as in `fdvs models list`."""
 
     captioner: str = "tags"
     sources: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ class PerceiveConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChapterConfig:
-    """Who writes the paragraph of a clip."""
+    """How the paragraph of a clip is written: by a template or the language model."""
 
     writer: ChapterWriter = "template"
     max_tokens: int = 128
@@ -153,7 +153,7 @@ class ChapterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryConfig:
-    """How chapters become scenes and scenes a story."""
+    """How chapters become scenes, and scenes a story."""
 
     writer: StoryWriter = "extractive"
     max_scene_chapters: int = 12
@@ -182,10 +182,10 @@ class ModelsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
-    """Ranking: meaning, words and pictures fused by reciprocal rank.
+    """Hybrid search by meaning, words and pictures, and its weights.
 
-    Texts under `min_score` do not match by meaning. `word_weight` is the share of words against
-    meaning; `picture_weight` is added for clips that look like the query (0 leaves them out).
+    Texts with a cosine below `min_score` do not match by meaning. `word_weight` is the share of
+    words against meaning; `picture_weight` is the weight of clips whose pictures match (0: none).
     """
 
     num_results: int = 5
@@ -245,7 +245,7 @@ class AskConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything a library needs to build, search and answer. `preset` is only its name."""
+    """All settings of a library; `preset` is only a name."""
 
     preset: str = "offline"
     read: ReadConfig = field(default_factory=ReadConfig)
@@ -262,7 +262,7 @@ class Config:
 
 
 def field_types(config_type: type) -> dict[str, Any]:
-    """Return each field's resolved type, for the file loader."""
+    """Return the resolved type of each field, to load settings from a file."""
     return get_type_hints(config_type)
 
 

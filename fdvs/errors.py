@@ -1,17 +1,17 @@
-"""Errors raised on purpose; anything else that escapes is a bug.
+"""The errors that FDVS raises on purpose; any other is a bug.
 
 FdvsError
-|- MediaError               the file: it is reported as the reason of its row, the batch goes on
+|- MediaError               a file: reported as the reason of its row, other files continue
 |  |- MissingVideo          no such file, not a regular file, not readable
 |  |- NotAVideo             no video stream, not an allowed container, text, empty
 |  `- UndecodableVideo      opened, but no frame could be decoded
 |- ModelError               a model
 |  |- ModelUnavailable      weights or package missing: says what to install or fetch
-|  `- BadModelOutput        the model answered something that cannot be used
+|  `- BadModelOutput        the model's output cannot be used
 |- StoreError               the library on disk
-|  |- LibraryBusy           another process builds it
+|  |- LibraryBusy           another process is building it
 |  |- LibraryMissing        no library at this path
-|  `- CorruptLibrary        wanted and found do not agree
+|  `- CorruptLibrary        its content is damaged
 |- ConfigError              the user's settings
 |  |- UnknownName           with near matches
 |  `- InvalidValue          field, value and what is allowed
@@ -38,15 +38,15 @@ class MediaError(FdvsError):
 
 
 class MissingVideo(MediaError):
-    """The file is not there, is not a regular file or cannot be read."""
+    """The file does not exist, is not a regular file or cannot be read."""
 
 
 class NotAVideo(MediaError):
-    """The file holds no video stream in an allowed container."""
+    """The file has no video stream in an allowed container."""
 
 
 class UndecodableVideo(MediaError):
-    """The container opened, but not one frame could be decoded."""
+    """The container could be opened, but no frame decoded."""
 
 
 class ModelError(FdvsError):
@@ -54,7 +54,7 @@ class ModelError(FdvsError):
 
 
 class ModelUnavailable(ModelError):
-    """Weights or a package are missing here; the message says how to get them."""
+    """Weights or a package are missing; the message says how to get them."""
 
 
 class BadModelOutput(ModelError):
@@ -62,11 +62,11 @@ class BadModelOutput(ModelError):
 
 
 class StoreError(FdvsError):
-    """The library on disk."""
+    """The library on disk cannot be used."""
 
 
 class LibraryBusy(StoreError):
-    """Another living process holds the library's build lock."""
+    """Another process holds the library's build lock."""
 
 
 class LibraryMissing(StoreError):
@@ -74,7 +74,7 @@ class LibraryMissing(StoreError):
 
 
 class CorruptLibrary(StoreError):
-    """The library's content is not what its records say."""
+    """The library's content is damaged."""
 
 
 class ConfigError(FdvsError):
@@ -82,7 +82,7 @@ class ConfigError(FdvsError):
 
 
 class UnknownName(ConfigError):
-    """A name that nothing answers to."""
+    """An unknown name; the message suggests near ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         known = sorted(known)

@@ -1,7 +1,7 @@
-"""Digests that decide whether stored work is still valid.
+"""Fingerprints decide whether a stored result is still valid.
 
-A result's fingerprint covers the stage's version, its settings, the models' identities and the
-digests of its inputs. Inputs count by content: a changed setting that changes nothing stops there.
+A fingerprint covers the stage's version, its settings, the models' identities and the digests of
+its inputs. Inputs count by content: a changed setting with equal results affects no later stage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys, no spaces, dataclasses as objects; equal values, equal text."""
+    """Return JSON with sorted keys, without spaces, dataclasses as objects: one text per value."""
     return json.dumps(
         value,
         sort_keys=True,
@@ -49,7 +49,7 @@ def fingerprint(stage: str, version: int, **parts: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file's content, read in pieces."""
+    """Return the SHA-256 (hex) of a file's content, read in chunks."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

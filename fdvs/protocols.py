@@ -1,4 +1,4 @@
-"""Protocols of the models that stages use; `pipelines/model_set.py` loads what fulfils them."""
+"""Protocols of readers and models; `pipelines/model_set.py` loads implementations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class FrameReader(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the probe and the reading so far found wrong, one line each."""
+        """Problems found by the probe and the reading so far, one line each."""
         ...
 
     def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
         """Yield the picture shown at each of the sorted times (the last with time <= t).
 
-        One frame per time asked, in order. `short_side_px` bounds the short side (never
-        enlarges); None keeps full size. Raises UndecodableVideo where no picture can be had.
+        One frame per time, in order. `short_side_px` bounds the short side (pictures are never
+        enlarged); None keeps full size. Raises UndecodableVideo if no picture can be decoded.
         """
         ...
 
@@ -48,7 +48,7 @@ class FrameReader(Protocol):
 
 @runtime_checkable
 class ImageEmbedder(Protocol):
-    """Pictures to vectors. Vectors need not have unit length; similarity normalises."""
+    """Pictures to vectors, of any length; similarities normalise them."""
 
     identity: ModelIdentity
     batch_size: int
@@ -71,9 +71,9 @@ class TextEmbedder(Protocol):
 
 @runtime_checkable
 class PictureMatcher(Protocol):
-    """Puts pictures and queries into one space, so that a query finds what no text says.
+    """Embeds pictures and queries in one space, so that a query can match what no text says.
 
-    `min_score` is the cosine from which a match counts; it differs from model to model.
+    `min_score` is the least cosine of a match; it differs from model to model.
     """
 
     identity: ModelIdentity
@@ -90,14 +90,14 @@ class PictureMatcher(Protocol):
 
 @runtime_checkable
 class Describer(Protocol):
-    """Anything that turns a clip into words: captioner, tags, subtitles, speech, objects, ...
+    """Describes clips in words: captioner, tags, subtitles, speech, objects, ...
 
-    `source` names it in observations; `needs_frames` is False where only the file's path and
-    the clip's times are used; `batch_size` is the number of clips that fill a batch.
+    `source` names it in observations; `needs_frames` is False if it uses only the file's path and
+    the clip's times; `batch_size` is the number of clips of a batch.
 
     Two optional members: `content_fingerprint(video_path) -> str`, a digest of what is read
     besides the video (a subtitle file), and the class attribute `version`, raised when prompts or
-    parsing change. Both make stored words stale.
+    parsing change. A change of either makes stored observations stale.
     """
 
     source: str
@@ -106,17 +106,17 @@ class Describer(Protocol):
     batch_size: int
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return one list of observations per clip, in order; an empty list is an answer.
+        """Return one list of observations per clip, in order; a list may be empty.
 
-        Raises ModelError where the model fails; the caller then asks clip by clip, so that
-        one bad clip is charged to its own video.
+        Raises ModelError if the model fails; the caller then tries clip by clip, so that one bad
+        clip fails only its own video.
         """
         ...
 
 
 @runtime_checkable
 class SecondLookCaptioner(Protocol):
-    """A captioner that can be asked something about clips."""
+    """A captioner that can answer a question about clips."""
 
     def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
         """Return one reply per clip, in order. `question` is cleaned; the replies are not.

@@ -1,4 +1,4 @@
-"""Names to "module:object", imported on use: listing what exists imports nothing heavy."""
+"""Registry of objects by name, as "module:object": imported on first use, not when listed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fdvs.errors import UnknownName
 
 
 class Registry:
-    """A closed table of names; an unknown name is an error with near matches."""
+    """A fixed table of names; an unknown name is an error with near matches."""
 
     def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""What a build reports: events while it runs, then one row per file and the totals."""
+"""Reports of a build: events while it runs, then one row per file and the totals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RowStatus = Literal["built", "unchanged", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRow:
-    """One file of a build: what became of it, and why where it failed (one line).
+    """The outcome of one file of a build; `reason` says in one line why it failed.
 
-    `seconds` is the wall time from opening it to its last commit; files overlap, so rows add up
-    to more than the build took. `gop` describes its key frames.
+    `seconds` is the wall time from opening the file to its last commit; files overlap, so rows add
+    up to more than the build took. `gop` describes its keyframes.
     """
 
     path: str
@@ -54,12 +54,12 @@ class BuildReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all done; 1 some failed or nothing to build."""
+        """0: all done; 1: some failed, or there was nothing to build."""
         return 1 if self.num_failed or not self.rows else 0
 
 
 def total(parts: Iterable[Saved]) -> Saved:
-    """Add up what single videos saved."""
+    """Return the sums over videos."""
     parts = list(parts)
     sums = {f.name: sum(getattr(p, f.name) for p in parts) for f in fields(Saved)}
     return Saved(**sums)

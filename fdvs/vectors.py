@@ -1,4 +1,4 @@
-"""Rows of unit length, in double precision: the one place where the core normalises vectors."""
+"""Normalise vectors to unit length, in double precision."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TINY = 1e-9
 def unit_rows(vectors: Vectors | Doubles) -> Doubles:
     """Return float64 [N, D] with rows of length 1; a row of (nearly) zeros becomes zeros.
 
-    Doubles, so that the order in which a batch was summed stays far below a decision's rounding.
-    Raises BadModelOutput where a value is not finite, ValueError where the rank is not 2.
+    In doubles, so that the order of summation cannot change a rounded decision.
+    Raises BadModelOutput if a value is not finite, ValueError if the rank is not 2.
     """
     if vectors.ndim != 2:
         raise ValueError(f"vectors have shape {vectors.shape}; need [N, D]")

@@ -1,19 +1,19 @@
-"""A gallery of described videos, and how well each fits a text: levels and words in one score.
+"""Retrieve videos of a gallery by texts: story, chapters and words in one score.
 
     gallery = Gallery.embed(videos, embedder)
     scores_QV = gallery.scores(embed_queries(texts, embedder), Fusion())
 
-Knows vectors and words, not where they come from. The score of query q and video v is
+The score of query q and video v is
 
-               cos(q, story of v)                     the whole against the whole
+               cos(q, story of v)                     the whole texts
   + chapters * mean of the best chapter's cosine      over the sentences of q
   + words    * BM25(q, story of v) / its highest      over all videos
   - crowding * mean cosine of v's story to the nearest stories of others
 
-The last term is the gallery's half of CSLS (Conneau et al., arXiv 1710.04087), measured among the
-gallery's own stories, so that it needs no query: what resembles many is found by everything.
-A vector of the whole is blended with the mean of its parts: of a long text an embedder reads the
-beginning only. Weights and what else was tried: docs/decisions/014-retrieval.md.
+The last term corrects for hubness, stories that are near to every query: it is the gallery's half
+of CSLS (Conneau et al., arXiv 1710.04087), measured among the gallery's own stories, so that it
+needs no query. The vector of a whole text is blended with the mean of its parts, since an embedder
+reads only the beginning of a long text. Weights and alternatives: docs/decisions/014-retrieval.md.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from fdvs.text.sentences import split_sentences
 from fdvs.types import Vectors
 from fdvs.vectors import unit_rows
 
-MAX_CELLS = 2**25  # of a product at once: 134 MB
-MAX_QUERY_SENTENCES = 64  # of a paragraph; the rest counts in the whole's vector only
-NUM_NEAR = 10  # stories that make a crowd
-PARTS_SHARE = 0.25  # how much the mean of the parts counts in a vector of the whole
+MAX_CELLS = 2**25  # of one matrix product: 134 MB
+MAX_QUERY_SENTENCES = 64  # of a query; later ones count only in the vector of the whole
+NUM_NEAR = 10  # nearest stories that measure crowding
+PARTS_SHARE = 0.25  # weight of the mean of the parts in the vector of a whole text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What is told about one video; chapters in time order, at least one with a word."""
+    """The texts of one video; chapters in time order, at least one."""
 
     video_id: str
     story: str
@@ -48,7 +48,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """How much each part counts beside the story's cosine; `num_near` stories make a crowd.
+    """Weights beside the story's cosine; crowding is measured among `num_near` stories.
 
     Chosen on 2,885 videos of ActivityNet, measured on 2,000 others.
     """
@@ -68,7 +68,7 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Queries:
-    """Texts to find videos by, as unit vectors: `whole` [Q, D], `sentences` [S, D].
+    """Query texts as unit vectors: `whole` [Q, D] and `sentences` [S, D].
 
     The sentences of query q are rows `starts[q]` to `starts[q + 1]`; each query has at least one.
     """
@@ -82,7 +82,7 @@ class Queries:
         return len(self.texts)
 
     def part(self, rows: slice) -> Queries:
-        """Return some of the queries; the slice has no step."""
+        """Return a contiguous part of the queries."""
         low, high, _ = rows.indices(len(self))
         first, last = self.starts[low], self.starts[high]
         return Queries(
@@ -124,7 +124,7 @@ def embed_queries(texts: Sequence[str], embedder: TextEmbedder) -> Queries:
 
 
 def blend(whole: Vectors, parts: Vectors, starts: NDArray[np.intp]) -> Vectors:
-    """Return unit rows [N, D]: vectors of whole texts with a share of the mean of their parts.
+    """Return unit rows [N, D]: vectors of whole texts blended with the mean of their parts.
 
     The parts of text n are rows `starts[n]` to `starts[n + 1]`, at least one each.
     """
@@ -133,12 +133,13 @@ def blend(whole: Vectors, parts: Vectors, starts: NDArray[np.intp]) -> Vectors:
 
 
 class Gallery:
-    """V videos with unit vectors of their stories [V, D] and chapters [C, D], and their words."""
+    """V videos: unit vectors of their stories [V, D] and chapters [C, D], and their words."""
 
     def __init__(self, videos: Sequence[Described], stories: Vectors, chapters: Vectors) -> None:
-        """Take vectors: a row a story, and a row a chapter, video by video in order.
+        """Take one vector per story, and one per chapter, video by video in order.
 
-        Raises InvalidValue for no video, one told twice or without chapters, other numbers of rows.
+        Raises InvalidValue without videos, for a repeated video, one without chapters, or if the
+        numbers of texts and vectors differ.
         """
         _check(videos, stories, chapters)
         self.video_ids = tuple(video.video_id for video in videos)
@@ -150,13 +151,13 @@ class Gallery:
 
     @classmethod
     def embed(cls, videos: Sequence[Described], embedder: TextEmbedder) -> Gallery:
-        """Make a gallery of texts; equal texts are embedded once."""
+        """Create a gallery from texts; equal texts are embedded once."""
         chapters = [chapter for video in videos for chapter in video.chapters]
         rows = _embed_once([*(video.story for video in videos), *chapters], embedder)
         return cls(videos, rows[: len(videos)], rows[len(videos) :])
 
     def parts(self, queries: Queries, *, num_near: int = NUM_NEAR) -> ScoreParts:
-        """Return what the scores are made of."""
+        """Return the terms of the scores."""
         words = self._words.scores(queries.texts)
         best = words.max(axis=1, keepdims=True)
         return ScoreParts(
@@ -172,16 +173,13 @@ class Gallery:
         return fuse(self.parts(queries, num_near=fusion.num_near), fusion)
 
     def crowding(self, num_near: int) -> Vectors:
-        """Return for each video the mean cosine [V] of its story to its nearest others'.
-
-        A single video has none: 0.
-        """
+        """Return the mean cosine [V] of each video's story to its nearest others'; 0 if alone."""
         if num_near not in self._crowding:
             self._crowding[num_near] = _crowding(self._stories, num_near)
         return self._crowding[num_near]
 
     def best_chapters(self, queries: Queries) -> Vectors:
-        """Return the mean over a query's sentences of each video's best chapter: cosines [Q, V]."""
+        """Return the mean cosine [Q, V] of a query's sentences to each video's best chapter."""
         found = np.empty((len(queries), len(self.video_ids)), dtype=np.float32)
         for rows in _blocks(queries.starts, max(1, MAX_CELLS // len(self._chapters))):
             first, last = queries.starts[rows.start], queries.starts[rows.stop]
@@ -194,7 +192,7 @@ class Gallery:
 
 
 def fuse(parts: ScoreParts, fusion: Fusion) -> Vectors:
-    """Return the scores [Q, V] that the parts make."""
+    """Return the scores [Q, V]: the weighted sum of their terms."""
     found: Vectors = (
         parts.story
         + np.float32(fusion.chapters) * parts.chapters
@@ -205,7 +203,7 @@ def fuse(parts: ScoreParts, fusion: Fusion) -> Vectors:
 
 
 def _blocks(starts: NDArray[np.intp], num_sentences: int) -> Iterable[slice]:
-    """Yield slices of queries with at most `num_sentences` together, or of a single query."""
+    """Yield slices of queries with at most `num_sentences` together, at least one query each."""
     low, num = 0, len(starts) - 1
     while low < num:
         high = int(np.searchsorted(starts, starts[low] + num_sentences, side="right")) - 1

@@ -48,19 +48,19 @@ class Entry(Span):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Text:
-    """An entry and its vectors [rows, D]; none where they are not made yet."""
+    """An entry and its vectors [rows, D]; None if they are not computed yet."""
 
     entry: Entry
     vectors: Vectors | None
 
 
 class Index:
-    """Everything that can be found in a library as it was when loaded.
+    """All texts of a library, as they were when the index was loaded.
 
     `entries` are ordered by level (chapter, scene, story), then video name, then item, which is
-    time: a lower position wins a tie. Every chapter is here, also one that textual redundancy
-    dropped: a moment that happens again is a moment. `kept_clips` says which were kept, for each
-    video whose story (in `stories`) is told. Used from the store's thread.
+    time: a lower position wins a tie. They include the chapters that textual redundancy dropped,
+    since what happens again can be searched for, too; `kept_clips` has the others, of each video
+    that has a story (in `stories`). Used from the store's thread.
     """
 
     def __init__(self, texts: Sequence[_Text], stories: dict[str, Story]) -> None:
@@ -107,8 +107,8 @@ class Index:
         """Return position -> cosine of every entry with cosine >= `min_score`.
 
         Args:
-            query: one vector [D] of the embedder that made the stored ones.
-            level: only this level; None is all.
+            query: one vector [D] of the embedder of the stored ones.
+            level: only this level; None for all.
             video_id: only this video.
         """
         unit = self._unit(query)
@@ -123,14 +123,14 @@ class Index:
         return best
 
     def cosine(self, query: Vectors, place: int) -> float | None:
-        """Return the best cosine of one entry, None where it has no vector."""
+        """Return the best cosine of one entry, None if it has no vector."""
         rows = self.vectors(place)
         if not len(rows):
             return None
         return round(float((rows @ self._unit(query)[0]).max()), SCORE_DECIMALS)
 
     def vectors(self, place: int) -> Vectors:
-        """Return the unit vectors [rows, D] of one entry; no row where it has none."""
+        """Return the unit vectors [rows, D] of one entry, which may have none."""
         low, high = np.searchsorted(self._positions, [place, place + 1])
         found: Vectors = self._vectors.reconstruct_n(int(low), int(high - low))
         return found
@@ -145,7 +145,7 @@ class Index:
         return unit_rows(vector).astype(np.float32)
 
     def _ranges(self, level: Level | None, video_id: str | None) -> Iterator[tuple[int, int]]:
-        """Yield half-open ranges of vector rows: entries of a level and video lie together."""
+        """Yield half-open ranges of vector rows: those of a level and video are contiguous."""
         names = {e.video_id: e.name for e in self.entries} if video_id is not None else {}
         for number, one in enumerate(LEVELS):
             if level not in (None, one):
@@ -184,19 +184,19 @@ def _import_faiss() -> ModuleType | Any:
 
 
 def _plain(text: str) -> str:
-    """Return text that SQLite and a terminal take: lone surrogates become question marks."""
+    """Return text that SQLite and a terminal accept: lone surrogates become question marks."""
     return text.encode("utf-8", errors="replace").decode()
 
 
 def _texts_of(store: Store, video: VideoRecord, stories: dict[str, Story]) -> Iterator[_Text]:
-    """Yield the chapters of a video, and scenes and story once they are told."""
+    """Yield the chapters of a video, and its scenes and story if they are written."""
     vectors = store.get_all(video.video_id, "chapter_vector")
     for item, artifact in store.get_all(video.video_id, "chapter").items():
         made = vectors.get(item)
         yield _Text(_chapter(video, item, artifact), None if made is None else made.vectors)
-    told = store.get(video.video_id, "story")
-    if told is not None:
-        story = _story(video, told)
+    stored = store.get(video.video_id, "story")
+    if stored is not None:
+        story = _story(video, stored)
         stories[video.video_id] = story
         yield from _story_texts(video, story, store.get(video.video_id, "story_vector"))
 
@@ -234,7 +234,7 @@ def _damaged(video: VideoRecord, what: str, error: Exception) -> CorruptLibrary:
 
 
 def _story_texts(video: VideoRecord, story: Story, stored: Artifact | None) -> Iterator[_Text]:
-    """Yield story and scenes; their vectors are the story's rows, then one row per scene."""
+    """Yield story and scenes; the stored rows are those of the story, then one per scene."""
     rows = None if stored is None else stored.vectors
     num_scenes = len(story.scenes)
     if rows is not None and len(rows) <= num_scenes:
@@ -261,7 +261,7 @@ def _story_texts(video: VideoRecord, story: Story, stored: Artifact | None) -> I
 
 
 def _common_dims(texts: Sequence[_Text]) -> int:
-    """Return the length of most vectors: a build in another embedder may be half done."""
+    """Return the length of most vectors: a build with another embedder may be unfinished."""
     counts = Counter(t.vectors.shape[1] for t in texts if t.vectors is not None)
     return counts.most_common(1)[0][0] if counts else 0
 

@@ -1,10 +1,10 @@
-"""BM25 of a fixed list of texts for many queries at once: how well words match, as numbers.
+"""Okapi BM25 of every text of a list for many queries at once, as a matrix.
 
-The full-text table of a library (`fdvs.search.fulltext`) finds texts; here every text gets a
-score for every query, in memory, so that scores of words and of vectors can be added. Words are
-cut and stemmed by the same SQLite tokenizer, stop words are left out. A word counts once in a
-query. Okapi BM25 with the idf that is never negative (Robertson and Zaragoza, The Probabilistic
-Relevance Framework, 2009; Lucene's log(1 + (N - n + 0.5) / (n + 0.5))).
+The full-text search of a library (`fdvs.search.fulltext`) returns the texts that match; here every
+text gets a score for every query, so that scores of words and vectors can be added. Words are split
+and stemmed by the same SQLite tokenizer, without stop words, and count once in a query. The idf is
+never negative (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009; Lucene's
+log(1 + (N - n + 0.5) / (n + 0.5))).
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 from fdvs.text.vocabulary import stems
 from fdvs.types import Vectors
 
-K1, B = 1.2, 0.75  # how soon repetition stops to count, how much length is held against a text
+K1, B = 1.2, 0.75  # saturation of repeated words, normalisation by length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Postings:
-    """The texts that hold one stem, and what it adds to each one's score."""
+    """The texts that contain one stem, and what it adds to the score of each."""
 
     places: NDArray[np.intp]
     weights: Vectors
 
 
 class Bm25:
-    """Scores N texts. `k1` bounds what repetition adds, `b` is the share of length in it."""
+    """BM25 of N texts; `k1` bounds the effect of repetition, `b` is the effect of length."""
 
     def __init__(self, texts: Sequence[str], *, k1: float = K1, b: float = B) -> None:
         self.num_texts = len(texts)
         self._postings = _weigh(stems(texts), k1=k1, b=b)
 
     def scores(self, queries: Sequence[str]) -> Vectors:
-        """Return float32 [Q, N]; 0 where a text holds no word of the query."""
+        """Return float32 [Q, N]; 0 for a text without a word of the query."""
         found = np.zeros((len(queries), self.num_texts), dtype=np.float32)
         for row, words in zip(found, stems(queries), strict=True):
-            for word in sorted(set(words)):  # sums in one order, whatever the query's
+            for word in sorted(set(words)):  # one order of summation, whatever the query's
                 postings = self._postings.get(word)
                 if postings is not None:
                     row[postings.places] += postings.weights

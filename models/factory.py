@@ -1,4 +1,4 @@
-"""From a spec to a loaded model. Each backend class has `load(card, settings)`."""
+"""Load the model that a spec names. Each backend class has `load(card, settings)`."""
 
 from __future__ import annotations
 

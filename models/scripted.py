@@ -1,8 +1,7 @@
-"""Models without weights: they answer from a script, or by counting words and pixels.
+"""Models without weights: scripted replies, word hashing and pixel statistics.
 
-For tests and for examples that must run anywhere. Each does what its protocol asks, is
-deterministic over machines and runs, and calls itself a stand-in. None of them understands
-anything: never compare their results with those of a real model.
+For tests and examples that must run anywhere. They implement the protocols, are deterministic on
+every machine, and mark themselves as stand-ins. Their results say nothing about real models.
 """
 
 from __future__ import annotations
@@ -29,12 +28,11 @@ def _identity(role: str, name: str, revision: str = "1") -> ModelIdentity:
 
 
 class ScriptedLanguageModel:
-    """A PrefillLanguageModel that answers from a queue, or by a function of (system, user).
+    """A PrefillLanguageModel that replies from a queue or by a function of (system, user).
 
-    It remembers every prompt in `prompts` and what it was given to read in `read_texts`, and
-    fails loudly where the queue is empty or a prompt does not fit. A token is a word, so that a
-    test can count along. `log_prob` scores an option after a prompt; by default an option is
-    the likelier the more of its words the prompt holds.
+    Records every prompt in `prompts` and every prefilled text in `read_texts`. Raises ModelError
+    when the queue is empty or a prompt does not fit. A token is a word. `log_prob` scores an option
+    after a prompt; by default, options that share words with the prompt are likelier.
     """
 
     attention = "none"
@@ -58,7 +56,7 @@ class ScriptedLanguageModel:
         return len(text.split())
 
     def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
-        """Answer with the next reply, cut after `max_tokens` words. Raises ModelError."""
+        """Return the next reply, cut after `max_tokens` words. Raises ModelError."""
         num_prompt = self.check_fits(system, user, max_tokens)
         self.prompts.append((system, user))
         reply = self._answer(system, user)
@@ -71,13 +69,13 @@ class ScriptedLanguageModel:
         )
 
     def read(self, system: str, text: str) -> ScriptedReadPrompt:
-        """Keep the text for the questions that follow. Raises ModelError where it does not fit."""
+        """Record the text for later questions. Raises ModelError where it does not fit."""
         self.check_fits(system, text, 1)
         self.read_texts.append((system, text))
         return ScriptedReadPrompt(self, system, text)
 
     def check_fits(self, system: str, user: str, max_tokens: int) -> int:
-        """Return the tokens of a prompt. Raises ModelError where they do not fit."""
+        """Return the number of a prompt's tokens. Raises ModelError where they do not fit."""
         num_prompt = self.count_tokens(system) + self.count_tokens(user)
         if num_prompt + max_tokens > self.context_tokens:
             raise ModelError(
@@ -98,46 +96,46 @@ class ScriptedLanguageModel:
 
 
 class ScriptedReadPrompt:
-    """A ReadPrompt of a ScriptedLanguageModel: asks it with the text and the rest together."""
+    """A ReadPrompt of a ScriptedLanguageModel, which gets the text and the rest together."""
 
-    def __init__(self, writer: ScriptedLanguageModel, system: str, text: str) -> None:
-        self.num_tokens = writer.count_tokens(system) + writer.count_tokens(text)
-        self._writer = writer
+    def __init__(self, model: ScriptedLanguageModel, system: str, text: str) -> None:
+        self.num_tokens = model.count_tokens(system) + model.count_tokens(text)
+        self._model = model
         self._system = system
         self._text = text
 
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
     ) -> Completion:
-        """Answer, a word a piece. Raises ModelError."""
-        made = self._writer.write(self._system, self._text + rest, max_tokens=max_tokens)
+        """Answer; `on_text` gets one word at a time. Raises ModelError."""
+        completion = self._model.write(self._system, self._text + rest, max_tokens=max_tokens)
         if on_text is not None:
-            for piece in re.findall(r"\s*\S+", made.text):
+            for piece in re.findall(r"\s*\S+", completion.text):
                 on_text(piece)
-        return made
+        return completion
 
     def score(self, rest: str, options: Sequence[str]) -> tuple[OptionScore, ...]:
-        """Return the score of each option by the writer's `log_prob`. Raises ModelError."""
-        counts = [self._writer.count_tokens(option) for option in options]
-        self._writer.check_fits(self._system, self._text + rest, max(counts, default=0))
+        """Return each option's score by the model's `log_prob`. Raises ModelError."""
+        counts = [self._model.count_tokens(option) for option in options]
+        self._model.check_fits(self._system, self._text + rest, max(counts, default=0))
         prompt = f"{self._system}\n{self._text}{rest}"
         return tuple(
-            OptionScore(log_prob=self._writer.log_prob(prompt, option), num_tokens=count)
+            OptionScore(log_prob=self._model.log_prob(prompt, option), num_tokens=count)
             for option, count in zip(options, counts, strict=True)
         )
 
 
 def log_prob_by_words(prompt: str, option: str) -> float:
-    """Return the sum over an option's words: log 1/2 for one of the prompt's, else log 1/64."""
-    known = set(_WORD.findall(prompt.lower()))
-    return sum(math.log(0.5 if w in known else 1 / 64) for w in _WORD.findall(option.lower()))
+    """Return the sum over an option's words: log 1/2 for a word of the prompt, else log 1/64."""
+    in_prompt = set(_WORD.findall(prompt.lower()))
+    return sum(math.log(0.5 if w in in_prompt else 1 / 64) for w in _WORD.findall(option.lower()))
 
 
 class ScriptedDescriber:
-    """A Describer that says per clip index what it was told to say.
+    """A Describer with scripted texts.
 
-    `lines` maps clip indices to texts, or is a function of the view. Every view seen is counted
-    in `seen` as (video_id, clip index, number of frames).
+    `lines` maps clip indices to texts, or is a function of the view. `seen` records every view as
+    (video_id, clip index, number of frames).
     """
 
     def __init__(
@@ -156,9 +154,9 @@ class ScriptedDescriber:
         self._lines = lines
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        return [self._of(view) for view in clips]
+        return [self._observations(view) for view in clips]
 
-    def _of(self, view: ClipView) -> list[Observation]:
+    def _observations(self, view: ClipView) -> list[Observation]:
         clip = view.clip
         self.seen.append((clip.video_id, clip.index, len(view.frames)))
         texts = self._lines(view) if callable(self._lines) else self._lines.get(clip.index, ())
@@ -169,9 +167,9 @@ class ScriptedDescriber:
 
 
 class HashTextEmbedder:
-    """Bag of words, hashed to signed places: texts are similar where they share words.
+    """Bag of words hashed to signed dimensions: texts are similar where they share words.
 
-    Dimension 0 is kept for texts without a word, so that every row has unit length.
+    Dimension 0 is for texts without a word, so that every row has unit length.
     """
 
     def __init__(self, num_dims: int = 512) -> None:
@@ -185,21 +183,21 @@ class HashTextEmbedder:
         rows = np.zeros((len(texts), self.num_dims), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in _WORD.findall(text.lower()):
-                place, sign = self._place(word)
-                row[place] += sign
+                dimension, sign = self._dimension(word)
+                row[dimension] += sign
             if not row.any():
                 row[0] = 1.0
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
-    def _place(self, word: str) -> tuple[int, float]:
+    def _dimension(self, word: str) -> tuple[int, float]:
         number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
         return 1 + (number >> 1) % (self.num_dims - 1), 1.0 if number & 1 else -1.0
 
 
 class GridImageEmbedder:
-    """Brightness on a coarse grid plus mean colours, each in -1 ... 1, and a constant.
+    """Brightness on a coarse grid and mean colours, each in [-1, 1], and a constant.
 
-    The constant keeps the vector of an evenly grey picture away from zero.
+    The constant keeps the vector of a uniformly grey picture from being zero.
     """
 
     def __init__(self, num_cells: int = 8, *, batch_size: int = 64) -> None:

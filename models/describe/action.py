@@ -1,7 +1,7 @@
-"""The action of a clip: the likeliest class of a video classifier (Kinetics-400) by transformers.
+"""Action recognition: a clip's most likely class by a video classifier (Kinetics-400).
 
-The model sees the kept frames, resampled to the number that it was trained on. Its answer is told
-only from a probability on: 400 classes always have a winner, also where nothing happens.
+The model of transformers sees the kept frames, resampled to the number it was trained on. A class
+counts only above a minimum probability: of 400 classes one always wins, even if nothing happens.
 """
 
 from __future__ import annotations
@@ -13,29 +13,25 @@ from typing import Any
 from fdvs.errors import ConfigError, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import place
-from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
-
-BATCH_CPU, BATCH_GPU = 2, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionOptions:
-    """`min_probability`: below it the clip gets no action. `batch_size` None: by the device."""
+    """`min_probability`: below it a clip gets no action. `batch_size`: None to choose by device."""
 
     min_probability: float = 0.3
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
         check_range("min_probability", self.min_probability, 0, 1)
-        if self.batch_size is not None:
-            check_range("batch_size", self.batch_size, 1, 1024)
+        check_range("batch_size", self.batch_size, 1, 1024)
 
 
 class ActionSource:
-    """A Describer: at most one observation a clip, the class's own name, e.g. `riding a bike`."""
+    """A Describer: at most one observation per clip, the class name, e.g. `riding a bike`."""
 
     source = "action"
     version = 1
@@ -45,14 +41,14 @@ class ActionSource:
         self, processor: Any, model: Any, identity: ModelIdentity, options: ActionOptions
     ) -> None:
         self.identity = identity
-        auto = BATCH_GPU if model.device.type == "cuda" else BATCH_CPU
-        self.batch_size = options.batch_size or auto
-        self._processor, self._model = processor, model
+        self.batch_size = batch_size_for(model, options.batch_size, cpu=2, gpu=16)
+        self.processor, self.model = processor, model
         self._min_probability = options.min_probability
         num_frames = getattr(model.config, "num_frames", None)
         if not isinstance(num_frames, int):
             raise ConfigError(
-                f"model {identity.name!r} does not say how many frames it takes (config.num_frames)"
+                f"model {identity.name!r} does not say how many frames it takes "
+                "(config.num_frames); choose a video classifier"
             )
         self._num_frames = num_frames
 
@@ -100,14 +96,13 @@ class ActionSource:
             for view in clips
         ]
         try:
-            inputs = self._processor(videos, return_tensors="pt")
+            inputs = self.processor(videos, return_tensors="pt")
             with torch.inference_mode():
-                logits_BK = self._model(**inputs.to(self._model.device, self._model.dtype)).logits
+                logits_BK = self.model(**inputs.to(self.model.device, self.model.dtype)).logits
         except (RuntimeError, ValueError) as error:  # includes out of memory
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.identity.label()} failed ({reason})") from error
+            raise ModelError(f"{self.identity.label()} failed ({reason_of(error)})") from error
         top = logits_BK.float().softmax(dim=-1).max(dim=-1)
-        names = self._model.config.id2label
+        names = self.model.config.id2label
         return [
             (str(names[int(k)]).replace("_", " "), float(p))
             for k, p in zip(top.indices, top.values, strict=True)
@@ -115,7 +110,7 @@ class ActionSource:
 
 
 def resampled(num_have: int, num_want: int) -> list[int]:
-    """Return `num_want` sorted indices spread evenly over `num_have` frames (repeats where few).
+    """Return `num_want` sorted indices spread evenly over `num_have` frames, repeated if fewer.
 
     >>> resampled(4, 8)
     [0, 0, 1, 1, 2, 2, 3, 3]

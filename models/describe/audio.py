@@ -1,7 +1,7 @@
-"""A stretch of a video's sound as samples: 16 kHz, one channel. Knows no model.
+"""A section of a video's audio track as samples: 16 kHz, mono. Knows no model.
 
-Times count from the first picture, as everywhere; sound that begins later or has holes keeps its
-place (silence is put in), so that a word's time in the samples is its time in the video.
+Times count from the first picture, as everywhere. Gaps in the audio and a late start are filled
+with silence, so that a word's time in the samples is its time in the video.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fdvs.media.pyav_input import is_cover, media_errors, open_input
 
 SAMPLE_RATE = 16_000
 TIMEOUT_S = 30.0
-# Time stamps of sound jitter by a packet or so; a longer hole is real.
-HOLE_S = 0.1
+# Audio time stamps jitter by about a packet; a longer gap is real.
+GAP_S = 0.1
 
 Samples = NDArray[np.float32]
 
 
 def read_sound(path: Path, *, start_s: float, end_s: float) -> Samples | None:
-    """Return float32 [num_samples] of [start_s, end_s) at 16 kHz, None without a sound stream.
+    """Return float32 [num_samples] of [start_s, end_s) at 16 kHz, None without an audio stream.
 
-    Shorter than asked where the sound ends before; empty where it has none there. Damaged
-    packets are left out. Raises BadModelOutput where the file cannot be read.
+    Shorter where the audio ends before `end_s`, possibly empty. Damaged packets are skipped.
+    Raises BadModelOutput where the file cannot be read.
     """
     try:
         with (
@@ -54,12 +54,12 @@ def first_picture_s(container: Any) -> float:
 
 
 def _window(container: Any, stream: Any, start_s: float, end_s: float) -> Samples:
-    """Put the frames of [start_s, end_s) (container seconds) where their times say."""
+    """Place the audio frames of [start_s, end_s) (container seconds) by their time stamps."""
     samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE), np.float32)
     filled = 0
     expected_s: float | None = None
     for time_s, frame in _mono(container, stream, start_s):
-        if expected_s is None or abs(time_s - expected_s) > HOLE_S:
+        if expected_s is None or abs(time_s - expected_s) > GAP_S:
             expected_s = time_s
         at = round((expected_s - start_s) * SAMPLE_RATE)
         if at >= len(samples):
@@ -93,7 +93,7 @@ def _frames(container: Any, stream: Any, start_s: float) -> Iterator[Any]:
 
     for other in container.streams:
         other.discard = Discard.default if other.index == stream.index else Discard.all
-    # Where this fails the packets before are read and dropped: nothing was read yet.
+    # If seeking fails, decoding starts at the beginning and earlier packets are dropped.
     with contextlib.suppress(av.FFmpegError, OSError):
         container.seek(max(0, int(start_s / stream.time_base)), stream=stream)
     for packet in container.demux(stream):

@@ -1,7 +1,7 @@
-"""Objects on the kept frames by a text-prompted detector (GroundingDINO) through transformers.
+"""Open-vocabulary object detection on the kept frames (GroundingDINO) with transformers.
 
-The class names are the prompt. A detector's text encoder holds 256 tokens, so a long list is cut
-into several prompts; every kept frame is asked once a prompt.
+The class names form the prompt. The detector's text encoder takes 256 tokens, so a long list is
+split into several prompts, and every kept frame is run once per prompt.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from typing import Any
 
 from fdvs.errors import InvalidValue, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
-from fdvs.models.describe.coco_names import COCO_NAMES
-from fdvs.models.describe.objectwords import Box, match_label, sentence
+from fdvs.models.describe.objectwords import COCO_NAMES, Box, match_label, sentence
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import place
-from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
 from fdvs.typed import check_range
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
-
-BATCH_CPU, BATCH_GPU = 2, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectOptions:
-    """Thresholds as in the paper (0.4 for a box, 0.25 for a word); `labels` are the classes."""
+    """Thresholds as in the paper (0.4 per box, 0.25 per word); `labels` are the classes."""
 
     labels: tuple[str, ...] = COCO_NAMES
     box_threshold: float = 0.4
@@ -35,8 +31,7 @@ class ObjectOptions:
     def __post_init__(self) -> None:
         check_range("box_threshold", self.box_threshold, 0, 1)
         check_range("text_threshold", self.text_threshold, 0, 1)
-        if self.batch_size is not None:
-            check_range("batch_size", self.batch_size, 1, 1024)
+        check_range("batch_size", self.batch_size, 1, 1024)
         wrong = [label for label in self.labels if not label.strip() or "." in label]
         if wrong or not self.labels:
             raise InvalidValue(
@@ -45,7 +40,7 @@ class ObjectOptions:
 
 
 class ObjectSource:
-    """A Describer: one sentence a clip, e.g. `2 x car (small, top left; medium, center).`"""
+    """A Describer: one sentence per clip, e.g. `2 x car (small, top left; medium, center).`"""
 
     source = "objects"
     version = 1
@@ -56,10 +51,9 @@ class ObjectSource:
         self, processor: Any, model: Any, identity: ModelIdentity, options: ObjectOptions
     ) -> None:
         self.identity = identity
-        self._processor, self._model, self._options = processor, model, options
-        auto = BATCH_GPU if model.device.type == "cuda" else BATCH_CPU
-        self._num_pictures = options.batch_size or auto
-        self._prompts = split_labels(
+        self.processor, self.model, self._options = processor, model, options
+        self._num_pictures = batch_size_for(model, options.batch_size, cpu=2, gpu=16)
+        self.prompts = split_labels(
             options.labels,
             count=lambda text: len(processor.tokenizer(text)["input_ids"]),
             limit=model.config.max_text_len,
@@ -77,9 +71,9 @@ class ObjectSource:
         return cls(processor, model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Detect on every kept frame. Raises ModelError where the detector fails."""
+        """Detect objects on every kept frame. Raises ModelError where the detector fails."""
         pictures = [frame.image for view in clips for frame in view.frames]
-        boxes = iter(self._detect(pictures))
+        boxes = iter(self.detect(pictures))
         return [self._observe(view, [next(boxes) for _ in view.frames]) for view in clips]
 
     def _observe(self, view: ClipView, pictures: Sequence[Sequence[Box]]) -> list[Observation]:
@@ -96,20 +90,20 @@ class ObjectSource:
             )
         ]
 
-    def _detect(self, pictures: Sequence[Image]) -> list[list[Box]]:
+    def detect(self, pictures: Sequence[Image]) -> list[list[Box]]:
         """Return the boxes of each picture, over all prompts."""
         found: list[list[Box]] = []
         try:
             for at in range(0, len(pictures), self._num_pictures):
                 batch = pictures[at : at + self._num_pictures]
-                rounds = [self._ask(batch, labels) for labels in self._prompts]
+                rounds = [self._ask(batch, labels) for labels in self.prompts]
                 found += [
-                    [box for one in boxes for box in one] for boxes in zip(*rounds, strict=True)
+                    [box for boxes in per_prompt for box in boxes]
+                    for per_prompt in zip(*rounds, strict=True)
                 ]
         except (RuntimeError, ValueError) as error:  # includes out of memory
-            reason = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"{self.identity.label()} failed on {len(pictures)} frames ({reason})"
+                f"{self.identity.label()} failed on {len(pictures)} frames ({reason_of(error)})"
             ) from error
         return found
 
@@ -117,15 +111,15 @@ class ObjectSource:
         import torch
         from PIL import Image as Pillow
 
-        model, options = self._model, self._options
-        inputs = self._processor(
+        model, options = self.model, self._options
+        inputs = self.processor(
             images=[Pillow.fromarray(picture) for picture in pictures],
             text=[prompt_of(labels)] * len(pictures),
             return_tensors="pt",
         ).to(model.device, model.dtype)
         with torch.inference_mode():
             outputs = model(**inputs)
-        results = self._processor.post_process_grounded_object_detection(
+        results = self.processor.post_process_grounded_object_detection(
             outputs,
             inputs["input_ids"],
             threshold=options.box_threshold,
@@ -135,9 +129,9 @@ class ObjectSource:
 
 
 def split_labels(labels: Sequence[str], *, count: Any, limit: int) -> tuple[tuple[str, ...], ...]:
-    """Cut a list of classes into prompts of at most `limit` tokens; `count` counts a text's.
+    """Split a list of classes into prompts of at most `limit` tokens; `count` counts tokens.
 
-    Raises InvalidValue for a label that alone is too long.
+    Raises InvalidValue for a label that is too long on its own.
     """
     prompts: list[tuple[str, ...]] = []
     now: tuple[str, ...] = ()
@@ -152,15 +146,15 @@ def split_labels(labels: Sequence[str], *, count: Any, limit: int) -> tuple[tupl
 
 
 def prompt_of(labels: Sequence[str]) -> str:
-    """Return the detector's prompt: lower case, each class ended by a full stop."""
+    """Return the detector's prompt: each class is followed by a full stop."""
     return ". ".join(labels) + "."
 
 
 def _boxes(result: Any, labels: Sequence[str]) -> list[Box]:
-    """Return one picture's boxes whose words name a wanted class; coordinates kept inside 0..1."""
+    """Return one picture's boxes that match a class; coordinates are clamped to 0..1."""
     boxes: list[Box] = []
     if not len(result["scores"]):
-        return boxes  # the processor gives one empty phrase where it found nothing
+        return boxes  # the processor returns one empty phrase where nothing was found
     corners = result["boxes"].float().clamp(0, 1).tolist()
     scores = result["scores"].float().tolist()
     for (x0, y0, x1, y1), score, phrase in zip(corners, scores, result["text_labels"], strict=True):

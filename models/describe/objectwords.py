@@ -1,7 +1,7 @@
-"""From boxes to one sentence: where on a 3x3 grid, how large, how many. Knows no detector.
+"""Detected boxes as one sentence: count, size, and position on a 3x3 grid. Knows no detector.
 
-Grid and size words as in the paper (FDVS, arXiv 2412.06182, Sec. III-C): the box's centre is cut at
-0.33 and 0.66 of the picture's width and height, its share of the area at the same values.
+As in the paper (FDVS, arXiv 2412.06182, Sec. III-C), the grid is cut at 0.33 and 0.66 of the
+picture's width and height, and the sizes at the same shares of its area.
 """
 
 from __future__ import annotations
@@ -14,13 +14,27 @@ from dataclasses import dataclass
 LOW_CUT, HIGH_CUT = 0.33, 0.66
 MAX_KINDS = 12
 MAX_PLACES = 3
+#: The 80 class names of COCO (Lin et al., 2014), the default classes of the object source.
+COCO_NAMES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    *("traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat"),
+    *("dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack"),
+    *("umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball"),
+    *("kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket"),
+    *("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair"),
+    *("couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse"),
+    *("remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink"),
+    *("refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier"),
+    "toothbrush",
+)
 _ROWS = ("top", "middle", "bottom")
 _COLUMNS = ("left", "center", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """One detection in one picture; corners as shares of width and height, 0 to 1."""
+    """One detection in one picture; corners as fractions of width and height, 0 to 1."""
 
     label: str
     score: float
@@ -31,12 +45,12 @@ class Box:
 
 
 def third(share: float) -> int:
-    """Return 0, 1 or 2 for a share of the picture: below .33, below .66, the rest."""
+    """Return 0, 1 or 2 for a fraction: below 0.33, below 0.66, or above."""
     return 0 if share < LOW_CUT else 1 if share < HIGH_CUT else 2
 
 
 def grid_cell(center_x: float, center_y: float) -> str:
-    """Return where a box's centre lies: `top left` ... `center` ... `bottom right`."""
+    """Return the grid cell of a box's centre: `top left` ... `center` ... `bottom right`."""
     row, column = _ROWS[third(center_y)], _COLUMNS[third(center_x)]
     if (row, column) == ("middle", "center"):
         return "center"
@@ -49,11 +63,11 @@ def size_word(area: float) -> str:
 
 
 def match_label(phrase: str, labels: Sequence[str]) -> str | None:
-    """Return the wanted label that a detector's phrase means, or None.
+    """Return the label that a detector's phrase stands for, or None.
 
-    A detector answers with the tokens that matched, which may be part of a label ("hydrant") or
-    span two ("cat dog"). An exact match wins, then the longest label inside the phrase, then the
-    first label that has the phrase inside; always whole words.
+    A detector returns the tokens that matched, which may be part of a label ("hydrant") or span
+    two ("cat dog"). An exact match wins, then the longest label inside the phrase, then the first
+    label that contains the phrase; only whole words match.
     """
     words = _words(phrase)
     if not words:
@@ -77,8 +91,8 @@ def _contains(outer: list[str], inner: list[str]) -> bool:
 def sentence(pictures: Iterable[Sequence[Box]]) -> str:
     """Return one sentence for a clip, "" without a box.
 
-    Of every label, the picture that shows most of it speaks (the first of equals): adding up over
-    pictures would count one dog eight times. Labels go by count, then by score.
+    Each label is described on the picture with most boxes of it (ties: the first): a sum over
+    pictures would count one dog eight times. Labels are ordered by count, then by score.
     """
     best: dict[str, list[Box]] = {}
     for boxes in pictures:
@@ -96,9 +110,9 @@ def _top(boxes: Sequence[Box]) -> float:
 
 
 def _phrase(label: str, boxes: Sequence[Box]) -> str:
-    """Return e.g. `2 x dog (small, top left; large, center)`: counted without guessing plurals."""
-    surest = sorted(boxes, key=lambda box: (-box.score, box.x0, box.y0))[:MAX_PLACES]
-    places = dict.fromkeys(_place(box) for box in surest)
+    """Return e.g. `2 x dog (small, top left; large, center)`: a count avoids plural forms."""
+    ranked = sorted(boxes, key=lambda box: (-box.score, box.x0, box.y0))[:MAX_PLACES]
+    places = dict.fromkeys(_place(box) for box in ranked)
     count = f"{len(boxes)} x " if len(boxes) > 1 else ""
     return f"{count}{label} ({'; '.join(places)})"
 

@@ -1,8 +1,8 @@
-"""Text on screen, read on the kept frames by rapidocr (PP-OCR, whose package brings its models).
+"""OCR: text on screen in the kept frames, by rapidocr (PP-OCR; the package includes its models).
 
-The same words stand on many frames of a clip, each time read a little differently: readings that
-are nearly equal are one text, told once, as its surest reading. Text needs about ten pixels of
-height to be read, so small print is lost where frames are small (`sample.short_side_px`).
+The same text appears on many frames of a clip and is recognised slightly differently each time, so
+near-duplicate detections are merged into the most confident one. Text must be about ten pixels
+high to be recognised: small print is lost where frames are small (`sample.short_side_px`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import needs
+from fdvs.models.weights.loading import needs, reason_of
 from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
 from fdvs.typed import check_range
@@ -29,7 +29,9 @@ NEARLY_EQUAL = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenTextOptions:
-    """`min_confidence`: readings below are noise. `max_texts`: the surest so many of a clip."""
+    """`min_confidence`: drop less confident detections. `max_texts`: at most this many per clip,
+    the most confident first.
+    """
 
     min_confidence: float = 0.7
     max_texts: int = 20
@@ -40,8 +42,8 @@ class ScreenTextOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A text on one frame, or on several once merged: seen in [start_s, end_s)."""
+class Detection:
+    """A text recognised on one frame, or on several once merged: visible in [start_s, end_s)."""
 
     text: str
     confidence: float
@@ -50,7 +52,7 @@ class Reading:
 
 
 class ScreenTextSource:
-    """A Describer: one observation for each different text of a clip."""
+    """A Describer: one observation for each distinct text of a clip."""
 
     source = "screen text"
     version = 1
@@ -70,17 +72,17 @@ class ScreenTextSource:
         return cls(engine, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Read every kept frame. Raises ModelError where the engine fails."""
+        """Recognise text on every kept frame. Raises ModelError where the engine fails."""
         return [self._read_clip(view) for view in clips]
 
     def _read_clip(self, view: ClipView) -> list[Observation]:
-        readings: list[Reading] = []
+        detections: list[Detection] = []
         for at, frame in enumerate(view.frames):
             later = view.frames[at + 1 : at + 2]
             start_s = frame.time_s if at else view.clip.start_s
             end_s = later[0].time_s if later else view.clip.end_s
-            readings += [
-                Reading(text=text, confidence=score, start_s=start_s, end_s=end_s)
+            detections += [
+                Detection(text=text, confidence=score, start_s=start_s, end_s=end_s)
                 for text, score in self._read(frame.image)
             ]
         return [
@@ -91,19 +93,20 @@ class ScreenTextSource:
                 end_s=one.end_s,
                 confidence=one.confidence,
             )
-            for one in merged(readings, max_texts=self._options.max_texts)
+            for one in merged(detections, max_texts=self._options.max_texts)
         ]
 
     def _read(self, image: Image) -> list[tuple[str, float]]:
-        """Return the texts of one picture, sure enough and with a letter or digit, top down."""
+        """Return a picture's texts, top down: confident enough, with a letter or a digit."""
         try:
-            lines, _ = self._engine(np.ascontiguousarray(image[:, :, ::-1]))  # it wants BGR
+            lines, _ = self._engine(np.ascontiguousarray(image[:, :, ::-1]))  # it takes BGR
             pairs = [
                 (clean_text(str(t), max_chars=MAX_TEXT_CHARS), float(s)) for _, t, s in lines or ()
             ]
-        except Exception as error:  # the engine lets OpenCV's and onnxruntime's own errors through
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.identity.label()} failed on a frame ({reason})") from error
+        except Exception as error:  # errors of OpenCV and onnxruntime come through
+            raise ModelError(
+                f"{self.identity.label()} failed on a frame ({reason_of(error)})"
+            ) from error
         return [
             (text, score)
             for text, score in pairs
@@ -111,36 +114,36 @@ class ScreenTextSource:
         ]
 
 
-def merged(readings: Sequence[Reading], *, max_texts: int) -> list[Reading]:
-    """Return different texts in the order of their first sight; nearly equal ones are one.
+def merged(detections: Sequence[Detection], *, max_texts: int) -> list[Detection]:
+    """Merge near-duplicates; return distinct texts in the order of their first appearance.
 
-    The surest reading gives the words, its confidence and all times count together. Of more than
-    `max_texts` the surest stay.
+    A merged text takes words and confidence of its most confident detection and spans the times of
+    all. Of more than `max_texts` the most confident stay.
     """
-    found: list[Reading] = []
-    for reading in readings:
-        at = next((n for n, one in enumerate(found) if _same(one.text, reading.text)), None)
+    found: list[Detection] = []
+    for detection in detections:
+        at = next((n for n, one in enumerate(found) if _same(one.text, detection.text)), None)
         if at is None:
-            found.append(reading)
+            found.append(detection)
         else:
-            found[at] = _joined(found[at], reading)
-    surest = sorted(found, key=lambda one: -one.confidence)[:max_texts]
-    return [one for one in found if one in surest]
+            found[at] = _merge(found[at], detection)
+    kept = sorted(found, key=lambda one: -one.confidence)[:max_texts]
+    return [one for one in found if one in kept]
 
 
-def _joined(first: Reading, again: Reading) -> Reading:
-    surer = again if again.confidence > first.confidence else first
+def _merge(first: Detection, again: Detection) -> Detection:
+    best = again if again.confidence > first.confidence else first
     return replace(
-        surer,
+        best,
         start_s=min(first.start_s, again.start_s),
         end_s=max(first.end_s, again.end_s),
     )
 
 
 def _same(first: str, second: str) -> bool:
-    """Whether two readings mean one text: without spaces and marks, which OCR loses first.
+    """Whether two detections are one text, ignoring spaces and punctuation, which OCR loses first.
 
-    Texts that differ in a digit are different (a clock, a score), however alike they look.
+    Texts that differ in a digit are different (a clock, a score), however similar.
     """
     one, two = same_words(first).replace(" ", ""), same_words(second).replace(" ", "")
     if [c for c in one if c.isdigit()] != [c for c in two if c.isdigit()]:

@@ -1,8 +1,8 @@
-"""Speech in a clip by faster-whisper: words whose middle lies in the clip.
+"""Speech recognition by faster-whisper: the words whose midpoint lies in the clip.
 
-A clip is heard with a second before and after it, so that a word on the cut is heard whole; its
-midpoint then decides which of the two clips tells it. Each clip is heard alone: what it says does
-not depend on which clips are asked together, or before.
+A clip is transcribed with one second of margin on both sides, so that a word on the cut is
+complete; its midpoint decides to which clip it belongs. Each clip is transcribed alone, so its
+words do not depend on which clips are batched or came before.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.audio import SAMPLE_RATE, Samples, read_sound
 from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import choose_device, needs
+from fdvs.models.weights.loading import choose_device, needs, reason_of
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 MARGIN_S = 1.0
-# Longer clips are heard in pieces, so that memory stays bounded: 5 minutes are 20 MB.
+# Longer clips are transcribed in pieces to bound memory: 5 minutes are 20 MB.
 MAX_PIECE_S = 300.0
 MIN_SOUND_S = 0.1
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechOptions:
-    """`language` "" lets a multilingual model find out. `min_probability`: surer words only."""
+    """`language`: "" to detect it. `min_probability`: less likely words are dropped."""
 
     language: str = ""
     beam_size: int = 5
@@ -45,7 +45,7 @@ class SpeechOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A spoken word as written (with its leading space); seconds from the first picture."""
+    """A transcribed word with its leading space; seconds from the first picture."""
 
     text: str
     start_s: float
@@ -54,7 +54,7 @@ class Word:
 
 
 class SpeechSource:
-    """A Describer: at most one observation a clip, what is said in it."""
+    """A Describer: at most one observation per clip, its transcript."""
 
     source = "speech"
     version = 1
@@ -86,24 +86,25 @@ class SpeechSource:
         return cls(model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return what is said in each clip; [] without sound or words.
+        """Return each clip's transcript; [] without sound or words.
 
         Raises BadModelOutput where the file's sound cannot be read, ModelError where the model
         fails.
         """
-        return [self._hear(view) for view in clips]
+        return [self._transcribe(view) for view in clips]
 
-    def _hear(self, view: ClipView) -> list[Observation]:
+    def _transcribe(self, view: ClipView) -> list[Observation]:
         clip = view.clip
         words: list[Word] = []
         for start_s, end_s in pieces(clip.start_s, clip.end_s):
-            heard_from_s = max(0.0, start_s - MARGIN_S)
-            samples = read_sound(view.video_path, start_s=heard_from_s, end_s=end_s + MARGIN_S)
+            margin_start_s = max(0.0, start_s - MARGIN_S)
+            samples = read_sound(view.video_path, start_s=margin_start_s, end_s=end_s + MARGIN_S)
             if samples is None:
                 return []
             if len(samples) >= MIN_SOUND_S * SAMPLE_RATE:
-                heard = self._words(samples, heard_from_s)
-                words += words_in(heard, start_s=start_s, end_s=end_s)
+                words += words_in(
+                    self._words(samples, margin_start_s), start_s=start_s, end_s=end_s
+                )
         text = "".join(word.text for word in words).strip()
         if not text:
             return []
@@ -124,22 +125,21 @@ class SpeechSource:
                 language=self._options.language or None,
                 beam_size=self._options.beam_size,
                 word_timestamps=True,
-                # Whisper invents words in silence and music: only what sounds like a voice.
+                # Whisper hallucinates words in silence and music: transcribe only voice activity.
                 vad_filter=True,
-                # One temperature and no memory: equal sound gives equal words.
+                # One temperature and no context, so that equal sound gives equal words.
                 temperature=0.0,
                 condition_on_previous_text=False,
             )
             found = [word for segment in segments for word in segment.words or ()]
         except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"{self.identity.label()} failed on a clip's sound ({reason})"
+                f"{self.identity.label()} failed on a clip's sound ({reason_of(error)})"
             ) from error
         return [
             Word(
                 text=str(word.word),
-                start_s=float(word.start) + offset_s,  # numpy numbers otherwise
+                start_s=float(word.start) + offset_s,  # from numpy numbers
                 end_s=float(word.end) + offset_s,
                 probability=float(word.probability),
             )
@@ -157,15 +157,15 @@ def pieces(start_s: float, end_s: float) -> list[tuple[float, float]]:
 
 
 def words_in(words: Iterable[Word], *, start_s: float, end_s: float) -> list[Word]:
-    """Return the words whose middle lies in [start_s, end_s), in order of time."""
+    """Return the words whose midpoint is in [start_s, end_s), in time order."""
     inside = [w for w in words if start_s <= (w.start_s + w.end_s) / 2 < end_s]
     return sorted(inside, key=lambda word: word.start_s)
 
 
 def whisper_folder(folder: Path) -> Path:
-    """Return the folder inside that holds a whole CTranslate2 model.
+    """Return the folder below `folder` that holds a complete CTranslate2 model.
 
-    The tokenizer must be there too: without it the library would ask a hub for one.
+    The tokenizer must be there too: without it faster-whisper would download one.
     """
     for weights in sorted(folder.rglob("model.bin")):
         if (weights.parent / "tokenizer.json").is_file():
@@ -177,10 +177,10 @@ def whisper_folder(folder: Path) -> Path:
 
 
 def _place(settings: LoadSettings, name: str) -> tuple[str, str]:
-    """Return (device, compute type): CTranslate2 knows CPU and CUDA, and its own number types."""
+    """Return (device, compute type) for CTranslate2, which supports CPU and CUDA only."""
     device, reason = choose_device(settings.device)
     if not device.startswith(("cpu", "cuda")):
-        device, reason = "cpu", f"CTranslate2 does not know {device}"
+        device, reason = "cpu", f"CTranslate2 does not support {device}"
     compute_type = "float16" if device.startswith("cuda") else "int8"
     logger.info("speech %s: %s (%s), %s", name, device, reason, compute_type)
     return device, compute_type

@@ -1,7 +1,6 @@
-"""Text subtitles inside a video file, read with PyAV. Pictures of text (PGS, VobSub) are not.
+"""Embedded text subtitles of a video file, read with PyAV; bitmap formats (PGS, VobSub) are not.
 
-Times are made to count from the first picture, as everywhere in FDVS: a container's clock may
-start anywhere.
+Times count from the first picture, as everywhere: a container's clock may start anywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 def embedded_lines(path: Path, *, language: str) -> tuple[Line, ...]:
     """Return the lines of the file's text subtitles, () where it has none (in that language).
 
-    Of several streams the one marked as default is read, else the first. Raises BadModelOutput
+    Of several streams the default one is read, else the first. Raises BadModelOutput
     where the file cannot be read.
     """
     try:
@@ -55,7 +54,7 @@ def _choose(container: Any, language: str) -> Any:
 
 
 def _same_language(tag: str, wanted: str) -> bool:
-    """Files carry three-letter tags (eng), people write two (en): compare the beginning."""
+    """Whether two tags agree in the first two letters: files have `eng`, people write `en`."""
     return bool(tag) and tag.lower()[:2] == wanted.lower()[:2]
 
 
@@ -79,7 +78,7 @@ def _read(container: Any, chosen: Any, zero_s: float) -> tuple[Line, ...]:
 
 
 def _text(packet: Any) -> str:
-    """Return a packet's words; decoders give every text format as an ASS event."""
+    """Return a packet's text; decoders return every text format as an ASS event."""
     import av
 
     try:

@@ -1,7 +1,7 @@
 """SubRip and WebVTT: from a file's bytes to timed lines. Knows no videos and opens no files.
 
-The bytes come from outside, so every loop is linear, every length bounded, and a file that
-yields nothing is an error instead of silence. Both formats go through one parser: a cue is a
+The bytes are untrusted: every loop is linear, every length bounded, and a file without a usable
+cue is an error. Both formats go through one parser: a cue is a
 timing line and what follows it; WebVTT ends it at a blank line, SubRip at the next cue (players
 show the rest of a SubRip cue after a stray blank line, so it is kept).
 """
@@ -26,7 +26,7 @@ MAX_TIMING_CHARS = 300
 
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-# Looks like a timing line: people also write arrows in what they say.
+# The start of a timing line; arrows also occur in spoken text.
 _MARK = re.compile(r"\s*-?\d[\d:.,]{0,20}\s*-->")
 _TAG = re.compile(
     r"</?(?:i|b|u|s|c|v|lang|ruby|rt|font|span|br)(?:[.\s][^<>]{0,200})?/?>"
@@ -48,14 +48,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """The lines in time order, and how many cues had to be left out."""
+    """The lines in time order, and the number of cues that were skipped."""
 
     lines: tuple[Line, ...]
     num_bad: int
 
 
 def decode_bytes(data: bytes) -> tuple[str, str]:
-    """Return (text, encoding): a byte order mark decides, then UTF-8, else cp1252."""
+    """Return (text, encoding): by the byte order mark, else UTF-8, else cp1252."""
     for mark, encoding in (
         (b"\xef\xbb\xbf", "utf-8-sig"),
         (b"\xff\xfe", "utf-16"),
@@ -72,7 +72,7 @@ def decode_bytes(data: bytes) -> tuple[str, str]:
 
 
 def _utf16_without_mark(data: bytes) -> str:
-    """Guess UTF-16 from where the zero bytes of its ASCII part (times, numbers) lie."""
+    """Return the UTF-16 variant that the zero bytes of ASCII characters indicate, or ''."""
     head = data[:4096]
     if len(head) < 4 or head.count(0) * 4 < len(head):
         return ""
@@ -82,9 +82,8 @@ def _utf16_without_mark(data: bytes) -> str:
 def parse_subtitles(text: str, *, kind: Kind, name: str) -> Parsed:
     """Return a file's lines. `name` is for messages.
 
-    A cue whose times are broken or do not go forward is left out and counted. Raises
-    BadModelOutput where the text is not of its kind: a WebVTT file without its first line, or
-    text without a single usable cue.
+    A cue with broken times, or an end not after its start, is skipped and counted. Raises
+    BadModelOutput for a WebVTT file without its first line, or a text without a usable cue.
     """
     if kind == "vtt" and not text.lstrip("\ufeff").startswith("WEBVTT"):
         raise BadModelOutput(
@@ -124,7 +123,7 @@ def _cues(rows: list[str], kind: Kind) -> Iterator[Line | None]:
 
 
 def _inside_block(rows: list[str], at: int) -> bool:
-    """Whether an arrow stands in a comment or style block of WebVTT."""
+    """Whether an arrow is inside a comment or style block of WebVTT."""
     first = at
     while first > 0 and at - first < 50 and rows[first - 1].strip():
         first -= 1
@@ -139,7 +138,7 @@ def _until_blank(body: list[str]) -> list[str]:
 
 
 def _without_counter(body: list[str], *, last: bool) -> list[str]:
-    """Drop the next cue's number from the end of this one's text."""
+    """Drop the number of the next cue from the end of this cue's text."""
     if last or not body or not body[-1].strip().isdigit():
         return body
     alone = len(body) == 1 or not body[-2].strip()
@@ -161,6 +160,6 @@ def _seconds(groups: tuple[str | None, ...]) -> float:
 
 
 def clean_line(text: str) -> str:
-    """Strip mark-up, entities and control characters; collapse white space; bound the length."""
+    """Remove markup, entities and control characters; fold white space; bound the length."""
     plain = html.unescape(_TAG.sub("", text[: 4 * MAX_CUE_CHARS]))
     return clean_text(plain, max_chars=MAX_CUE_CHARS)

@@ -1,8 +1,8 @@
-"""Subtitles as a source: a file beside the video, else a text stream inside it.
+"""Subtitles as a source: a sidecar file next to the video, else an embedded text stream.
 
 One track is used: `NAME.srt`, `NAME.vtt` or `NAME.LANG.srt` in the video's folder (in the wanted
-language, else without one, else the first by name), then the streams inside. A subtitle belongs
-to the clip that its midpoint lies in, so that none is told twice.
+language, else without one, else the first by name), then embedded streams. A subtitle belongs to
+the clip that contains its midpoint, so that none is repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SubtitleOptions:
 
 
 class SubtitleSource:
-    """A Describer that reads; it looks at no picture and loads no model."""
+    """A Describer without a model: it reads files and looks at no picture."""
 
     source = "subtitles"
     version = 1
@@ -55,14 +55,14 @@ class SubtitleSource:
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SubtitleSource:
-        """Nothing is loaded; `settings` choose devices, which reading does not need."""
+        """Take the card's options; nothing is loaded, so `settings` (devices) do not apply."""
         del settings
         return cls(identity_of(card), options_from(card, SubtitleOptions))
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Return each clip's subtitles in time order.
 
-        Raises BadModelOutput where the chosen file is too large or is no subtitle file.
+        Raises BadModelOutput where the chosen file is too large or not a subtitle file.
         """
         return [
             [
@@ -75,9 +75,9 @@ class SubtitleSource:
         ]
 
     def content_fingerprint(self, video_path: Path) -> str:
-        """Return a digest of the file beside the video; "" where there is none.
+        """Return a digest of the sidecar file; "" where there is none.
 
-        Streams inside the video count already through the video's own content.
+        Embedded streams are covered by the video's own fingerprint.
         """
         path = find_sidecar(video_path, language=self._language)
         return digest([path.name, file_sha256(path)]) if path else ""
@@ -98,7 +98,7 @@ class SubtitleSource:
 
 
 def lines_in(lines: Sequence[Line], clip: Clip) -> list[Line]:
-    """Return the lines whose midpoint is in [start_s, end_s); one said again at once is dropped."""
+    """Return the lines with their midpoint in [start_s, end_s), without immediate repetitions."""
     found: list[Line] = []
     for line in lines:
         inside = clip.start_s <= (line.start_s + line.end_s) / 2 < clip.end_s
@@ -108,7 +108,7 @@ def lines_in(lines: Sequence[Line], clip: Clip) -> list[Line]:
 
 
 def find_sidecar(video_path: Path, *, language: str) -> Path | None:
-    """Return the subtitle file beside a video, or None; see the module for the order."""
+    """Return the sidecar file of a video, or None; the module docstring gives the order."""
     stem = video_path.stem
     try:
         files = [p for p in video_path.parent.iterdir() if p.name.startswith(stem + ".")]
@@ -123,7 +123,7 @@ def find_sidecar(video_path: Path, *, language: str) -> Path | None:
 
 
 def _rank(rest: str, language: str) -> tuple[int, int] | None:
-    """Rank what follows NAME, e.g. `.en.srt`; None where it is no subtitle file of this video."""
+    """Return the rank of what follows NAME, e.g. `.en.srt`; None if it is not a subtitle file."""
     if not _TAGS.fullmatch(rest):
         return None
     *tags, suffix = rest.lower().split(".")[1:]
@@ -149,5 +149,5 @@ def read_sidecar(path: Path) -> tuple[Line, ...]:
     if encoding == "cp1252":
         logger.warning("%s is not UTF-8; read as Windows-1252", path.name)
     if parsed.num_bad:
-        logger.warning("%s: %d subtitles with unusable times left out", path.name, parsed.num_bad)
+        logger.warning("%s: %d subtitles with unusable times skipped", path.name, parsed.num_bad)
     return parsed.lines

@@ -1,7 +1,7 @@
-"""The tag captioner: what an ImageNet classifier names in the kept frames, in a fixed template.
+"""Tag captioner: ImageNet classes recognised in the kept frames, in a fixed sentence template.
 
-The offline stand-in for a captioner. It never claims certainty, knows nothing of people, actions
-or counts, and says so plainly where it recognises nothing.
+The offline stand-in for a captioner. It never claims certainty, knows no people, actions or
+counts, and says so where it recognises nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOTION = (
 
 
 class TagCaptioner:
-    """Describes clips by labels of the image embedder's own network."""
+    """A Describer that classifies the image embedder's own features."""
 
     source = "tags"
     needs_frames = True
@@ -52,33 +52,33 @@ class TagCaptioner:
         return cls(embedder, identity_of(card))
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return the things seen and how much the picture moves, two observations a clip."""
+        """Return two observations per clip: recognised objects, and how much the picture moves."""
         rows = self._features(clips)
         probabilities = self._embedder.probabilities(np.concatenate(rows)) if rows else None
         result: list[list[Observation]] = []
         start = 0
-        for view, own in zip(clips, rows, strict=True):
+        for view, features in zip(clips, rows, strict=True):
             assert probabilities is not None
-            found = self._tags(probabilities[start : start + len(own)])
-            start += len(own)
+            found = self._tags(probabilities[start : start + len(features)])
+            start += len(features)
             result.append(_observations(view, found))
         return result
 
     def _features(self, clips: Sequence[ClipView]) -> list[Vectors]:
-        """Return each clip's features: those it brings if ours, else computed in full batches."""
-        missing = [view for view in clips if not self._brings_features(view)]
+        """Return each clip's features: stored ones of this embedder, else computed in batches."""
+        missing = [view for view in clips if not self._has_features(view)]
         images = [frame.image for view in missing for frame in view.frames]
         computed = self._embedder.embed_images(images)
         rows, start = [], 0
         for view in clips:
-            if view.vectors is not None and self._brings_features(view):
+            if view.vectors is not None and self._has_features(view):
                 rows.append(view.vectors)
             else:
                 rows.append(computed[start : start + len(view.frames)])
                 start += len(view.frames)
         return rows
 
-    def _brings_features(self, view: ClipView) -> bool:
+    def _has_features(self, view: ClipView) -> bool:
         return (
             view.vectors is not None
             and view.embedder == self._embedder.identity
@@ -86,7 +86,7 @@ class TagCaptioner:
         )
 
     def _tags(self, probabilities: Vectors) -> list[Tag]:
-        """Return the tags of a clip: of each tag its best frame."""
+        """Return a clip's tags, each with the probability of its best frame."""
         best: dict[str, Tag] = {}
         for row in probabilities:
             for tag in tags(row, self._embedder.label_names, floor=FLOOR, kind_floor=KIND_FLOOR):
@@ -98,7 +98,7 @@ class TagCaptioner:
 
 
 def caption(found: Sequence[Tag]) -> str:
-    """Return the sentence for tags: the likely ones, then the doubtful ones.
+    """Return the sentence for a clip's tags: likely ones first, then doubtful ones.
 
     >>> caption([Tag(name="rabbit", kinds=("hare",), probability=0.6)])
     'The picture likely shows rabbit (hare).'

@@ -1,7 +1,7 @@
-"""ImageNet's 1,000 labels in words that people search for: groups of labels, friendlier names.
+"""ImageNet's 1,000 labels as everyday words: groups of labels, and simpler names.
 
-The labels are disjoint, so the probability of "a rabbit" is the sum over wood rabbit, hare and
-Angora. Groups are spans of class numbers in ImageNet's own order (half-open), picked by hand.
+The labels are disjoint, so the probability of "rabbit" is the sum over wood rabbit, hare and
+Angora. Groups are class indices and half-open ranges in ImageNet's order, chosen by hand.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fdvs.types import Vectors
 
 Span = int | tuple[int, int]
 
-CLOTHES_TOO = (689, 735, 775, 824, 834, 841, 869)
-INSTRUMENTS_TOO = (577, 579, 593, 594, 641, 642, 683, 684, 687, 699, 776, 822, 875, 881, 889)
+MORE_CLOTHES = (689, 735, 775, 824, 834, 841, 869)
+MORE_INSTRUMENTS = (577, 579, 593, 594, 641, 642, 683, 684, 687, 699, 776, 822, 875, 881, 889)
 GROUPS: dict[str, tuple[Span, ...]] = {
     # animals
     "shark": ((2, 5),),
@@ -65,8 +65,8 @@ GROUPS: dict[str, tuple[Span, ...]] = {
     "ball": (429, 430, 522, 574, 722, 768, 805, 852, 890),
     "gun": (413, 763, 764),
     "hat": (452, 515, 808),
-    "clothes": (399, 400, 474, 501, 568, 578, 601, 608, 610, 614, 617, 652, 655, *CLOTHES_TOO),
-    "musical instrument": (401, 402, 420, 432, 486, 513, 541, 546, 558, 566, *INSTRUMENTS_TOO),
+    "clothes": (399, 400, 474, 501, 568, 578, 601, 608, 610, 614, 617, 652, 655, *MORE_CLOTHES),
+    "musical instrument": (401, 402, 420, 432, 486, 513, 541, 546, 558, 566, *MORE_INSTRUMENTS),
     "printed page": (916, 917, 918, 921, 922),
     # places and plants
     "building": (425, 483, 497, 663, 668, 698, 832),
@@ -83,7 +83,7 @@ RENAMED = {134: "crane", 339: "sorrel horse", 468: "taxi or cab", 680: "bottle t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """One thing seen: its name, kinds of it where it is a group, and its probability."""
+    """A recognised object: its name, for a group the kinds of it, and its probability."""
 
     name: str
     kinds: tuple[str, ...]
@@ -95,7 +95,7 @@ class Tag:
 
 
 def members(group: str) -> list[int]:
-    """Return a group's class numbers."""
+    """Return a group's class indices."""
     numbers: list[int] = []
     for span in GROUPS[group]:
         numbers += [span] if isinstance(span, int) else range(*span)
@@ -103,7 +103,7 @@ def members(group: str) -> list[int]:
 
 
 def friendly(index: int, label: str) -> str:
-    """Return one label in common words: the first synonym, for things a second that adds a word.
+    """Return a label in everyday words: its first synonym, and for objects one with new words.
 
     >>> friendly(487, "cellular telephone, cellular phone, cellphone, cell, mobile phone")
     'cellular telephone or cellphone'
@@ -124,11 +124,11 @@ def friendly(index: int, label: str) -> str:
 def tags(
     probabilities: Vectors, labels: Sequence[str], *, floor: float, kind_floor: float
 ) -> list[Tag]:
-    """Return what one row [1000] of probabilities says with at least `floor`, likeliest first.
+    """Return the tags of a row [1000] of probabilities, each at least `floor`, likeliest first.
 
-    Labels of a group count together, and are named as its kinds from `kind_floor` on. A group's
-    floor is higher by its share of all labels, which is what doubt alone would give it. Where
-    nothing reaches the floor but the animals together are three quarters, that is said.
+    The labels of a group add up; those of at least `kind_floor` are named as its kinds. A group's
+    floor is higher by its share of all labels, the value under a uniform distribution. If no tag
+    reaches the floor but all animals together reach 0.75, the tag is `some animal`.
     """
     found: list[Tag] = []
     single = np.ones(len(labels), dtype=bool)
@@ -138,8 +138,8 @@ def tags(
         if (share := float(probabilities[numbers].sum())) >= floor + len(numbers) / len(labels):
             ranked = sorted(numbers, key=lambda i: -probabilities[i])
             kinds = [friendly(i, labels[i]) for i in ranked[:2] if probabilities[i] >= kind_floor]
-            told = tuple(k for k in kinds if k != group)
-            found.append(Tag(name=group, kinds=told, probability=share))
+            others = tuple(kind for kind in kinds if kind != group)
+            found.append(Tag(name=group, kinds=others, probability=share))
     for i in np.flatnonzero(single & (probabilities >= floor)).tolist():
         name = friendly(i, labels[i])
         found.append(Tag(name=name, kinds=(), probability=float(probabilities[i])))

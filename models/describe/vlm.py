@@ -1,13 +1,12 @@
-"""Captions by any image-text-to-text model that transformers has: SmolVLM2, Qwen-VL, BLIP-2, ...
+"""Captions by a vision-language model (VLM) of transformers: SmolVLM2, Qwen-VL, BLIP-2, ...
 
-What goes in is the kept frames of several clips; what comes out is one caption a call, greedy.
-A model with a chat template gets all kept frames of a clip in one question by default, one
-without (BLIP-2) gets one question a frame, as in the paper.
+Takes the kept frames of several clips, gives one greedily decoded caption per call. By default a
+model with a chat template gets all kept frames of a clip in one call; one without (BLIP-2) gets one
+call per frame, as in the paper.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -25,27 +24,22 @@ from fdvs.models.describe.vlm_prompts import (
     whole_call,
 )
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import place
-from fdvs.models.weights.pretrained import load_part, load_weights
+from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:
     import torch
 
-BATCH_CPU, BATCH_GPU = 4, 16
-
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VlmOptions:
     """Options of a captioner's card.
 
-    `frames_per_call`: 0 all kept frames of a clip in one question, 1 one question a frame (the
-    paper), None by what the model can. `batch_size`: questions at a time, None by the device.
-    `split_images`: let models that can cut a picture into tiles do so; frames are small, so
-    tiles would cost many tokens and show nothing more.
+    `frames_per_call`: 0 for all kept frames of a clip in one call, 1 for one call per frame (as in
+    the paper), None for what the model supports. `batch_size`: calls at a time, None to choose by
+    device. `split_images`: let models that can cut a picture into tiles do so; frames are small,
+    so tiles cost many tokens and show nothing more.
     """
 
     max_new_tokens: int = 96
@@ -55,14 +49,12 @@ class VlmOptions:
 
     def __post_init__(self) -> None:
         check_range("max_new_tokens", self.max_new_tokens, 4, 4096)
-        if self.batch_size is not None:
-            check_range("batch_size", self.batch_size, 1, 1024)
-        if self.frames_per_call is not None:
-            check_range("frames_per_call", self.frames_per_call, 0, 256)
+        check_range("batch_size", self.batch_size, 1, 1024)
+        check_range("frames_per_call", self.frames_per_call, 0, 256)
 
 
 class TransformersCaptioner:
-    """A Describer around one processor and one model."""
+    """A Describer and SecondLookCaptioner: `model` and `processor` of transformers."""
 
     source = "caption"
     version = PROMPTS_VERSION
@@ -77,9 +69,8 @@ class TransformersCaptioner:
             or getattr(processor.tokenizer, "chat_template", None)
         )
         self.frames_per_call = _frames_per_call(options, self.is_chat, identity.name)
-        auto = BATCH_GPU if model.device.type == "cuda" else BATCH_CPU
-        self.batch_size = options.batch_size or auto
-        self._processor, self._model, self._options = processor, model, options
+        self.batch_size = batch_size_for(model, options.batch_size, cpu=4, gpu=16)
+        self.processor, self.model, self._options = processor, model, options
         _pad_left(processor.tokenizer)
 
     @classmethod
@@ -90,7 +81,9 @@ class TransformersCaptioner:
         options = options_from(card, VlmOptions, shared=("files",))
         processor = load_part(AutoProcessor, card)
         if not hasattr(processor, "tokenizer"):
-            raise ConfigError(f"model {card.name!r} has no tokenizer: it cannot write captions")
+            raise ConfigError(
+                f"model {card.name!r} has no tokenizer, so it cannot caption; choose a VLM"
+            )
         device, dtype = place(settings, f"captioner {card.name}")
         model = load_weights(AutoModelForImageTextToText, card, device=device, dtype=dtype)
         return cls(processor, model, identity_of(card), options)
@@ -112,7 +105,7 @@ class TransformersCaptioner:
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip, one at a time. Raises as `describe`.
 
-        A model without a chat form sees the first frame only.
+        A model without a chat template sees the first frame only.
         """
         replies = []
         for position, view in enumerate(clips):
@@ -128,17 +121,16 @@ class TransformersCaptioner:
     def _answers(self, calls: Sequence[Call], prompts: Sequence[str] = ()) -> list[str]:
         prompts = prompts or [question(len(c.frames)) if self.is_chat else PLAIN for c in calls]
         try:
-            inputs = self._inputs(calls, prompts)
+            inputs = self.inputs_of(calls, prompts)
             rows_BT = self._generate(inputs)
         except (RuntimeError, ValueError, IndexError) as error:  # includes out of memory
-            reason = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"{self.identity.label()} failed on {len(calls)} questions ({reason}); a smaller "
-                "batch_size or fewer frames per clip may help"
+                f"{self.identity.label()} failed on {len(calls)} questions ({reason_of(error)}); "
+                "a smaller batch_size or fewer frames per clip may help"
             ) from error
-        tokenizer = self._processor.tokenizer
+        tokenizer = self.processor.tokenizer
         texts = tokenizer.batch_decode(rows_BT, skip_special_tokens=True)
-        ends = _end_tokens(self._model, tokenizer)
+        ends = _end_tokens(self.model, tokenizer)
         return [
             clean_reply(
                 text,
@@ -149,8 +141,8 @@ class TransformersCaptioner:
             for text, prompt, row_T in zip(texts, prompts, rows_BT, strict=True)
         ]
 
-    def _inputs(self, calls: Sequence[Call], prompts: Sequence[str]) -> Any:
-        """Return the processor's tensors for a batch, on the model's device and number type."""
+    def inputs_of(self, calls: Sequence[Call], prompts: Sequence[str]) -> Any:
+        """Return the processor's tensors for a batch, on the model's device and in its dtype."""
         from PIL import Image
 
         pictures = [[Image.fromarray(frame.image) for frame in call.frames] for call in calls]
@@ -163,34 +155,34 @@ class TransformersCaptioner:
         else:
             texts, images = list(prompts), [picture for group in pictures for picture in group]
         extra = {"do_image_splitting": self._options.split_images} if self._can_split() else {}
-        inputs = self._processor(
+        inputs = self.processor(
             text=texts, images=images, padding=True, return_tensors="pt", **extra
         )
-        return inputs.to(self._model.device, self._model.dtype)
+        return inputs.to(self.model.device, self.model.dtype)
 
     def _chat(self, prompt: str, num_pictures: int) -> str:
         content: list[dict[str, str]] = [{"type": "image"} for _ in range(num_pictures)]
         content.append({"type": "text", "text": prompt})
         messages = [{"role": "user", "content": content}]
-        text: str = self._processor.apply_chat_template(
+        text: str = self.processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )
         return text
 
     def _can_split(self) -> bool:
-        return hasattr(getattr(self._processor, "image_processor", None), "do_image_splitting")
+        return hasattr(getattr(self.processor, "image_processor", None), "do_image_splitting")
 
     def _generate(self, inputs: Any) -> torch.Tensor:
-        """Return only the new tokens [B, T], whether or not the model repeats the prompt."""
+        """Return the new tokens [B, T] alone, whether or not the output repeats the prompt."""
         import torch
 
         with torch.inference_mode():
-            rows_BT: torch.Tensor = self._model.generate(
+            rows_BT: torch.Tensor = self.model.generate(
                 **inputs,
                 max_new_tokens=self._options.max_new_tokens,
                 do_sample=False,
                 num_beams=1,
-                # a checkpoint's own sampling settings would only warn
+                # a checkpoint's own sampling settings would only cause warnings
                 temperature=None,
                 top_p=None,
                 top_k=None,
@@ -208,20 +200,20 @@ def _frames_per_call(options: VlmOptions, is_chat: bool, name: str) -> int:
     if not is_chat and options.frames_per_call != 1:
         raise ConfigError(
             f"frames_per_call is {options.frames_per_call}; allowed for {name}: 1 (it has no chat "
-            "template, so it takes one picture a question)"
+            "template, so it takes one picture per call)"
         )
     return options.frames_per_call
 
 
 def _pad_left(tokenizer: Any) -> None:
-    """Pad on the left: generation goes on from the last token of every row."""
+    """Pad on the left: generation continues from the last token of every row."""
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the ids that mean that a reply is complete (padding follows an end)."""
+    """Return the token ids that mark a complete reply (padding follows an end token)."""
     ends = model.generation_config.eos_token_id
     listed = ends if isinstance(ends, list) else [ends]
     ids = [*listed, tokenizer.eos_token_id, tokenizer.pad_token_id]

@@ -1,8 +1,8 @@
-"""What a captioner is asked, and what of its reply may stay. Knows no model.
+"""Prompts of captioners, and cleaning of their replies. Knows no model.
 
-The questions follow the paper's idea (FDVS, arXiv 2412.06182, Table II: place, objects, their
-colours, what happens), in our own words and held to two sentences, because a clip's paragraph
-is made of several of them.
+The prompts ask for what the paper asks (FDVS, arXiv 2412.06182, Table II: place, objects, their
+colours, what happens), in our own words and limited to two sentences, because a clip's paragraph
+joins several captions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.text.clean import clean_text
 from fdvs.types import Clip, ClipView, Frame
 
-# The `version` of every captioner: a changed question is a changed result.
+# The `version` of every captioner; raise it when a prompt changes.
 PROMPTS_VERSION = 1
 MAX_CAPTION_CHARS = 2000
 EXCERPT_CHARS = 120
@@ -29,7 +29,7 @@ _SEVERAL = (
     "stretch in one or two sentences: the place, the main objects and their colours, and what "
     "happens. Say only what can be seen."
 )
-# Models without a chat form (BLIP-2) were trained on questions of this shape.
+# Models without a chat template (BLIP-2) were trained on prompts of this form.
 PLAIN = "Question: Where is this, which objects and colours are there, what happens? Answer:"
 
 _SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:pad|unk|eos|bos|image|end_of_utterance)>")
@@ -39,7 +39,7 @@ _ROLE = re.compile(r"^\s*(?:assistant|answer|caption|description)\s*:\s*", re.IG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One question to a captioner: which clip of the batch, its frames, and their time."""
+    """One call of a captioner: the clip's position in the batch, its frames, and their time."""
 
     clip_position: int
     frames: tuple[Frame, ...]
@@ -48,12 +48,12 @@ class Call:
 
 
 def question(num_frames: int) -> str:
-    """Return what a chat model is asked about so many pictures."""
+    """Return the prompt of a chat model for `num_frames` pictures."""
     return _ONE if num_frames == 1 else _SEVERAL.format(count=num_frames)
 
 
 def look_question(asked: str, num_frames: int) -> str:
-    """Return what a captioner is asked on a second look; `asked` is a cleaned question."""
+    """Return the prompt of a second look; `asked` is a cleaned question."""
     seen = "this picture" if num_frames == 1 else f"these {num_frames} pictures, in order,"
     return (
         f"Look at {seen} from a video and answer in one short sentence, only from what can be "
@@ -62,16 +62,16 @@ def look_question(asked: str, num_frames: int) -> str:
 
 
 def whole_call(position: int, view: ClipView) -> Call:
-    """Return the call that shows all frames of a clip at once."""
+    """Return one call with all frames of a clip."""
     clip = view.clip
     return Call(clip_position=position, frames=view.frames, start_s=clip.start_s, end_s=clip.end_s)
 
 
 def calls_for(clips: Sequence[ClipView], *, frames_per_call: int) -> list[Call]:
-    """Cut each clip's kept frames into calls; 0 puts all of a clip's frames into one.
+    """Split each clip's kept frames into calls; 0 puts all frames of a clip into one call.
 
-    A call speaks of the time from its first frame to the next call's first frame; the first
-    begins and the last ends with the clip. A clip without frames gets no call.
+    A call covers the time from its first frame to the next call's first frame; the first starts
+    and the last ends with the clip. A clip without frames gets no call.
     """
     calls: list[Call] = []
     for position, view in enumerate(clips):
@@ -89,10 +89,10 @@ def _bounds(groups: Sequence[tuple[Frame, ...]], clip: Clip) -> list[float]:
 
 
 def clean_reply(reply: str, *, prompt: str, who: str, is_cut: bool = False) -> str:
-    """Return a reply's words: no echo of the prompt, no special tokens, no thoughts, one line.
+    """Return a reply as one line, without prompt echo, special tokens and `<think>` blocks.
 
-    `is_cut`: the model ran out of tokens; a last half sentence is dropped where a whole one is
-    left. Raises BadModelOutput, with an excerpt, where no word is left.
+    `is_cut`: the model ran out of tokens; an incomplete last sentence is dropped if a complete one
+    remains. Raises BadModelOutput, with an excerpt, where no word remains.
     """
     text = _SPECIAL.sub(" ", _THOUGHT.sub(" ", reply))
     text = " ".join(text.split())

@@ -1,7 +1,7 @@
-"""CLIP by open_clip: pictures and short texts to vectors of one space, from local weights.
+"""CLIP with open_clip: pictures and short texts embedded in one space, from local weights.
 
 A checkpoint is a folder with `open_clip_config.json` and safetensors weights, or one safetensors
-file with the name of its architecture in the card's options.
+file and its architecture in the card's options.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.models.weights.loading import needs, place, reason_of, without_progress_bars
 from fdvs.protocols import TextEmbedder
 from fdvs.types import Image, ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
@@ -32,7 +32,7 @@ TEMPLATE = "a photo of {}"
 class ClipOptions:
     """A card's options. `architecture` is open_clip's name, for a single weights file.
 
-    `quick_gelu` is set for weights trained with it (OpenAI's).
+    `quick_gelu`: for weights that were trained with QuickGELU (OpenAI's).
     """
 
     architecture: str = ""
@@ -40,7 +40,7 @@ class ClipOptions:
 
 
 class OpenClipEmbedder:
-    """Embeds pictures by the model's own preprocessing, and queries in the same space."""
+    """An ImageEmbedder with the model's own preprocessing; embeds queries in the same space."""
 
     matcher_backend = "clip"
     batch_size = 32
@@ -72,8 +72,9 @@ class OpenClipEmbedder:
                 )
                 tokenizer = library.get_tokenizer(name)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{card.name}: open_clip cannot load it ({reason})") from error
+            raise ModelError(
+                f"{card.name}: open_clip cannot load it ({reason_of(error)})"
+            ) from error
         model.to(dtype=dtype).eval()
         return cls(model, preprocess, tokenizer, identity_of(card), dtype=dtype)
 
@@ -93,7 +94,7 @@ class OpenClipEmbedder:
     def embed_text_queries(self, texts: Sequence[str]) -> Vectors:
         """Return float32 [len(texts), D] in the pictures' space, rows of unit length.
 
-        A text is cut off at the model's context (77 tokens for most).
+        Texts are truncated to the model's context (77 tokens for most).
         """
         rows = self._batched(
             texts, lambda batch: self._model.encode_text(self._tokenizer(batch).to(self._device))
@@ -117,10 +118,10 @@ class OpenClipEmbedder:
 
 
 class ClipMatcher:
-    """Places a query among CLIP's pictures by CLIP's own text encoder.
+    """A PictureMatcher that embeds queries with CLIP's text encoder.
 
-    `min_score` is a careful guess for short queries, not a measurement: caption and picture of
-    LAION-5B were kept from a cosine of 0.28 on (Schuhmann et al., 2022), short queries lie lower.
+    `min_score` is a cautious guess for short queries, not measured: LAION-5B kept pairs of picture
+    and caption from a cosine of 0.28 on (Schuhmann et al., 2022); short queries score lower.
     """
 
     min_score = 0.22
@@ -137,7 +138,7 @@ class ClipMatcher:
         *,
         made_of: tuple[ModelIdentity, ModelIdentity],
     ) -> ClipMatcher:
-        """Make a matcher of the image embedder alone; it is loaded on first use."""
+        """Return a matcher that needs only the image embedder, which is loaded on first use."""
         return cls(images, replace(made_of[0], role="picture_matcher"))
 
     def place_pictures(self, vectors: Vectors) -> Vectors:
@@ -158,7 +159,7 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 def _sources(found: Path, options: ClipOptions) -> tuple[str, Path | None]:
     """Return open_clip's model name and, for a single file, its path. Raises ModelUnavailable.
 
-    A folder without weights must be refused here: open_clip would go on with random ones.
+    A folder without weights is refused here: open_clip would silently use random ones.
     """
     if found.is_file():
         if found.suffix != ".safetensors" or not options.architecture:

@@ -1,9 +1,8 @@
-"""ConSE: pictures placed among texts by what a classifier takes them for. A stand-in for CLIP.
+"""ConSE: pictures embedded among texts by their class labels; the offline stand-in for CLIP.
 
-A picture's vector is the mean of the text embeddings of its likeliest labels, weighted by their
+A picture's vector is the mean of the text embeddings of its most likely labels, weighted by their
 probabilities (Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
-ICLR 2014). Nothing is trained. It knows the classifier's labels and nothing of people, actions
-or counts.
+ICLR 2014). Nothing is trained. It knows the classifier's labels, but no people, actions or counts.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ TEMPLATE = "a photo of {}"
 
 
 class ConseMatcher:
-    """Places pictures and queries in the text embedder's space.
+    """A PictureMatcher in the text embedder's space.
 
-    `min_score` is the cosine from which a match is worth showing. With the offline preset's
-    models, pictures of the thing asked for mostly lie above it and other pictures below; the
-    margin is thin (see docs/decisions/006-pictures-in-search.md).
+    `min_score` is the cosine from which a match is shown. With the offline preset's models most
+    pictures of the queried object score above it and most others below; the margin is thin
+    (see docs/decisions/006-pictures-in-search.md).
     """
 
     min_score = 0.68
@@ -53,7 +52,7 @@ class ConseMatcher:
         *,
         made_of: tuple[ModelIdentity, ModelIdentity],
     ) -> ConseMatcher:
-        """Make a matcher of an image classifier and a text embedder, each loaded on first use."""
+        """Return a matcher of an image classifier and a text embedder, each loaded on first use."""
         name = f"ConSE over {made_of[0].name} and {made_of[1].name}"
         identity = ModelIdentity(
             role="picture_matcher",
@@ -80,6 +79,6 @@ class ConseMatcher:
 
     @cached_property
     def _label_vectors(self) -> Vectors:
-        """The text embedding of every label with its synonyms, computed once."""
+        """The text embeddings of all labels with their synonyms, computed once."""
         names = [TEMPLATE.format(name) for name in self._images().label_names]
         return self._texts().embed_texts(names)

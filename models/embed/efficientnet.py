@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: pictures to 1280 numbers, and from those numbers to ImageNet labels.
+"""EfficientNet-Lite0: image features [1280], and ImageNet class probabilities from them.
 
-The offline stand-in for an image encoder. The classifier reads the stored features, so that the
-tag captioner never runs the network a second time.
+The offline stand-in for an image encoder. The classifier takes stored features, so that the tag
+captioner does not run the network again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ARCHITECTURE = "tf_efficientnet_lite0"
 
 
 class EfficientNetEmbedder:
-    """Embeds pictures; `labels` names what a vector of its own shows."""
+    """An ImageEmbedder; `probabilities` classifies its own vectors, `label_names` names classes."""
 
     matcher_backend = "conse"
 
@@ -55,7 +55,7 @@ class EfficientNetEmbedder:
         return cls(network, identity_of(card), device=device)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
-        """Return the features before the classifier: float32 [len(images), 1280], raw."""
+        """Return raw features before the classifier, float32 [len(images), 1280]."""
         import torch
 
         width = int(self._network.num_features)
@@ -69,19 +69,6 @@ class EfficientNetEmbedder:
                 )
             rows.append(features_ND.float().cpu().numpy())
         return np.concatenate(rows)
-
-    def labels(self, vectors: Vectors, *, num_labels: int = 10) -> list[list[tuple[str, float]]]:
-        """Return each row's likeliest labels with their probabilities, likeliest first.
-
-        `vectors` are rows of `embed_images` [N, 1280]; a label is ImageNet's list of synonyms.
-        """
-        return [
-            [
-                (self.label_names[i], float(row[i]))
-                for i in np.argsort(-row, kind="stable")[:num_labels]
-            ]
-            for row in self.probabilities(vectors)
-        ]
 
     def probabilities(self, vectors: Vectors) -> Vectors:
         """Return float32 [N, 1000]: the classifier's softmax over features [N, 1280]."""
@@ -102,7 +89,7 @@ class EfficientNetEmbedder:
 def network_input(image: Image) -> Vectors:
     """Return float32 [3, 224, 224]: short side to 256, centre crop, (x - 127) / 128.
 
-    Both steps are one resampling: the centre square of 224/256 of the short side, bicubic.
+    Resize and crop are one bicubic resampling of the centre square, 224/256 of the short side.
     """
     from PIL import Image as Pictures
 
@@ -119,9 +106,9 @@ def network_input(image: Image) -> Vectors:
 
 
 def load_by_order(network: Any, state: dict[str, Any]) -> None:
-    """Copy a checkpoint whose names differ but whose tensors come in the network's order.
+    """Load a checkpoint whose names differ but whose tensors are in the network's order.
 
-    The batch counters are left out on both sides. Raises ModelError where a shape differs.
+    Batch counters are skipped on both sides. Raises ModelError where a shape differs.
     """
     targets = [(k, v) for k, v in network.state_dict().items() if "num_batches_tracked" not in k]
     values = [v for k, v in state.items() if "num_batches_tracked" not in k]
@@ -142,7 +129,7 @@ def _checkpoint(place: Path) -> dict[str, Any]:
 
     files = [place] if place.is_file() else sorted(place.glob("*.pth"))
     if len(files) != 1:
-        raise ModelUnavailable(f"{place} holds {len(files)} .pth files; wanted one checkpoint")
+        raise ModelUnavailable(f"{place} holds {len(files)} .pth files; need one checkpoint")
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

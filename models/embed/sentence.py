@@ -10,13 +10,13 @@ import numpy as np
 from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.models.weights.loading import needs, place, reason_of, without_progress_bars
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
 
 class SentenceEmbedder:
-    """Texts to unit vectors; longer texts than the model reads are cut off by its tokenizer."""
+    """A TextEmbedder; the tokenizer truncates texts to the model's context."""
 
     batch_size = 32
 
@@ -26,7 +26,7 @@ class SentenceEmbedder:
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SentenceEmbedder:
-        """Load without touching the network. Raises ModelUnavailable, ModelError."""
+        """Load from disk, without network. Raises ModelUnavailable, ModelError."""
         library = needs("sentence_transformers", "offline")
         folder = model_folder(card)
         device, dtype = place(settings, card.name)
@@ -40,7 +40,7 @@ class SentenceEmbedder:
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{card.name}: cannot load {folder}: {str(error)[:300]}") from None
+            raise ModelError(f"{card.name}: cannot load {folder}: {reason_of(error)}") from None
         return cls(model, identity_of(card))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:

@@ -1,13 +1,14 @@
-"""A client for OpenAI-compatible chat servers: one question, one bounded and checked reply.
+"""A client for OpenAI-compatible chat servers: one request, one bounded and checked reply.
 
-The server is outside: its reply is bounded in size and time, parsed strictly, and never
-followed elsewhere (no redirects). What may pass by itself (429, 5xx, time-outs, lost
-connections) is asked again with growing, jittered pauses; everything else is an error at once.
-The key comes from the environment, is only ever sent as a header, and appears in no message.
+The server is untrusted: its reply is bounded in size and time and parsed strictly, and redirects
+are not followed. Transient failures (429, 5xx, time-outs, lost connections) are retried with
+exponential, jittered pauses; everything else is an error at once. The key comes from the
+environment, is only sent as a header, and appears in no message.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -15,16 +16,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
-from fdvs.models.endpoint.endpoint_reply import EXCERPT_CHARS, Reply, parse_reply, retry_after_s
 from fdvs.typed import check_range
 
 if TYPE_CHECKING:
     import httpx
 
+EXCERPT_CHARS = 200
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 logger = logging.getLogger(__name__)
@@ -34,9 +37,9 @@ logger = logging.getLogger(__name__)
 class EndpointOptions:
     """How to talk to a server; the options of an endpoint's model card.
 
-    `timeout_s` bounds one whole attempt, `max_retry_after_s` what a server may make us wait.
-    `frames_per_call` 0 sends all kept frames of a clip at once. `context_tokens` is the
-    server's limit as far as we know it: an endpoint does not tell.
+    `timeout_s` bounds one whole attempt, `max_retry_after_s` the pause that a server may ask for.
+    `frames_per_call`: 0 sends all kept frames of a clip at once. `context_tokens` is the server's
+    limit, which the protocol does not report.
     """
 
     api_key_env: str = "FDVS_API_KEY"
@@ -68,14 +71,24 @@ class EndpointOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A server's base URL (without a closing slash) and the model asked for."""
+    """A server's base URL (without a trailing slash) and the name of a model."""
 
     base_url: str
     model: str
 
 
-class _PassingError(Exception):
-    """This attempt failed in a way that may pass; `wait_s` is what the server asked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A checked reply; token counts are None where the server reports none."""
+
+    text: str
+    num_prompt_tokens: int | None
+    num_tokens: int | None
+    stopped: bool
+
+
+class _TransientError(Exception):
+    """An attempt failed and may be retried; `wait_s` is the pause that the server asked for."""
 
     def __init__(self, reason: str, *, wait_s: float | None = None, offline: bool = False) -> None:
         super().__init__(reason)
@@ -95,7 +108,7 @@ def parse_target(target: str) -> Target:
         or not model.strip()
     )
     if wrong:
-        # Not the target itself: somebody may have written a key or a password into it.
+        # Not the target itself: it may contain a key or a password.
         raise ConfigError(
             f"endpoint at {parts.hostname!r}, model {model!r}: want "
             "http(s)://HOST[:PORT]/v1#MODEL without user, password or query; "
@@ -105,7 +118,7 @@ def parse_target(target: str) -> Target:
 
 
 class ChatClient:
-    """Asks one server; safe to share between threads.
+    """Client of one server; safe to share between threads.
 
     `num_requests` and `num_retries` count over the client's life.
     """
@@ -137,12 +150,12 @@ class ChatClient:
         )
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> Reply:
-        """Ask, greedily, and ask again where that may help.
+        """Return the reply at temperature 0; transient failures are retried.
 
         Raises:
-            ModelUnavailable: nobody answers there, or the key or the model is refused.
-            BadModelOutput: an answer that is none, with an excerpt.
-            ModelError: refused, or still failing after the last attempt.
+            ModelUnavailable: no server answers, or it refuses the key or the model.
+            BadModelOutput: the reply is not a chat completion; the message has an excerpt.
+            ModelError: the request is refused, or fails in the last attempt, too.
         """
         body = {
             "model": self.target.model,
@@ -155,7 +168,7 @@ class ChatClient:
             self._count(requests=1)
             try:
                 return parse_reply(self._post(body))
-            except _PassingError as failure:
+            except _TransientError as failure:
                 self._pause_or_give_up(attempt, failure)
         raise AssertionError("unreachable: the last attempt gives up")
 
@@ -164,7 +177,7 @@ class ChatClient:
         self._http.close()
 
     def _headers(self) -> dict[str, str]:
-        # No compression: a small reply must not unpack into a large one.
+        # No compression: a small reply must not decompress into a large one.
         headers = {"Accept-Encoding": "identity", "Accept": "application/json"}
         return headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
 
@@ -177,7 +190,7 @@ class ChatClient:
             self.num_requests += requests
             self.num_retries += retries
 
-    def _pause_or_give_up(self, attempt: int, failure: _PassingError) -> None:
+    def _pause_or_give_up(self, attempt: int, failure: _TransientError) -> None:
         if attempt >= self.options.max_attempts:
             kind = ModelUnavailable if failure.offline else ModelError
             raise kind(
@@ -190,7 +203,7 @@ class ChatClient:
         self._sleep(pause_s)
 
     def _pause_s(self, attempt: int, wait_s: float | None) -> float:
-        """Return the server's wish (bounded), or an exponential pause of 50 to 100 %."""
+        """Return the pause that the server asked for (bounded), or a jittered exponential one."""
         if wait_s is not None:
             return min(wait_s, self.options.max_retry_after_s)
         full_s = min(self.options.max_backoff_s, self.options.backoff_s * 2.0 ** (attempt - 1))
@@ -208,14 +221,16 @@ class ChatClient:
                 self._check_status(response, data)
                 return data.replace(self._key.encode(), b"***") if self._key else data
         except httpx.TimeoutException:
-            raise _PassingError(f"no answer within {self.options.timeout_s:g} s") from None
+            raise _TransientError(f"no answer within {self.options.timeout_s:g} s") from None
         except httpx.ConnectError as error:
-            raise _PassingError(f"no connection ({self._safe(str(error))})", offline=True) from None
+            raise _TransientError(
+                f"no connection ({self._safe(str(error))})", offline=True
+            ) from None
         except httpx.TransportError as error:
-            raise _PassingError(f"connection lost ({self._safe(str(error))})") from None
+            raise _TransientError(f"connection lost ({self._safe(str(error))})") from None
 
     def _read(self, response: httpx.Response, deadline_s: float) -> bytes:
-        """Read a reply of bounded size within the attempt's time, however slowly it drips."""
+        """Read a reply of bounded size within the attempt's time, however slowly it arrives."""
         limit, num_bytes = self.options.max_reply_bytes, 0
         parts: list[bytes] = []
         for part in response.iter_raw():
@@ -223,7 +238,7 @@ class ChatClient:
             if num_bytes > limit:
                 raise BadModelOutput(f"{self.target.base_url}: reply larger than {limit} bytes")
             if time.monotonic() > deadline_s:
-                raise _PassingError(f"no whole answer within {self.options.timeout_s:g} s")
+                raise _TransientError(f"no whole answer within {self.options.timeout_s:g} s")
             parts.append(part)
         return b"".join(parts)
 
@@ -235,7 +250,7 @@ class ChatClient:
             return
         if status in (408, 429) or status >= 500:
             wait_s = retry_after_s(response.headers.get("retry-after"))
-            raise _PassingError(f"status {status}", wait_s=wait_s)
+            raise _TransientError(f"status {status}", wait_s=wait_s)
         excerpt = self._safe(data.decode("utf-8", errors="replace"))
         if status in (401, 403):
             raise ModelUnavailable(
@@ -250,6 +265,48 @@ class ChatClient:
         raise ModelError(f"{self.target.base_url}: status {status}, not retried ({excerpt})")
 
     def _safe(self, text: str) -> str:
-        """Return an excerpt in one line, the key blotted out should a server echo it."""
+        """Return an excerpt in one line, with the key masked should the server echo it."""
         plain = text.replace(self._key, "***") if self._key else text
         return " ".join(plain.split())[:EXCERPT_CHARS]
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header (number or date), None where it gives none."""
+    if not value:
+        return None
+    if value.strip().isdecimal() and len(value) < 12:
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+
+
+def parse_reply(data: bytes) -> Reply:
+    """Parse a chat completion strictly. Raises BadModelOutput with an excerpt."""
+    try:
+        value = json.loads(data)
+        choice = value["choices"][0]
+        text, reason = choice["message"]["content"], choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise BadModelOutput(f"not a chat completion: {_excerpt(data)}") from None
+    if not isinstance(text, str):
+        raise BadModelOutput(f"chat completion without text: {_excerpt(data)}")
+    usage = value.get("usage")
+    return Reply(
+        text=text,
+        num_prompt_tokens=_number(usage, "prompt_tokens"),
+        num_tokens=_number(usage, "completion_tokens"),
+        stopped=reason != "length",
+    )
+
+
+def _number(usage: object, key: str) -> int | None:
+    number = usage.get(key) if isinstance(usage, dict) else None
+    return number if type(number) is int and number >= 0 else None
+
+
+def _excerpt(data: bytes) -> str:
+    return repr(data[:EXCERPT_CHARS].decode("utf-8", errors="replace"))

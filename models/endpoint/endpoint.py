@@ -1,7 +1,7 @@
-"""Captioner and language model behind an OpenAI-compatible endpoint.
+"""Captioner (VLM) and language model behind an OpenAI-compatible endpoint.
 
-Only kept frames leave the machine, as JPEG data URIs inside the request; nothing is uploaded
-elsewhere and no URL is handed over.
+Only kept frames leave the machine, as JPEG data URIs inside the request; nothing else is uploaded
+and no URL is passed on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 from fdvs.errors import BadModelOutput, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
@@ -24,49 +24,45 @@ from fdvs.models.describe.vlm_prompts import (
     question,
     whole_call,
 )
-from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
-from fdvs.models.endpoint.endpoint_reply import Reply
+from fdvs.models.endpoint.client import ChatClient, EndpointOptions, Reply, parse_target
 from fdvs.models.weights.fetch import identity_of
 from fdvs.protocols import Completion
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
-# A token is about four letters of English and rarely fewer than three bytes of anything.
+# A token is about four letters of English, and rarely fewer than three bytes in any language.
 BYTES_PER_TOKEN = 3
 
 
-class EndpointCaptioner:
-    """A Describer: the kept frames of a clip in one question, several clips at the same time."""
+class _EndpointModel:
+    """A model behind an endpoint; `client` counts requests and retries."""
+
+    def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
+        self.identity = identity
+        self.client = client
+
+    @classmethod
+    def load(cls, card: Card, settings: LoadSettings) -> Self:
+        """Create the client without sending anything; `settings` do not apply to a server."""
+        del settings
+        options = options_from(card, EndpointOptions)
+        return cls(ChatClient(parse_target(card.target), options), identity_of(card))
+
+
+class EndpointCaptioner(_EndpointModel):
+    """A Describer: one request per clip with its kept frames, several clips concurrently."""
 
     source = "caption"
     version = PROMPTS_VERSION
     needs_frames = True
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
-        self.identity = identity
+        super().__init__(client, identity)
         self.batch_size = client.options.concurrency
-        self._client = client
-
-    @classmethod
-    def load(cls, card: Card, settings: LoadSettings) -> EndpointCaptioner:
-        """Make the client; nothing is sent yet. `settings` choose devices: not ours to choose."""
-        del settings
-        options = options_from(card, EndpointOptions)
-        return cls(ChatClient(parse_target(card.target), options), identity_of(card))
-
-    @property
-    def num_requests(self) -> int:
-        """Requests sent so far, repeated ones included."""
-        return self._client.num_requests
-
-    @property
-    def num_retries(self) -> int:
-        """Requests that had to be repeated so far."""
-        return self._client.num_retries
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Caption the clips. Raises what `ChatClient.chat` raises, and BadModelOutput."""
-        calls = calls_for(clips, frames_per_call=self._client.options.frames_per_call)
-        with ThreadPoolExecutor(self._client.options.concurrency) as pool:
+        calls = calls_for(clips, frames_per_call=self.client.options.frames_per_call)
+        with ThreadPoolExecutor(self.client.options.concurrency) as pool:
             captions = list(pool.map(self._caption, calls))
         found: list[list[Observation]] = [[] for _ in clips]
         for call, caption in zip(calls, captions, strict=True):
@@ -79,7 +75,7 @@ class EndpointCaptioner:
 
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip. Raises as `describe`."""
-        with ThreadPoolExecutor(self._client.options.concurrency) as pool:
+        with ThreadPoolExecutor(self.client.options.concurrency) as pool:
             return list(
                 pool.map(
                     lambda call: self._caption(call, look_question(asked, len(call.frames))),
@@ -88,40 +84,27 @@ class EndpointCaptioner:
             )
 
     def _caption(self, call: Call, prompt: str = "") -> str:
-        options, prompt = self._client.options, prompt or question(len(call.frames))
+        options, prompt = self.client.options, prompt or question(len(call.frames))
         pictures = [_picture(frame.image, options.jpeg_quality) for frame in call.frames]
         content = [*pictures, {"type": "text", "text": prompt}]
-        reply = self._client.chat(
+        reply = self.client.chat(
             [{"role": "user", "content": content}], max_tokens=options.max_tokens
         )
         who, is_cut = self.identity.label(), not reply.stopped
         return clean_reply(reply.text, prompt=prompt, who=who, is_cut=is_cut)
 
 
-class EndpointLanguageModel:
+class EndpointLanguageModel(_EndpointModel):
     """A LanguageModel behind an endpoint. Tokens are estimated where the server does not count."""
 
     attention = "the endpoint's own"
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
-        self.identity = identity
+        super().__init__(client, identity)
         self.context_tokens = client.options.context_tokens
-        self._client = client
-
-    @classmethod
-    def load(cls, card: Card, settings: LoadSettings) -> EndpointLanguageModel:
-        """See `EndpointCaptioner.load`."""
-        del settings
-        options = options_from(card, EndpointOptions)
-        return cls(ChatClient(parse_target(card.target), options), identity_of(card))
-
-    @property
-    def num_retries(self) -> int:
-        """Requests that had to be repeated so far."""
-        return self._client.num_retries
 
     def count_tokens(self, text: str) -> int:
-        """Estimate from above: an endpoint shows no tokenizer."""
+        """Return an upper estimate, as an endpoint has no tokenizer to ask."""
         return math.ceil(len(text.encode("utf-8", errors="replace")) / BYTES_PER_TOKEN)
 
     def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
@@ -134,14 +117,14 @@ class EndpointLanguageModel:
                 "the option context_tokens"
             )
         messages = [{"role": "system", "content": system}] if system else []
-        reply = self._client.chat(
+        reply = self.client.chat(
             [*messages, {"role": "user", "content": user}], max_tokens=max_tokens
         )
         if not reply.text.strip():
             raise BadModelOutput(f"{self.identity.name} wrote nothing; try again or another model")
-        return self._written(reply, num_prompt)
+        return self._completion(reply, num_prompt)
 
-    def _written(self, reply: Reply, num_prompt: int) -> Completion:
+    def _completion(self, reply: Reply, num_prompt: int) -> Completion:
         counted, wrote = reply.num_prompt_tokens, reply.num_tokens
         return Completion(
             text=reply.text.strip(),

@@ -1,4 +1,4 @@
-"""A card's own settings of grouped attention: where a model's layers or heads were measured.
+"""Settings of grouped attention: from a card, from a plan, and in a model's own config.
 
     options:
       attention:
@@ -7,7 +7,7 @@
           0-17: {importance_rate: 0.0}             # over `default`, for these layers
           23: [{importance_rate: 0.5}, {}, {}]     # one for each key head
 
-Takes the mapping of a card, gives `DGAConfig`s; every key and value is checked.
+Every key and value of a card is checked; the result are `DGAConfig`s by layer and key head.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LAYERS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionOptions:
-    """Settings of a model, and of its layers that differ, by index."""
+    """Settings of a model, and of the layers that differ from them, by index."""
 
     config: DGAConfig = DEFAULT
     layers: Mapping[int, LayerConfig] = field(default_factory=dict)
@@ -68,10 +68,9 @@ def attention_options(card: Card) -> AttentionOptions:
 
 
 def options_of_plan(path: Path) -> AttentionOptions:
-    """Return the settings by key head of a plan (scripts/plan_attention.py).
+    """Return the settings per key head of a plan file (scripts/plan_attention.py).
 
-    Texts are exact up to the same length as without a plan. Raises InvalidValue for a file that is
-    no plan.
+    `dense_threshold` is the same as without a plan. Raises InvalidValue for another file.
     """
     try:
         plan = read_plan(path)

@@ -1,7 +1,7 @@
-"""Prompts as tokens: a model's chat template and tokenizer, for texts that come from outside.
+"""Prompts as tokens: a model's chat template and tokenizer, applied to untrusted texts.
 
-Takes system and user texts, gives prompts and token ids. Control tokens in the texts are taken
-out, so that a caption cannot end its turn. Knows no model.
+Takes system and user texts, gives prompts and token ids. Special tokens in the texts are removed,
+so that a caption cannot end its turn. Knows no model.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 from fdvs.errors import ModelError, ModelUnavailable
 
-#: Of Unicode's private use: where the fixed text ends while the template is filled in.
+#: Private-use characters that mark the end of the fixed text while the template is rendered.
 MARK, MORE = "\ue0f1", "\ue0f2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """The part of a prompt that stays.
+    """The fixed prefix of a prompt.
 
     Attributes:
-        ids: tokens of all before the user's further words: the template's, the system's, the text.
-        closing: what the template puts after the user's turn, up to where the answer begins.
+        ids: tokens up to the variable part of the user's turn: template, system text, fixed text.
+        closing: what the template puts after the user's turn, up to the start of the answer.
     """
 
     ids: tuple[int, ...]
@@ -30,10 +30,10 @@ class Opening:
 
 
 class Chat:
-    """Fills in a tokenizer's chat template."""
+    """A tokenizer with its chat template."""
 
     def __init__(self, tokenizer: Any, *, name: str, template: str = "") -> None:
-        """Take `template` (Jinja) where the checkpoint brings none or a wrong one.
+        """`template` (Jinja) replaces the checkpoint's own, for one that has none or a wrong one.
 
         Raises ModelUnavailable where there is no template at all.
         """
@@ -41,62 +41,62 @@ class Chat:
             tokenizer.chat_template = template
         if not tokenizer.chat_template:
             raise ModelUnavailable(
-                f"{name} brings no chat template, so it takes no instructions; choose an "
+                f"{name} has no chat template, so it does not follow instructions; choose an "
                 "instruct model, or a card with options.chat_template"
             )
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._name = name
 
     def ids(self, text: str) -> list[int]:
         """Return the tokens of a bare text."""
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def option_ids(self, option: str) -> list[int]:
-        """Return the tokens of an answer that stands alone. Raises ModelError where it has none."""
-        if ids := self.ids(self._without_controls(option)):
+        """Return the tokens of an answer option. Raises ModelError where it has none."""
+        if ids := self.ids(self._without_special_tokens(option)):
             return ids
-        raise ModelError(f"{self._name}: option {option!r} holds no token; give one with words")
+        raise ModelError(f"{self._name}: option {option!r} has no token; give one with words")
 
     def text(self, tokens: list[int]) -> str:
-        """Return the text of tokens, without control tokens, exactly as they spell it."""
+        """Return the exact text of tokens, without special tokens."""
         return str(
-            self._tokenizer.decode(
+            self.tokenizer.decode(
                 tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         )
 
     def prompt(self, system: str, user: str) -> str:
-        """Return the filled-in template; one without a system turn gets both texts in one turn."""
-        system, user = (self._without_controls(text) for text in (system, user))
-        return self._filled_in(system, user)
+        """Return the rendered template; without a system role, both texts go into one turn."""
+        system, user = (self._without_special_tokens(text) for text in (system, user))
+        return self._rendered(system, user)
 
     def opening(self, system: str, text: str) -> Opening:
-        """Return the prompt of a user's turn that begins with `text`, up to the end of it.
+        """Return the prompt up to the end of `text`, with which the user's turn begins.
 
-        Its tokens are those of that part alone, so they do not depend on what follows. Where the
-        text ends with a newline this is how most tokenizers split the whole, too.
-        Raises ModelError where the template does not give the text back as it is.
+        It is tokenized alone, so its tokens do not depend on what follows. If the text ends with a
+        newline, most tokenizers split the whole prompt in the same way.
+        Raises ModelError where the template does not reproduce the text.
         """
-        system, text = (self._without_controls(part) for part in (system, text))
+        system, text = (self._without_special_tokens(part) for part in (system, text))
         mark = MARK
         while mark in system + text:
             mark += MORE
-        parts = self._filled_in(system, text + mark).split(mark)
+        parts = self._rendered(system, text + mark).split(mark)
         if len(parts) != 2:
             raise ModelError(
                 f"{self._name}: its chat template repeats or drops the user's text, so nothing "
-                "can be read ahead of the question; give text and question together"
+                "can be prefilled before the question; give text and question together"
             )
         return Opening(ids=tuple(self.ids(parts[0])), closing=parts[1])
 
     def following(self, rest: str, opening: Opening) -> list[int]:
-        """Return the tokens of what comes after an opening. Raises ModelError for none."""
-        ids = self._inner_ids(self._without_controls(rest) + opening.closing)
+        """Return the tokens that follow an opening. Raises ModelError where there are none."""
+        ids = self._inner_ids(self._without_special_tokens(rest) + opening.closing)
         if not ids:
             raise ModelError(f"{self._name}: nothing follows the text that was read; ask something")
         return ids
 
-    def _filled_in(self, system: str, user: str) -> str:
+    def _rendered(self, system: str, user: str) -> str:
         from jinja2 import TemplateError
 
         turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
@@ -107,22 +107,22 @@ class Chat:
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         return str(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         )
 
-    def _without_controls(self, text: str) -> str:
-        """Take the tokenizer's control tokens out, also those that a removal puts together."""
-        controls = [t for t in self._tokenizer.all_special_tokens if t]
-        while any(control in text for control in controls):
-            for control in controls:
-                text = text.replace(control, "")
+    def _without_special_tokens(self, text: str) -> str:
+        """Remove the tokenizer's special tokens, also those that a removal creates."""
+        special = [token for token in self.tokenizer.all_special_tokens if token]
+        while any(token in text for token in special):
+            for token in special:
+                text = text.replace(token, "")
         return text
 
     def _inner_ids(self, text: str) -> list[int]:
         """Return the tokens of a text that continues another.
 
-        Some tokenizers (SentencePiece) put a space before whatever they are given: such text is
-        given behind a newline, whose tokens are then taken off.
+        Some tokenizers (SentencePiece) prepend a space to any input: the text is then tokenized
+        after a newline, whose tokens are removed.
         """
         if not self._adds_a_space:
             return self.ids(text)

@@ -1,7 +1,7 @@
-"""The grouped cache in the form that transformers asks for: `past_key_values` of a model.
+"""The grouped KV cache as transformers' `past_key_values`; created by `attention.make_cache`.
 
-Wraps a `DGACache` of `fdvs.kernels.dga`, one layer of it for each layer of the model. A layer
-hands new keys on with itself attached; the attention appends them. Made by `attention.make_cache`.
+Wraps a `DGACache` of `fdvs.kernels.dga`, layer by layer. A cache layer returns the new keys with
+itself attached, and the attention appends them to it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from fdvs.kernels.dga import DGACache, DGALayerCache, HeadsCache
 
-#: How the cache layer travels with the keys it was given, from the cache to the attention.
+#: Attribute by which the new keys carry their cache layer to the attention.
 LAYER = "_fdvs_dga_layer"
 
 
 @cache
 def cache_classes() -> tuple[type[Any], type[Any]]:
-    """Define the cache classes on first use: transformers is imported only when needed."""
+    """Return (layer class, cache class), defined on first use to import transformers lazily."""
     from transformers.cache_utils import Cache, CacheLayerMixin
 
     class GroupedLayer(CacheLayerMixin):  # type: ignore[misc]  # untyped library
-        """One layer: hands the new keys on, tagged with itself; `attend` appends them."""
+        """One layer: returns the new keys tagged with itself; `attend` appends them."""
 
         is_sliding = False
         is_croppable = False
@@ -88,8 +88,8 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
     class GroupedCache(Cache):  # type: ignore[misc]  # untyped library
         """The layers of a model; `store` holds their tensors.
 
-        With a `passage` (positions of text that was read) nothing is appended: the next tokens
-        repeat the passage, and each layer's `scores_BKC` say what they looked at.
+        With a `passage` (positions of cached tokens) nothing is appended: the next tokens repeat
+        the passage, and each layer's `scores_BKC` hold the attention that its tokens received.
         """
 
         def __init__(self, store: DGACache, slots: list[int], passage: range | None = None) -> None:
@@ -107,7 +107,7 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             return self.store.layer(0).num_seen
 
         def adopt(self, store: DGACache) -> None:
-            """Go on with another store that holds the same tokens."""
+            """Switch to another store of the same tokens."""
             self.store = store
             for index, layer in enumerate(self.layers):
                 layer.state = store.layer(index)
@@ -117,7 +117,7 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             return GroupedCache(self.store, [layer.slots for layer in self.layers], passage)
 
         def fork(self, rows: int = 1) -> GroupedCache:
-            """Return a cache that goes on from here on its own; see `DGACache.fork`."""
+            """Return an independent continuation of this cache; see `DGACache.fork`."""
             return GroupedCache(self.store.fork(rows), [layer.slots for layer in self.layers])
 
     return GroupedLayer, GroupedCache

@@ -1,7 +1,7 @@
-"""What a model has read, as files: a grouped cache, or the stock one of full attention.
+"""KV caches as files: a grouped cache, or the stock one of full attention.
 
-Takes a cache and a folder, gives it back for the same model. Tensors are safetensors, the rest is
-a JSON manifest. Files may come from anywhere: whatever does not fit the model is a ValueError.
+Tensors are stored as safetensors, the rest as a JSON manifest. The files are untrusted: whatever
+does not fit the model is a ValueError.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 
 
 def save(cache: Any, folder: Path, *, extra: Mapping[str, Any]) -> None:
-    """Write a cache of one row into an empty folder."""
+    """Write a one-row cache into an empty folder."""
     from safetensors.torch import save_file
 
     if hasattr(cache, "store"):
@@ -48,7 +48,7 @@ def save(cache: Any, folder: Path, *, extra: Mapping[str, Any]) -> None:
 
 
 def load(model: Any, folder: Path, *, num_tokens: int) -> tuple[Any, dict[str, Any]]:
-    """Read a cache that a model of this shape has filled with `num_tokens`, and what is beside it.
+    """Return the cache of `num_tokens` that this model filled, and its `extra`.
 
     Raises:
         ValueError: the files are damaged, or do not fit the model, its settings or the count.
@@ -67,7 +67,7 @@ def load(model: Any, folder: Path, *, num_tokens: int) -> tuple[Any, dict[str, A
 
 
 def why_not(model: Any, cache: Any, num_tokens: int) -> str:
-    """Return why a cache is not one that this model filled with so many tokens, or ''."""
+    """Return why a cache cannot be one that this model filled with `num_tokens`, or ''."""
     config = model.config.get_text_config()
     if len(cache.layers) != config.num_hidden_layers:
         return f"{len(cache.layers)} layers where the model has {config.num_hidden_layers}"
@@ -83,10 +83,10 @@ def why_not(model: Any, cache: Any, num_tokens: int) -> str:
     return ""
 
 
-def _same_layers(store: DGACache, own: Mapping[int, LayerConfig]) -> bool:
-    """Whether the layers have the model's settings, or only budgets of their own (`rereading`)."""
-    if own or not store.layer_configs:
-        return store.layer_configs == own
+def _same_layers(store: DGACache, layers: Mapping[int, LayerConfig]) -> bool:
+    """Whether the layers' settings are the model's, or differ in budgets only (`rereading`)."""
+    if layers or not store.layer_configs:
+        return store.layer_configs == layers
     return all(
         config.is_dense or _without_budget(config) == _without_budget(store.config)
         for one in store.layer_configs.values()
@@ -99,7 +99,7 @@ def _without_budget(config: DGAConfig) -> DGAConfig:
 
 
 def full_bytes(model: Any, num_tokens: int) -> int:
-    """Return the bytes that keys and values of full attention take for so many tokens."""
+    """Return the size of full attention's KV cache for `num_tokens`."""
     config = model.config.get_text_config()
     heads, dim = _key_shape(config)
     return 2 * int(config.num_hidden_layers) * num_tokens * heads * dim * int(model.dtype.itemsize)
@@ -112,7 +112,7 @@ def _key_shape(config: Any) -> tuple[int, int]:
 
 
 def _grouped_layer(layer: Any, config: Any) -> tuple[int, Any] | str:
-    """Return (tokens, number type), or what is odd. A layer may have a state for some heads."""
+    """Return (number of tokens, dtype), or what is wrong. A layer may have several states."""
     states = layer.state.states
     if any(state is None or state.num_seen != layer.slots for state in states):
         return "not one row"

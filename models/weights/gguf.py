@@ -1,7 +1,7 @@
-"""GGUF files for transformers: unpacked to plain weights once, then loaded like any folder.
+"""GGUF files for transformers: converted to safetensors once, then loaded like any folder.
 
-Unpacking the small model's 4-bit weights takes 15 to 20 s; the result lies in the model cache
-under the file's own hash.
+Converting the small model's 4-bit weights takes 15 to 20 s; the result is kept in the model cache
+under the file's hash.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.fingerprint import file_sha256
-from fdvs.models.weights import manifests as cache
+from fdvs.models.weights import manifests
 from fdvs.models.weights.loading import needs, without_progress_bars
 
 CONVERTED = "converted"
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 def find_gguf(place: Path) -> Path | None:
-    """Return the one GGUF file of a place (a file or a folder), None where there is none.
+    """Return `place` if it is a GGUF file, or the only one in a folder; None where there is none.
 
-    Raises ModelUnavailable where a folder holds several: which one is meant cannot be told.
+    Raises ModelUnavailable where a folder holds several.
     """
     if place.is_file():
         return place if place.suffix == ".gguf" else None
@@ -38,19 +38,19 @@ def find_gguf(place: Path) -> Path | None:
 
 
 def as_folder(file: Path) -> Path:
-    """Return a folder with the file's weights as float32 safetensors, its settings and tokenizer.
+    """Return a folder with the file's weights as float32 safetensors, its config and tokenizer.
 
-    Made on the first call for a content (by its hash), under a lock. Raises ModelError where the
+    It is created on the first call for a file's hash, under a lock. Raises ModelError where the
     file cannot be read as a model, ModelUnavailable where a package or disk space is missing.
     """
     from filelock import FileLock
 
     sha256 = file_sha256(file)
-    home = cache.cache_root() / CONVERTED / sha256[:32]
+    home = manifests.cache_root() / CONVERTED / sha256[:32]
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(home.parent / f".{home.name}.lock"):
-            if not _is_whole(home):
+            if not _is_complete(home):
                 _convert(file, sha256, home)
     except OSError as error:
         raise ModelUnavailable(
@@ -60,9 +60,9 @@ def as_folder(file: Path) -> Path:
     return home
 
 
-def _is_whole(home: Path) -> bool:
-    manifest = cache.parse_manifest(cache.read_json(home / cache.MANIFEST))
-    return manifest is not None and cache.is_complete(manifest)
+def _is_complete(home: Path) -> bool:
+    manifest = manifests.parse_manifest(manifests.read_json(home / manifests.MANIFEST))
+    return manifest is not None and manifests.is_complete(manifest)
 
 
 def _convert(file: Path, sha256: str, home: Path) -> None:
@@ -72,10 +72,10 @@ def _convert(file: Path, sha256: str, home: Path) -> None:
     try:
         _save_unpacked(file, scratch)
         source = {"kind": "gguf", "sha256": sha256}
-        manifest = cache.Manifest(
-            name=file.name, source=source, folder=str(home), files=cache.record_files(scratch)
+        manifest = manifests.Manifest(
+            name=file.name, source=source, folder=str(home), files=manifests.record_files(scratch)
         )
-        cache.write_manifest(scratch, manifest)
+        manifests.write_manifest(scratch, manifest)
         shutil.rmtree(home, ignore_errors=True)
         scratch.rename(home)
     finally:
@@ -105,9 +105,9 @@ def _save_unpacked(file: Path, folder: Path) -> None:
 
 
 def _plain(model: Any) -> Any:
-    """Return the same weights in a model that transformers does not take for a quantised one.
+    """Return the same weights in a model that transformers does not treat as quantised.
 
-    The tensors are unpacked already, but a model loaded from GGUF refuses to be saved.
+    The tensors are dequantised already, but a model loaded from GGUF refuses to be saved.
     """
     import torch
     from transformers import AutoModelForCausalLM

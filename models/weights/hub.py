@@ -1,7 +1,7 @@
-"""Model repositories on the Hugging Face hub: a revision is resolved once and recorded.
+"""Model repositories on the Hugging Face hub: a revision is resolved to a commit and recorded.
 
-Only weights as safetensors, settings and tokenizer files are taken: no pickles, no code. The
-files stay in the hub's own cache, which other programs share.
+Only safetensors weights, configuration and tokenizer files are downloaded: no pickles, no code.
+The files stay in the hub's own cache, which other programs share.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Snapshot:
 
 
 def is_repository_name(target: str) -> bool:
-    """Whether a target can be a hub repository: `name` or `owner/name`."""
+    """Whether a target has the form of a hub repository: `name` or `owner/name`."""
     return bool(_REPOSITORY.fullmatch(target)) and ".." not in target
 
 
 def is_offline() -> bool:
-    """Whether the user forbade the hub (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
+    """Whether the hub is switched off by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(n, "").upper() in {"1", "ON", "YES", "TRUE"} for n in names)
 
@@ -44,14 +44,14 @@ def is_offline() -> bool:
 def snapshot(repository: str, revision: str = "", *, files: Sequence[str] = ()) -> Snapshot:
     """Return a repository's files, downloaded unless the hub's cache has them.
 
-    `revision` "" means the newest, resolved to a commit here. Offline, only the cache is asked.
-    Raises ModelUnavailable where it cannot be had or holds no safetensors weights.
+    `revision` "" means the newest, resolved to a commit. Offline, only the cache is used.
+    Raises ModelUnavailable where it cannot be downloaded or has no safetensors weights.
     """
     if not is_repository_name(repository):
         raise ModelUnavailable(f"{repository!r} is neither a folder here nor a hub repository")
     try:
         folder = _get(repository, revision, tuple(files) or WANTED)
-    except Exception as error:  # the hub's client lets its transport's errors through, any kind
+    except Exception as error:  # the hub's client raises errors of its transport, of any kind
         reason = " ".join(str(error).split())[:EXCERPT_CHARS]
         hint = "HF_HUB_OFFLINE is set" if is_offline() else type(error).__name__
         raise ModelUnavailable(

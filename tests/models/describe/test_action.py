@@ -122,14 +122,14 @@ def test_the_batch_is_by_the_device_unless_asked(classifier_folder: Path) -> Non
 
 
 def test_a_failing_classifier_is_a_model_error(
-    classifier_folder: Path, monkeypatch: pytest.MonkeyPatch
+    classifier_folder: Path,
 ) -> None:
     classifier = source(classifier_folder)
 
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(classifier, "_processor", fail)
+    classifier = ActionSource(fail, classifier.model, classifier.identity, ActionOptions())
     with pytest.raises(ModelError, match="out of memory"):
         classifier.describe([view(1, num_frames=1)])
 
@@ -138,7 +138,7 @@ def test_a_model_that_hides_its_frame_count_is_refused(classifier_folder: Path) 
     classifier = source(classifier_folder)
 
     class Model:
-        device = classifier._model.device
+        device = classifier.model.device
         config = object()
 
     with pytest.raises(ConfigError, match="num_frames"):

@@ -10,9 +10,15 @@ import pytest
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.describe.coco_names import COCO_NAMES
 from fdvs.models.describe.objects import ObjectSource, prompt_of, split_labels
-from fdvs.models.describe.objectwords import Box, grid_cell, match_label, sentence, size_word
+from fdvs.models.describe.objectwords import (
+    COCO_NAMES,
+    Box,
+    grid_cell,
+    match_label,
+    sentence,
+    size_word,
+)
 from fdvs.types import Clip, ClipView, Frame
 
 CPU = LoadSettings(device="cpu", dtype="float32")
@@ -208,7 +214,7 @@ def test_boxes_are_those_that_the_models_raw_output_means(detector_folder: Path)
 
     detector = source(detector_folder, box_threshold=0.6, text_threshold=0.5, labels=["cat"])
     image = view(5, num_frames=1).frames[0].image
-    (boxes,) = detector._detect([image])
+    (boxes,) = detector.detect([image])
     processor = AutoProcessor.from_pretrained(detector_folder)
     inputs = processor(images=Image.fromarray(image), text="cat.", return_tensors="pt")
     model = GroundingDinoForObjectDetection.from_pretrained(detector_folder).eval()
@@ -240,8 +246,8 @@ def test_the_classes_of_coco_are_asked_in_prompts_that_the_model_holds(
     detector_folder: Path,
 ) -> None:
     detector = source(detector_folder, box_threshold=0.3, text_threshold=0.3)
-    assert len(detector._prompts) > 1
-    assert tuple(label for p in detector._prompts for label in p) == COCO_NAMES
+    assert len(detector.prompts) > 1
+    assert tuple(label for p in detector.prompts for label in p) == COCO_NAMES
     assert len(detector.describe([view(1, num_frames=1)])) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.describe.ocr import Reading, ScreenTextOptions, ScreenTextSource, merged
+from fdvs.models.describe.ocr import Detection, ScreenTextOptions, ScreenTextSource, merged
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Clip, ClipView, Frame, Image, ModelIdentity
 
@@ -95,8 +95,8 @@ def test_a_long_text_is_cut_and_hidden_characters_go() -> None:
     assert [len(o.text) for o in found] == [300, 2]
 
 
-def reading(text: str, confidence: float = 0.8, start_s: float = 0, end_s: float = 1) -> Reading:
-    return Reading(text=text, confidence=confidence, start_s=start_s, end_s=end_s)
+def reading(text: str, confidence: float = 0.8, start_s: float = 0, end_s: float = 1) -> Detection:
+    return Detection(text=text, confidence=confidence, start_s=start_s, end_s=end_s)
 
 
 def test_nearly_equal_readings_become_the_surest_with_all_their_time() -> None:

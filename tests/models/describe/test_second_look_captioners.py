@@ -59,13 +59,13 @@ def local(folder: Path, **options: Any) -> TransformersCaptioner:
 
 def asked_of(captioner: TransformersCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Remember the words that the model is given, as its tokenizer reads them."""
-    generate, prompts = captioner._model.generate, []
+    generate, prompts = captioner.model.generate, []
 
     def remember(**inputs: Any) -> Any:
-        prompts.extend(captioner._processor.tokenizer.batch_decode(inputs["input_ids"]))
+        prompts.extend(captioner.processor.tokenizer.batch_decode(inputs["input_ids"]))
         return generate(**inputs)
 
-    monkeypatch.setattr(captioner._model, "generate", remember)
+    monkeypatch.setattr(captioner.model, "generate", remember)
     return prompts
 
 
@@ -114,14 +114,14 @@ def test_a_local_model_that_fails_or_says_nothing_is_an_error(
     import torch
 
     captioner = local(checkpoint("smolvlm"))
-    monkeypatch.setattr(captioner._model, "generate", lambda **_: torch.tensor([[1, 2, 0]]))
+    monkeypatch.setattr(captioner.model, "generate", lambda **_: torch.tensor([[1, 2, 0]]))
     with pytest.raises(BadModelOutput, match="described nothing"):
         captioner.look([view(1)], ASKED)
 
     def fail(**inputs: Any) -> Any:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(captioner._model, "generate", fail)
+    monkeypatch.setattr(captioner.model, "generate", fail)
     with pytest.raises(ModelError, match="out of memory"):
         captioner.look([view(1)], ASKED)
 
@@ -202,7 +202,7 @@ def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
     server.replies = [(429, b"slow down"), (503, b"")]
     captioner = server.load()
     assert captioner.look([view(1)], ASKED) == ["A dog."]
-    assert (captioner.num_requests, captioner.num_retries) == (3, 2)
+    assert (captioner.client.num_requests, captioner.client.num_retries) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_batch_says_what_single_clips_say_and_pictures_matter(
 def test_half_size_numbers_describe_too(checkpoint: Callable[[str], Path], family: str) -> None:
     settings = LoadSettings(device="cpu", dtype="bfloat16")
     captioner = TransformersCaptioner.load(card(checkpoint(family)), settings)
-    assert str(captioner._model.dtype) == "torch.bfloat16"
+    assert str(captioner.model.dtype) == "torch.bfloat16"
     (found,) = texts(captioner, [view(1, num_frames=2)])
     assert len(found) == (1 if captioner.is_chat else 2)
 
@@ -119,7 +119,7 @@ def test_tiles_are_made_only_on_request(checkpoint: Callable[[str], Path]) -> No
     def num_tokens(**options: Any) -> int:
         captioner = TransformersCaptioner.load(card(checkpoint("smolvlm"), **options), CPU)
         calls = calls_for([view(1, num_frames=1)], frames_per_call=0)
-        inputs = captioner._inputs(calls, [question(1)])
+        inputs = captioner.inputs_of(calls, [question(1)])
         return int(inputs["input_ids"].shape[1])
 
     assert num_tokens(split_images=True) > num_tokens() + 8
@@ -130,13 +130,13 @@ def test_no_more_questions_than_the_batch_size_go_into_the_model_at_once(
 ) -> None:
     captioner = TransformersCaptioner.load(card(checkpoint("blip2_opt"), batch_size=2), CPU)
     sizes: list[int] = []
-    generate = captioner._model.generate
+    generate = captioner.model.generate
 
     def counted(**inputs: Any) -> Any:
         sizes.append(len(inputs["input_ids"]))
         return generate(**inputs)
 
-    monkeypatch.setattr(captioner._model, "generate", counted)
+    monkeypatch.setattr(captioner.model, "generate", counted)
     captioner.describe([view(1, num_frames=2), view(2, num_frames=3)])
     assert sizes == [2, 2, 1]
     assert captioner.batch_size == 2
@@ -146,7 +146,7 @@ def test_a_clip_without_frames_gets_no_words_and_costs_nothing(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captioner = TransformersCaptioner.load(card(checkpoint("blip2_opt")), CPU)
-    monkeypatch.setattr(captioner._model, "generate", lambda **_: pytest.fail("asked"))
+    monkeypatch.setattr(captioner.model, "generate", lambda **_: pytest.fail("asked"))
     assert captioner.describe([view(1, num_frames=0)]) == [[]]
 
 
@@ -168,7 +168,7 @@ def test_a_failing_model_is_a_model_error_with_the_reason(
     def fail(**inputs: Any) -> Any:
         raise RuntimeError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr(captioner._model, "generate", fail)
+    monkeypatch.setattr(captioner.model, "generate", fail)
     with pytest.raises(ModelError, match=r"out of memory\. Tried.*smaller batch_size"):
         captioner.describe([view(1, num_frames=1)])
 
@@ -179,7 +179,7 @@ def test_a_reply_of_special_tokens_only_is_bad_output(
     import torch
 
     captioner = TransformersCaptioner.load(card(checkpoint("blip2_opt")), CPU)
-    monkeypatch.setattr(captioner._model, "generate", lambda **_: torch.tensor([[1, 2, 0]]))
+    monkeypatch.setattr(captioner.model, "generate", lambda **_: torch.tensor([[1, 2, 0]]))
     with pytest.raises(BadModelOutput, match="described nothing"):
         captioner.describe([view(1, num_frames=1)])
 
@@ -197,11 +197,11 @@ def test_a_tokenizer_without_padding_pads_with_its_end(
     checkpoint: Callable[[str], Path],
 ) -> None:
     captioner = TransformersCaptioner.load(card(checkpoint("blip2_opt")), CPU)
-    processor = captioner._processor
+    processor = captioner.processor
     processor.tokenizer.pad_token = None
-    again = TransformersCaptioner(processor, captioner._model, captioner.identity, VlmOptions())
-    assert again._processor.tokenizer.pad_token == "</s>"
-    assert again._processor.tokenizer.padding_side == "left"
+    again = TransformersCaptioner(processor, captioner.model, captioner.identity, VlmOptions())
+    assert again.processor.tokenizer.pad_token == "</s>"
+    assert again.processor.tokenizer.padding_side == "left"
 
 
 def test_a_folder_that_is_no_checkpoint_names_the_next_step(tmp_path: Path) -> None:

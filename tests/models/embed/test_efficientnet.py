@@ -96,12 +96,11 @@ def test_the_batch_size_does_not_change_a_vector(embedder: EfficientNetEmbedder)
     assert embedder.embed_images([]).shape == (0, 1280)
 
 
-def test_labels_are_the_likeliest_classes_in_order(embedder: EfficientNetEmbedder) -> None:
-    vectors = embedder.embed_images(pictures(2))
-    probabilities = embedder.probabilities(vectors)
-    for row, labels in zip(probabilities, embedder.labels(vectors, num_labels=3), strict=True):
-        assert [p for _, p in labels] == sorted(row.tolist(), reverse=True)[:3]
-        assert labels[0][0] == embedder.label_names[int(row.argmax())]
+def test_every_class_has_a_name_and_a_share_of_the_probability(
+    embedder: EfficientNetEmbedder,
+) -> None:
+    probabilities = embedder.probabilities(embedder.embed_images(pictures(2)))
+    assert probabilities.shape == (2, 1000)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert embedder.label_names[331] == "hare"
     assert len(embedder.label_names) == 1000
@@ -174,5 +173,5 @@ def test_the_real_weights_know_the_film_s_rabbit_and_a_bottle(media_dir: Path) -
         frame_at("big_buck_bunny_full_160x120_4fps.mp4", 88),
         frame_at("bottle-detection.mp4", 15),
     ]
-    names = [labels[0][0] for labels in embedder.labels(embedder.embed_images(images))]
-    assert names == ["hare", "water bottle"]
+    best = embedder.probabilities(embedder.embed_images(images)).argmax(axis=1)
+    assert [embedder.label_names[index] for index in best] == ["hare", "water bottle"]

@@ -31,10 +31,11 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.endpoint.client import (
     ChatClient,
     EndpointOptions,
+    parse_reply,
     parse_target,
+    retry_after_s,
 )
 from fdvs.models.endpoint.endpoint import EndpointCaptioner, EndpointLanguageModel
-from fdvs.models.endpoint.endpoint_reply import parse_reply, retry_after_s
 from fdvs.types import Clip, ClipView, Frame
 
 Answer = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
@@ -417,7 +418,7 @@ def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Server
     assert [[o.text for o in clip] for clip in found] == [[f"level {n}"] for n in range(9)]
     assert max(most) == 3
     assert captioner.batch_size == 3
-    assert (captioner.num_requests, captioner.num_retries) == (9, 0)
+    assert (captioner.client.num_requests, captioner.client.num_retries) == (9, 0)
 
 
 def test_a_clip_without_frames_costs_no_call(server: Server) -> None:
@@ -450,7 +451,7 @@ def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server:
     )
     assert written.num_tokens == writer.count_tokens("a red square") == 4
     assert [m["role"] for m in server.asked[0]["messages"]] == ["system", "user"]
-    assert writer.num_retries == 0
+    assert writer.client.num_retries == 0
 
 
 def test_the_writer_believes_the_servers_counts(server: Server) -> None:

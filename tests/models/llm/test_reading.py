@@ -331,7 +331,7 @@ def test_a_question_of_nothing_is_an_error_where_the_template_adds_nothing(
 ) -> None:
     writer = writer_of(folder, "sdpa")
     writer.chat = Chat(
-        writer.chat._tokenizer,
+        writer.chat.tokenizer,
         name="w",
         template="{% for m in messages %}{{ m.content }}{% endfor %}",
     )

@@ -313,7 +313,7 @@ def test_a_prompt_that_is_not_kept_is_read_twice_too(folder: Path, model_cache: 
     twice = (len(ids) - 1) // PASSAGE * PASSAGE
     assert f"; {twice} read twice" in writer.attention
     assert said.num_prompt_tokens == len(ids)
-    cache = read_prompt(writer.model, writer.chat._tokenizer, ids[:-1])
+    cache = read_prompt(writer.model, writer.chat.tokenizer, ids[:-1])
     made = generate(writer.model, torch.tensor([ids]), max_new_tokens=9, cache=cache)
     assert writer.chat.text(made.new_tokens[0].tolist()).strip() == said.text
     short = writer.write("a", "the red car", max_tokens=4)

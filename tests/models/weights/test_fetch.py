@@ -15,8 +15,7 @@ import pytest
 
 from fdvs.errors import ModelUnavailable, UnknownName
 from fdvs.models.cards import Card, WheelFile
-from fdvs.models.weights import fetch, wheels
-from fdvs.models.weights import manifests as cache
+from fdvs.models.weights import fetch, manifests, wheels
 
 WHEEL = "tiny_weights-1.0-py3-none-any.whl"
 METADATA = "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
@@ -65,7 +64,7 @@ def test_a_wheel_is_fetched_by_pip_and_only_the_named_files_are_kept(
     folder = fetch.model_folder(card)
     assert first.status == "fetched"
     assert (first.folder, first.revision, first.num_bytes) == (folder, "1.0", 5)
-    assert [p.relative_to(folder).as_posix() for p in cache.content_files(folder)] == [
+    assert [p.relative_to(folder).as_posix() for p in manifests.content_files(folder)] == [
         "a.json",
         "s/w",
     ]
@@ -100,7 +99,7 @@ def test_a_damaged_copy_is_fetched_again(
     elif damage == "missing":
         weights.unlink()
     else:
-        (weights.parent / cache.MANIFEST).write_text("[1]")
+        (weights.parent / manifests.MANIFEST).write_text("[1]")
     (again,) = fetch.fetch(names=["tiny"])
     assert again.status == "fetched"
     assert weights.read_bytes() == b"123"
@@ -114,7 +113,7 @@ def test_another_hash_than_the_cards_is_refused_and_leaves_nothing(
     use_cards(card)
     with pytest.raises(ModelUnavailable, match=r"pip could not get tiny-weights 1\.0"):
         fetch.fetch(names=["tiny"])
-    assert not cache.home_of("tiny").exists()
+    assert not manifests.home_of("tiny").exists()
     with pytest.raises(ModelUnavailable, match="fdvs models fetch tiny"):
         fetch.model_folder(card)
 
@@ -315,7 +314,7 @@ def test_a_local_folder_or_file_is_used_as_it_is(model_cache: Path, tmp_path: Pa
     assert fetch.model_folder(card) == folder
     (found,) = fetch.fetch(names=[f"x:{folder}"])
     assert (found.status, found.folder) == ("present", folder)
-    assert not model_cache.exists() or not cache.home_of(card.name).exists()
+    assert not model_cache.exists() or not manifests.home_of(card.name).exists()
     single = Card(name="one", role="llm", backend="x", target=str(folder / "w.safetensors"))
     assert fetch.model_folder(single) == folder / "w.safetensors"
     assert fetch.identity_of(single).weights_sha256

@@ -15,8 +15,7 @@ import pytest
 
 from fdvs.errors import ModelUnavailable
 from fdvs.models.cards import Card
-from fdvs.models.weights import fetch, hub
-from fdvs.models.weights import manifests as cache
+from fdvs.models.weights import fetch, hub, manifests
 
 
 class FakeHub:
@@ -64,7 +63,7 @@ def test_a_hub_model_is_resolved_once_and_its_commit_and_hashes_are_recorded(
     assert download["revision"] == fake_hub.commit
     assert "*.safetensors" in download["allow_patterns"]
     assert not any("bin" in p or ".py" in p for p in download["allow_patterns"])
-    manifest = json.loads((cache.home_of(name) / cache.MANIFEST).read_text())
+    manifest = json.loads((manifests.home_of(name) / manifests.MANIFEST).read_text())
     assert manifest["source"]["commit"] == fake_hub.commit
     sha = hashlib.sha256(b"weights").hexdigest()
     assert manifest["files"]["model.safetensors"] == {"num_bytes": 7, "sha256": sha}

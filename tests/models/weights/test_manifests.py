@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from fdvs.fingerprint import digest
-from fdvs.models.weights import manifests as cache
+from fdvs.models.weights import manifests
 
 
 def test_the_cache_lies_in_the_users_cache_unless_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FDVS_CACHE", raising=False)
-    assert cache.cache_root().parts[-2:] == ("fdvs", "models")
+    assert manifests.cache_root().parts[-2:] == ("fdvs", "models")
     monkeypatch.setenv("FDVS_CACHE", "~/elsewhere")
-    assert cache.cache_root() == Path.home() / "elsewhere"
+    assert manifests.cache_root() == Path.home() / "elsewhere"
 
 
 def test_the_weights_hash_sees_content_and_names_and_not_hidden_files(
@@ -26,45 +26,45 @@ def test_the_weights_hash_sees_content_and_names_and_not_hidden_files(
     folder.mkdir()
     (folder / "a").write_bytes(b"1")
     one = hashlib.sha256(b"1").hexdigest()
-    assert cache.weights_sha256(folder) == digest([["a", one]])
+    assert manifests.weights_sha256(folder) == digest([["a", one]])
     (folder / ".hidden").write_bytes(b"x")
-    (folder / cache.MANIFEST).write_text("{}")
-    assert cache.weights_sha256(folder) == digest([["a", one]])
+    (folder / manifests.MANIFEST).write_text("{}")
+    assert manifests.weights_sha256(folder) == digest([["a", one]])
     (folder / "a").rename(folder / "b")
-    assert cache.weights_sha256(folder) == digest([["b", one]])
+    assert manifests.weights_sha256(folder) == digest([["b", one]])
     (folder / "b").write_bytes(b"22")
-    assert cache.weights_sha256(folder) == digest([["b", hashlib.sha256(b"22").hexdigest()]])
+    assert manifests.weights_sha256(folder) == digest([["b", hashlib.sha256(b"22").hexdigest()]])
 
 
 def test_an_unchanged_file_is_hashed_once(
     model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "w").write_bytes(b"1")
-    first = cache.weights_sha256(tmp_path / "w")
+    first = manifests.weights_sha256(tmp_path / "w")
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"hashed again: {path}")
 
-    monkeypatch.setattr(cache, "file_sha256", refuse)
-    assert cache.weights_sha256(tmp_path / "w") == first
+    monkeypatch.setattr(manifests, "file_sha256", refuse)
+    assert manifests.weights_sha256(tmp_path / "w") == first
 
 
 def test_hashes_of_files_that_are_gone_are_forgotten(model_cache: Path, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).write_bytes(b"1")
-    cache.weights_sha256(tmp_path / "old")
+    manifests.weights_sha256(tmp_path / "old")
     (tmp_path / "old").unlink()
-    cache.weights_sha256(tmp_path / "new")
-    known = cache.read_json(model_cache / cache.HASHES)
+    manifests.weights_sha256(tmp_path / "new")
+    known = manifests.read_json(model_cache / manifests.HASHES)
     assert [Path(path).name for path in known] == ["new"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "{"])
 def test_a_broken_hash_memory_is_ignored(content: str, model_cache: Path, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"1")
-    want = cache.weights_sha256(tmp_path / "w")
-    (model_cache / cache.HASHES).write_text(content)
-    assert cache.weights_sha256(tmp_path / "w") == want
+    want = manifests.weights_sha256(tmp_path / "w")
+    (model_cache / manifests.HASHES).write_text(content)
+    assert manifests.weights_sha256(tmp_path / "w") == want
 
 
 def test_hashes_are_right_where_the_cache_cannot_be_written(
@@ -72,7 +72,9 @@ def test_hashes_are_right_where_the_cache_cannot_be_written(
 ) -> None:
     (tmp_path / "w").write_bytes(b"1")
     monkeypatch.setenv("FDVS_CACHE", str(tmp_path / "w" / "cache"))
-    assert cache.weights_sha256(tmp_path / "w") == digest([["w", hashlib.sha256(b"1").hexdigest()]])
+    assert manifests.weights_sha256(tmp_path / "w") == digest(
+        [["w", hashlib.sha256(b"1").hexdigest()]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,21 +88,21 @@ def test_hashes_are_right_where_the_cache_cannot_be_written(
     ],
 )
 def test_what_is_no_manifest_is_not_believed(value: Any) -> None:
-    assert cache.parse_manifest(value) is None
+    assert manifests.parse_manifest(value) is None
 
 
 def test_a_json_file_over_the_limit_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "j").write_text("[1, 2]")
-    assert cache.read_json(tmp_path / "j") == [1, 2]
-    monkeypatch.setattr(cache, "MAX_JSON_BYTES", 3)
-    assert cache.read_json(tmp_path / "j") is None
+    assert manifests.read_json(tmp_path / "j") == [1, 2]
+    monkeypatch.setattr(manifests, "MAX_JSON_BYTES", 3)
+    assert manifests.read_json(tmp_path / "j") is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None:
-    cache.write_json(tmp_path / "j", [1])
+    manifests.write_json(tmp_path / "j", [1])
     with pytest.raises(TypeError):
-        cache.write_json(tmp_path / "j", [object()])
+        manifests.write_json(tmp_path / "j", [object()])
     assert [p.name for p in tmp_path.iterdir()] == ["j"]
-    assert cache.read_json(tmp_path / "j") == [1]
+    assert manifests.read_json(tmp_path / "j") == [1]

@@ -39,10 +39,10 @@ from fdvs.errors import FdvsError
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.pipelines.evaluation.job import Job
-from fdvs.pipelines.evaluation.redundancy_rules import compared
+from fdvs.pipelines.evaluation.report import write_rows
 from fdvs.pipelines.evaluation.run import limited, split_of
+from fdvs.pipelines.evaluation.synthetic_scores import compared
 from fdvs.pipelines.evaluation.synthetic_scores import redundancy_rows as film_rows
-from fdvs.pipelines.evaluation.tables import write_rows
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.presets import preset
 from fdvs.protocols import TextEmbedder
@@ -95,8 +95,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
     if options.table in ON_FILMS:
         options.out.mkdir(parents=True, exist_ok=True)
-        with FilmStudy(options.out, num_films=options.films, short=options.short) as study:
-            yield from ON_FILMS[options.table](study)
+        study = FilmStudy(options.out, num_films=options.films, short=options.short)
+        yield from ON_FILMS[options.table](study)
     elif options.table == REDUNDANCY and options.row == FILMS:
         yield from _redundancy_of_films(options)
     else:
@@ -150,9 +150,9 @@ def _redundancy_of_films(options: argparse.Namespace) -> Iterator[Row]:
         out = options.out / FILMS / half
         out.mkdir(parents=True, exist_ok=True)
         seed = SEEDS[half]
-        with FilmStudy(out, num_films=options.films, seed=seed, short=options.short) as study:
-            config = study.config()
-            films = study.films(config)
+        study = FilmStudy(out, num_films=options.films, seed=seed, short=options.short)
+        config = study.config()
+        films = study.films(config)
         found = film_rows(films, config.visual, config.textual, floors=floors_of(half))
         for what, rows in found.items():
             for row in rows:

@@ -30,7 +30,7 @@ from fdvs.config import TextualConfig
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.errors import InvalidValue
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
-from fdvs.pipelines.evaluation.redundancy_rules import compared
+from fdvs.pipelines.evaluation.synthetic_scores import compared
 from fdvs.protocols import TextEmbedder
 from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.rules import Mask, random_mask

@@ -1,7 +1,7 @@
-"""The same made films built with other settings: one row of scores for each.
+"""The same made films built with different settings: one row of scores for each.
 
-Films are made once, every picture is read once, and one library serves all settings: what they do
-not change is not computed again.
+Films are made once and one library serves all settings: what a setting does not change is not
+computed again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from fdvs.answers.choice.chooser import Chooser
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import make_films
 from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
+from fdvs.datasets.synthetic.recipe import read_recipe
 from fdvs.datasets.synthetic.sound import MISSING, can_speak
-from fdvs.files import Closing
 from fdvs.metrics.interval import interval_of_mean
+from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import default_chooser, heard_only
 from fdvs.pipelines.evaluation.synthetic_answers import answer_all, materials, moment_scores
@@ -29,9 +29,6 @@ from fdvs.pipelines.evaluation.synthetic_films import (
     SCREEN_TEXT,
     SPEECH,
     BuiltFilm,
-    RecipeListener,
-    RecipeReader,
-    RememberedText,
     build_films,
     can_hear,
     synthetic_config,
@@ -39,19 +36,39 @@ from fdvs.pipelines.evaluation.synthetic_films import (
 from fdvs.pipelines.evaluation.synthetic_scores import cut_rows, found_cuts
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
+from fdvs.types import ClipView
 
 logger = logging.getLogger(__name__)
 
 
-class FilmStudy(Closing):
-    """A context manager: films, their questions, and a chooser; `row` builds and scores.
+def shown_texts(view: ClipView) -> list[str]:
+    """Return the texts that the recipe beside the film shows on the given frames."""
+    times_s = [frame.time_s for frame in view.frames]
+    shown = [
+        text
+        for text in read_recipe(view.video_path.with_suffix(".json")).texts
+        if any(text.start_s <= time_s < text.end_s for time_s in times_s)
+    ]
+    return list(dict.fromkeys(t.text for t in sorted(shown, key=lambda text: text.start_s)))
 
-    Texts and speech are told by the recipe, for the frames and clips that are described: so rows
-    differ by what the settings keep and by nothing else. `readable` is the share of questions that
-    rules which know them answer from the same words. With `recognise` they are read and heard
-    as in a build (some 0.4 s of a core for each picture, once in all runs).
 
-    Raises ModelUnavailable where ffmpeg, the reader of screen text or a model is missing.
+def spoken_lines(view: ClipView) -> list[str]:
+    """Return the lines that the recipe has spoken in the clip (where their middle lies)."""
+    speech = read_recipe(view.video_path.with_suffix(".json")).speech
+    start_s, end_s = view.clip.start_s, view.clip.end_s
+    said = [s.text for s in speech if start_s <= (s.start_s + s.end_s) / 2 < end_s]
+    return list(dict.fromkeys(said))
+
+
+class FilmStudy:
+    """Films, their questions, and a chooser; `row` builds a library and returns its scores.
+
+    Text on screen and speech come from the recipe, for the frames and clips that are described: so
+    rows differ by what the settings keep and by nothing else. Never compare them with scores of
+    models that look at pictures. `readable` is the share of questions that rules which know the
+    questions answer from the same words.
+
+    Raises ModelUnavailable where ffmpeg or a model is missing.
     """
 
     def __init__(
@@ -61,30 +78,21 @@ class FilmStudy(Closing):
         *,
         num_films: int,
         seed: int = 0,
-        clips: Path | None = None,
         short: bool = False,
-        recognise: bool = False,
         models: Mapping[str, Any] | None = None,
     ) -> None:
         self._out, self._chooser = out, chooser
-        self._models = dict(models or {})
-        if not recognise:
-            self._models.setdefault(f"source:{SCREEN_TEXT}", RecipeReader())
-            self._models.setdefault(f"source:{SPEECH}", RecipeListener())
-        self._stack = ExitStack()
-        self.recipes = make_films(
-            out / "films", num_films=num_films, seed=seed, clips=clips, short=short
-        )
+        self._models = {
+            f"source:{SCREEN_TEXT}": ScriptedDescriber(shown_texts, source="screen text"),
+            f"source:{SPEECH}": ScriptedDescriber(
+                spoken_lines, source="speech", needs_frames=False
+            ),
+            **(models or {}),
+        }
+        self.recipes = make_films(out / "films", num_films=num_films, seed=seed, short=short)
         self.deaf = can_hear(self._models) if can_speak() else MISSING
         split = split_of(self.recipes)
         self.questions, self.queries = heard_only(split, self.recipes, is_deaf=bool(self.deaf))
-        if f"source:{SCREEN_TEXT}" not in self._models:
-            reader = RememberedText.load_at(out / "screen_text.jsonl")
-            self._stack.callback(reader.close)
-            self._models[f"source:{SCREEN_TEXT}"] = reader
-
-    def close(self) -> None:
-        self._stack.close()
 
     def config(self, base: Config | None = None) -> Config:
         """Return settings that read text on screen, and speech where films have any."""

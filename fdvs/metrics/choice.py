@@ -1,7 +1,6 @@
 """Accuracy of multiple choice: per kind of question, with what could not be read counted.
 
-A question without a readable answer is wrong, never left out. Groups of NExT-QA follow the
-official script (doc-doc/NExT-QA, eval_mc.py): "previous" (TP) counts as "next" (TN).
+A question without a readable answer counts as wrong and is never left out.
 """
 
 from __future__ import annotations
@@ -13,20 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import InvalidValue
-
-NEXTQA_GROUPS = {
-    "Why": ("CW",),
-    "How": ("CH",),
-    "Bef&Aft": ("TN", "TP"),
-    "When": ("TC",),
-    "Cnt": ("DC",),
-    "Loc": ("DL",),
-    "Other": ("DO",),
-    "Acc_C": ("CW", "CH"),
-    "Acc_T": ("TN", "TP", "TC"),
-    "Acc_D": ("DC", "DL", "DO"),
-}
-NEXTQA_KINDS = frozenset(kind for kinds in NEXTQA_GROUPS.values() for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +68,3 @@ def accuracy_by(
         group: accuracy([chosen[i] for i in places], [answers[i] for i in places])
         for group, places in members.items()
     }
-
-
-def nextqa_accuracy(
-    chosen: Sequence[int | None], answers: Sequence[int], kinds: Sequence[str]
-) -> dict[str, Accuracy]:
-    """Return the official groups of NExT-QA in the official order; empty groups are left out.
-
-    Raises InvalidValue for a kind that NExT-QA does not know.
-    """
-    unknown = sorted(set(kinds) - NEXTQA_KINDS)
-    if unknown:
-        raise InvalidValue(
-            "a kind of NExT-QA question", unknown[0], ", ".join(sorted(NEXTQA_KINDS))
-        )
-    found = accuracy_by(chosen, answers, kinds, groups=_nextqa_groups)
-    return {group: found[group] for group in NEXTQA_GROUPS if group in found}
-
-
-def _nextqa_groups(kind: str) -> list[str]:
-    return [group for group, kinds in NEXTQA_GROUPS.items() if kind in kinds]

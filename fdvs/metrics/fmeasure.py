@@ -1,12 +1,11 @@
-"""Precision and recall where truth is a set: cut points in time, and which items are repeats."""
+"""Precision, recall and F1 of cut points: times that are matched within a tolerance."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fdvs.errors import InvalidValue
 
@@ -66,25 +65,3 @@ def cut_points(
         else:
             j += 1
     return FMeasure(num_matched=num_matched, num_found=len(found), num_right=len(right))
-
-
-def labels(
-    found: Sequence[bool] | NDArray[np.bool_], right: Sequence[bool] | NDArray[np.bool_]
-) -> FMeasure:
-    """Compare two yes/no labels of the same items, for example "is redundant"."""
-    one, other = np.asarray(found, dtype=np.bool_), np.asarray(right, dtype=np.bool_)
-    if one.shape != other.shape:
-        raise InvalidValue("number of labels", (len(one), len(other)), "equal")
-    return FMeasure(
-        num_matched=int((one & other).sum()), num_found=int(one.sum()), num_right=int(other.sum())
-    )
-
-
-def repeats(units: Sequence[Hashable]) -> NDArray[np.bool_]:
-    """Return which items repeat an earlier one: the redundancy labels of a list of known units."""
-    seen: set[Hashable] = set()
-    found = np.zeros(len(units), dtype=np.bool_)
-    for i, unit in enumerate(units):
-        found[i] = unit in seen
-        seen.add(unit)
-    return found

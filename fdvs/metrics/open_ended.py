@@ -1,6 +1,6 @@
-"""Exact match of short answers, in the rules that are in use, and ActivityNet-QA's categories.
+"""Exact match of short answers under three rules, from strict to lenient.
 
-Three ways to compare, from hard to soft, because numbers under different rules are not comparable:
+Numbers under different rules are not comparable, so a score names its rule:
 
 official: equal texts, character by character (MILVLG/activitynet-qa, evaluation/eval.py; also what
     the classifiers over a fixed set of answers on MSRVTT-QA and MSVD-QA amount to).
@@ -23,24 +23,6 @@ from fdvs.metrics.choice import Accuracy
 
 MatchRule = Literal["official", "paper", "lenient"]
 RULES: tuple[MatchRule, ...] = ("official", "paper", "lenient")
-
-# the `type` of ActivityNet-QA's answer files
-ACTIVITYNET_KINDS = {
-    "0": "Motion",
-    "1": "Spatial Relation",
-    "2": "Temporal Relation",
-    "3": "Yes/No",
-    "4": "Color",
-    "5": "Object",
-    "6": "Location",
-    "7": "Number",
-    "8": "Other",
-}
-FREE_KINDS = frozenset("345678")
-ACTIVITYNET_ORDER = (
-    "Motion", "Spatial Relation", "Temporal Relation", "Free", "All",
-    "Yes/No", "Color", "Object", "Location", "Number", "Other",
-)  # fmt: skip
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _NUMBER_WORDS = (
@@ -82,45 +64,6 @@ def exact_match(said: Sequence[str | None], answers: Sequence[str], *, rule: Mat
         num_questions=len(answers),
         num_unread=sum(one is None for one in said),
     )
-
-
-def activitynet_accuracy(
-    said: Sequence[str | None],
-    answers: Sequence[str],
-    kinds: Sequence[str],
-    *,
-    rule: MatchRule = "official",
-) -> dict[str, Accuracy]:
-    """Return ActivityNet-QA's categories in the official order; empty ones are left out.
-
-    `kinds` [N] are the numbers "0" to "8" of the answer files. Free pools 3 to 8 on both sides of
-    the division. The official script takes its right answers by number but its totals by first
-    appearance in the answer file, and the published files begin with type 3: under a Python that
-    keeps insertion order it divides 5,600 questions' right answers by 4,021 on the test split.
-
-    Raises InvalidValue for an unknown kind.
-    """
-    unknown = sorted(set(kinds) - set(ACTIVITYNET_KINDS))
-    if unknown:
-        raise InvalidValue("a kind of ActivityNet-QA question", unknown[0], '"0" to "8"')
-    if len(kinds) != len(answers):
-        raise InvalidValue("number of kinds", len(kinds), f"{len(answers)}, one a question")
-    right = matches(said, answers, rule=rule)
-    found = {}
-    for group in ACTIVITYNET_ORDER:
-        members = [i for i, kind in enumerate(kinds) if group in _groups(kind)]
-        if members:
-            found[group] = Accuracy(
-                num_right=int(right[members].sum()),
-                num_questions=len(members),
-                num_unread=sum(said[i] is None for i in members),
-            )
-    return found
-
-
-def _groups(kind: str) -> tuple[str, ...]:
-    free = ("Free",) if kind in FREE_KINDS else ()
-    return ("All", ACTIVITYNET_KINDS[kind], *free)
 
 
 def _folded(text: str) -> str:

@@ -4,12 +4,12 @@ One tie rule for everything: a tie counts against us. The rank of a query is 1 +
 wrong places that score as high as the right one or higher. So a rank depends on the scores alone,
 never on the order of the gallery, and a method that scores everything the same ranks last.
 
-Scores are read in blocks of rows, so that 17,505 queries against 4,917 videos need no whole matrix.
+Scores are compared in blocks of rows, so that comparing takes little memory beside the matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ BLOCK_ROWS = 512
 COSINE_TIE_WIDTH = 1e-6
 
 Scores = NDArray[np.floating]
-ScoreRows = Callable[[slice], Scores]
 Places = Sequence[int] | NDArray[np.integer]
 
 
@@ -76,71 +75,67 @@ class RetrievalScore:
 
 
 def text_to_video(
-    scores: Scores | ScoreRows,
+    scores: Scores,
     right: Places,
     *,
-    num_gallery: int | None = None,
     tie_width: float = 0.0,
     block_rows: int = BLOCK_ROWS,
 ) -> Ranks:
     """Rank each query's right place among the gallery.
 
     Args:
-        scores: matrix [Q, G], higher is better; or a function from a slice of rows to its block
-            [rows, G], called once per block.
+        scores: matrix [Q, G], higher is better.
         right: right place [Q] of each query.
-        num_gallery: G; needed where `scores` is a function.
         tie_width: scores that differ by no more count as equal.
-        block_rows: rows of a block.
+        block_rows: rows compared at once.
 
     Raises InvalidValue for NaN, a wrong shape or a place outside the gallery.
     """
-    source = _Source.of(scores, right, num_gallery=num_gallery, block_rows=block_rows)
-    ranks = np.empty(len(source.right), dtype=np.int64)
+    places_of = _checked(scores, right, block_rows)
+    ranks = np.empty(len(places_of), dtype=np.int64)
     num_tied = 0
-    for rows, block in source.blocks():
-        own = block[np.arange(len(block)), source.right[rows]][:, None]
+    for rows, block in _blocks(scores, block_rows):
+        own = block[np.arange(len(block)), places_of[rows]][:, None]
         # `own - width` not `block + width`: one small array instead of a copy of the block
         better = (block > own + tie_width).sum(axis=1)
         as_good = (block >= own - tie_width).sum(axis=1)  # counts the right place itself
         ranks[rows] = as_good
         num_tied += int((as_good > better + 1).sum())
     places = np.arange(len(ranks), dtype=np.int64)
-    return Ranks(places=places, ranks=ranks, num_candidates=source.num_gallery, num_tied=num_tied)
+    return Ranks(places=places, ranks=ranks, num_candidates=scores.shape[1], num_tied=num_tied)
 
 
 def video_to_text(
-    scores: Scores | ScoreRows,
+    scores: Scores,
     right: Places,
     *,
-    num_gallery: int | None = None,
     tie_width: float = 0.0,
     block_rows: int = BLOCK_ROWS,
 ) -> Ranks:
     """Rank for each gallery place the best of its queries among the queries of all others.
 
-    Arguments as `text_to_video`; a function is called twice per block. Where a place has several
-    queries the best one counts and the others do not stand in its way (the usual rule of MSVD and
-    of sentence retrieval). A place without a query has no rank.
+    Arguments and errors as `text_to_video`. Where a place has several queries the best one counts,
+    and the others do not stand in its way (the usual rule of MSVD and of sentence retrieval). A
+    place without a query has no rank.
     """
-    source = _Source.of(scores, right, num_gallery=num_gallery, block_rows=block_rows)
-    best = np.full(source.num_gallery, -np.inf)
-    for rows, block in source.blocks():
-        own = block[np.arange(len(block)), source.right[rows]]
-        np.maximum.at(best, source.right[rows], own)
-    better = np.zeros(source.num_gallery, dtype=np.int64)
-    as_good = np.zeros(source.num_gallery, dtype=np.int64)
-    for rows, block in source.blocks():
+    places_of, num_gallery = _checked(scores, right, block_rows), scores.shape[1]
+    best = np.full(num_gallery, -np.inf)
+    for rows, block in _blocks(scores, block_rows):
+        own = block[np.arange(len(block)), places_of[rows]]
+        np.maximum.at(best, places_of[rows], own)
+    better = np.zeros(num_gallery, dtype=np.int64)
+    as_good = np.zeros(num_gallery, dtype=np.int64)
+    for rows, block in _blocks(scores, block_rows):
         foreign = np.ones(block.shape, dtype=np.bool_)
-        foreign[np.arange(len(block)), source.right[rows]] = False
+        foreign[np.arange(len(block)), places_of[rows]] = False
         better += ((block > best + tie_width) & foreign).sum(axis=0)
         as_good += ((block >= best - tie_width) & foreign).sum(axis=0)
-    places = np.unique(source.right)
+    places = np.unique(places_of)
     tied = as_good[places] > better[places]
     return Ranks(
         places=places,
         ranks=1 + as_good[places],
-        num_candidates=len(source.right),
+        num_candidates=len(places_of),
         num_tied=int(tied.sum()),
     )
 
@@ -165,68 +160,25 @@ def rsum(one_way: Ranks, other_way: Ranks) -> float:
     return float(sum(both))
 
 
-def cosine_rows(queries: Scores, gallery: Scores) -> ScoreRows:
-    """Return the rows of queries [Q, D] times gallery [G, D] transposed, made when asked for.
-
-    With unit rows these are cosines: rank them with `tie_width=COSINE_TIE_WIDTH`.
-    """
-
-    def rows(part: slice) -> Scores:
-        product: Scores = queries[part] @ gallery.T
-        return product
-
-    return rows
-
-
-def _rows_of(matrix: Scores) -> ScoreRows:
-    return lambda part: matrix[part]
+def _checked(scores: Scores, right: Places, block_rows: int) -> NDArray[np.int64]:
+    """Return the right places [Q] of scores [Q, G]. Raises InvalidValue where they do not fit."""
+    places = np.asarray(right, dtype=np.int64)
+    if scores.ndim != 2 or len(scores) != len(places):
+        allowed = f"[{len(places)}, G]: a row for each right place"
+        raise InvalidValue("shape of the scores", scores.shape, allowed)
+    outside = places[(places < 0) | (places >= scores.shape[1])]
+    if len(outside):
+        raise InvalidValue("a right place", int(outside[0]), f"0 to {scores.shape[1] - 1}")
+    if block_rows < 1:
+        raise InvalidValue("block_rows", block_rows, "at least 1")
+    return places
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Source:
-    """Scores in checked blocks, with the right places."""
-
-    rows: ScoreRows
-    right: NDArray[np.int64]
-    num_gallery: int
-    block_rows: int
-
-    @classmethod
-    def of(
-        cls,
-        scores: Scores | ScoreRows,
-        right: Places,
-        *,
-        num_gallery: int | None,
-        block_rows: int,
-    ) -> _Source:
-        places = np.asarray(right, dtype=np.int64)
-        if isinstance(scores, np.ndarray):
-            if scores.ndim != 2 or len(scores) != len(places):
-                allowed = f"[{len(places)}, G]: a row for each right place"
-                raise InvalidValue("shape of the scores", scores.shape, allowed)
-            if num_gallery not in (None, scores.shape[1]):
-                raise InvalidValue("num_gallery", num_gallery, f"{scores.shape[1]}, the columns")
-            rows, num_gallery = _rows_of(scores), scores.shape[1]
-        else:
-            rows = scores
-        if num_gallery is None:
-            raise InvalidValue("num_gallery", None, "a number where scores come from a function")
-        outside = places[(places < 0) | (places >= num_gallery)]
-        if len(outside):
-            raise InvalidValue("a right place", int(outside[0]), f"0 to {num_gallery - 1}")
-        if block_rows < 1:
-            raise InvalidValue("block_rows", block_rows, "at least 1")
-        return cls(rows=rows, right=places, num_gallery=num_gallery, block_rows=block_rows)
-
-    def blocks(self) -> Iterator[tuple[slice, Scores]]:
-        for start in range(0, len(self.right), self.block_rows):
-            part = slice(start, min(start + self.block_rows, len(self.right)))
-            block = self.rows(part)
-            if block.shape != (part.stop - part.start, self.num_gallery):
-                allowed = f"({part.stop - part.start}, {self.num_gallery})"
-                raise InvalidValue("shape of a block of scores", block.shape, allowed)
-            if np.isnan(block).any():
-                raise InvalidValue(f"a score of queries {start} to {part.stop - 1}", "NaN",
-                                   "numbers; check the embedder")  # fmt: skip
-            yield part, block
+def _blocks(scores: Scores, block_rows: int) -> Iterator[tuple[slice, Scores]]:
+    for start in range(0, len(scores), block_rows):
+        rows = slice(start, min(start + block_rows, len(scores)))
+        block = scores[rows]
+        if np.isnan(block).any():
+            raise InvalidValue(f"a score of queries {start} to {rows.stop - 1}", "NaN",
+                               "numbers; check the embedder")  # fmt: skip
+        yield rows, block

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fdvs.configfile import config_to_json
 from fdvs.errors import ConfigError, FdvsError, InvalidValue
 from fdvs.fingerprint import digest
-from fdvs.pipelines.evaluation.predictions import open_predictions
+from fdvs.pipelines.record_log import open_records
 from fdvs.typed import fill
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def answer_file(
         "more": {key.removeprefix("second_"): str(value) for key, value in more.items()},
         "questions": digest([asdict(one) for one in batch]),
     }
-    with open_predictions(place, settings=settings) as rows:
+    with open_records(place, settings=settings) as rows:
         for number, one in enumerate(batch, start=1):
             if one.id not in rows:
                 rows.add(_row(library, one, video, more))

@@ -62,6 +62,13 @@ def evaluate(
         str | None,
         typer.Option(metavar="MODEL", help="A language model: a card's name, FOLDER or FILE.gguf."),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="Open-ended rows: let http://HOST:PORT/v1#MODEL judge the answers as well.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only a small fixed part, as a trial run.")
     ] = False,
@@ -96,6 +103,7 @@ def evaluate(
         allow_partial=allow_partial,
         out=out,
         llm=llm,
+        judge=judge,
         quick=quick,
         again=again,
         config=load_settings(preset, config),
@@ -110,7 +118,7 @@ def evaluate(
 
 
 def _list_rows(as_json: bool) -> None:
-    from fdvs.pipelines.evaluation.listing import row_facts
+    from fdvs.pipelines.evaluation.benchmarks import row_facts
 
     facts = row_facts()
     if as_json:

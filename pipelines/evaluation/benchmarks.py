@@ -1,10 +1,14 @@
-"""The rows that can be evaluated: a task on a dataset, by name. No code of theirs is here."""
+"""The benchmark rows by name (a task on a dataset each), and what `fdvs eval --list` says of them.
+
+A list of rows loads no model: the code that evaluates them is not imported here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from fdvs.datasets.cards import DatasetCard, card_names, load_card
 from fdvs.errors import UnknownName
 
 Task = Literal["choice", "open", "retrieval", "prvr", "made"]
@@ -12,13 +16,17 @@ Task = Literal["choice", "open", "retrieval", "prvr", "made"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row. `metric` is the headline; `in_paper` tells the eight rows of arXiv 2412.06182.
+    """One row of the benchmarks.
 
-    `texts` says where the words about the videos come from when neither videos nor a captions
-    file is given; empty where there is nothing of the kind. `second_split` is the split that holds
-    them, where they are another description. `known_split` is another split, whose questions and
-    answers a control that sees no video may look up. `paragraphs` joins all sentences about a
-    video to one query, as is usual for ActivityNet and DiDeMo.
+    Attributes:
+        metric: the headline score.
+        in_paper: whether it is one of the eight rows of arXiv 2412.06182.
+        texts: where the words about the videos come from without `--videos` and `--captions`;
+            empty where nothing is published.
+        second_split: the split that holds these words, where they are a second description.
+        known_split: a split whose questions and answers the question-only control may look up.
+        paragraphs: join all sentences about a video to one query, as usual for ActivityNet and
+            DiDeMo.
     """
 
     name: str
@@ -73,3 +81,47 @@ def row_named(name: str) -> Row:
     if name not in ROWS:
         raise UnknownName("evaluation row", name, ROWS)
     return ROWS[name]
+
+
+def row_facts() -> list[dict[str, Any]]:
+    """Return what `fdvs eval --list` shows: one JSON object per row, in the order of `ROWS`."""
+    return [_facts(row) for row in ROWS.values()]
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    card = load_card(row.dataset) if row.dataset in card_names() else None
+    return {
+        "name": row.name,
+        "task": row.task,
+        "dataset": row.dataset,
+        "split": row.split,
+        "metric": row.metric,
+        "in_paper": row.in_paper,
+        "needs": needs_of(row),
+        "texts": row.texts or "none published: needs --videos or --captions",
+        **_card_facts(row, card),
+    }
+
+
+def needs_of(row: Row) -> str:
+    """Return which options a user has to give for the row."""
+    if row.task == "made":
+        return "nothing"
+    return "--data" if row.texts else "--data and --videos or --captions"
+
+
+def _card_facts(row: Row, card: DatasetCard | None) -> dict[str, Any]:
+    if card is None:
+        return {"about": "Films made from recipes; the truth is known by construction.",
+                "licence": "Apache-2.0", "files": [], "num_videos": None, "num_records": None,
+                "comparable": "With nothing published."}  # fmt: skip
+    split = card.split(row.split)
+    files = [name for names in split.files.values() for name in names[:1]]
+    return {
+        "about": card.about,
+        "licence": card.licence,
+        "files": files,
+        "num_videos": split.videos,
+        "num_records": split.records,
+        "comparable": card.comparable,
+    }

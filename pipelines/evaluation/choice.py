@@ -22,7 +22,7 @@ from fdvs.answers.choice.chooser import Choice, Chooser
 from fdvs.answers.evidence import Evidence, Passage, make_evidence
 from fdvs.answers.question import Question
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
-from fdvs.pipelines.evaluation.predictions import Predictions
+from fdvs.pipelines.record_log import RecordLog
 from fdvs.protocols import TextEmbedder
 from fdvs.text.sentences import split_sentences
 
@@ -115,7 +115,7 @@ def answer_all(
     questions: Sequence[ChoiceQuestion],
     chooser: Chooser,
     material_of: MaterialOf,
-    log: Predictions,
+    log: RecordLog,
 ) -> dict[str, int]:
     """Return the chosen place by question id; what `log` holds already is not asked again.
 

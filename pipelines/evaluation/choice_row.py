@@ -31,9 +31,9 @@ from fdvs.pipelines.evaluation.choice import (
     tfidf_floor,
 )
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.vectors import stored_embedder
+from fdvs.pipelines.record_log import open_records
 from fdvs.protocols import PrefillLanguageModel
 
 VERSION = 1
@@ -102,7 +102,7 @@ class _Run:
         """Return what an answerer chose by the words of the own or another video, or by none."""
         path = self._job.out / f"{answerer} {about}.jsonl".replace(" ", "_")
         settings = self._settings(answerer, about)
-        with open_predictions(path, settings=settings, on_change="start over") as log:
+        with open_records(path, settings=settings, on_change="start over") as log:
             found = answer_all(asked, self._chooser(answerer), self._source(about), log)
             self._records[answerer, about] = dict(log.done)
         return found

@@ -1,4 +1,4 @@
-"""What one evaluation is asked to do, and the words about the videos that it works on."""
+"""What an evaluation works with: its inputs, the job of one row, and the words about the videos."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from fdvs.pipelines.model_set import ModelSet
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What an evaluation works with, whatever the row.
+    """The inputs of an evaluation, whichever rows it runs.
 
     Attributes:
         data: the dataset's own folder, or the parent that holds one folder a dataset.
         out: folder for predictions, results and, with videos, a library.
         videos: folder with the dataset's videos; the whole pipeline runs on them.
         captions: file with texts about the videos, instead of videos.
-        models: own models by role, instead of those that the config names (see `ModelSet`).
+        models: models by role that replace those of the config (see `ModelSet`).
         limit: how many questions or queries at most, in the order of the files.
-        allow_partial: whether files with fewer records than the official ones are taken.
+        allow_partial: accept files with fewer records than the official ones.
         llm: card, folder or GGUF file of a language model; None for the row's default.
-        quick: a small, fixed part of everything: to see that it runs, not to quote.
+        judge: endpoint `http://HOST:PORT/v1#MODEL` of a model that judges open answers.
+        quick: run a small fixed part, to check that everything works; its scores mean nothing.
     """
 
     data: Path | None
@@ -40,6 +41,7 @@ class Inputs:
     limit: int | None = None
     allow_partial: bool = False
     llm: str | None = None
+    judge: str | None = None
     quick: bool = False
 
     def __post_init__(self) -> None:
@@ -47,8 +49,8 @@ class Inputs:
             raise InvalidValue("--limit", self.limit, "1 or more")
         if self.videos and self.captions:
             raise ConfigError(
-                f"--videos {self.videos} and --captions {self.captions} both say where the words "
-                "come from; give one of them"
+                f"--videos {self.videos} and --captions {self.captions} both give the words "
+                "about the videos; choose one of them"
             )
 
 
@@ -66,9 +68,9 @@ class Job(Inputs):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """Words about the videos, by video id, in time order; `source` says whose they are.
+    """Words about the videos by video id, in time order, and where they come from (`source`).
 
-    `missing` names the videos of the split that have none.
+    `missing` are the ids of the split's videos without any.
     """
 
     source: str

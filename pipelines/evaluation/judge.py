@@ -21,7 +21,7 @@ from fdvs.fingerprint import digest
 from fdvs.metrics.judge import Judgement, JudgeReport, judge_report, parse_judgement
 from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
 from fdvs.pipelines.evaluation.open_ended import Said
-from fdvs.pipelines.evaluation.predictions import Predictions
+from fdvs.pipelines.record_log import RecordLog
 from fdvs.text.clean import clean_text
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Judge:
 
 
 def judge_answers(
-    questions: Sequence[OpenQuestion], said: Said, judge: Judge, log: Predictions
+    questions: Sequence[OpenQuestion], said: Said, judge: Judge, log: RecordLog
 ) -> JudgeReport:
     """Judge every answer and count both ways.
 

@@ -1,20 +1,18 @@
-"""Two ways to answer open questions: from captions by a language model, or by a library.
+"""Answers to open questions by a language model that reads captions.
 
-Exact match wants one or two words, so the model is asked for these at once, with four examples of
-our own (the paper first asks for a long answer, then has it shortened, arXiv 2412.06182, Table II).
+Exact match needs one or two words, so the model is asked for these directly, with four examples of
+our own (the paper asks for a long answer and has it shortened, arXiv 2412.06182, Table II).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fdvs.datasets.examples import Caption
 from fdvs.errors import BadModelOutput, NotFound
-from fdvs.pipelines.evaluation.open_ended import Answerer
 from fdvs.prompting.fence import fence, neutral
 from fdvs.prompting.prompts import Prompt
 from fdvs.prompting.replies import fits
@@ -23,10 +21,7 @@ from fdvs.text.clean import clean_text
 from fdvs.text.timecode import timecode
 from fdvs.types import Vectors
 
-if TYPE_CHECKING:
-    from fdvs.pipelines.library import Library
-
-#: Raised when the prompt or the reading of the reply changes.
+#: Increased when the prompt or the parsing of the reply changes.
 VERSION = 1
 NUM_EVIDENCE = 5  # K of the paper
 MAX_TOKENS = 24
@@ -70,7 +65,7 @@ def short_answer(reply: str) -> str:
 class CaptionAnswerer:
     """Answers from the captions of one video that are nearest to the question, in time order.
 
-    `num_prompt_tokens` counts over its life.
+    `num_prompt_tokens` is the sum over all questions.
     """
 
     def __init__(
@@ -107,7 +102,7 @@ class CaptionAnswerer:
         return [captions[i] for i in sorted(best.tolist())]
 
     def _fitted(self, question: str, evidence: Sequence[Caption]) -> Prompt:
-        """Return the prompt with captions as long as the context holds, the shortest if none."""
+        """Return the prompt with the longest captions that fit the context, else the shortest."""
         for num_chars in CAPTION_CHARS:
             prompt = _prompt(question, evidence, num_chars)
             if fits(self._writer, prompt, max_tokens=MAX_TOKENS):
@@ -122,20 +117,3 @@ def _prompt(question: str, evidence: Sequence[Caption], num_chars: int) -> Promp
     ]
     asked = neutral(question, max_chars=MAX_QUESTION_CHARS)
     return Prompt(system=SYSTEM, user=f"{fence('video', lines)}\nQuestion: {asked}\nShort answer:")
-
-
-def library_answerer(
-    library: Library, names: Mapping[str, str], *, writer: Any = "preset"
-) -> Answerer:
-    """Return an answerer that asks a library: `names` tells each video id's name or id there.
-
-    What it says is a whole answer with evidence, meant for a judge; exact match wants
-    `CaptionAnswerer`.
-    """
-
-    def answer(question: str, video_id: str) -> str:
-        if video_id not in names:
-            raise NotFound(f"video {video_id!r} is not in the library")
-        return library.ask(question, video=names[video_id], writer=writer).said
-
-    return answer

@@ -20,7 +20,6 @@ from fdvs.datasets.examples import Split
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
 from fdvs.metrics.retrieval import Ranks, retrieval_score, rsum
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.retrieval_gallery import (
     Task,
@@ -38,6 +37,7 @@ from fdvs.pipelines.evaluation.retrieval_methods import (
     strongest_plain,
 )
 from fdvs.pipelines.evaluation.vectors import stored_embedder
+from fdvs.pipelines.record_log import open_records
 from fdvs.protocols import TextEmbedder
 from fdvs.search.gallery import PARTS_SHARE, Fusion
 
@@ -213,7 +213,7 @@ def _write_predictions(job: Job, task: Task, outcome: Outcome, settings: dict[st
     """Write each query's rank and the ten candidates that come first: ids, no text."""
     path = job.out / PREDICTIONS
     ids = [video.video_id for video in task.videos]
-    with open_predictions(path, settings=settings, on_change="start over") as predictions:
+    with open_records(path, settings=settings, on_change="start over") as predictions:
         for query, rank, places in zip(
             task.queries, outcome.ranks[OURS].ranks, outcome.best, strict=True
         ):

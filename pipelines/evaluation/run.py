@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from fdvs import __version__
@@ -23,11 +25,9 @@ from fdvs.files import write_whole
 from fdvs.fingerprint import digest
 from fdvs.pipelines.evaluation.benchmarks import Task
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.plot import save_plot
+from fdvs.pipelines.evaluation.report import report, save_plot
 from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
-from fdvs.pipelines.evaluation.runners import runner_for
 from fdvs.pipelines.evaluation.sources import texts_for
-from fdvs.pipelines.evaluation.tables import report
 
 RESULT, REPORT, PLOT = "result.json", "report.md", "plot.svg"
 #: Raised when scores change without any setting changing.
@@ -36,7 +36,24 @@ VERSION = 1
 #: Videos of a quick run; rows of retrieval make their gallery smaller themselves.
 QUICK_VIDEOS: dict[Task, int] = {"choice": 12, "open": 5}
 
+Runner = Callable[[Job, Split, Texts], EvalResult]
+
+#: Modules that hold `run` of a task, imported when needed.
+_HOMES: dict[Task, str] = {
+    "choice": "choice_row",
+    "open": "open_row",
+    "retrieval": "retrieval_row",
+    "prvr": "retrieval_row",
+    "made": "synthetic",
+}
+
 logger = logging.getLogger(__name__)
+
+
+def runner_for(task: Task) -> Runner:
+    """Return the function `run(job, split, texts)` that evaluates a task."""
+    runner: Runner = import_module(f"fdvs.pipelines.evaluation.{_HOMES[task]}").run
+    return runner
 
 
 def run_row(job: Job, *, again: bool = False) -> EvalResult:
@@ -136,6 +153,7 @@ def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
     models = {role: job.model_set.fingerprint(role) for role in roles}
     return digest(
         [VERSION, job.row, split, texts, config_to_json(job.config), models, job.llm, job.quick]
+        + ([job.judge] if job.judge else [])
     )
 
 

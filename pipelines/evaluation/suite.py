@@ -9,12 +9,12 @@ from typing import Any
 
 from fdvs.config import Config
 from fdvs.datasets.cards import published_for
-from fdvs.errors import AbsentData, FdvsError, ModelError
+from fdvs.errors import AbsentData, ConfigError, FdvsError, ModelError
 from fdvs.pipelines.evaluation.benchmarks import ROWS, Row, row_named
 from fdvs.pipelines.evaluation.job import Inputs, Job
+from fdvs.pipelines.evaluation.report import detail_table, percent, published_table, result_table
 from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.run import run_row
-from fdvs.pipelines.evaluation.tables import detail_table, percent, published_table, result_table
 from fdvs.text.clean import one_line
 
 ALL = "all"
@@ -26,6 +26,13 @@ class Request(Inputs):
 
     row: str
     again: bool = False
+
+    def __post_init__(self) -> None:
+        Inputs.__post_init__(self)
+        if self.judge and self.row != ALL and row_named(self.row).task != "open":
+            raise ConfigError(
+                f"--judge scores open-ended answers; {self.row} has none, leave the option out"
+            )
 
     def job(self, row: Row) -> Job:
         """Return the job of one row."""

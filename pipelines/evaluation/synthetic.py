@@ -1,6 +1,6 @@
 """The synthetic benchmark, end to end: make films, build a library of them, score every stage.
 
-    result = run(Path("out"), num_films=8, seed=0)
+    found = run_films(Path("out"), num_films=8, seed=0)
 
 Cutting, redundancy of frames and of chapters, moments and multiple-choice answers are held against
 the recipes of the films. Everything lies under the folder given: films/, library/, and is not made
@@ -9,7 +9,6 @@ again.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from fdvs.datasets.synthetic.film import make_films
 from fdvs.datasets.synthetic.questions import split_of
 from fdvs.datasets.synthetic.recipe import Recipe
 from fdvs.datasets.synthetic.sound import MISSING, can_speak
+from fdvs.pipelines.evaluation.job import Job, Texts
+from fdvs.pipelines.evaluation.result import EvalResult
 from fdvs.pipelines.evaluation.synthetic_answers import choice_scores, moment_scores
 from fdvs.pipelines.evaluation.synthetic_films import (
     BuiltFilm,
@@ -36,11 +37,51 @@ from fdvs.protocols import TextEmbedder
 
 NUM_FILMS, NUM_QUICK = 8, 2
 SPOKEN_KINDS = ("said", "written")
+DETAILS = ("moments", "cuts", "redundancy", "temporal", "content")
 
-logger = logging.getLogger(__name__)
+
+def run(job: Job, split: Split, texts: Texts) -> EvalResult:
+    """Make films (from the scenes of `--videos` too, where given), build, and score every stage."""
+    found = run_films(
+        job.out,
+        num_films=NUM_FILMS,
+        clips=job.videos,
+        quick=job.quick,
+        config=job.config,
+        models=job.models,
+    )
+    return result_of(job, split, texts, found)
 
 
-def run(
+def result_of(job: Job, split: Split, texts: Texts, found: Mapping[str, Any]) -> EvalResult:
+    """Return the result of what the films gave."""
+    controls = dict(found["controls"])
+    counts = {str(name): int(value) for name, value in found["counts"].items()}
+    interval = found["interval"]
+    return EvalResult(
+        row=job.row.name,
+        dataset=split.dataset,
+        split=f"{counts['num_films']} films, seed {found['settings']['seed']}",
+        is_partial=job.quick,
+        metric=job.row.metric,
+        score=found["score"],
+        interval=None if interval is None else (interval[0], interval[1]),
+        num_items=counts["num_questions"],
+        num_videos=counts["num_films"],
+        source=texts.source,
+        floor=found["floor"],
+        other_video=controls.pop("other_video", None),
+        controls=controls,
+        groups=found["groups"],
+        counts=counts,
+        backends=found["backends"],
+        settings=found["settings"],
+        details={name: found[name] for name in DETAILS},
+        notes=tuple(found["notes"]),
+    )
+
+
+def run_films(
     out: Path,
     *,
     num_films: int = NUM_FILMS,

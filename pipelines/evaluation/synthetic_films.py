@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,15 @@ import numpy as np
 
 from fdvs.config import Config
 from fdvs.datasets.synthetic.film import film_path
-from fdvs.datasets.synthetic.recipe import Line, Recipe, Span, read_recipe
+from fdvs.datasets.synthetic.recipe import Recipe, Span
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.models.cards import LoadSettings, resolve
-from fdvs.models.describe.ocr import ScreenTextSource
-from fdvs.pipelines.evaluation.predictions import open_predictions
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
 from fdvs.redundancy.rules import Mask
 from fdvs.report import BuildReport
 from fdvs.store.store import Store
-from fdvs.types import Chapter, ClipView, Image, ModelIdentity, Observation, Vectors
+from fdvs.types import Chapter, Vectors
 
 SCREEN_TEXT, SPEECH = "screen-text", "speech-tiny-en"
 
@@ -73,96 +69,6 @@ def can_hear(models: Mapping[str, Any] | None = None) -> str:
     except ModelError as error:
         return str(error)
     return ""
-
-
-class RecipeReader:
-    """A Describer that reads from the recipe beside a film what stands on the frames it is given.
-
-    It tells apart what a rule of redundancy loses from what a reader of screen text misses, and
-    costs nothing. Never compare its scores with those of a reader that looks at pictures.
-    """
-
-    source = "screen text"
-    needs_frames = True
-    batch_size = 8
-
-    def __init__(self) -> None:
-        self.identity = ModelIdentity(
-            role="source", backend="recipe", name="recipe-reader", is_stand_in=True
-        )
-
-    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return the texts on the frames of each clip. Raises ConfigError without a recipe."""
-        return [self._read(view) for view in clips]
-
-    def _read(self, view: ClipView) -> list[Observation]:
-        texts = read_recipe(view.video_path.with_suffix(".json")).texts
-        times_s = [frame.time_s for frame in view.frames]
-        shown = [t for t in texts if any(t.start_s <= time_s < t.end_s for time_s in times_s)]
-        return _observations(self.source, view, sorted(shown, key=lambda text: text.start_s))
-
-
-class RecipeListener:
-    """A Describer that hears from the recipe which lines are said in a clip (by their middle)."""
-
-    source = "speech"
-    needs_frames = False
-    batch_size = 8
-
-    def __init__(self) -> None:
-        self.identity = ModelIdentity(
-            role="source", backend="recipe", name="recipe-listener", is_stand_in=True
-        )
-
-    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return the lines said in each clip. Raises ConfigError without a recipe."""
-        return [self._hear(view) for view in clips]
-
-    def _hear(self, view: ClipView) -> list[Observation]:
-        speech = read_recipe(view.video_path.with_suffix(".json")).speech
-        clip = view.clip
-        said = [s for s in speech if clip.start_s <= (s.start_s + s.end_s) / 2 < clip.end_s]
-        return _observations(self.source, view, said)
-
-
-def _observations(source: str, view: ClipView, lines: Sequence[Line]) -> list[Observation]:
-    return [
-        Observation(
-            source=source,
-            text=text,
-            start_s=view.clip.start_s,
-            end_s=view.clip.end_s,
-        )
-        for text in dict.fromkeys(line.text for line in lines)
-    ]
-
-
-class RememberedText(ScreenTextSource):
-    """Reads every picture once, also over several runs: other rules ask about the same pictures.
-
-    Close it after use; what was read lies in a file of JSON lines, by the digest of the picture.
-    """
-
-    def __init__(self, reader: ScreenTextSource, path: Path) -> None:
-        super().__init__(reader._engine, reader.identity, reader._options)
-        settings = {"reader": asdict(reader.identity), "min": reader._options.min_confidence}
-        self._known = open_predictions(path, settings=settings, on_change="start over")
-
-    @classmethod
-    def load_at(cls, path: Path) -> RememberedText:
-        """Raises ModelUnavailable where text cannot be read here."""
-        card = resolve(SCREEN_TEXT, "source")
-        return cls(ScreenTextSource.load(card, LoadSettings()), path)
-
-    def close(self) -> None:
-        self._known.close()
-
-    def _read(self, image: Image) -> list[tuple[str, float]]:
-        key = hashlib.sha256(image.tobytes()).hexdigest()
-        if key not in self._known:
-            found = [[text, score] for text, score in super()._read(image)]
-            self._known.add({"id": key, "found": found})
-        return [(str(text), float(score)) for text, score in self._known.done[key]["found"]]
 
 
 def build_films(

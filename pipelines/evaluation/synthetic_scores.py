@@ -8,7 +8,7 @@ before and the kept ones tell no more. The control drops as many at random, many
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,10 @@ from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic.recipe import Recipe
 from fdvs.metrics.fmeasure import NOTHING, FMeasure, cut_points
 from fdvs.metrics.redundancy import KeptList, redundancy_score
-from fdvs.pipelines.evaluation.redundancy_rules import compared
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
 from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.frames import keep_frames
-from fdvs.redundancy.rules import Mask
+from fdvs.redundancy.rules import Mask, Rule
 from fdvs.types import Vectors
 
 TOLERANCE_S = 0.5
@@ -110,6 +109,20 @@ def chapter_lists(films: Sequence[BuiltFilm]) -> list[Listed]:
             Listed(film=film.recipe.name, salt=film.video_id, vectors=film.vectors, told=told)
         )
     return lists
+
+
+def compared(config: Rule, floors: Sequence[float] = ()) -> dict[str, Rule]:
+    """Return no rule, the paper's, and `cover`, the default.
+
+    `cover` has the floor of `config`; `floors` adds rows of it at others.
+    """
+    rules = {
+        "none": replace(config, policy="none"),
+        "paper": replace(config, policy="paper"),
+    }
+    for floor in sorted({config.floor, *floors}):
+        rules[f"cover {floor:g}"] = replace(config, policy="cover", floor=floor)
+    return rules
 
 
 def rule_rows(

@@ -36,12 +36,6 @@ def test_every_table_of_films_is_written_as_it_came(
         def __init__(self, out: Path, *, num_films: int, short: bool) -> None:
             self.asked = (out, num_films, short)
 
-        def __enter__(self) -> Study:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
     monkeypatch.setattr(script, "FilmStudy", Study)
     for table in script.ON_FILMS:
         rows = [{"name": table, "score": 0.5}, {"name": "other", "films": 2}]
@@ -152,12 +146,6 @@ def test_films_of_one_seed_choose_and_of_another_are_reported(
         def __init__(self, out: Path, *, num_films: int, seed: int, short: bool) -> None:
             assert out.is_dir()
             seeds.append((out.name, num_films, seed, short))
-
-        def __enter__(self) -> Study:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
 
         def config(self) -> Config:
             return Config()

@@ -1,4 +1,4 @@
-"""Accuracy of multiple choice: the official groups, and what is unread."""
+"""Accuracy of multiple choice: by group, and with unread answers counted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import pytest
 
 from fdvs.errors import InvalidValue
 from fdvs.metrics.choice import (
-    NEXTQA_GROUPS,
     accuracy,
     accuracy_by,
     is_right,
-    nextqa_accuracy,
 )
 
 
@@ -22,6 +20,7 @@ def test_an_unread_answer_is_wrong_and_counted() -> None:
     assert is_right([0, None, 2, 1], [0, 1, 2, 3]).tolist() == [1, 0, 1, 0]
 
 
+@pytest.mark.slow  # importing scikit-learn takes seconds
 def test_accuracy_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import accuracy_score
 
@@ -32,36 +31,6 @@ def test_accuracy_is_that_of_scikit_learn() -> None:
 
 def test_no_question_scores_nothing() -> None:
     assert accuracy([], []).value == 0.0
-
-
-def test_nextqa_groups_count_previous_as_next_and_pool_as_the_official_script_does() -> None:
-    kinds = ["CW", "CW", "CH", "TN", "TP", "TC", "DC", "DL", "DO"]
-    chosen = [0, 1, 0, 0, 1, 0, 0, 1, None]
-    found = nextqa_accuracy(chosen, [0] * 9, kinds)
-    assert list(found) == list(NEXTQA_GROUPS)
-    values = {group: (one.num_right, one.num_questions) for group, one in found.items()}
-    assert values == {
-        "Why": (1, 2),
-        "How": (1, 1),
-        "Bef&Aft": (1, 2),
-        "When": (1, 1),
-        "Cnt": (1, 1),
-        "Loc": (0, 1),
-        "Other": (0, 1),
-        "Acc_C": (2, 3),
-        "Acc_T": (2, 3),
-        "Acc_D": (1, 3),
-    }
-    assert found["Other"].num_unread == 1
-
-
-def test_nextqa_groups_without_questions_are_left_out() -> None:
-    assert list(nextqa_accuracy([1], [1], ["TP"])) == ["Bef&Aft", "Acc_T"]
-
-
-def test_an_unknown_kind_of_nextqa_is_an_error() -> None:
-    with pytest.raises(InvalidValue, match="'XX'; allowed: CH, CW"):
-        nextqa_accuracy([1], [1], ["XX"])
 
 
 def test_groups_are_the_kinds_themselves_if_nothing_else_is_said() -> None:

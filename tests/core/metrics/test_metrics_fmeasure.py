@@ -1,4 +1,4 @@
-"""Cut points against the best matching there is, labels against scikit-learn."""
+"""Cut points against the best matching there is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fdvs.errors import InvalidValue
-from fdvs.metrics.fmeasure import NOTHING, cut_points, labels, repeats
+from fdvs.metrics.fmeasure import NOTHING, cut_points
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -39,25 +39,9 @@ def test_nothing_found_or_nothing_there_scores_nothing() -> None:
     assert (NOTHING.precision, NOTHING.recall, NOTHING.f1) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_labels_score_as_in_scikit_learn(seed: int) -> None:
-    from sklearn.metrics import precision_recall_fscore_support
-
-    rng = np.random.default_rng(seed)
-    found, right = rng.random(50) < 0.4, rng.random(50) < 0.3
-    score = labels(found, right)
-    expected = precision_recall_fscore_support(right, found, average="binary", zero_division=0)
-    assert (score.precision, score.recall, score.f1) == pytest.approx(expected[:3])
-
-
 def test_videos_pool_by_their_counts() -> None:
     pooled = cut_points([1.0], [1.0], tolerance_s=0) + cut_points([5.0], [1.0, 2.0], tolerance_s=0)
     assert (pooled.precision, pooled.recall) == (0.5, 1 / 3)
-
-
-def test_repeats_are_the_units_seen_before() -> None:
-    assert repeats(list("abaacb")).nonzero()[0].tolist() == [2, 3, 5]
-    assert repeats([]).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +50,6 @@ def test_repeats_are_the_units_seen_before() -> None:
         (lambda: cut_points([1.0], [1.0], tolerance_s=-1), "tolerance_s is -1"),
         (lambda: cut_points([1.0], [1.0], tolerance_s=float("nan")), "tolerance_s"),
         (lambda: cut_points([float("nan")], [1.0], tolerance_s=1), "cut point"),
-        (lambda: labels([True], [True, False]), r"\(1, 2\)"),
     ],
 )
 def test_wrong_input_is_refused(call: object, why: str) -> None:

@@ -1,4 +1,4 @@
-"""Overlap, R1@IoU and average precision against counting by hand and scikit-learn."""
+"""Overlap and R1@IoU against counting by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import pytest
 
 from fdvs.errors import InvalidValue
 from fdvs.metrics.moments import (
-    MAP_THRESHOLDS,
-    Spans,
-    average_precision,
     iou_matrix,
     moment_score,
     top_iou,
@@ -44,73 +41,13 @@ def test_a_span_that_is_none_is_refused(span: tuple[float, float]) -> None:
         iou_matrix([span], [(0, 1)])
 
 
-def detection_ap_by_hand(ranked: Spans, right: Spans, threshold: float) -> float:
-    """Note precision at each rank; at each recall take the best precision from there on."""
-    taken: set[int] = set()
-    curve: list[tuple[float, float]] = []
-    for rank, moment in enumerate(ranked, 1):
-        ious = iou_matrix([moment], right)[0].tolist()
-        order = sorted(range(len(right)), key=lambda j: -ious[j])
-        hit = next((j for j in order if j not in taken and ious[j] >= threshold), None)
-        if hit is not None:
-            taken.add(hit)
-        curve.append((len(taken) / len(right), len(taken) / rank))
-    area = 0.0
-    for step in range(1, len(right) + 1):
-        reached = [p for recall, p in curve if recall >= step / len(right) - 1e-12]
-        area += max(reached, default=0.0) / len(right)
-    return area
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5])
-def test_average_precision_is_the_area_counted_by_hand(seed: int, threshold: float) -> None:
-    rng = np.random.default_rng(seed)
-    ranked, right = some_spans(rng, 10), some_spans(rng, 4)
-    found = average_precision(ranked, right, threshold=threshold)
-    assert found == pytest.approx(detection_ap_by_hand(ranked, right, threshold))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_where_every_moment_is_right_or_far_it_is_at_least_scikit_learns(seed: int) -> None:
-    """Without the monotone envelope the two are equal; with it ours is never less."""
-    from sklearn.metrics import average_precision_score
-
-    rng = np.random.default_rng(seed)
-    right = [(float(10 * i), float(10 * i + 5)) for i in range(4)]
-    wrong = [(float(10 * i), float(10 * i + 5)) for i in range(50, 56)]
-    places = rng.permutation(10)
-    ranked = [(right + wrong)[i] for i in places]
-    truth = (places < 4).astype(int)
-    expected = average_precision_score(truth, -np.arange(10))
-    precision = np.cumsum(truth) / np.arange(1, 11)
-    found = average_precision(ranked, right, threshold=0.9)
-    assert found >= expected - 1e-12
-    if (np.diff(precision[truth == 1]) <= 0).all():
-        assert found == pytest.approx(expected)
-
-
-def test_right_moments_first_score_one_and_a_second_hit_on_the_same_span_is_wrong() -> None:
-    right = [(0.0, 10.0), (20.0, 30.0)]
-    assert average_precision(right, right, threshold=0.95) == 1.0
-    twice = [(0.0, 10.0), (0.0, 10.0), (20.0, 30.0)]
-    assert average_precision(twice, right, threshold=0.5) == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_a_moment_takes_another_right_span_if_its_best_is_taken() -> None:
-    right = [(0.0, 10.0), (2.0, 12.0)]
-    assert average_precision([(0.0, 10.0), (0.0, 10.0)], right, threshold=0.5) == 1.0
-
-
 def test_scores_over_queries_count_those_without_moments_as_wrong() -> None:
     ranked = {"a": [(0.0, 10.0)], "b": [(0.0, 4.0), (0.0, 10.0)]}
     right = {"a": [(0.0, 10.0)], "b": [(0.0, 10.0)], "c": [(5.0, 6.0)]}
     score = moment_score(ranked, right)
     assert score.recall_at_1 == {0.3: pytest.approx(2 / 3), 0.5: pytest.approx(1 / 3), 0.7: 1 / 3}
     assert score.mean_iou == pytest.approx((1 + 0.4 + 0) / 3)
-    assert score.average_precision[0.5] == pytest.approx((1 + 0.5 + 0) / 3)
-    assert score.mean_average_precision == pytest.approx(0.5)
-    assert (score.num_queries, tuple(score.average_precision)) == (3, MAP_THRESHOLDS)
+    assert score.num_queries == 3
 
 
 def test_the_first_moment_may_match_any_of_several_right_spans() -> None:
@@ -122,14 +59,6 @@ def test_the_first_moment_may_match_any_of_several_right_spans() -> None:
 def test_a_threshold_is_met_by_an_overlap_equal_to_it() -> None:
     score = moment_score({"a": [(0.0, 5.0)]}, {"a": [(0.0, 10.0)]})
     assert (score.recall_at_1[0.5], score.recall_at_1[0.7]) == (1.0, 0.0)
-    assert score.average_precision[0.5] == 1.0
-
-
-def test_only_the_first_moments_are_read() -> None:
-    ranked = {"a": [(50.0, 60.0)] * 2 + [(0.0, 10.0)]}
-    right = {"a": [(0.0, 10.0)]}
-    assert moment_score(ranked, right, max_moments=2).mean_average_precision == 0.0
-    assert moment_score(ranked, right, max_moments=3).mean_average_precision == pytest.approx(1 / 3)
 
 
 def test_queries_must_be_known_and_some() -> None:
@@ -137,7 +66,3 @@ def test_queries_must_be_known_and_some() -> None:
         moment_score({}, {})
     with pytest.raises(InvalidValue, match="'b'"):
         moment_score({"b": [(0.0, 1.0)]}, {"a": [(0.0, 1.0)]})
-
-
-def test_no_right_span_gives_nothing() -> None:
-    assert average_precision([(0.0, 1.0)], [], threshold=0.5) == 0.0

@@ -10,7 +10,6 @@ from fdvs.errors import InvalidValue
 from fdvs.metrics.retrieval import (
     COSINE_TIE_WIDTH,
     Ranks,
-    cosine_rows,
     retrieval_score,
     rsum,
     text_to_video,
@@ -33,6 +32,7 @@ def some_places(num_queries: int = 70, num_gallery: int = 130) -> NDArray[np.int
     return np.random.default_rng(6).integers(num_gallery, size=num_queries)
 
 
+@pytest.mark.slow  # importing scikit-learn takes seconds
 @pytest.mark.parametrize("kind", ["random", "tied", "all equal"])
 def test_mean_rank_and_reciprocal_rank_are_those_of_scikit_learn(kind: str) -> None:
     from sklearn.metrics import coverage_error, label_ranking_average_precision_score
@@ -46,6 +46,7 @@ def test_mean_rank_and_reciprocal_rank_are_those_of_scikit_learn(kind: str) -> N
     assert (1 / ranks).mean() == pytest.approx(reciprocal)
 
 
+@pytest.mark.slow  # importing scikit-learn takes seconds
 @pytest.mark.parametrize("kind", ["random", "tied", "all equal"])
 @pytest.mark.parametrize("cutoff", [1, 5, 10, 100])
 def test_recall_is_scikit_learns_top_k_accuracy_with_ties_against_us(
@@ -133,19 +134,11 @@ def test_ranks_do_not_depend_on_the_gallerys_order() -> None:
     assert shuffled.ranks.tolist() == text_to_video(scores, right).ranks.tolist()
 
 
-@pytest.mark.parametrize("block_rows", [1, 13, 70, 1000])
+@pytest.mark.parametrize("block_rows", [1, 13, 1000])
 def test_blocks_give_what_the_whole_matrix_gives(block_rows: int) -> None:
     scores, right = some_scores("tied"), some_places()
-    asked: list[int] = []
-
-    def rows(part: slice) -> Matrix:
-        asked.append(part.stop - part.start)
-        return scores[part]
-
-    found = text_to_video(rows, right, num_gallery=130, block_rows=block_rows)
-    assert found.ranks.tolist() == text_to_video(scores, right).ranks.tolist()
-    assert max(asked) <= block_rows
-    assert sum(asked) == 70
+    found = text_to_video(scores, right, block_rows=block_rows)
+    assert found.ranks.tolist() == text_to_video(scores, right, block_rows=70).ranks.tolist()
 
 
 def test_equal_vectors_tie_although_a_matrix_product_may_differ_in_the_last_bits() -> None:
@@ -160,16 +153,6 @@ def test_equal_vectors_tie_although_a_matrix_product_may_differ_in_the_last_bits
     wide = text_to_video(scores, [3], tie_width=COSINE_TIE_WIDTH)
     assert (wide.ranks[0], wide.num_tied) == (2, 1)
     assert video_to_text(scores.T.copy(), [0] * 3 + [0] * 37).ranks.tolist() == [1]
-
-
-def test_cosines_are_made_row_by_row() -> None:
-    rng = np.random.default_rng(2)
-    queries, gallery = rng.normal(size=(9, 4)), rng.normal(size=(6, 4))
-    rows = cosine_rows(queries, gallery)
-    assert np.allclose(rows(slice(2, 5)), (queries @ gallery.T)[2:5])
-    right = [0, 1, 2, 3, 4, 5, 0, 1, 2]
-    by_rows = text_to_video(rows, right, num_gallery=6, block_rows=4)
-    assert by_rows.ranks.tolist() == text_to_video(queries @ gallery.T, right).ranks.tolist()
 
 
 def ranks_of(*ranks: int) -> Ranks:
@@ -200,10 +183,7 @@ def test_rsum_adds_both_directions_up_to_ten() -> None:
         (np.zeros(3), [0, 1, 2], {}, "shape of the scores"),
         (np.zeros((1, 3)), [3], {}, "right place is 3; allowed: 0 to 2"),
         (np.zeros((1, 3)), [-1], {}, "right place is -1"),
-        (np.zeros((1, 3)), [0], {"num_gallery": 4}, "num_gallery is 4; allowed: 3"),
         (np.zeros((1, 3)), [0], {"block_rows": 0}, "block_rows"),
-        (lambda part: np.zeros((1, 3)), [0], {}, "num_gallery is None"),
-        (lambda part: np.zeros((1, 3)), [0], {"num_gallery": 4}, r"block of scores is \(1, 3\)"),
     ],
 )
 def test_scores_that_cannot_be_ranked_are_refused(

@@ -26,7 +26,7 @@ from fdvs.pipelines.evaluation.choice import (
     tfidf_floor,
 )
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.predictions import open_predictions, read_predictions
+from fdvs.pipelines.record_log import open_records, read_records
 
 ROOT = Path(__file__).resolve().parents[3]
 THINGS = ("kettle", "violin", "ladder", "carpet", "pigeon")
@@ -124,11 +124,11 @@ def test_predictions_hold_ids_and_numbers_and_are_taken_up_again(tmp_path: Path)
         return material.of_video(one.video_id)
 
     for questions in (QUESTIONS[:6], QUESTIONS):
-        with open_predictions(path, settings={}) as log:
+        with open_records(path, settings={}) as log:
             chosen = answer_all(questions, made, source, log)
     assert len(asked) == len(QUESTIONS)
     assert rights(QUESTIONS, chosen).all()
-    _, records = read_predictions(path)
+    _, records = read_records(path)
     assert set(records) == {one.id for one in QUESTIONS}
     assert not any(thing in path.read_text() for thing in THINGS)
 
@@ -136,7 +136,7 @@ def test_predictions_hold_ids_and_numbers_and_are_taken_up_again(tmp_path: Path)
 def test_a_video_without_a_word_is_not_answered_and_wrong(tmp_path: Path) -> None:
     told = {**captions(), "v1": (Caption(start_s=0, end_s=1, text=" "),)}
     material = CaptionMaterial(told, HashTextEmbedder())
-    with open_predictions(tmp_path / "p.jsonl", settings={}) as log:
+    with open_records(tmp_path / "p.jsonl", settings={}) as log:
         chosen = answer_all(
             [question(1)],
             EvidenceChooser(HashTextEmbedder()),

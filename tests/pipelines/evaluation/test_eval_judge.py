@@ -15,7 +15,7 @@ from fdvs.datasets.examples import OpenQuestion
 from fdvs.errors import ConfigError, ModelError
 from fdvs.pipelines.evaluation import judge as judging
 from fdvs.pipelines.evaluation.judge import Judge, judge_answers
-from fdvs.pipelines.evaluation.predictions import Predictions, open_predictions
+from fdvs.pipelines.record_log import RecordLog, open_records
 
 Reply = str | int | None  # words, a status, or a body that is no chat completion
 
@@ -79,8 +79,8 @@ def log_path(tmp_path: Path) -> Path:
     return tmp_path / "judge.jsonl"
 
 
-def opened(path: Path, judge: Judge) -> Predictions:
-    return open_predictions(path, settings=judge.settings())
+def opened(path: Path, judge: Judge) -> RecordLog:
+    return open_records(path, settings=judge.settings())
 
 
 def questions_for(said: dict[str, str | None]) -> list[OpenQuestion]:

@@ -1,7 +1,9 @@
-"""Open-ended questions: asked once, kept, scored; answers from captions and libraries."""
+"""Open-ended questions: asked once, logged, scored by kind; answers from captions."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,20 @@ import pytest
 
 from fdvs.datasets.examples import Caption, OpenQuestion
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, NotFound
+from fdvs.metrics.choice import Accuracy
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.pipelines.evaluation.open_answers import (
     CaptionAnswerer,
-    library_answerer,
     short_answer,
 )
 from fdvs.pipelines.evaluation.open_ended import (
+    ACTIVITYNET_ORDER,
     answer_questions,
     constant_answers,
     score_open,
 )
 from fdvs.pipelines.evaluation.open_floors import question_only_answers
-from fdvs.pipelines.evaluation.predictions import Predictions, open_predictions
+from fdvs.pipelines.record_log import RecordLog, open_records
 
 
 def question(number: int, answer: str, *, video: str = "", kind: str = "3") -> OpenQuestion:
@@ -43,8 +46,8 @@ def log_path(tmp_path: Path) -> Path:
     return tmp_path / "row.jsonl"
 
 
-def opened(path: Path) -> Predictions:
-    return open_predictions(path, settings={"answerer": "scripted"})
+def opened(path: Path) -> RecordLog:
+    return open_records(path, settings={"answerer": "scripted"})
 
 
 def test_what_was_said_is_kept_and_not_asked_again(log_path: Path) -> None:
@@ -357,13 +360,73 @@ def test_a_video_without_captions_is_not_found() -> None:
         answerer_with([])("what", "w")
 
 
-def test_a_library_is_asked_by_the_videos_name() -> None:
-    class Asked:
-        def ask(self, text: str, *, video: str, writer: Any) -> Any:
-            assert writer is None
-            return type("Answer", (), {"said": f"{text} in {video}"})
+# --- categories of ActivityNet-QA
 
-    answerer = library_answerer(Asked(), {"v": "film.mp4"}, writer=None)  # type: ignore[arg-type]
-    assert answerer("what", "v") == "what in film.mp4"
-    with pytest.raises(NotFound, match="'w' is not in the library"):
-        answerer("what", "w")
+
+def activitynet_groups(
+    said: Sequence[str | None], answers: Sequence[str], kinds: Sequence[str]
+) -> dict[str, Accuracy]:
+    """Return the categories under the official rule; each question about a video of its own."""
+    questions = [
+        question(i, answer, kind=kind)
+        for i, (answer, kind) in enumerate(zip(answers, kinds, strict=True))
+    ]
+    words = {asked.id: one for asked, one in zip(questions, said, strict=True)}
+    return score_open(questions, words, rule="official", categories="activitynet").groups
+
+
+def as_the_official_script_means(
+    said: list[str], answers: list[str], kinds: list[int]
+) -> dict[str, float]:
+    """Its definition with both counters by number: Motion, Spatial, Temporal, Free, All, ..."""
+    right, total = dict.fromkeys(range(9), 0), dict.fromkeys(range(9), 0)
+    for one, answer, kind in zip(said, answers, kinds, strict=True):
+        right[kind] += one == answer
+        total[kind] += 1
+    share = [right[k] / total[k] for k in range(9)]
+    free = sum(right[k] for k in range(3, 9)) / sum(total[k] for k in range(3, 9))
+    everything = sum(right.values()) / sum(total.values())
+    return dict(zip(ACTIVITYNET_ORDER, [*share[:3], free, everything, *share[3:]], strict=True))
+
+
+def test_activitynet_categories_are_the_official_ones() -> None:
+    rng = np.random.default_rng(1)
+    kinds = rng.integers(9, size=400).tolist()
+    said, answers = (rng.choice(["yes", "no", "two"], size=400).tolist() for _ in range(2))
+    found = activitynet_groups(said, answers, [str(kind) for kind in kinds])
+    expected = as_the_official_script_means(said, answers, kinds)
+    assert list(found) == list(expected)
+    assert {group: one.value for group, one in found.items()} == pytest.approx(expected)
+
+
+def test_free_is_a_share_even_where_the_file_begins_with_another_kind() -> None:
+    # Right answers by number over totals by first appearance give 2 / 1 here.
+    found = activitynet_groups(["a", "a", "b"], ["a", "a", "a"], ["3", "8", "0"])
+    assert (found["Free"].num_right, found["Free"].num_questions) == (2, 2)
+    assert list(found) == ["Motion", "Free", "All", "Yes/No", "Other"]
+
+
+@pytest.mark.needs_data
+def test_the_published_files_begin_with_another_kind(data_dir: Path) -> None:
+    """The reason for the rule above: what the script would divide by on the test split."""
+    answers: Any = json.loads((data_dir / "activitynet_qa" / "test_a.json").read_text("utf-8"))
+    totals: dict[int, int] = {}
+    for record in answers:
+        totals[record["type"]] = totals.get(record["type"], 0) + 1
+    assert sum(list(totals.values())[3:]) == 4021
+    assert sum(totals[kind] for kind in range(3, 9)) == 5600
+    texts = [record["answer"] for record in answers]
+    found = activitynet_groups(texts, texts, [str(record["type"]) for record in answers])
+    assert {group: one.value for group, one in found.items()} == dict.fromkeys(ACTIVITYNET_ORDER, 1)
+    assert (found["Free"].num_questions, found["All"].num_questions) == (5600, 8000)
+
+
+def test_unread_answers_are_counted_by_category() -> None:
+    found = activitynet_groups([None, "a"], ["a", "a"], ["7", "0"])
+    assert found["Number"].num_unread == found["Free"].num_unread == found["All"].num_unread == 1
+    assert found["Motion"].num_unread == 0
+
+
+def test_kinds_are_checked() -> None:
+    with pytest.raises(InvalidValue, match="'9'; allowed"):
+        activitynet_groups(["a"], ["a"], ["9"])

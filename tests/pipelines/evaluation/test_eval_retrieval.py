@@ -17,13 +17,13 @@ from fdvs.errors import DataError, NotFound, StoreError
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.pipelines.evaluation import retrieval_gallery, retrieval_row, vectors
 from fdvs.pipelines.evaluation.benchmarks import row_named
-from fdvs.pipelines.evaluation.caption_file import load_captions
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.predictions import read_predictions
 from fdvs.pipelines.evaluation.retrieval_gallery import held_out_ids, task_of
 from fdvs.pipelines.evaluation.retrieval_methods import TfIdf, paper_rule, reciprocal_ranks
 from fdvs.pipelines.evaluation.run import run_row
+from fdvs.pipelines.evaluation.sources import load_captions
 from fdvs.pipelines.evaluation.vectors import StoredEmbedder, vectors_file
+from fdvs.pipelines.record_log import read_records
 from fdvs.search.gallery import Described
 
 THINGS = ("kite", "soup", "horse", "piano", "canoe", "ladder")
@@ -120,7 +120,7 @@ def test_predictions_hold_ranks_and_ids_and_no_text(tmp_path: Path, parts: dict[
     job = job_of("retrieval-msrvtt", tmp_path / "out", parts)
     for _ in range(2):  # the second run finds its lines and adds none
         retrieval_row.run(job, split, texts_of(split))
-    settings, records = read_predictions(job.out / "predictions.jsonl")
+    settings, records = read_records(job.out / "predictions.jsonl")
     assert settings["fusion"]["num_near"] == 10
     assert records["q3"]["rank"] == 1
     assert records["q3"]["best"][0] == "v3"
@@ -360,9 +360,9 @@ def test_a_wrong_file_of_captions_is_refused(tmp_path: Path, value: Any, said: s
 
 
 def test_too_many_videos_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fdvs.pipelines.evaluation import caption_file
+    from fdvs.pipelines.evaluation import sources
 
-    monkeypatch.setattr(caption_file, "MAX_VIDEOS", 1)
+    monkeypatch.setattr(sources, "MAX_VIDEOS", 1)
     with pytest.raises(DataError, match="2 videos; at most 1"):
         load_captions(write(tmp_path / "c.json", {"a": ["x"], "b": ["x"]}))
 

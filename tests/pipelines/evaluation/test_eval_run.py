@@ -23,14 +23,12 @@ from fdvs.errors import (
     UnknownName,
 )
 from fdvs.pipelines.evaluation import run as run_module
-from fdvs.pipelines.evaluation.benchmarks import ROWS, row_named
+from fdvs.pipelines.evaluation.benchmarks import ROWS, row_facts, row_named
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.listing import row_facts
-from fdvs.pipelines.evaluation.plot import bars_of, save_plot
+from fdvs.pipelines.evaluation.report import bars_of, number_words, report, result_table, save_plot
 from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
 from fdvs.pipelines.evaluation.run import limited, run_row
 from fdvs.pipelines.evaluation.suite import Request, run_all
-from fdvs.pipelines.evaluation.tables import number_words, report, result_table
 
 PAPER_ROWS = {
     "prvr-activitynet", "prvr-charades", "retrieval-activitynet", "retrieval-msrvtt", "msrvtt-qa",

@@ -17,13 +17,12 @@ from fdvs.config import RedundancyConfig
 from fdvs.datasets.synthetic import plan, sound
 from fdvs.datasets.synthetic.plan import make_recipe
 from fdvs.datasets.synthetic.questions import TEMPORAL, split_of
-from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot, recipe_to_json
+from fdvs.datasets.synthetic.recipe import Line, Recipe, Shot, read_recipe
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.models.describe.ocr import ScreenTextOptions, ScreenTextSource
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.evaluation import synthetic, synthetic_films
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
-from fdvs.pipelines.evaluation.synthetic import heard_only, run
+from fdvs.pipelines.evaluation.synthetic import heard_only, run_films
 from fdvs.pipelines.evaluation.synthetic_answers import (
     NOTHING_KNOWN,
     answer_all,
@@ -36,9 +35,6 @@ from fdvs.pipelines.evaluation.synthetic_answers import (
 )
 from fdvs.pipelines.evaluation.synthetic_films import (
     BuiltFilm,
-    RecipeListener,
-    RecipeReader,
-    RememberedText,
     build_films,
     can_hear,
     read_film,
@@ -54,9 +50,22 @@ from fdvs.pipelines.evaluation.synthetic_scores import (
 )
 from fdvs.pipelines.library import Library
 from fdvs.redundancy.frames import keep_frames
-from fdvs.types import Chapter, Clip, ClipView, Frame, ModelIdentity
+from fdvs.types import Chapter, ClipView, ModelIdentity
 
 RECIPES = [make_recipe(number, seed=5) for number in range(6)]
+
+
+def shown(view: ClipView) -> list[str]:
+    """Read from the recipe beside the film what stands on the frames."""
+    texts = read_recipe(view.video_path.with_suffix(".json")).texts
+    times_s = [frame.time_s for frame in view.frames]
+    return [t.text for t in texts if any(t.start_s <= time_s < t.end_s for time_s in times_s)]
+
+
+def spoken(view: ClipView) -> list[str]:
+    """Hear from the recipe which lines have their middle in the clip."""
+    lines, clip = read_recipe(view.video_path.with_suffix(".json")).speech, view.clip
+    return [t.text for t in lines if clip.start_s <= (t.start_s + t.end_s) / 2 < clip.end_s]
 
 
 def truthful_models() -> dict[str, Any]:
@@ -65,8 +74,8 @@ def truthful_models() -> dict[str, Any]:
         "image_embedder": GridImageEmbedder(),
         "text_embedder": HashTextEmbedder(),
         "captioner": ScriptedDescriber(lambda view: ["A pattern with a shape."]),
-        "source:screen-text": RecipeReader(),
-        "source:speech-tiny-en": RecipeListener(),
+        "source:screen-text": ScriptedDescriber(shown, source="screen text"),
+        "source:speech-tiny-en": ScriptedDescriber(spoken, source="speech", needs_frames=False),
     }
 
 
@@ -94,7 +103,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path) -> dict[str, Any]:
-    return run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=truthful_models())
+    return run_films(
+        out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=truthful_models()
+    )
 
 
 def test_a_run_scores_every_stage(result: dict[str, Any]) -> None:
@@ -129,7 +140,7 @@ def test_a_run_says_what_it_could_not_do(result: dict[str, Any]) -> None:
 def test_a_second_run_makes_nothing_again(
     result: dict[str, Any], out: Path, models: dict[str, Any]
 ) -> None:
-    again = run(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models)
+    again = run_films(out, num_films=5, quick=True, seed=1, chooser=RuleReader(), models=models)
     assert models["captioner"].seen == []
     assert {**again, "seconds": 0} == {**result, "seconds": 0}
 
@@ -363,52 +374,6 @@ def test_results_without_vectors_are_refused() -> None:
     )
     with pytest.raises(ModelUnavailable, match="no vectors"):
         read_film(store, RECIPES[0], "v")
-
-
-def engine(counted: list[int]) -> Any:
-    def read(image: np.ndarray) -> Any:
-        counted.append(1)
-        return [([0], f"WORD {int(image[0, 0, 0])}", 0.9)], 0.1
-
-    return read
-
-
-def test_a_picture_is_read_once_in_all_runs(tmp_path: Path) -> None:
-    identity = ModelIdentity(role="source", backend="ocr", name="test")
-    counted: list[int] = []
-    source = ScreenTextSource(engine(counted), identity, ScreenTextOptions())
-    images = [np.full((4, 4, 3), value, dtype=np.uint8) for value in (1, 2, 1)]
-    for _ in range(2):
-        reader = RememberedText(source, tmp_path / "texts.jsonl")
-        assert [reader._read(image)[0][0] for image in images] == ["WORD 1", "WORD 2", "WORD 1"]
-        reader.close()
-    assert len(counted) == 2
-
-
-def views(folder: Path, recipe: Recipe) -> list[ClipView]:
-    (folder / "small.json").write_text(json.dumps(recipe_to_json(recipe)))
-    image = np.zeros((2, 2, 3), dtype=np.uint8)
-    clips = [(0.0, 4.0, (0.0, 3.0)), (4.0, 8.0, (4.0, 5.0)), (4.0, 8.0, (7.0,))]
-    return [
-        ClipView(
-            video_path=folder / "small.mp4",
-            clip=Clip(video_id="v", index=i, start_s=start_s, end_s=end_s),
-            frames=tuple(Frame(time_s=time_s, image=image) for time_s in times_s),
-        )
-        for i, (start_s, end_s, times_s) in enumerate(clips)
-    ]
-
-
-def test_the_recipe_is_read_for_the_frames_that_are_given(tmp_path: Path) -> None:
-    found = RecipeReader().describe(views(tmp_path, small()))
-    texts = [[observation.text for observation in one] for one in found]
-    assert texts == [["LANTERN"], ["SADDLE"], ["SADDLE", "DOORS OPEN"]]
-
-
-def test_the_recipe_is_heard_in_the_clip_that_holds_its_middle(tmp_path: Path) -> None:
-    found = RecipeListener().describe(views(tmp_path, small()))
-    assert [len(one) for one in found] == [0, 1, 1]
-    assert found[1][0].text == "It will snow on Monday."
 
 
 def test_materials_hold_the_vectors_of_their_passages() -> None:

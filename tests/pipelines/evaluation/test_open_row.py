@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fdvs.config import Config
+from fdvs.errors import ConfigError
+from fdvs.models.endpoint.client import ChatClient
 from fdvs.models.scripted import ScriptedLanguageModel
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.open_row import FLOOR_NOTE, other_videos
 from fdvs.pipelines.evaluation.run import run_row
+from fdvs.pipelines.evaluation.suite import Request
 
 COLOURS = {"aaaaaaaaaaa": "red", "bbbbbbbbbbb": "blue", "ccccccccccc": "green"}
 
@@ -80,6 +85,31 @@ def test_what_was_answered_is_not_asked_again(data: Path, parts: dict[str, Any])
     again = run_row(job_of(data, parts, writer))
     assert len(asked) == num_asked == 4
     assert again.score == first.score
+
+
+def test_a_judge_scores_beside_exact_match(
+    data: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chat(self: ChatClient, messages: list[dict[str, str]], **_: Any) -> SimpleNamespace:
+        right = '"correct answer": "red"' in messages[1]["content"]
+        verdict = "{'pred': 'yes', 'score': 5}" if right else "no idea"
+        return SimpleNamespace(text=verdict, num_prompt_tokens=10)
+
+    monkeypatch.setattr(ChatClient, "chat", chat)
+    language_model, _ = reader()
+    judge = "http://127.0.0.1:9/v1#judge"
+    result = run_row(replace(job_of(data, parts, language_model), judge=judge))
+    assert result.score == 1.0
+    assert result.metrics["judge_accuracy"] == 0.5
+    assert result.metrics["judge_mean_score"] == 2.5
+    assert result.details["judge"]["official"]["accuracy"] == 1.0
+    assert any("judged by judge" in note and "1 of its 2" in note for note in result.notes)
+    assert (data.parent / "out/judged.jsonl").is_file()
+
+
+def test_a_judge_of_a_row_without_open_answers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--judge.*egoschema"):
+        Request(row="egoschema", data=None, out=tmp_path, config=Config(), judge="http://x/v1#m")
 
 
 def test_every_video_gets_another_one() -> None:

@@ -1,9 +1,11 @@
-"""What people read of an evaluation: a Markdown table of results, beside published numbers."""
+"""What people read of an evaluation: Markdown tables and a bar chart, beside published numbers."""
 
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from fdvs.datasets.cards import Published
@@ -13,6 +15,11 @@ NOT_COMPARABLE = (
     "Published numbers stand here for orientation: they were made with other captions, other "
     "models and, where a split is partial, on other questions."
 )
+
+OURS, CONTROL, THEIRS = "#1f6f8b", "#b0b0b0", "#e0a030"
+BAR_INCHES = 0.36
+
+logger = logging.getLogger(__name__)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
@@ -94,3 +101,51 @@ def number_words(name: str, value: float) -> str:
     is_rank = any(word in name for word in ("MedR", "MeanR", "SumR", "RSum"))
     is_plain = is_rank or name.startswith("num_") or name.endswith("_s") or value > 1
     return f"{value:.4g}" if is_plain else percent(value)
+
+
+def bars_of(result: EvalResult, published: Sequence[Published]) -> list[tuple[str, float, str]]:
+    """Return (label, score, colour), ours first, then floor and controls, then published ones."""
+    bars = [("FDVS (this run)", result.score, OURS)]
+    if result.floor is not None:
+        bars.append(("floor: TF-IDF", result.floor, CONTROL))
+    if result.other_video is not None:
+        bars.append(("control: another video's texts", result.other_video, CONTROL))
+    bars += [(f"control: {name.replace('_', ' ')}", value, CONTROL)
+             for name, value in result.controls.items() if 0 <= value <= 1]  # fmt: skip
+    bars += [(one.system, one.scores[result.metric], THEIRS)
+             for one in published if result.metric in one.scores]  # fmt: skip
+    return bars
+
+
+def save_plot(result: EvalResult, published: Sequence[Published], path: Path) -> bool:
+    """Write an SVG; return False, and say so in the log, where matplotlib is not installed."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        logger.warning("no plot: matplotlib is not installed; pip install 'fdvs[eval]'")
+        return False
+    bars = bars_of(result, published)
+    figure = Figure(figsize=(8, 1.2 + BAR_INCHES * len(bars)), layout="constrained")
+    _draw(figure.subplots(), result, bars)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # without date and random ids equal results give equal files
+    with rc_context({"svg.hashsalt": "fdvs"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    return True
+
+
+def _draw(axes: Any, result: EvalResult, bars: Sequence[tuple[str, float, str]]) -> None:
+    places = range(len(bars))
+    values = [100 * value for _, value, _ in bars]
+    axes.barh(places, values, color=[colour for _, _, colour in bars])
+    if result.interval is not None:
+        low, high = (100 * end for end in result.interval)
+        axes.errorbar(values[0], 0, xerr=[[values[0] - low], [high - values[0]]], color="black",
+                      capsize=3)  # fmt: skip
+    axes.set_yticks(places, [label for label, _, _ in bars])
+    axes.invert_yaxis()
+    axes.bar_label(axes.containers[0], fmt="%.1f", padding=3)
+    axes.set_xlabel(f"{result.metric}, % - {result.split}, n = {result.num_items}")
+    axes.set_title(f"{result.row}: published numbers are for orientation only", fontsize=10)
+    axes.margins(x=0.1)

@@ -1,11 +1,12 @@
-"""Predictions on disk: append-only JSON lines that survive `kill -9` and are picked up again.
+"""A log of results on disk: append-only JSON lines that survive `kill -9`; the next run goes on.
 
-The first line names the settings that the predictions were made with, every other line is one
-prediction with its `id`. A line is handed to the system whole as soon as it is known; what a killed
-process left unfinished is at most the last line, which is dropped on opening. Predictions made
-with other settings are never mixed: opening them is refused, or they are put aside.
+The first line holds the settings that the results were made with; every other line is one record
+with an `id`, for example an answer or a prediction. Each line is written and flushed at once, so a
+killed process leaves at most its last line unfinished; that line is dropped when the file is opened
+again. Records made with different settings are never mixed: opening is refused, or the old file is
+put aside.
 
-The file holds what models said about somebody's data: it belongs to whoever ran the evaluation.
+The file holds what models said about somebody's data: it belongs to whoever ran the command.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from fdvs.errors import ConfigError, CorruptLibrary, LibraryBusy
 from fdvs.files import Closing
 from fdvs.fingerprint import canonical_json, digest
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 HEADER_KEY = "fdvs_predictions"
 MAX_LINE_BYTES = 4_000_000
-NUM_DIFFERENCES_TOLD = 5
+NUM_DIFFERENCES_SHOWN = 5
 
 OnChange = Literal["refuse", "start over"]
 Record = Mapping[str, Any]
 
 
-class Predictions(Closing):
-    """An open file of predictions; a context manager, one writer at a time.
+class RecordLog(Closing):
+    """An open log; a context manager, with one writer at a time.
 
     `done` holds the records by id, those of earlier runs included; `num_resumed` counts these.
     """
@@ -49,42 +50,42 @@ class Predictions(Closing):
         return item_id in self.done
 
     def add(self, record: Record) -> None:
-        """Write one prediction; its `id` must be new.
+        """Append one record; its `id` must be new.
 
-        Raises ValueError for an id that is missing, no text or there already, for NaN and for a
-        record over 4 MB; TypeError for what JSON cannot hold.
+        Raises ValueError for a missing, non-text or repeated id, for NaN and for a record over
+        4 MB; TypeError for values that JSON cannot hold.
         """
         item_id = record.get("id")
         if not isinstance(item_id, str) or item_id in self.done:
-            raise ValueError(f"a prediction's id is {item_id!r}; need a text that is not there yet")
+            raise ValueError(f"a record's id is {item_id!r}; need a text that is not there yet")
         line = _line(record)
         self._file.write(line)
         self._file.flush()
-        # what later runs would read, not the caller's object
+        # keep what a later run will read, not the caller's object
         self.done[item_id] = json.loads(line)
 
     def close(self) -> None:
-        """Close the file, everything on disk. May be called twice."""
+        """Flush everything to disk and close the file. May be called twice."""
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
 
 
-def open_predictions(
+def open_records(
     path: Path, *, settings: Mapping[str, Any], on_change: OnChange = "refuse"
-) -> Predictions:
-    """Open a file of predictions for writing, and read what is there.
+) -> RecordLog:
+    """Open a log for writing and read the records that it already holds.
 
     Args:
-        path: the file; made with its folders where there is none.
-        settings: everything that can change a prediction; plain JSON values.
-        on_change: what to do with predictions of other settings: refuse, or move them to the
-            same name with `.old` behind it (replacing what has that name) and start over.
+        path: the file; created with its folders where missing.
+        settings: everything that can change a record; plain JSON values.
+        on_change: what to do with records made with other settings: refuse, or rename the file
+            with `.old` appended (replacing a file of that name) and start over.
 
     Raises:
-        ConfigError: made with other settings (says which), or the file cannot be written.
-        CorruptLibrary: not such a file, or damaged elsewhere than at its end.
-        LibraryBusy: another process writes it.
+        ConfigError: made with other settings (names them), or the file cannot be written.
+        CorruptLibrary: not such a log, or damaged before its last line.
+        LibraryBusy: another process is writing it.
     """
     file = _locked(path)
     try:
@@ -92,7 +93,7 @@ def open_predictions(
         changed = "" if found is None else _difference(found[0], settings)
         if changed and on_change == "refuse":
             raise ConfigError(
-                f"{path} holds predictions made with other settings ({changed}); "
+                f"{path} holds results made with other settings ({changed}); "
                 "name another file, or start over"
             )
         if changed:
@@ -104,16 +105,19 @@ def open_predictions(
     except BaseException:
         file.close()
         raise
-    log.info("%s: %d predictions are there", path, len(done))
-    return Predictions(path, file, done)
+    logger.info("%s: %d records found", path, len(done))
+    return RecordLog(path, file, done)
 
 
-def read_predictions(path: Path) -> tuple[dict[str, Any], dict[str, Record]]:
-    """Return settings and records by id of a file that is only read. Raises CorruptLibrary."""
+def read_records(path: Path) -> tuple[dict[str, Any], dict[str, Record]]:
+    """Return the settings and the records by id, without opening for writing.
+
+    Raises CorruptLibrary.
+    """
     with path.open("rb") as file:
         found = _read(path, file)
     if found is None:
-        raise CorruptLibrary(f"{path} is empty; remove it and run the evaluation again")
+        raise CorruptLibrary(f"{path} is empty; remove it and run the command again")
     return found
 
 
@@ -138,7 +142,7 @@ def _put_aside(path: Path, file: IO[bytes]) -> IO[bytes]:
     old = path.with_name(path.name + ".old")
     os.replace(path, old)
     file.close()
-    log.warning("%s: made with other settings, kept as %s", path, old.name)
+    logger.warning("%s: made with other settings; kept as %s", path, old.name)
     return _locked(path)
 
 
@@ -149,12 +153,12 @@ def _header(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _line(value: Record) -> bytes:
     line = (canonical_json(value) + "\n").encode("ascii")
     if len(line) > MAX_LINE_BYTES:
-        raise ValueError(f"a prediction of {len(line)} bytes; at most {MAX_LINE_BYTES}")
+        raise ValueError(f"a record of {len(line)} bytes; at most {MAX_LINE_BYTES}")
     return line
 
 
 def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Record]] | None:
-    """Return settings and records, and cut off an unfinished line; None where nothing is there."""
+    """Return settings and records, and cut off an unfinished last line; None for an empty file."""
     file.seek(0)
     settings: dict[str, Any] | None = None
     done: dict[str, Record] = {}
@@ -164,20 +168,20 @@ def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Record
             continue
         item_id = value.get("id")
         if not isinstance(item_id, str) or item_id in done:
-            raise _corrupt(path, number, f"id {item_id!r} is no text, or there twice")
+            raise _corrupt(path, number, f"id {item_id!r} is not a text, or appears twice")
         done[item_id] = value
     return None if settings is None else (settings, done)
 
 
 def _values(path: Path, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield number and object of each whole line; leave the file's end at the last of them."""
+    """Yield the number and object of each complete line, and truncate the file after the last."""
     number = end = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
             raise _corrupt(path, number, f"longer than {MAX_LINE_BYTES} bytes")
         if not line.endswith(b"\n"):
-            log.warning("%s: line %d was not finished; dropped", path, number)
+            logger.warning("%s: line %d was unfinished and is dropped", path, number)
             break
         yield number, _object(path, number, line)
         end = file.tell()
@@ -203,9 +207,9 @@ def _refuse(name: str) -> float:
 def _settings_of(path: Path, header: Record) -> dict[str, Any]:
     settings, version = header.get("settings"), header.get(HEADER_KEY)
     if not isinstance(settings, dict) or version != VERSION:
-        raise _corrupt(path, 1, f"no header of predictions of version {VERSION}")
+        raise _corrupt(path, 1, f"no header of version {VERSION}")
     if header.get("fingerprint") != digest(settings)[:32]:
-        raise _corrupt(path, 1, "the settings are not those that were written")
+        raise _corrupt(path, 1, "the settings were changed after they were written")
     return settings
 
 
@@ -216,11 +220,11 @@ def _corrupt(path: Path, number: int, why: str) -> CorruptLibrary:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Say which settings differ, as canonical JSON; empty where none does."""
-    told = []
+    """Return which settings differ, as canonical JSON; empty where none does."""
+    changes = []
     for key in sorted({*old, *new}):
         was, now = (canonical_json(side[key]) if key in side else "none" for side in (old, new))
         if was != now:
-            told.append(f"{key} was {was[:80]}, is {now[:80]}")
-    more = len(told) - NUM_DIFFERENCES_TOLD
-    return "; ".join(told[:NUM_DIFFERENCES_TOLD]) + (f"; and {more} more" if more > 0 else "")
+            changes.append(f"{key} was {was[:80]}, is {now[:80]}")
+    more = len(changes) - NUM_DIFFERENCES_SHOWN
+    return "; ".join(changes[:NUM_DIFFERENCES_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -45,7 +45,7 @@ FAULTS = (
         "fdvs/redundancy/chapters.py",
         "until = here + 1 if include_self else here",
         "until = here + 1",
-        "tests/core/redundancy/test_chapter_rule.py",
+        "tests/core/redundancy/test_chapters.py",
     ),
     Fault(
         "the frame before the one asked for",

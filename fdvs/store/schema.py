@@ -109,13 +109,13 @@ def connect(folder: Path, *, create: bool) -> tuple[sqlite3.Connection, bool]:
     path = folder / DATABASE_NAME
     if not create and not path.exists():
         raise LibraryMissing(f"no library in {folder}; make one with: fdvs build PATH")
-    connection = _open(path, "rwc" if create else "rw")
+    connection = open_database(path, "rwc" if create else "rw")
     try:
-        if _may_write(connection, folder, create=create):
-            _set_up(connection, folder)
+        if may_write(connection, folder, create=create):
+            configure(connection, folder)
             return connection, False
         connection.close()
-        connection = _open_read_only(path)
+        connection = open_read_only(path)
         _check_ours(connection, folder, create=False)
     except BaseException:
         connection.close()
@@ -123,7 +123,8 @@ def connect(folder: Path, *, create: bool) -> tuple[sqlite3.Connection, bool]:
     return connection, True
 
 
-def _open(path: Path, mode: str) -> sqlite3.Connection:
+def open_database(path: Path, mode: str) -> sqlite3.Connection:
+    """Connect to a file; `mode` is "rw", "rwc", or a whole query as in SQLite's URIs."""
     # A URI is the only way to say "do not create"; the name is quoted byte by byte because a
     # folder's name need not be UTF-8.
     name = quote_from_bytes(bytes(path.absolute()))
@@ -135,21 +136,21 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _open_read_only(path: Path) -> sqlite3.Connection:
+def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a file that this user may not write.
 
     SQLite reads a WAL database without write access only if its `-wal` file exists already (a
     build is running), or if it is told that nothing changes the file.
     """
     being_built = path.with_name(path.name + "-wal").exists()
-    return _open(path, "mode=ro" if being_built else "mode=ro&immutable=1")
+    return open_database(path, "mode=ro" if being_built else "mode=ro&immutable=1")
 
 
-def _may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
+def may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
     """Check that the file is a library, or make it one; return False if it is read-only."""
     try:
         if not _check_ours(connection, folder, create=create):
-            _create_tables(connection)
+            create_tables(connection)
         # SQLite reports a read-only file only at the first write; this one is rolled back
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -184,7 +185,7 @@ def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -
     return True
 
 
-def _create_tables(connection: sqlite3.Connection) -> None:
+def create_tables(connection: sqlite3.Connection) -> None:
     """Create all tables in one transaction, so that a killed process leaves none of them."""
     try:
         connection.executescript(SCHEMA)
@@ -196,7 +197,8 @@ def _create_tables(connection: sqlite3.Connection) -> None:
             raise
 
 
-def _set_up(connection: sqlite3.Connection, folder: Path) -> None:
+def configure(connection: sqlite3.Connection, folder: Path) -> None:
+    """Set the journal mode and what every connection needs. Raises StoreError without WAL."""
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fdvs.errors import UnknownName
+from fdvs.files import write_whole
 from fdvs.fingerprint import canonical_json, digest, file_sha256, fingerprint
 from fdvs.registry import Registry
 from fdvs.report import BuildReport, BuildRow, total
@@ -62,6 +63,24 @@ def test_a_files_hash_is_that_of_its_bytes(tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_bytes(b"abc")
     assert file_sha256(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00", "né\n"])
+def test_a_file_is_written_whole_into_a_new_folder_or_over_an_old_one(
+    tmp_path: Path, content: bytes | str
+) -> None:
+    file = tmp_path / "new" / "f"
+    for one in ("old", content):
+        write_whole(file, one)
+    assert file.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "f" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="f"):
+        write_whole(tmp_path / "f", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
 def test_an_unknown_name_suggests_a_near_one() -> None:

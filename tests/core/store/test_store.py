@@ -205,7 +205,7 @@ def test_a_thumbnail_on_a_full_disk_leaves_the_old_one(
 def test_a_file_system_without_wal_is_refused(tmp_path: Path) -> None:
     in_memory = sqlite3.connect(":memory:")  # its journal mode is "memory", whatever is asked
     with pytest.raises(StoreError, match="local disk"):
-        store_schema._set_up(in_memory, tmp_path)
+        store_schema.configure(in_memory, tmp_path)
     in_memory.close()
 
 
@@ -219,7 +219,7 @@ def test_a_library_that_may_only_be_read_is_read(
     if not being_built:
         builder.close()
     assert (tmp_path / "library.sqlite-wal").exists() == being_built
-    monkeypatch.setattr(store_schema, "_may_write", lambda *_, **__: False)
+    monkeypatch.setattr(store_schema, "may_write", lambda *_, **__: False)
     with Store.open(tmp_path, create=create) as reader:
         assert reader.is_read_only
         assert reader.videos() == [video]
@@ -235,25 +235,25 @@ def test_a_file_that_may_only_be_read_is_recognised_and_one_that_may_be_written_
     path = tmp_path / "library.sqlite"
     before = path.read_bytes()
     for mode, expected in (("mode=ro&immutable=1", False), ("rw", True)):
-        connection = store_schema._open(path, mode)
-        assert store_schema._may_write(connection, tmp_path, create=False) == expected
+        connection = store_schema.open_database(path, mode)
+        assert store_schema.may_write(connection, tmp_path, create=False) == expected
         connection.close()
     assert path.read_bytes() == before
 
 
 def test_tables_that_another_process_made_meanwhile_are_taken(tmp_path: Path) -> None:
     Store.open(tmp_path, create=True).close()
-    connection = store_schema._open(tmp_path / "library.sqlite", "rw")
-    store_schema._create_tables(connection)
+    connection = store_schema.open_database(tmp_path / "library.sqlite", "rw")
+    store_schema.create_tables(connection)
     assert not connection.in_transaction
     connection.close()
 
 
 def test_tables_that_cannot_be_made_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "library.sqlite").touch()
-    connection = store_schema._open(tmp_path / "library.sqlite", "mode=ro")
+    connection = store_schema.open_database(tmp_path / "library.sqlite", "mode=ro")
     with pytest.raises(sqlite3.OperationalError):
-        store_schema._create_tables(connection)
+        store_schema.create_tables(connection)
     connection.close()
 
 

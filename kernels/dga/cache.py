@@ -135,16 +135,6 @@ class DGACache:
             self.layers.append(layer_cache(config))
         return self.layers[index]
 
-    def crop(self, num_tokens: int) -> None:
-        """Forget the last tokens in every layer; see `DGALayerCache.crop`."""
-        for layer in self.layers:
-            layer.crop(num_tokens)
-
-    def reorder(self, rows: Tensor | Sequence[int]) -> None:
-        """Replace the batch by the given rows in every layer."""
-        for layer in self.layers:
-            layer.reorder(rows)
-
     def fork(self, rows: int = 1) -> DGACache:
         """Return an independent cache that continues from here; see `DGALayerCache.fork`."""
         forked = DGACache(self.config, layer_configs=self.layer_configs)

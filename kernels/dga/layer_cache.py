@@ -75,7 +75,7 @@ class DGALayerCache:
                 self.states[index], q, k, v, config=self.config, scale=scale, focal_BQ=focal_BQ,
                 return_lse=return_lse, backend=backend,
             )  # fmt: skip
-            return out, lse if return_lse else None
+            return out, lse
 
         groups = row_groups(spans, together=len(self.states) == 1)
         out, lse = over_spans(run, groups, q_BHLD, k_BKLD, v_BKLE, focal_BL)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from fdvs.kernels.dga.config import DGAConfig
@@ -60,13 +61,11 @@ class HeadPlan:
 
     def units_share(self) -> float:
         """Return units over tokens of committed chunks, mean over heads."""
-        each = [units_share(self.levels[at]) for layer in self.heads for at in layer]
-        return sum(each) / len(each)
+        return mean_share(self.layer_configs().values(), units_share)
 
     def kept_share(self, tokens: int) -> float:
         """Return the share of keys and values kept (units and raw tail), mean over heads."""
-        each = [kept_share(self.levels[at], tokens) for layer in self.heads for at in layer]
-        return sum(each) / len(each)
+        return mean_share(self.layer_configs().values(), lambda config: kept_share(config, tokens))
 
     def card_options(self) -> dict[str, Any]:
         """Return the plan in the form of a model card's `options: attention:`.
@@ -143,11 +142,7 @@ def kept_share(config: DGAConfig, tokens: int) -> float:
 
 def mean_share(configs: Iterable[LayerConfig], share: Callable[[DGAConfig], float]) -> float:
     """Return the mean of a share (`units_share`, `kept_share`) over layers and their key heads."""
-    each = []
-    for config in configs:
-        heads = head_configs(config)
-        each.append(sum(map(share, heads)) / len(heads))
-    return sum(each) / len(each)
+    return fmean(fmean(map(share, head_configs(config))) for config in configs)
 
 
 def with_units(base: DGAConfig, count: int) -> DGAConfig:

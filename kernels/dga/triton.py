@@ -15,8 +15,6 @@ E value dim, N units, S splits.
 from __future__ import annotations
 
 import os
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +48,8 @@ def attend_triton(inputs: AttendInputs) -> Attended:
     """Attend in Triton: softmax and sums in float32, products in the dtype of the tensors."""
     import triton
 
+    from fdvs.kernels.dga.triton_kernel import attend_rows
+
     config, visible = inputs.config, inputs.visible_chunks
     q, k, v = (x.detach() for x in (inputs.q_BHQD, inputs.k_BKRD, inputs.v_BKRE))
     unit_k, unit_v, bias = (x.detach() for x in inputs.unit_tensors())
@@ -61,7 +61,7 @@ def attend_triton(inputs: AttendInputs) -> Attended:
     num_splits = splits(rows * key_heads * tiles, visible * config.units_per_chunk)
     out = q.new_empty(num_splits, rows, heads, num_queries, value_dim, dtype=torch.float32)
     lse = q.new_empty(num_splits, rows, heads, num_queries, dtype=torch.float32)
-    attend_kernel()[(tiles, rows * key_heads, num_splits)](
+    attend_rows[(tiles, rows * key_heads, num_splits)](
         q, unit_k, unit_v, bias, k, v, out, lse,
         *(n for x in (q, unit_k, unit_v, k, v) for n in x.stride()), *bias.stride(),
         *out.stride()[:4], *lse.stride()[:3],
@@ -104,11 +104,3 @@ def block_sizes(lanes: int, dim: int, value_dim: int, dtype: torch.dtype) -> dic
 
 def _power(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
-
-
-@cache
-def attend_kernel() -> Any:
-    """Return the kernel; Triton is imported on first use."""
-    from fdvs.kernels.dga.triton_kernel import attend_rows
-
-    return attend_rows

@@ -223,8 +223,8 @@ def test_layers_come_on_first_use() -> None:
     feed(cache.layer(2), batch(90), [0, 90])
     assert len(cache.layers) == 3
     assert cache.num_bytes()["units"] == cache.layer(2).num_bytes()["units"] > 0
-    cache.crop(1)
-    cache.reorder([1])
+    cache.layer(2).crop(1)
+    cache.layer(2).reorder([1])
     assert cache.layer(2).num_seen == [89]
 
 

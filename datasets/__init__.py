@@ -1,1 +1,6 @@
-"""Benchmark annotations as typed examples: one file a dataset. Ships no data."""
+"""Benchmark annotations as typed examples; ships no data.
+
+One file a dataset: `parse(files, split)` turns its official files into `Parsed`. To add one, write
+that function, a card in `cards/`, a line in `registry.py` and tiny files in
+`tests/datasets/conftest.py`.
+"""

@@ -39,7 +39,7 @@ def parse(files: Mapping[str, Path], split: str) -> Parsed:
     asked = _by_id(files["questions"])
     if strange := sorted(asked.keys() ^ answers.keys()):
         raise DataError(
-            f"{files['questions']} and {files['answers']}: {len(strange)} ids stand in one of them "
+            f"{files['questions']} and {files['answers']}: {len(strange)} ids are in one of them "
             f"only, e.g. {strange[0]}; give both files of the same split"
         )
     questions = [_question(name, record, answers[name]) for name, record in asked.items()]

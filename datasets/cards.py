@@ -1,6 +1,6 @@
-"""Dataset cards: one YAML file a dataset in `cards/`, the only place where its facts stand.
+"""Dataset cards: one YAML file a dataset in `cards/`, the only place for facts about it.
 
-Official counts, file names, licence, metric, and what of the published scores can be compared.
+Official counts, file names, licence, metric, and which published scores can be compared.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Task = Literal["choice", "open", "retrieval"]
 class SplitCard:
     """One split: official counts, and the accepted names of each file by its role.
 
-    `label` is what a score's name says of the split. `captions` says whose published captions
-    the file of role `captions` holds; empty where there are none.
+    `label` stands for the split in a score's name. `captions` says who published the captions in
+    the file of role `captions`; empty where there are none.
     """
 
     label: str
@@ -35,10 +35,11 @@ class SplitCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What others published for a row.
+    """Published scores of one system for a benchmark row.
 
     `scores` are fractions from 0 to 1 by the metric's name, as our own results are; `points` are
-    those on another scale. `not_comparable` says why they only orientate; empty where they compare.
+    on other scales. `not_comparable` says why they are context and no comparison; empty where they
+    can be compared.
     """
 
     row: str
@@ -51,7 +52,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetCard:
-    """What a dataset is. `rows` are the benchmark rows that it serves, `folders` its folder names.
+    """Facts about a dataset. `rows` are its benchmark rows, `folders` the names of its folder.
 
     `video_names` are patterns of a video's file name without suffix, `{id}` is the video's id.
     `version` changes when the same files would give other examples; `changes` says how.

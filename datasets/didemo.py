@@ -1,10 +1,10 @@
 """DiDeMo: descriptions of moments in half-minute Flickr videos, joined for paragraph retrieval.
 
 Files: `test_data.json` [{annotation_id, video, description, times [[i, j]], num_segments, ...}],
-times in segments of five seconds, both ends meant, one pair an annotator; and
-`split_test_list.txt`, the ids of the videos that retrieval is reported on: 33 of test could not
-be had when that became usual. Papers: Hendricks et al., arXiv 1708.01641; the lists: Liu et al.,
-arXiv 1907.13487.
+times in segments of five seconds, both ends included, one pair an annotator; and
+`split_test_list.txt`, the ids of the videos that retrieval is reported on: 33 of test were no
+longer available when that became usual. Papers: Hendricks et al., arXiv 1708.01641; the lists: Liu
+et al., arXiv 1907.13487.
 """
 
 from __future__ import annotations

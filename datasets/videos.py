@@ -1,7 +1,7 @@
-"""Videos of a dataset under a folder of the user's, found by id; missing ones counted and named.
+"""Find a dataset's videos under a user's folder by id; missing ones are counted and named.
 
-Only names are looked at, no file is opened. Files may lie at any depth, as downloads leave them
-(`train/101/ID.mp4`, `1106/ID.mp4`, `ID.mkv.webm`), with any suffix that names a video container.
+Only names are read, no file is opened. Files may lie at any depth, as downloads leave them
+(`train/101/ID.mp4`, `1106/ID.mp4`, `ID.mkv.webm`), with any suffix of a video container.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 class FoundVideos:
     """Paths by video id in the order asked for, and what was not found.
 
-    `doubles` are ids with several files and all of these; `paths` holds the first by name.
+    `duplicates` holds ids with several files and all of these; `paths` the first of them by name.
     """
 
     paths: Mapping[str, Path]
     missing: tuple[str, ...]
-    doubles: Mapping[str, tuple[Path, ...]]
+    duplicates: Mapping[str, tuple[Path, ...]]
 
     @property
     def missing_words(self) -> str:
-        """The missing videos in words, the first few by name; empty where none is missing."""
+        """A summary of the missing videos, the first few by name; empty if none is missing."""
         if not self.missing:
             return ""
         named = ", ".join(self.missing[:NUM_NAMED])
@@ -47,9 +47,9 @@ def find_videos(
 ) -> FoundVideos:
     """Look for the videos' files below a folder.
 
-    `names` are patterns of a file's name without suffixes; an earlier one wins. ActivityNet-QA
-    says `ID` where ActivityNet's files are called `v_ID.mp4`, hence the second. Links to folders
-    are not followed, links to files are. Ids match in their case: YouTube's differ in it.
+    `names` are patterns of a file's name without suffixes; an earlier one wins. The second default
+    is for ActivityNet-QA, whose id `ID` belongs to ActivityNet's file `v_ID.mp4`. Links to folders
+    are not followed, links to files are. Ids are case-sensitive, as YouTube's are.
 
     Raises DataError where the folder does not exist.
     """
@@ -64,9 +64,9 @@ def find_videos(
     found = FoundVideos(
         paths={one: paths[0] for one, paths in candidates.items() if paths},
         missing=tuple(one for one, paths in candidates.items() if not paths),
-        doubles={one: paths for one, paths in candidates.items() if len(paths) > 1},
+        duplicates={one: paths for one, paths in candidates.items() if len(paths) > 1},
     )
-    _tell(folder, found)
+    _warn(folder, found)
     return found
 
 
@@ -80,10 +80,10 @@ def _video_files(folder: Path) -> Iterator[Path]:
 
 
 def _stems(path: PurePath) -> list[str]:
-    """Return every id that the name may stand for: with each of its video suffixes taken off.
+    """Return every id that a file may have: its name without zero, one or more video suffixes.
 
-    DiDeMo's ids end in a suffix or a bare dot themselves ("x.mov", "x."), and were saved as
-    "x.mov", "x.mov.mp4" or "x.mp4".
+    DiDeMo's ids end in a suffix or a dot themselves ("x.mov", "x."), and were saved as "x.mov",
+    "x.mov.mp4" or "x.mp4".
     """
     name, stems = path.name, [path.name]
     while (suffix := PurePath(name).suffix).lower() in VIDEO_SUFFIXES:
@@ -106,8 +106,8 @@ def _candidates(
     return ()
 
 
-def _tell(folder: Path, found: FoundVideos) -> None:
+def _warn(folder: Path, found: FoundVideos) -> None:
     if found.missing:
         logger.warning("%s: %s", folder, found.missing_words)
-    for video_id, paths in found.doubles.items():
+    for video_id, paths in found.duplicates.items():
         logger.warning("%s: %d files of %s, taking %s", folder, len(paths), video_id, paths[0])

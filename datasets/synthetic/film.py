@@ -1,7 +1,7 @@
-"""From a recipe to a film: pictures drawn or taken from clips, sound, one call of ffmpeg.
+"""Make films from recipes: pictures drawn or taken from clips, sound, one call of ffmpeg.
 
-NAME.mp4 comes first, NAME.json (the recipe) last: where the recipe lies, its film is whole. A film
-whose recipe is already there is not made again.
+NAME.mp4 is written first, NAME.json (the recipe) last: where the recipe lies, its film is complete.
+A film whose recipe is already there is not made again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 def find_clips(folder: Path) -> list[ClipFile]:
     """Return the films of a folder that shots can be taken from, by name.
 
-    Those that cannot be read or are shorter than `MIN_CLIP_S` are left out, saying so in the log.
-    Raises ConfigError where none is left.
+    Those that cannot be read or are shorter than `MIN_CLIP_S` are left out with a warning. Raises
+    ConfigError where none is left.
     """
     from fdvs.media.readers import probe
 
@@ -94,7 +94,7 @@ def film_path(folder: Path, recipe: Recipe) -> Path:
 
 
 def _made(folder: Path, planned: Recipe) -> Recipe | None:
-    """Return the recipe that lies there, if it is this one: only how long lines took may differ."""
+    """Return the stored recipe if it is this one, except for the true ends of spoken lines."""
     path = folder / f"{planned.name}.json"
     if not path.is_file() or not film_path(folder, planned).is_file():
         return None
@@ -164,7 +164,7 @@ def _command(program: str, recipe: Recipe, sound: Path | None, out: Path) -> lis
 
 
 def _encode(command: list[str], frames: Iterator[Image]) -> None:
-    """Feed pictures to ffmpeg one by one. Raises ModelError with its last words."""
+    """Feed pictures to ffmpeg one by one. Raises ModelError with the end of its log."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
@@ -183,7 +183,7 @@ def _encode(command: list[str], frames: Iterator[Image]) -> None:
 
 
 def _feed(pipe: IO[bytes], frames: Iterator[Image]) -> bool:
-    """Write all pictures; return whether the other side closed before the end."""
+    """Write all pictures; return whether ffmpeg closed the pipe before the end."""
     try:
         for frame in frames:
             pipe.write(frame.tobytes())
@@ -220,7 +220,7 @@ def _with_words(image: Image, lines: Sequence[Line], time_s: float) -> Image:
 
 
 class _Source:
-    """The pictures of one shot by time of the film, a little after its end too, for blends."""
+    """The pictures of one shot by time of the film, also shortly after its end, for blends."""
 
     def __init__(self, recipe: Recipe, shot: Shot, clips: Path | None) -> None:
         self._recipe, self._shot = recipe, shot

@@ -1,4 +1,4 @@
-"""From a number to a recipe: which scenes, in which order, what repeats, what breaks in.
+"""Plan a film: from a number to a recipe of scenes, repeats, an event, texts and speech.
 
 The same seed and the same clips give the same recipe on every machine: choices come from Python's
 own generator, whose sequence is fixed, and all times lie on the grid of pictures.
@@ -16,7 +16,7 @@ from fdvs.errors import InvalidValue
 
 WIDTH_PX, HEIGHT_PX, FPS = 320, 240, 10
 SPEECH_LEAD_S = 0.6
-#: What a spoken line is given before it is known how long it takes.
+#: Planned length of a spoken line; its true length is known once it is spoken.
 SPEECH_S = 3.0
 LATE_TITLE = 0.4
 FADE_S = 0.6
@@ -24,7 +24,7 @@ FADE_S = 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFile:
-    """A real film of the user's, of which shots are taken; `name` is its file's."""
+    """A film of the user's that shots are taken from; `name` is its file name."""
 
     name: str
     duration_s: float
@@ -48,10 +48,10 @@ def make_recipe(
 ) -> Recipe:
     """Return the recipe of film `number` of the set `seed`.
 
-    Every film has scenes that come again, a short event cut into a long scene, a banner inserted
-    into a shot, titles that appear late, and two spoken lines. Odd films have key frames at a
-    fixed distance. With `clips`, every second scene is a stretch of one of them. `short` makes
-    about 15 seconds instead of 50.
+    Every film has repeated scenes, a short event cut into a long scene, a banner in the middle of a
+    shot, titles that appear late, and two spoken lines. Odd films have keyframes at a fixed
+    distance. With `clips`, every second scene is a stretch of one of them. `short` makes about 15
+    seconds instead of 50.
     """
     if number < 0:
         raise InvalidValue("number", number, "0 or more")
@@ -98,7 +98,7 @@ def _drafts(
 
 
 def _take(draft: _Draft, clip: ClipFile, rng: random.Random) -> None:
-    """Make a shot of a real file: a stretch of its length, or all of a shorter one."""
+    """Take a shot from a clip: a random stretch of the shot's length, or all of a shorter clip."""
     spare_s = clip.duration_s - draft.num_frames / FPS
     draft.clip = clip.name
     draft.clip_start_s = round(rng.uniform(0.0, spare_s), 1) if spare_s > 0 else 0.0
@@ -106,7 +106,7 @@ def _take(draft: _Draft, clip: ClipFile, rng: random.Random) -> None:
 
 
 def _with_repeats(scenes: list[_Draft], rng: random.Random, *, num_repeats: int) -> list[_Draft]:
-    """Put repeats of some scenes behind them, never next to one of the same scene."""
+    """Insert repeats of some scenes after them, never next to a shot of the same scene."""
     order = list(scenes)
     for draft in rng.sample(scenes[:-2], num_repeats) if num_repeats > 1 else [scenes[0]]:
         frames = round(FPS * rng.uniform(3.5, 5.0))
@@ -124,7 +124,7 @@ def _with_repeats(scenes: list[_Draft], rng: random.Random, *, num_repeats: int)
 def _with_event(
     order: list[_Draft], host: _Draft, scene: str, title: str, rng: random.Random
 ) -> list[_Draft]:
-    """Cut the host in two and put a short shot of something else between the parts."""
+    """Split the host in two and insert a short shot of another scene."""
     at = order.index(host)
     first = round(host.num_frames * rng.uniform(0.4, 0.6))
     event = _Draft(
@@ -144,7 +144,7 @@ def _with_event(
 
 
 def _placed(drafts: Sequence[_Draft], rng: random.Random) -> tuple[Shot, ...]:
-    """Give the shots their times; every fifth cut or so is a blend."""
+    """Return the shots with their times; about every fifth cut is a blend."""
     shots, frame = [], 0
     for index, draft in enumerate(drafts):
         end = frame + draft.num_frames
@@ -171,7 +171,7 @@ def _grid(time_s: float) -> float:
 
 
 def _titles(shots: Sequence[Shot], titles: Sequence[str], rng: random.Random) -> tuple[Line, ...]:
-    """Every scene has its title; half of the scenes show it only after a while."""
+    """Return one title for each shot; half of the scenes show theirs late."""
     late: dict[str, bool] = {}
     lines = []
     for shot, title in zip(shots, titles, strict=True):
@@ -183,7 +183,7 @@ def _titles(shots: Sequence[Shot], titles: Sequence[str], rng: random.Random) ->
 
 
 def _banner(shots: Sequence[Shot], titles: Sequence[Line], rng: random.Random) -> Line:
-    """A second text for about two seconds in the middle of a shot."""
+    """Return a second text, shown for about two seconds in the middle of a shot."""
     host = rng.choice([s for s in shots if s.role != "event" and s.end_s - s.start_s >= 3.4])
     start_s = _grid(host.start_s + rng.uniform(0.8, host.end_s - host.start_s - 2.4))
     end_s = _grid(start_s + rng.uniform(1.6, 2.2))
@@ -191,7 +191,7 @@ def _banner(shots: Sequence[Shot], titles: Sequence[Line], rng: random.Random) -
 
 
 def _speech(shots: Sequence[Shot], rng: random.Random, *, num_lines: int) -> tuple[Line, ...]:
-    """Lines inside shots that are long enough, each in a shot of its own."""
+    """Return spoken lines, each in a shot of its own that is long enough."""
     room = [s for s in shots if s.end_s - s.start_s >= SPEECH_S + 2 * SPEECH_LEAD_S - 1e-9]
     chosen = sorted(rng.sample(room, min(num_lines, len(room))), key=lambda shot: shot.start_s)
     lines = rng.sample(SPOKEN, len(chosen))

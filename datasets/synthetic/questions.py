@@ -1,8 +1,8 @@
-"""Questions and moments that follow from recipes, with the right answers.
+"""Questions and moments derived from recipes, with the right answers.
 
 Options about order all come from the same film, so that knowing what a film shows is not enough;
-options about content come from other films too. The place of the right option is drawn by a hash
-of the question, and no place is more frequent than chance makes it.
+options about content come from other films too. The order of the options is drawn by a hash of the
+question, so that no position is right more often than by chance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fdvs.datasets.synthetic.words import SPOKEN, TITLES
 NUM_OPTIONS = 4
 TIMES = ("once", "twice", "three times", "four times")
 TEMPORAL = ("before", "after", "first", "last", "count")
-#: A line and a text go together where they share at least this much time.
+#: A spoken line and a text go together if they overlap by at least this many seconds.
 TOGETHER_S = 1.0
 
 
@@ -79,18 +79,18 @@ def _random(recipe: Recipe, what: str) -> random.Random:
     return random.Random(f"{recipe.name}/{recipe.seed}/{what}")
 
 
-def _others(recipe: Recipe, right: str, told: str, *, what: str) -> list[str]:
-    """Return wrong options: titles of the same film, neither the right one nor the one asked of."""
+def _others(recipe: Recipe, right: str, asked: str, *, what: str) -> list[str]:
+    """Return wrong options: titles of the same film, without the right and the asked one."""
     names = dict.fromkeys(line.text for line in appearances(recipe))
-    names = {name: None for name in names if name not in (right, told)}
+    names = {name: None for name in names if name not in (right, asked)}
     wanted = min(NUM_OPTIONS - 1, len(names))
     return _random(recipe, what).sample(list(names), wanted)
 
 
 def _order_questions(recipe: Recipe) -> Iterator[_Made]:
-    """What comes right before and after a title that is shown once.
+    """Ask what comes right before and right after a title that is shown once.
 
-    The wrong options hold the neighbour on the other side, so that being near is not enough.
+    The wrong options include the neighbour on the other side, so that being near is not enough.
     """
     shown = appearances(recipe)
     counts = {line.text: sum(other.text == line.text for other in shown) for line in shown}
@@ -119,7 +119,7 @@ def _end_questions(recipe: Recipe) -> Iterator[_Made]:
 
 
 def _count_questions(recipe: Recipe) -> Iterator[_Made]:
-    """How often: a title shown once, and one shown most often."""
+    """Ask how often: a title shown once, and the one shown most often."""
     shown = [line.text for line in appearances(recipe)]
     often = max(dict.fromkeys(shown), key=shown.count)
     single = [title for title in dict.fromkeys(shown) if shown.count(title) == 1]
@@ -132,7 +132,7 @@ def _count_questions(recipe: Recipe) -> Iterator[_Made]:
 
 
 def _content_questions(recipe: Recipe) -> Iterator[_Made]:
-    """What is written at all, what is written while something is said, and what is said then."""
+    """Ask what is written at all, what while a line is spoken, and what is said meanwhile."""
     rng = _random(recipe, "content")
     shown = list(dict.fromkeys(line.text for line in appearances(recipe)))
     absent = [title for title in TITLES if title not in shown]
@@ -152,7 +152,7 @@ def _content_questions(recipe: Recipe) -> Iterator[_Made]:
 
 
 def _title_during(recipe: Recipe, line: Line) -> str | None:
-    """Return the only title on screen while a line is said, if it is never shown elsewhere."""
+    """Return the only title on screen during a line, if it is shown nowhere else."""
     shown = appearances(recipe)
     during = {
         t.text
@@ -167,7 +167,7 @@ def _title_during(recipe: Recipe, line: Line) -> str | None:
 
 
 def moments_of(recipe: Recipe) -> list[Query]:
-    """Return a query for everything that happens in one stretch only, with that stretch."""
+    """Return a query, with its span, for every text and line that occurs only once."""
     found = [
         (f"The screen shows the words {line.text}.", (line.start_s, line.end_s))
         if line.is_banner

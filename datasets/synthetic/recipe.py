@@ -1,7 +1,7 @@
-"""What a made film holds, written down before it is made: shots, repeats, events, texts, speech.
+"""The recipe of a film, its ground truth: shots, repeats, events, texts, speech and their times.
 
-The recipe is the truth of the synthetic benchmark. It lies as JSON beside the film and can be read
-without it. Times are seconds on the film's own grid of pictures, spans half-open.
+Lies as JSON beside the film and can be read without it. Times are seconds on the film's own grid of
+pictures, spans half-open.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One stretch between two cuts. Shots of one `scene` show the same thing.
+    """A stretch between two cuts; shots of one `scene` show the same thing.
 
     `role`: a scene's first shot, its repeat, an event cut into a scene, or the rest of a scene
-    after the event. `clip` names the real file it is taken from, from `clip_start_s` on; a shot
-    without is drawn. `fade_s` is the length of the blend from the shot before, from `start_s`
-    on; 0 is a hard cut.
+    after the event. `clip` is the file that it is taken from, from `clip_start_s` on; without one
+    the shot is drawn. `fade_s` is the length of the blend with the shot before, from `start_s` on;
+    0 is a hard cut.
     """
 
     index: int
@@ -49,7 +49,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Words on screen or in the sound; `is_banner` tells a text inserted into a shot."""
+    """Words on screen or spoken; `is_banner` marks a text in the middle of a shot."""
 
     text: str
     start_s: float
@@ -59,14 +59,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One thing that a film tells, and when: a scene, a text on screen, a spoken line."""
+    """A scene, a text on screen or a spoken line of a film, with all its spans."""
 
     id: str
     kind: FactKind
     spans: tuple[Span, ...]
 
     def overlap_s(self, start_s: float, end_s: float) -> float:
-        """Return for how long the fact can be noticed in [start_s, end_s)."""
+        """Return for how many seconds of [start_s, end_s) the fact is present."""
         return sum(max(0.0, min(b, end_s) - max(a, start_s)) for a, b in self.spans)
 
     def is_at(self, time_s: float) -> bool:
@@ -75,7 +75,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A film. `key_frames`: the encoder puts them at the cuts it sees, or at a fixed distance."""
+    """A film. `key_frames`: where the encoder puts keyframes, at cuts or at a fixed distance."""
 
     name: str
     seed: int
@@ -93,23 +93,23 @@ class Recipe:
 
     @property
     def cuts_s(self) -> tuple[float, ...]:
-        """Times of the first picture of every shot but the first."""
+        """Start of every shot but the first."""
         return tuple(shot.start_s for shot in self.shots[1:])
 
     @property
     def unknown_s(self) -> tuple[Span, ...]:
-        """Stretches of real clips, in which there may be cuts that nobody wrote down."""
+        """Stretches taken from real clips, which may hold cuts that the recipe does not know."""
         return tuple((shot.start_s, shot.end_s) for shot in self.shots if shot.clip)
 
     def repeats(self) -> dict[int, int]:
-        """Return shot -> the first shot of the same scene, for all shots that are not first."""
+        """Return, by index, the first shot of the same scene for every shot that is not it."""
         first: dict[str, int] = {}
         for shot in self.shots:
             first.setdefault(shot.scene, shot.index)
         return {s.index: first[s.scene] for s in self.shots if first[s.scene] != s.index}
 
     def facts(self) -> tuple[Fact, ...]:
-        """Return everything that the film tells, each thing once with all its spans."""
+        """Return all scenes, texts and spoken lines, each once with all its spans."""
         scenes = _grouped((shot.scene, (shot.start_s, shot.end_s)) for shot in self.shots)
         texts = _grouped((line.text, (line.start_s, line.end_s)) for line in self.texts)
         speech = _grouped((line.text, (line.start_s, line.end_s)) for line in self.speech)
@@ -128,7 +128,7 @@ def _grouped(pairs: Iterable[tuple[str, Span]]) -> dict[str, tuple[Span, ...]]:
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe. Raises ConfigError where it does not describe one film."""
+    """Return the recipe. Raises ConfigError where its shots and times are inconsistent."""
     shots = recipe.shots
     if not shots or shots[0].start_s != 0:
         raise ConfigError(f"recipe {recipe.name!r} has no shot that starts at 0")
@@ -149,7 +149,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
 
 
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
-    """Return plain JSON values, with what follows from the shots spelled out for readers."""
+    """Return plain JSON values, with derived ones (duration, cuts, repeats) for readers."""
     return {
         "version": VERSION,
         **asdict(recipe),

@@ -1,7 +1,7 @@
-"""Pictures of drawn scenes: a pattern, a shape that moves on it, words in a band.
+"""Draw the pictures of scenes: a pattern, a shape that moves on it, words in a band.
 
-A scene's look follows from its name alone: pattern, colours, shape and its way. Repeats show the
-same scene with other sensor noise, so no two pictures of moving scenes are the same bytes.
+A scene's pattern, colours, shape and path follow from its name. Repeats show the same scene with
+other sensor noise, so no two pictures of moving scenes are the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spoken lines for a film, by the espeak-ng program where there is one."""
+"""Speak the lines of a film with the espeak-ng program, where it is installed."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _read(path: Path) -> Samples:
 
 
 def soundtrack(lines: Sequence[Line], duration_s: float) -> tuple[Samples, tuple[Line, ...]]:
-    """Return the film's sound and the lines with the times at which they really end.
+    """Return the film's sound, and the lines with their true ends.
 
-    A line that takes longer than was planned ends where the film ends, at the latest.
+    A line that is longer than planned is cut at the end of the film.
     """
     track = np.zeros(round(duration_s * RATE), dtype=np.int16)
     said = []

@@ -1,4 +1,4 @@
-"""Invented things to write on screen and to say: short, common, no word in two of the lists."""
+"""Words for the films: titles and banners on screen, spoken lines; no word is in two lists."""
 
 from __future__ import annotations
 

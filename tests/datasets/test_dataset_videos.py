@@ -85,14 +85,14 @@ def test_of_two_files_the_first_by_name_is_taken_and_both_are_told(tmp_path: Pat
     put(tmp_path, "b/x.mp4", "a/x.webm")
     result = find_videos(tmp_path, ["x"])
     assert result.paths["x"] == tmp_path / "a" / "x.webm"
-    assert result.doubles == {"x": (tmp_path / "a" / "x.webm", tmp_path / "b" / "x.mp4")}
+    assert result.duplicates == {"x": (tmp_path / "a" / "x.webm", tmp_path / "b" / "x.mp4")}
 
 
 def test_an_earlier_pattern_wins(tmp_path: Path) -> None:
     put(tmp_path, "x.mp4", "v_x.mp4")
     first = find_videos(tmp_path, ["x"], names=("v_{id}", "{id}"))
     assert first.paths["x"].name == "v_x.mp4"
-    assert first.doubles == {}
+    assert first.duplicates == {}
     assert find_videos(tmp_path, ["x"]).paths["x"].name == "x.mp4"
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
 import os
 import random
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -114,3 +119,82 @@ def needs_models() -> None:
         pytest.fail(f"models missing: {missing}; run: fdvs models fetch --preset offline")
     if missing:
         pytest.skip(f"models missing: {missing}; run: fdvs models fetch --preset offline")
+
+
+ChatAnswer = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
+
+
+class ChatServer(ThreadingHTTPServer):
+    """An HTTP server on this machine: POSTs are answered from a queue, then by `default`.
+
+    `asked`, `headers` and `paths` record the requests; `done` is set when the test is over.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _ChatHandler)
+        self.queue: list[ChatAnswer] = []
+        self.default: ChatAnswer = self.says("a red square")
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+
+    @property
+    def target(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1#tiny/model"
+
+    @staticmethod
+    def sends(body: bytes = b"no", status: int = 200, **headers: str) -> ChatAnswer:
+        """Answer with a status and bytes; a header's `_` stands for `-`."""
+
+        def send(handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+            handler.send_response(status)
+            for name, value in headers.items():
+                handler.send_header(name.replace("_", "-"), value)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+
+        return send
+
+    @classmethod
+    def says(cls, text: object, *, status: int = 200, **more: object) -> ChatAnswer:
+        """Answer with a chat completion."""
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        return cls.sends(json.dumps({"choices": [choice], **more}).encode(), status)
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    server: ChatServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append(body)
+            self.server.headers.append(dict(self.headers))
+            self.server.paths.append(self.path)
+            answer = self.server.queue.pop(0) if self.server.queue else self.server.default
+        with contextlib.suppress(OSError):  # some tests let the client hang up
+            answer(self, body)
+
+    def do_GET(self) -> None:
+        self.server.paths.append("GET " + self.path)
+        self.server.says("followed")(self, {})
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    running = ChatServer()
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield running
+    running.done.set()
+    running.shutdown()
+    running.server_close()
+    thread.join(5)

@@ -51,7 +51,7 @@ class ObjectSource:
         self, processor: Any, model: Any, identity: ModelIdentity, options: ObjectOptions
     ) -> None:
         self.identity = identity
-        self.processor, self.model, self._options = processor, model, options
+        self.processor, self.model, self.options = processor, model, options
         self._num_pictures = batch_size_for(model, options.batch_size, cpu=2, gpu=16)
         self.prompts = split_labels(
             options.labels,
@@ -111,7 +111,7 @@ class ObjectSource:
         import torch
         from PIL import Image as Pillow
 
-        model, options = self.model, self._options
+        model, options = self.model, self.options
         inputs = self.processor(
             images=[Pillow.fromarray(picture) for picture in pictures],
             text=[prompt_of(labels)] * len(pictures),

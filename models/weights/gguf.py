@@ -70,7 +70,7 @@ def _convert(file: Path, sha256: str, home: Path) -> None:
     logger.info("%s: unpacking once, this takes a while", file.name)
     scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=home.parent))
     try:
-        _save_unpacked(file, scratch)
+        save_unpacked(file, scratch)
         source = {"kind": "gguf", "sha256": sha256}
         manifest = manifests.Manifest(
             name=file.name, source=source, folder=str(home), files=manifests.record_files(scratch)
@@ -83,7 +83,8 @@ def _convert(file: Path, sha256: str, home: Path) -> None:
     logger.info("%s: unpacked in %.1f s", file.name, time.monotonic() - start_s)
 
 
-def _save_unpacked(file: Path, folder: Path) -> None:
+def save_unpacked(file: Path, folder: Path) -> None:
+    """Write a GGUF file's weights, config and tokenizer into a folder. Raises ModelError."""
     for package in ("gguf", "accelerate"):
         needs(package, "offline")
     import torch

@@ -238,7 +238,7 @@ def test_the_papers_thresholds_are_the_default_and_silence_is_an_answer(
 ) -> None:
     detector = source(detector_folder, box_threshold=1.0)
     assert detector.describe([view(1, num_frames=2), view(2, num_frames=0)]) == [[], []]
-    options = source(detector_folder)._options
+    options = source(detector_folder).options
     assert (options.box_threshold, options.text_threshold) == (0.4, 0.25)
 
 
@@ -256,10 +256,10 @@ def test_a_failing_detector_is_a_model_error(
 ) -> None:
     detector = source(detector_folder)
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(detector, "_ask", fail)
+    monkeypatch.setattr(detector.model, "forward", fail)
     with pytest.raises(ModelError, match="out of memory"):
         detector.describe([view(1, num_frames=1)])
 

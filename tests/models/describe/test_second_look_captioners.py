@@ -10,9 +10,7 @@ import base64
 import io
 import json
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,60 +127,25 @@ def test_a_local_model_that_fails_or_says_nothing_is_an_error(
 # -- an endpoint -------------------------------------------------------------------------------
 
 
-class Server(ThreadingHTTPServer):
-    """Answers each request with the next of `replies` (status, body), then with a dog."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies: list[tuple[int, bytes]] = []
-        self.asked: list[dict[str, Any]] = []
-
-    def load(self, **options: Any) -> EndpointCaptioner:
-        target = f"http://127.0.0.1:{self.server_address[1]}/v1#m"
-        options = {"concurrency": 1, "backoff_s": 0.01, **options}
-        card = Card(name="it", role="captioner", backend="endpoint", target=target, options=options)
-        return EndpointCaptioner.load(card, LoadSettings())
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        status, body = self.server.replies.pop(0) if self.server.replies else (200, said("A dog."))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def said(text: str) -> bytes:
-    return json.dumps(
-        {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
-    ).encode()
+def remote(server: Any, **options: Any) -> EndpointCaptioner:
+    options = {"concurrency": 1, "backoff_s": 0.01, **options}
+    card = Card(
+        name="it", role="captioner", backend="endpoint", target=server.target, options=options
+    )
+    return EndpointCaptioner.load(card, LoadSettings())
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join(5)
+def server(chat_server: Any) -> Any:
+    chat_server.default = chat_server.says("A dog.")
+    return chat_server
 
 
-def test_an_endpoint_is_sent_the_question_with_every_picture_of_the_clip(server: Server) -> None:
+def test_an_endpoint_is_sent_the_question_with_every_picture_of_the_clip(server: Any) -> None:
     from PIL import Image
 
-    server.replies = [(200, said("<think>hm</think>A red dog.")), (200, said("Nothing there."))]
-    captioner = server.load()
+    server.queue = [server.says("<think>hm</think>A red dog."), server.says("Nothing there.")]
+    captioner = remote(server)
     assert isinstance(captioner, SecondLookCaptioner)
     views = [view(200, num_frames=3), view(30, num_frames=1, index=1)]
     assert captioner.look(views, ASKED) == ["A red dog.", "Nothing there."]
@@ -198,9 +161,9 @@ def test_an_endpoint_is_sent_the_question_with_every_picture_of_the_clip(server:
             assert abs(float(image.mean()) - level) < 5
 
 
-def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
-    server.replies = [(429, b"slow down"), (503, b"")]
-    captioner = server.load()
+def test_a_busy_endpoint_is_asked_again(server: Any) -> None:
+    server.queue = [server.sends(b"slow down", 429), server.sends(b"", 503)]
+    captioner = remote(server)
     assert captioner.look([view(1)], ASKED) == ["A dog."]
     assert (captioner.client.num_requests, captioner.client.num_retries) == (3, 2)
 
@@ -210,19 +173,22 @@ def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
     [
         (b"<html>busy</html>", "not a chat completion"),
         (b'{"choices": [{"message": {"content": null}}]}', "without text"),
-        (said("<think>well"), "described nothing"),
+        (
+            b'{"choices": [{"message": {"content": "<think>well"}, "finish_reason": "stop"}]}',
+            "described nothing",
+        ),
         (b"x" * 100_000, "larger than 20000 bytes"),
     ],
     ids=["html", "null", "no words", "huge"],
 )
 def test_a_useless_reply_is_bad_output_and_only_its_clip_goes_without(
-    server: Server, body: bytes, why: str
+    server: Any, body: bytes, why: str
 ) -> None:
-    captioner = server.load(max_reply_bytes=20_000)
-    server.replies = [(200, body)]
+    captioner = remote(server, max_reply_bytes=20_000)
+    server.queue = [server.sends(body)]
     with pytest.raises(BadModelOutput, match=why):
         captioner.look([view(1)], ASKED)
-    server.replies = [(200, body)]
+    server.queue = [server.sends(body)]
     cited = [
         Citation(video_id="v", name="v.mp4", start_s=s, end_s=s + 10, support=1.0) for s in (0, 10)
     ]
@@ -232,12 +198,12 @@ def test_a_useless_reply_is_bad_output_and_only_its_clip_goes_without(
     assert len(notes[0]) < 1000
 
 
-def test_a_refused_key_stops_the_look_and_an_endless_reply_is_cut(server: Server) -> None:
-    server.replies = [(401, b"no")]
+def test_a_refused_key_stops_the_look_and_an_endless_reply_is_cut(server: Any) -> None:
+    server.queue = [server.sends(status=401)]
     with pytest.raises(ModelUnavailable, match="FDVS_API_KEY"):
-        server.load().look([view(1)], ASKED)
-    server.replies = [(200, said("A dog runs. " * 10_000))]
-    (reply,) = server.load().look([view(1)], ASKED)
+        remote(server).look([view(1)], ASKED)
+    server.queue = [server.says("A dog runs. " * 10_000)]
+    (reply,) = remote(server).look([view(1)], ASKED)
     assert len(reply) <= 2000
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -38,82 +36,13 @@ from fdvs.models.endpoint.client import (
 from fdvs.models.endpoint.endpoint import EndpointCaptioner, EndpointLanguageModel
 from fdvs.types import Clip, ClipView, Frame
 
-Answer = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
-
-
-def completion(text: object, **more: object) -> dict[str, Any]:
-    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], **more}
-
-
-def send(
-    handler: BaseHTTPRequestHandler,
-    status: int = 200,
-    body: bytes | dict[str, Any] = b"",
-    **headers: str,
-) -> None:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(data)))
-    handler.end_headers()
-    handler.wfile.write(data)
-
-
-class Server(ThreadingHTTPServer):
-    """Answers from a queue, then with `default`; remembers what was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.queue: list[Answer] = []
-        self.default: Answer = lambda handler, body: send(handler, body=completion("a red square"))
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        self.lock = threading.Lock()
-        self.done = threading.Event()
-
-    @property
-    def target(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1#tiny/model"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(body)
-            self.server.headers.append(dict(self.headers))
-            self.server.paths.append(self.path)
-            answer = self.server.queue.pop(0) if self.server.queue else self.server.default
-        with contextlib.suppress(OSError):  # the client hung up, as some tests want it to
-            answer(self, body)
-
-    def do_GET(self) -> None:
-        self.server.paths.append("GET " + self.path)
-        send(self, body=completion("followed"))
-
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield running
-    running.done.set()
-    running.shutdown()
-    running.server_close()
-    thread.join(5)
+def server(chat_server: Any) -> Any:
+    return chat_server
 
 
-def client(server: Server, *, pauses: list[float] | None = None, **options: Any) -> ChatClient:
+def client(server: Any, *, pauses: list[float] | None = None, **options: Any) -> ChatClient:
     waits = pauses if pauses is not None else []
     return ChatClient(parse_target(server.target), EndpointOptions(**options), sleep=waits.append)
 
@@ -122,11 +51,7 @@ def ask(chat: ChatClient) -> str:
     return chat.chat([{"role": "user", "content": "hi"}], max_tokens=5).text
 
 
-def status(code: int, **headers: str) -> Answer:
-    return lambda handler, body: send(handler, code, b"no", **headers)
-
-
-def card(server: Server, role: Any = "captioner", **options: Any) -> Card:
+def card(server: Any, role: Any = "captioner", **options: Any) -> Card:
     return Card(name="it", role=role, backend="endpoint", target=server.target, options=options)
 
 
@@ -139,9 +64,9 @@ def view(color: int, *, num_frames: int = 2, index: int = 0) -> ClipView:
     return ClipView(video_path=Path("v.mp4"), clip=clip, frames=frames)
 
 
-def test_a_good_reply_comes_with_its_counts_and_the_request_is_a_chat(server: Server) -> None:
+def test_a_good_reply_comes_with_its_counts_and_the_request_is_a_chat(server: Any) -> None:
     usage = {"prompt_tokens": 7, "completion_tokens": 3}
-    server.queue = [lambda h, b: send(h, body=completion("yes", usage=usage))]
+    server.queue = [server.says("yes", usage=usage)]
     reply = client(server).chat([{"role": "user", "content": "hi"}], max_tokens=5)
     assert (reply.text, reply.num_prompt_tokens, reply.num_tokens) == ("yes", 7, 3)
     assert server.paths == ["/v1/chat/completions"]
@@ -150,8 +75,8 @@ def test_a_good_reply_comes_with_its_counts_and_the_request_is_a_chat(server: Se
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503])
-def test_what_may_pass_is_asked_again_and_counted(server: Server, code: int) -> None:
-    server.queue = [status(code), status(code)]
+def test_what_may_pass_is_asked_again_and_counted(server: Any, code: int) -> None:
+    server.queue = [server.sends(status=code), server.sends(status=code)]
     pauses: list[float] = []
     chat = client(server, pauses=pauses, backoff_s=1.0)
     assert ask(chat) == "a red square"
@@ -160,8 +85,8 @@ def test_what_may_pass_is_asked_again_and_counted(server: Server, code: int) -> 
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
-def test_a_refused_request_is_not_repeated(server: Server, code: int) -> None:
-    server.queue = [status(code)]
+def test_a_refused_request_is_not_repeated(server: Any, code: int) -> None:
+    server.queue = [server.sends(status=code)]
     chat = client(server)
     with pytest.raises(ModelError, match=f"status {code}, not retried"):
         ask(chat)
@@ -169,30 +94,33 @@ def test_a_refused_request_is_not_repeated(server: Server, code: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "why"), [(401, "FDVS_API_KEY"), (403, "key"), (404, "#MODEL")])
-def test_a_refused_key_or_model_stops_everything(server: Server, code: int, why: str) -> None:
-    server.queue = [status(code)]
+def test_a_refused_key_or_model_stops_everything(server: Any, code: int, why: str) -> None:
+    server.queue = [server.sends(status=code)]
     with pytest.raises(ModelUnavailable, match=why):
         ask(client(server))
     assert len(server.asked) == 1
 
 
-def test_the_servers_retry_after_is_honoured_and_bounded(server: Server) -> None:
-    server.queue = [status(429, Retry_After="7"), status(503, Retry_After="100000")]
+def test_the_servers_retry_after_is_honoured_and_bounded(server: Any) -> None:
+    server.queue = [
+        server.sends(status=429, Retry_After="7"),
+        server.sends(status=503, Retry_After="100000"),
+    ]
     pauses: list[float] = []
     ask(client(server, pauses=pauses, max_retry_after_s=9))
     assert pauses == [7.0, 9]
 
 
-def test_pauses_never_grow_beyond_the_bound(server: Server) -> None:
-    server.queue = [status(500)] * 6
+def test_pauses_never_grow_beyond_the_bound(server: Any) -> None:
+    server.queue = [server.sends(status=500)] * 6
     pauses: list[float] = []
     ask(client(server, pauses=pauses, backoff_s=1.0, max_backoff_s=3.0, max_attempts=7))
     assert len(pauses) == 6
     assert all(1.5 <= pause <= 3.0 for pause in pauses[2:])
 
 
-def test_the_last_failed_attempt_is_an_error_with_its_reason(server: Server) -> None:
-    server.default = status(500)
+def test_the_last_failed_attempt_is_an_error_with_its_reason(server: Any) -> None:
+    server.default = server.sends(status=500)
     chat = client(server, max_attempts=3)
     with pytest.raises(ModelError, match="status 500 after 3 attempts") as caught:
         ask(chat)
@@ -200,7 +128,7 @@ def test_the_last_failed_attempt_is_an_error_with_its_reason(server: Server) -> 
     assert (chat.num_requests, chat.num_retries) == (3, 2)
 
 
-def test_a_stall_ends_by_time_out_and_is_asked_again(server: Server) -> None:
+def test_a_stall_ends_by_time_out_and_is_asked_again(server: Any) -> None:
     server.queue = [lambda h, b: server.done.wait(5) and None]
     chat = client(server, timeout_s=0.3)
     start_s = time.monotonic()
@@ -209,7 +137,7 @@ def test_a_stall_ends_by_time_out_and_is_asked_again(server: Server) -> None:
     assert chat.num_retries == 1
 
 
-def test_a_reply_that_drips_does_not_outlive_the_time_out(server: Server) -> None:
+def test_a_reply_that_drips_does_not_outlive_the_time_out(server: Any) -> None:
     def drip(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
@@ -226,7 +154,7 @@ def test_a_reply_that_drips_does_not_outlive_the_time_out(server: Server) -> Non
     assert time.monotonic() - start_s < 1.5
 
 
-def test_a_lost_connection_is_asked_again(server: Server) -> None:
+def test_a_lost_connection_is_asked_again(server: Any) -> None:
     def hang_up(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         handler.close_connection = True
         handler.connection.close()
@@ -260,42 +188,40 @@ def test_nobody_there_means_unavailable_and_names_the_url() -> None:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_garbage_is_bad_output_with_an_excerpt_and_not_repeated(
-    server: Server, body: bytes
-) -> None:
-    server.queue = [lambda h, b: send(h, body=body)]
+def test_garbage_is_bad_output_with_an_excerpt_and_not_repeated(server: Any, body: bytes) -> None:
+    server.queue = [server.sends(body)]
     with pytest.raises(BadModelOutput, match="chat completion") as caught:
         ask(client(server))
     assert len(str(caught.value)) < 1000
     assert len(server.asked) == 1
 
 
-def test_a_huge_reply_is_cut_off_while_it_is_read(server: Server) -> None:
-    server.queue = [lambda h, b: send(h, body=b"x" * 5_000_000)]
+def test_a_huge_reply_is_cut_off_while_it_is_read(server: Any) -> None:
+    server.queue = [server.sends(b"x" * 5_000_000)]
     with pytest.raises(BadModelOutput, match="larger than 2000 bytes"):
         ask(client(server, max_reply_bytes=2000))
 
 
-def test_a_compressed_reply_is_refused(server: Server) -> None:
-    server.queue = [lambda h, b: send(h, body=b"\x1f\x8b", Content_Encoding="gzip")]
+def test_a_compressed_reply_is_refused(server: Any) -> None:
+    server.queue = [server.sends(b"\x1f\x8b", Content_Encoding="gzip")]
     with pytest.raises(BadModelOutput, match="compressed"):
         ask(client(server))
 
 
-def test_redirects_are_not_followed(server: Server) -> None:
-    server.queue = [status(302, Location="/elsewhere")]
+def test_redirects_are_not_followed(server: Any) -> None:
+    server.queue = [server.sends(status=302, Location="/elsewhere")]
     with pytest.raises(ModelError, match="status 302"):
         ask(client(server))
     assert server.paths == ["/v1/chat/completions"]
 
 
 def test_the_key_is_sent_as_a_header_and_shown_nowhere(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-secret-123")
     caplog.set_level(logging.DEBUG)
     echo = b'{"error": "wrong key sk-secret-123"}'
-    server.queue = [status(500), lambda h, b: send(h, 401, echo)]
+    server.queue = [server.sends(status=500), server.sends(echo, 401)]
     chat = client(server, api_key_env="MY_KEY")
     with pytest.raises(ModelUnavailable, match=r"set MY_KEY.*\*\*\*") as caught:
         ask(chat)
@@ -304,16 +230,16 @@ def test_the_key_is_sent_as_a_header_and_shown_nowhere(
 
 
 def test_a_key_echoed_in_garbage_is_blotted_out(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FDVS_API_KEY", "sk-secret-123")
-    server.queue = [lambda h, b: send(h, body=b"you sent sk-secret-123")]
+    server.queue = [server.sends(b"you sent sk-secret-123")]
     with pytest.raises(BadModelOutput, match=r"you sent \*\*\*"):
         ask(client(server))
 
 
 def test_without_a_key_no_authorization_is_sent(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FDVS_API_KEY", raising=False)
     ask(client(server))
@@ -360,13 +286,15 @@ def test_retry_after_is_read_as_seconds_or_date() -> None:
 
 
 def test_counts_that_are_no_counts_are_none_and_a_cut_reply_is_said() -> None:
-    value = completion("x", usage={"prompt_tokens": "7", "completion_tokens": True})
-    value["choices"][0]["finish_reason"] = "length"
+    value = {
+        "choices": [{"message": {"content": "x"}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": "7", "completion_tokens": True},
+    }
     reply = parse_reply(json.dumps(value).encode())
     assert (reply.num_prompt_tokens, reply.num_tokens, reply.stopped) == (None, None, False)
 
 
-def test_only_kept_frames_are_sent_as_jpeg_in_one_question_a_clip(server: Server) -> None:
+def test_only_kept_frames_are_sent_as_jpeg_in_one_question_a_clip(server: Any) -> None:
     captioner = EndpointCaptioner.load(card(server), LoadSettings())
     (found,) = captioner.describe([view(200, num_frames=3)])
     assert [(o.source, o.text, o.start_s, o.end_s) for o in found] == [
@@ -386,14 +314,14 @@ def test_only_kept_frames_are_sent_as_jpeg_in_one_question_a_clip(server: Server
         assert abs(int(image.mean()) - 200) <= 1
 
 
-def test_one_call_a_frame_gives_one_observation_a_frame(server: Server) -> None:
+def test_one_call_a_frame_gives_one_observation_a_frame(server: Any) -> None:
     captioner = EndpointCaptioner.load(card(server, frames_per_call=1), LoadSettings())
     (found,) = captioner.describe([view(1, num_frames=3, index=2)])
     assert [(o.start_s, o.end_s) for o in found] == [(20, 21), (21, 22), (22, 30)]
     assert len(server.asked) == 3
 
 
-def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Server) -> None:
+def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Any) -> None:
     """Three must be asked at the same time to be let go, and a fourth would be counted."""
     three = threading.Barrier(3)
     now: list[int] = []
@@ -410,7 +338,7 @@ def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Server
         level = round(float(np.asarray(image).mean()) / 10)
         time.sleep(0.02 * (level % 3))
         now.pop()  # before the answer is out: then the client may ask again
-        send(handler, body=completion(f"level {level}"))
+        server.says(f"level {level}")(handler, body)
 
     server.default = answer
     captioner = EndpointCaptioner.load(card(server, concurrency=3), LoadSettings())
@@ -421,28 +349,28 @@ def test_many_clips_keep_their_order_and_the_bound_on_concurrency(server: Server
     assert (captioner.client.num_requests, captioner.client.num_retries) == (9, 0)
 
 
-def test_a_clip_without_frames_costs_no_call(server: Server) -> None:
+def test_a_clip_without_frames_costs_no_call(server: Any) -> None:
     captioner = EndpointCaptioner.load(card(server), LoadSettings())
     assert captioner.describe([view(1, num_frames=0)]) == [[]]
     assert server.asked == []
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "<think>hm", "<|im_end|>", "Assistant:", "..."])
-def test_an_empty_caption_is_bad_output(server: Server, text: str) -> None:
-    server.default = lambda h, b: send(h, body=completion(text))
+def test_an_empty_caption_is_bad_output(server: Any, text: str) -> None:
+    server.default = server.says(text)
     captioner = EndpointCaptioner.load(card(server), LoadSettings())
     with pytest.raises(BadModelOutput, match="described nothing"):
         captioner.describe([view(1)])
 
 
-def test_thoughts_roles_and_special_tokens_do_not_reach_the_caption(server: Server) -> None:
+def test_thoughts_roles_and_special_tokens_do_not_reach_the_caption(server: Any) -> None:
     text = "<think>a dog?\n</think> Assistant: A cat\n  sleeps.<|im_end|></s>"
-    server.default = lambda h, b: send(h, body=completion(text))
+    server.default = server.says(text)
     captioner = EndpointCaptioner.load(card(server), LoadSettings())
     assert captioner.describe([view(1)])[0][0].text == "A cat sleeps."
 
 
-def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server: Server) -> None:
+def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server: Any) -> None:
     writer = EndpointLanguageModel.load(card(server, "llm"), LoadSettings())
     written = writer.write("be short", "what?", max_tokens=9)
     assert (written.text, written.stopped) == ("a red square", True)
@@ -454,9 +382,9 @@ def test_the_writer_sends_both_roles_and_counts_what_the_server_does_not(server:
     assert writer.client.num_retries == 0
 
 
-def test_the_writer_believes_the_servers_counts(server: Server) -> None:
+def test_the_writer_believes_the_servers_counts(server: Any) -> None:
     usage = {"prompt_tokens": 11, "completion_tokens": 2}
-    server.default = lambda h, b: send(h, body=completion(" ok ", usage=usage))
+    server.default = server.says(" ok ", usage=usage)
     written = EndpointLanguageModel.load(card(server, "llm"), LoadSettings()).write(
         "", "q", max_tokens=5
     )
@@ -464,20 +392,20 @@ def test_the_writer_believes_the_servers_counts(server: Server) -> None:
     assert [m["role"] for m in server.asked[0]["messages"]] == ["user"]
 
 
-def test_a_prompt_that_does_not_fit_is_never_sent(server: Server) -> None:
+def test_a_prompt_that_does_not_fit_is_never_sent(server: Any) -> None:
     writer = EndpointLanguageModel.load(card(server, "llm", context_tokens=64), LoadSettings())
     with pytest.raises(ModelError, match="do not fit in the 64"):
         writer.write("", "word " * 100, max_tokens=5)
     assert server.asked == []
 
 
-def test_an_empty_answer_is_bad_output(server: Server) -> None:
-    server.default = lambda h, b: send(h, body=completion("  "))
+def test_an_empty_answer_is_bad_output(server: Any) -> None:
+    server.default = server.says("  ")
     with pytest.raises(BadModelOutput, match="wrote nothing"):
         EndpointLanguageModel.load(card(server, "llm"), LoadSettings()).write("", "q", max_tokens=5)
 
 
-def test_wrong_options_are_refused_before_anything_is_sent(server: Server) -> None:
+def test_wrong_options_are_refused_before_anything_is_sent(server: Any) -> None:
     with pytest.raises(UnknownName, match="concurrency"):
         EndpointCaptioner.load(card(server, concurency=3), LoadSettings())
     with pytest.raises(InvalidValue, match="1 to 64"):

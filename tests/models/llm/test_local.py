@@ -147,7 +147,7 @@ def test_a_model_without_a_chat_template_is_refused_unless_the_card_has_one(
     shutil.copytree(llama_folder, folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     word_tokenizer(chat_template=None).save_pretrained(folder)
-    with pytest.raises(ModelUnavailable, match="brings no chat template"):
+    with pytest.raises(ModelUnavailable, match="has no chat template"):
         LocalLanguageModel.load(card_of(folder), SDPA)
     template = load_card("vicuna-7b-v1.5").options["chat_template"]
     writer = LocalLanguageModel.load(card_of(folder, chat_template=template), SDPA)
@@ -273,7 +273,7 @@ def test_a_gguf_file_is_unpacked_once_to_the_same_weights(
     def refuse(*args: Any) -> None:
         raise AssertionError("unpacked again")
 
-    monkeypatch.setattr(gguf, "_save_unpacked", refuse)
+    monkeypatch.setattr(gguf, "save_unpacked", refuse)
     assert gguf.as_folder(gguf_file) == folder
     assert folder.is_relative_to(model_cache)
 
@@ -320,7 +320,7 @@ def test_a_full_disk_while_unpacking_says_what_to_do(
     def full(file: Path, folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gguf, "_save_unpacked", full)
+    monkeypatch.setattr(gguf, "save_unpacked", full)
     with pytest.raises(ModelUnavailable, match=r"No space left on device.*FDVS_CACHE"):
         gguf.as_folder(gguf_file)
 

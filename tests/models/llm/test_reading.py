@@ -318,7 +318,7 @@ def test_what_does_not_fit_or_says_nothing_is_an_error(folder: Path, model_cache
         reading.write(REST, max_tokens=6)
     with pytest.raises(ModelError, match="exceed its context"):
         reading.score(REST, ["no", "rabbit " * 9])
-    with pytest.raises(ModelError, match=r"option '<\|end\|>' holds no token"):
+    with pytest.raises(ModelError, match=r"option '<\|end\|>' has no token"):
         reading.score(REST, ["no", "<|end|>"])
     assert reading.score(REST, []) == ()
     writer.context_tokens = reading.num_tokens

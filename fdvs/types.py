@@ -116,6 +116,16 @@ class ClipView:
     embedder: ModelIdentity | None = None
     motion: float = 0.0
 
+    def observation(self, source: str, text: str, confidence: float | None = None) -> Observation:
+        """Return an observation that holds for the whole clip."""
+        return Observation(
+            source=source,
+            text=text,
+            start_s=self.clip.start_s,
+            end_s=self.clip.end_s,
+            confidence=confidence,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:

@@ -160,10 +160,7 @@ class ScriptedDescriber:
         clip = view.clip
         self.seen.append((clip.video_id, clip.index, len(view.frames)))
         texts = self._lines(view) if callable(self._lines) else self._lines.get(clip.index, ())
-        return [
-            Observation(source=self.source, text=text, start_s=clip.start_s, end_s=clip.end_s)
-            for text in texts
-        ]
+        return [view.observation(self.source, text) for text in texts]
 
 
 class HashTextEmbedder:

@@ -72,17 +72,8 @@ class ActionSource:
             answers = self._classify([clips[at] for at in batch])
             for at, (label, probability) in zip(batch, answers, strict=True):
                 if probability >= self._min_probability:
-                    found[at].append(self._observe(clips[at], label, probability))
+                    found[at] = [clips[at].observation(self.source, label, probability)]
         return found
-
-    def _observe(self, view: ClipView, label: str, probability: float) -> Observation:
-        return Observation(
-            source=self.source,
-            text=label,
-            start_s=view.clip.start_s,
-            end_s=view.clip.end_s,
-            confidence=probability,
-        )
 
     def _classify(self, clips: Sequence[ClipView]) -> list[tuple[str, float]]:
         import torch

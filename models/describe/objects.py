@@ -80,15 +80,8 @@ class ObjectSource:
         text = sentence(pictures)
         if not text:
             return []
-        return [
-            Observation(
-                source=self.source,
-                text=text,
-                start_s=view.clip.start_s,
-                end_s=view.clip.end_s,
-                confidence=max(box.score for boxes in pictures for box in boxes),
-            )
-        ]
+        confidence = max(box.score for boxes in pictures for box in boxes)
+        return [view.observation(self.source, text, confidence)]
 
     def detect(self, pictures: Sequence[Image]) -> list[list[Box]]:
         """Return the boxes of each picture, over all prompts."""

@@ -116,14 +116,8 @@ def movement(motion: float) -> str:
 
 
 def _observations(view: ClipView, found: Sequence[Tag]) -> list[Observation]:
-    def say(text: str, confidence: float | None) -> Observation:
-        return Observation(
-            source=TagCaptioner.source,
-            text=text,
-            start_s=view.clip.start_s,
-            end_s=view.clip.end_s,
-            confidence=confidence,
-        )
-
     confidence = max((tag.probability for tag in found), default=None)
-    return [say(caption(found), confidence), say(movement(view.motion), None)]
+    return [
+        view.observation(TagCaptioner.source, caption(found), confidence),
+        view.observation(TagCaptioner.source, movement(view.motion)),
+    ]

@@ -18,6 +18,7 @@ from fdvs.models.describe.vlm_prompts import (
     PROMPTS_VERSION,
     Call,
     calls_for,
+    captions_by_clip,
     clean_reply,
     look_question,
     question,
@@ -91,16 +92,10 @@ class TransformersCaptioner:
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Caption the clips' frames. Raises BadModelOutput, and ModelError where it fails."""
         calls = calls_for(clips, frames_per_call=self.frames_per_call)
-        found: list[list[Observation]] = [[] for _ in clips]
+        captions = []
         for at in range(0, len(calls), self.batch_size):
-            batch = calls[at : at + self.batch_size]
-            for call, caption in zip(batch, self._answers(batch), strict=True):
-                found[call.clip_position].append(
-                    Observation(
-                        source=self.source, text=caption, start_s=call.start_s, end_s=call.end_s
-                    )
-                )
-        return found
+            captions += self._answers(calls[at : at + self.batch_size])
+        return captions_by_clip(len(clips), calls, captions)
 
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip, one at a time. Raises as `describe`.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fdvs.errors import BadModelOutput
 from fdvs.text.clean import clean_text
-from fdvs.types import Clip, ClipView, Frame
+from fdvs.types import Clip, ClipView, Frame, Observation
 
 # The `version` of every captioner; raise it when a prompt changes.
 PROMPTS_VERSION = 1
@@ -81,6 +81,18 @@ def calls_for(clips: Sequence[ClipView], *, frames_per_call: int) -> list[Call]:
         for group, start_s, end_s in zip(groups, bounds[:-1], bounds[1:], strict=True):
             calls.append(Call(clip_position=position, frames=group, start_s=start_s, end_s=end_s))
     return calls
+
+
+def captions_by_clip(
+    num_clips: int, calls: Sequence[Call], captions: Sequence[str]
+) -> list[list[Observation]]:
+    """Return the captions of `calls` as observations, one list per clip of the batch."""
+    found: list[list[Observation]] = [[] for _ in range(num_clips)]
+    for call, text in zip(calls, captions, strict=True):
+        found[call.clip_position].append(
+            Observation(source="caption", text=text, start_s=call.start_s, end_s=call.end_s)
+        )
+    return found
 
 
 def _bounds(groups: Sequence[tuple[Frame, ...]], clip: Clip) -> list[float]:

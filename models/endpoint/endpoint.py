@@ -19,6 +19,7 @@ from fdvs.models.describe.vlm_prompts import (
     PROMPTS_VERSION,
     Call,
     calls_for,
+    captions_by_clip,
     clean_reply,
     look_question,
     question,
@@ -64,14 +65,7 @@ class EndpointCaptioner(_EndpointModel):
         calls = calls_for(clips, frames_per_call=self.client.options.frames_per_call)
         with ThreadPoolExecutor(self.client.options.concurrency) as pool:
             captions = list(pool.map(self._caption, calls))
-        found: list[list[Observation]] = [[] for _ in clips]
-        for call, caption in zip(calls, captions, strict=True):
-            found[call.clip_position].append(
-                Observation(
-                    source=self.source, text=caption, start_s=call.start_s, end_s=call.end_s
-                )
-            )
-        return found
+        return captions_by_clip(len(clips), calls, captions)
 
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip. Raises as `describe`."""

@@ -66,7 +66,6 @@ def load_causal_lm(
     *,
     attention: Attention = "dga",
     dtype: torch.dtype = torch.float32,
-    gguf_file: str | None = None,
     config: DGAConfig | None = None,
     device: str | torch.device = "cpu",
     **options: Any,
@@ -77,9 +76,8 @@ def load_causal_lm(
         source: local folder or name on a model hub.
         attention: `dga`, or torch's full attention.
         dtype: float32 by default: stock bfloat16 layers are slow on CPU when they decode.
-        gguf_file: name of the GGUF file in `source` that holds the weights, if one does.
         config: settings of `dga`; None for `DEFAULT`, which is exact up to 2048 tokens.
-        options: passed to `from_pretrained` (`revision`, `local_files_only`, ...).
+        options: passed to `from_pretrained` (`revision`, `gguf_file`, `local_files_only`, ...).
 
     Returns:
         Model (in eval mode), tokenizer, and a description of the attention that it uses.
@@ -93,8 +91,6 @@ def load_causal_lm(
         raise ValueError(f"attention={attention!r} is unknown; choose 'dga' or 'sdpa'")
     if attention == "sdpa" and config is not None:
         raise ValueError("config is for attention='dga' only; drop it, or choose 'dga'")
-    if gguf_file is not None:
-        options = {**options, "gguf_file": gguf_file}
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     model = AutoModelForCausalLM.from_pretrained(
         source, dtype=dtype, attn_implementation="sdpa", **options

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import importlib.util
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,20 +31,13 @@ def committed(*patterns: str) -> list[str]:
     return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def make_docs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def make_docs(
+    monkeypatch: pytest.MonkeyPatch, load_script: Callable[[str], ModuleType]
+) -> ModuleType:
     monkeypatch.delenv("FDVS_LIBRARY", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    return load_script("make_docs")
+    return load_script("scripts/make_docs.py")
 
 
 # --- generated pages --------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -84,10 +85,10 @@ def test_the_first_install_takes_torch_first_and_the_second_does_nothing(
     first = checkout.install()
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
-    kinds = [call.split()[0] for call in checkout.calls]
-    assert kinds == ["venv", "pip", "pip"]
-    assert "torch==2.14.1 torchvision==0.29.1" in checkout.calls[1]
-    assert "-c scripts/constraints.txt -e .[offline,eval]" in checkout.calls[2]
+    venv, torch, package = checkout.calls
+    assert venv == "venv"
+    assert re.search(r" torch==\S+ torchvision==\S+$", torch)
+    assert package.endswith("-c scripts/constraints.txt -e .[offline,eval]")
     assert checkout.install().returncode == 0
     assert checkout.calls == []
 
@@ -116,12 +117,12 @@ def test_users_do_not_have_what_developers_have(checkout: Checkout) -> None:
 
 def test_another_torch_can_be_asked_for(checkout: Checkout) -> None:
     checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
-    assert checkout.calls[1].endswith("torch==9.9.9+cpu")
-    assert not any("2.14.1" in call for call in checkout.calls)
+    assert [call.split()[-1] for call in checkout.calls if "torch" in call] == ["torch==9.9.9+cpu"]
     checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
     assert checkout.calls == []
     checkout.install()
-    assert any("torch==2.14.1" in call for call in checkout.calls)
+    assert not any("9.9.9" in call for call in checkout.calls)
+    assert any("torch==" in call for call in checkout.calls)
 
 
 def test_a_failed_install_says_why_and_is_tried_again(checkout: Checkout) -> None:
@@ -187,13 +188,8 @@ def test_ci_requires_the_data_where_it_is(tmp_path: Path, place: str) -> None:
 
 
 @pytest.fixture
-def fetch_clips() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fetch_clips", ROOT / "scripts/fetch_clips.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def fetch_clips(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("scripts/fetch_clips.py")
 
 
 @pytest.fixture

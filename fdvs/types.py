@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Scores = NDArray[np.float32]
 JsonDict = dict[str, Any]
 SpanType = TypeVar("SpanType", bound="Span")
 

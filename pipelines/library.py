@@ -21,7 +21,7 @@ from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
-from fdvs.media.collect import collect
+from fdvs.media.files import collect
 from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named

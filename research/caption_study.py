@@ -32,9 +32,8 @@ from fdvs.errors import InvalidValue
 from fdvs.metrics.interval import interval_of_difference, interval_of_mean
 from fdvs.pipelines.evaluation.synthetic_scores import compared
 from fdvs.protocols import TextEmbedder
-from fdvs.redundancy.chapters import keep_chapters
-from fdvs.redundancy.rules import Mask, random_mask
-from fdvs.types import Vectors
+from fdvs.redundancy.rules import keep_chapters, random_mask
+from fdvs.types import Mask, Vectors
 from fdvs.vectors import unit_rows
 
 NUM_DRAWS = 5

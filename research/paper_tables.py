@@ -21,11 +21,10 @@ from fdvs.answers.question import Question
 from fdvs.config import Config, CutMethod, StoryConfig, TextualConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.protocols import TextEmbedder
-from fdvs.redundancy.chapters import keep_chapters
-from fdvs.redundancy.rules import Mask
 from fdvs.redundancy.rules import Rule as AnyRule
+from fdvs.redundancy.rules import keep_chapters
 from fdvs.story.story import write_story
-from fdvs.types import Chapter, Story
+from fdvs.types import Chapter, Mask, Story
 from fdvs.vectors import unit_rows
 
 Rule = Literal["paper", "cover"]

@@ -42,7 +42,7 @@ FAULTS = (
     ),
     Fault(
         "a chapter is in its own memory",
-        "fdvs/redundancy/chapters.py",
+        "fdvs/redundancy/rules.py",
         "until = here + 1 if include_self else here",
         "until = here + 1",
         "tests/core/redundancy/test_chapters.py",

@@ -23,7 +23,7 @@ from fdvs.answers.reply import (
     times_in,
 )
 from fdvs.answers.support import ChapterKey, chapter_support
-from fdvs.prompting.injection import has_prompt_injection
+from fdvs.prompting.fence import has_prompt_injection
 from fdvs.protocols import TextEmbedder
 from fdvs.text.sentences import finish
 from fdvs.text.timecode import citation

@@ -18,7 +18,7 @@ from fdvs.answers.question import Question, Turn
 from fdvs.config import AskConfig
 from fdvs.errors import ModelError
 from fdvs.prompting.fence import fence, neutral, safe_name
-from fdvs.prompting.replies import TEMPLATE_TOKENS
+from fdvs.prompting.prompts import TEMPLATE_TOKENS
 from fdvs.protocols import LanguageModel
 from fdvs.text.clean import clean_text
 from fdvs.text.timecode import timecode

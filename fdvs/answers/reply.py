@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from fdvs.answers.prompt import AskPrompt
 from fdvs.prompting.fence import safe_name
-from fdvs.prompting.replies import checked_text
+from fdvs.prompting.prompts import checked_text
 from fdvs.protocols import Completion, LanguageModel, PrefillLanguageModel
 from fdvs.text.sentences import split_sentences
 from fdvs.types import AskTiming, Moment

@@ -10,19 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
-from fdvs.config import CutConfig
-from fdvs.media.scene_changes import detect_scenes
+import numpy as np
+
+from fdvs.config import CutConfig, ReaderName
+from fdvs.errors import ModelUnavailable
+from fdvs.media.readers import open_reader
 from fdvs.types import Clip, VideoInfo
-
-__all__ = ["GopStatistics", "cut", "detect_scenes", "gop_statistics"]
 
 # A video of one picture has no measurable duration; it is shown for one frame at 25 fps.
 _MIN_DURATION_S = 0.04
 _SLACK_S = 1e-6
 _REGULAR_SPREAD = 0.02
 _MIN_REGULAR_INTERVALS = 3
+# The scene detector compares mean colours of neighbouring pictures; small ones suffice.
+_SCENE_SHORT_SIDE_PX = 90
+_TICKS_PER_S = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,41 @@ def gop_statistics(info: VideoInfo) -> GopStatistics:
         max_interval_s=max(intervals_s),
         is_regular=len(intervals_s) >= _MIN_REGULAR_INTERVALS and spread_s <= slack_s,
     )
+
+
+def detect_scenes(
+    path: Path, *, threshold: float, reader: ReaderName = "pyav", timeout_s: float = 30.0
+) -> list[float]:
+    """Return the times of the first picture of each new scene, sorted, without 0.
+
+    Every picture is decoded. PySceneDetect (extra `scenes`) would open the file with OpenCV, which
+    follows playlists and URLs and assumes a constant frame rate; its detector takes single
+    pictures, so it is given those of our reader with their real times. `threshold` is the mean HSV
+    difference, 0 to 255 (PySceneDetect's default: 27). Minimum lengths are left to `cut`.
+
+    Raises:
+        ModelUnavailable: PySceneDetect is not installed.
+        MediaError: as `open_reader`.
+    """
+    try:
+        from scenedetect import ContentDetector, FrameTimecode
+        from scenedetect.common import Timecode
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"scene detection needs PySceneDetect ({error}); pip install 'fdvs[scenes]', "
+            "or cut at keyframes"
+        ) from None
+    detector = ContentDetector(threshold=threshold, min_scene_len=0)
+    found_s: list[float] = []
+    with open_reader(path, reader=reader, timeout_s=timeout_s) as source:
+        rate = source.info.fps or 25.0
+        for frame in source.iter_frames(every_s=0.0, short_side_px=_SCENE_SHORT_SIDE_PX):
+            pts = round(frame.time_s * _TICKS_PER_S)
+            time = FrameTimecode(Timecode(pts=pts, time_base=Fraction(1, _TICKS_PER_S)), fps=rate)
+            bgr = np.ascontiguousarray(frame.image[:, :, ::-1])
+            if detector.process_frame(time, bgr) and frame.time_s > 0:
+                found_s.append(frame.time_s)
+    return found_s
 
 
 def _bounds(starts_s: Iterable[float], end_s: float) -> list[float]:

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
-from fdvs.redundancy.rules import STEPS_PER_UNIT, Mask
-from fdvs.types import Vectors
+from fdvs.types import Mask, Vectors
 from fdvs.vectors import unit_rows
 
+#: Similarities are compared as whole numbers of these steps.
+STEPS_PER_UNIT = 10_000
 #: Items further apart than this are never compared: bounds the memory of long lists.
 MAX_REACH = 500
 #: Rows that are compared at once.

@@ -1,9 +1,10 @@
-"""Redundancy policies that need one similarity score per item, and the random control.
+"""Redundancy policies: drop near-duplicate frames of a clip and repetitive chapters of a video.
 
-The paper (arXiv 2412.06182, Sec. III-C and III-E) drops what is more similar than the mean. Taken
-literally, the item that all others are compared with has the highest score and is always dropped,
-and about half of the items go however varied they are. So the default is `cover`
-(`fdvs.redundancy.cover`), which compares items with each other.
+The default policy is `cover` (`fdvs.redundancy.cover`). The paper's (arXiv 2412.06182) drops what
+is more similar than the mean: of frames to the clip's keyframe (Sec. III-C), of chapters to the
+mean of a local memory of chapters (Sec. III-E). Taken literally, the item that all others are
+compared with has the highest score and is always dropped, and about half of the items go however
+varied they are. `random` is the control: it drops as many items as another policy.
 
 Scores are rounded to 4 decimals and compared as whole numbers: ties and means are exact, and
 float noise of another batch composition (about 1e-7) cannot decide between equal scores.
@@ -12,42 +13,102 @@ float noise of another batch composition (about 1e-7) cannot decide between equa
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fdvs.config import RedundancyConfig
+from fdvs.config import RedundancyConfig, TextualConfig
 from fdvs.errors import BadModelOutput
+from fdvs.redundancy.cover import STEPS_PER_UNIT, keep_cover
+from fdvs.types import Mask, Scores, Vectors
+from fdvs.vectors import unit_rows
 
-STEPS_PER_UNIT = 10_000
-
-Mask = NDArray[np.bool_]
-Scores = NDArray[np.float32]
 Rule = TypeVar("Rule", bound=RedundancyConfig)
 
+_TINY = 1e-9
 
-def keep_mask(scores: Scores, config: RedundancyConfig) -> Mask:
-    """Return which items [N] policy `paper` (score <= mean of all scores) or `none` (all) keeps.
 
-    Args:
-        scores: similarity [N] of each item to what it is compared with.
-        config: its policy; `cover` and `random` need more than scores.
+def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mask:
+    """Return which frames [N] of one clip to keep; `salt` names the clip.
 
-    Raises BadModelOutput if a score is not finite, ValueError for the other policies.
+    The keyframe is always kept, except under `paper`. Under `cover` frames are compared with each
+    other, not with the keyframe alone.
+    """
+    if config.policy == "random":
+        like = keep_frames(vectors, replace(config, policy=config.like), salt=salt)
+        return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
+    if config.policy == "cover":
+        return keep_cover(vectors, floor=config.floor)
+    if config.policy == "none":
+        return np.ones(len(vectors), dtype=np.bool_)
+    return keep_below_mean(similarity_to_key(vectors))
+
+
+def keep_chapters(vectors: Vectors, config: TextualConfig, *, salt: str) -> Mask:
+    """Return which chapters [N] of one video to keep; `salt` names the video.
+
+    The first chapter is always kept, except under `paper`. Under `cover` the memory reaches both
+    ways: a chapter that a later one represents may be dropped, too.
+    """
+    if config.policy == "random":
+        like = keep_chapters(vectors, replace(config, policy=config.like), salt=salt)
+        return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
+    if config.policy == "cover":
+        return keep_cover(vectors, floor=config.floor, reach=config.memory)
+    if config.policy == "none":
+        return np.ones(len(vectors), dtype=np.bool_)
+    return keep_below_mean(similarity_to_memory(vectors, memory=config.memory, include_self=True))
+
+
+def similarity_to_key(vectors: Vectors) -> Scores:
+    """Return the cosine [N] of each frame's embedding to row 0, the keyframe (Eq. 2).
+
+    A vector of zeros has similarity 0 to everything. Raises BadModelOutput if a value is not
+    finite.
+    """
+    rows = unit_rows(vectors)
+    if not len(rows):
+        return np.zeros(0, dtype=np.float32)
+    scores: Scores = np.clip(rows @ rows[0], -1.0, 1.0).astype(np.float32)
+    return scores
+
+
+def similarity_to_memory(vectors: Vectors, *, memory: int, include_self: bool = False) -> Scores:
+    """Return the cosine [N] of each chapter's embedding to the mean of its memory.
+
+    The memory of chapter i is the previous `memory` chapters, fewer where there are fewer; with
+    `include_self` chapter i belongs to it (the paper's sum j = i-l ... i, of l + 1 terms). A
+    chapter without memory, and one whose memory cancels out, has similarity 0.
+
+    Cost: O(N D) by running sums. Raises BadModelOutput where a value is not finite.
+    """
+    if memory < 1:
+        raise ValueError(f"memory is {memory}; need at least 1 chapter")
+    rows_ND = unit_rows(vectors)
+    num_rows = len(rows_ND)
+    sums_ND = np.concatenate([np.zeros((1, rows_ND.shape[1])), np.cumsum(rows_ND, axis=0)])
+    here = np.arange(num_rows)
+    until = here + 1 if include_self else here
+    # the direction of the sum is that of the mean: the cosine needs no division by its length
+    memory_ND = sums_ND[until] - sums_ND[np.maximum(here - memory, 0)]
+    norms = np.linalg.norm(memory_ND, axis=1)
+    dots = np.einsum("nd,nd->n", rows_ND, memory_ND)
+    cosines = np.divide(dots, norms, out=np.zeros(num_rows), where=norms > _TINY)
+    scores: Scores = np.clip(cosines, -1.0, 1.0).astype(np.float32)
+    return scores
+
+
+def keep_below_mean(scores: Scores) -> Mask:
+    """Return which items [N] have a score of at most the mean: the policy of the paper.
+
+    `scores` are similarities [N] to what the items are compared with. Raises BadModelOutput if one
+    is not finite.
     """
     if scores.ndim != 1:
         raise ValueError(f"scores have shape {scores.shape}; need [N]")
     if not np.isfinite(scores).all():
         raise BadModelOutput("a similarity score is not finite; check the embedder's number type")
-    if config.policy == "none":
-        return np.ones(len(scores), dtype=np.bool_)
-    if config.policy != "paper":
-        raise ValueError(
-            f"policy {config.policy} needs more than one score an item; use keep_frames of "
-            "fdvs.redundancy.frames, keep_chapters of fdvs.redundancy.chapters, or "
-            "fdvs.redundancy.cover.keep_cover"
-        )
     steps = np.rint(scores.astype(np.float64) * STEPS_PER_UNIT).astype(np.int64)
     keep: Mask = steps * len(steps) <= steps.sum()
     return keep

@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fdvs.errors import ModelError
-from fdvs.prompting.prompts import Prompt, scene_prompt, story_prompt
-from fdvs.prompting.replies import ask_for_text, fits
+from fdvs.prompting.prompts import Prompt, ask_for_text, fits, scene_prompt, story_prompt
 from fdvs.protocols import LanguageModel
 from fdvs.text.sentences import split_sentences
 from fdvs.text.timecode import quartile

@@ -1,16 +1,21 @@
-"""Write the chapter of a clip, one paragraph: by a template from its observations, or by an LLM."""
+"""Write the chapter of a clip, one paragraph: by a template from its observations, or by an LLM.
+
+Everything that a source says is untrusted: subtitles, text on screen and a model's words may
+contain anything. Before use, observations lose invisible characters, get a bounded length and a
+fixed order, and are merged where they repeat each other.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fdvs.config import ChapterConfig
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.prompting.prompts import chapter_prompt
-from fdvs.prompting.replies import ask_for_text, fits
+from fdvs.prompting.prompts import ask_for_text, chapter_prompt, fits
 from fdvs.protocols import LanguageModel
-from fdvs.story.observations import MAX_OBSERVATION_CHARS, arrange, texts_of
+from fdvs.text.clean import clean_text
 from fdvs.text.sentences import finish, listed, shorten
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter, Clip, Observation
@@ -21,7 +26,19 @@ NOTHING_SEEN = "Nothing could be recognised in this part of the video."
 
 # a template quotes at most this much of one source and marks the cut
 MAX_QUOTE_CHARS = 600
+MAX_OBSERVATION_CHARS = 2000
 MIN_OBSERVATION_CHARS = 40
+# the order of sources in a chapter; others follow alphabetically
+SOURCE_ORDER = (
+    "caption",
+    "tags",
+    "motion",
+    "action",
+    "objects",
+    "screen text",
+    "subtitles",
+    "speech",
+)
 
 _LABEL_PHRASES = {
     "caption": "The picture shows",
@@ -31,6 +48,58 @@ _LABEL_PHRASES = {
 }
 _QUOTE_PHRASES = {"subtitles": "The subtitles say", "speech": "Someone says"}
 _INNER_QUOTES = str.maketrans({"“": "‘", "”": "’", '"': "'"})
+
+
+def kind_of(source: str) -> str:
+    """Return a source's name as `SOURCE_ORDER` writes it: lower case, spaces."""
+    return source.strip().lower().replace("_", " ").replace("-", " ")
+
+
+def arrange(
+    observations: Iterable[Observation], *, max_chars: int = MAX_OBSERVATION_CHARS
+) -> tuple[Observation, ...]:
+    """Return observations with clean texts in the order of `SOURCE_ORDER`, then of time.
+
+    What one source says twice (the same caption of several kept frames), or speech repeats from
+    the subtitles, becomes one observation over both times, with the higher confidence.
+    Observations without visible text are dropped.
+    """
+    cleaned = [
+        replace(o, source=kind_of(o.source), text=clean_text(o.text, max_chars=max_chars))
+        for o in observations
+    ]
+    ordered = sorted((o for o in cleaned if o.text), key=_place)
+    merged: dict[tuple[str, str], Observation] = {}
+    for observation in ordered:
+        key = (_family(observation.source), same_words(observation.text) or observation.text)
+        known = merged.get(key)
+        merged[key] = observation if known is None else _join(known, observation)
+    return tuple(merged.values())
+
+
+def _place(observation: Observation) -> tuple[int, str, float, float]:
+    source = observation.source
+    rank = SOURCE_ORDER.index(source) if source in SOURCE_ORDER else len(SOURCE_ORDER)
+    return rank, source, observation.start_s, observation.end_s
+
+
+def _family(source: str) -> str:
+    return "subtitles" if source == "speech" else source
+
+
+def _join(first: Observation, again: Observation) -> Observation:
+    known = [c for c in (first.confidence, again.confidence) if c is not None]
+    return replace(
+        first,
+        start_s=min(first.start_s, again.start_s),
+        end_s=max(first.end_s, again.end_s),
+        confidence=max(known) if known else None,
+    )
+
+
+def texts_of(observations: Sequence[Observation], source: str) -> list[str]:
+    """Return the texts of one source, in order."""
+    return [o.text for o in observations if o.source == source]
 
 
 def write_chapter(

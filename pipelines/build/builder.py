@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 
 from fdvs.errors import ModelError, ModelUnavailable
-from fdvs.media.collect import Collected
+from fdvs.media.files import Collected
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.finish import Finisher
 from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, VideoJob

@@ -15,7 +15,7 @@ from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, Item, groups, live_tasks
 from fdvs.pipelines.build.plan import choose_frames
-from fdvs.redundancy.frames import similarity_to_key
+from fdvs.redundancy.rules import similarity_to_key
 from fdvs.types import Frame
 from fdvs.vectors import unit_rows
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import VideoJob
-from fdvs.redundancy.chapters import keep_chapters, similarity_to_memory
+from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story

@@ -13,7 +13,7 @@ from fdvs.media.sampling import sample_times
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, VideoJob
-from fdvs.redundancy.frames import keep_frames
+from fdvs.redundancy.rules import keep_frames
 from fdvs.store.store import Artifact, Store
 from fdvs.types import Clip, Observation
 

@@ -42,7 +42,7 @@ def build(
     redundancy reduction saved. A video that cannot be read is reported as failed, with the
     reason; the others are still built.
     """
-    from fdvs.media.collect import collect
+    from fdvs.media.files import collect
     from fdvs.pipelines.show.progress import watching
 
     collect(paths)  # a mistyped path must not leave an empty library behind

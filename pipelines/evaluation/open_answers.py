@@ -14,8 +14,7 @@ import numpy as np
 from fdvs.datasets.examples import Caption
 from fdvs.errors import BadModelOutput, NotFound
 from fdvs.prompting.fence import fence, neutral
-from fdvs.prompting.prompts import Prompt
-from fdvs.prompting.replies import fits
+from fdvs.prompting.prompts import Prompt, fits
 from fdvs.protocols import LanguageModel, TextEmbedder
 from fdvs.text.clean import clean_text
 from fdvs.text.timecode import timecode

@@ -16,10 +16,9 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
-from fdvs.redundancy.rules import Mask
 from fdvs.report import BuildReport
 from fdvs.store.store import Store
-from fdvs.types import Chapter, Vectors
+from fdvs.types import Chapter, Mask, Vectors
 
 SCREEN_TEXT, SPEECH = "screen-text", "speech-tiny-en"
 

@@ -18,10 +18,8 @@ from fdvs.datasets.synthetic.recipe import Recipe
 from fdvs.metrics.fmeasure import NOTHING, FMeasure, cut_points
 from fdvs.metrics.redundancy import KeptList, redundancy_score
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
-from fdvs.redundancy.chapters import keep_chapters
-from fdvs.redundancy.frames import keep_frames
-from fdvs.redundancy.rules import Mask, Rule
-from fdvs.types import Vectors
+from fdvs.redundancy.rules import Rule, keep_chapters, keep_frames
+from fdvs.types import Mask, Vectors
 
 TOLERANCE_S = 0.5
 NUM_DRAWS = 200

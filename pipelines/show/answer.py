@@ -69,7 +69,7 @@ def _show_options(out: Console, answer: Answer) -> None:
 
 
 def _show_moment(out: Console, moment: Moment) -> None:
-    from fdvs.prompting.injection import has_prompt_injection
+    from fdvs.prompting.fence import has_prompt_injection
 
     cited = span(moment.name, moment.start_s, moment.end_s)
     line(out, "  ", cited, (matches(moment), FAINT))

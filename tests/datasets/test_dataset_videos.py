@@ -9,7 +9,7 @@ import pytest
 
 from fdvs.datasets.videos import find_videos
 from fdvs.errors import DataError
-from fdvs.media.collect import VIDEO_SUFFIXES
+from fdvs.media.files import VIDEO_SUFFIXES
 
 
 def put(folder: Path, *names: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fdvs.errors import MissingVideo
-from fdvs.media.collect import collect
+from fdvs.media.files import collect
 
 
 @pytest.fixture

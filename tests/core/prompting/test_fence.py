@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.prompting.fence import MAX_NAME_CHARS, fence, neutral, safe_name
-from fdvs.prompting.injection import has_prompt_injection
+from fdvs.prompting.fence import MAX_NAME_CHARS, fence, has_prompt_injection, neutral, safe_name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fdvs.config import TextualConfig
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.redundancy.chapters import keep_chapters, similarity_to_memory
+from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
 
 COVER = TextualConfig(floor=0.7)
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from fdvs.config import Config, RedundancyConfig, TextualConfig
 from fdvs.errors import BadModelOutput
-from fdvs.redundancy.chapters import keep_chapters
 from fdvs.redundancy.cover import MAX_REACH, keep_cover
-from fdvs.redundancy.frames import keep_frames
+from fdvs.redundancy.rules import keep_chapters, keep_frames
 
 
 def vectors(num: int, seed: int, num_dims: int = 5) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from fdvs.config import RedundancyConfig
 from fdvs.errors import BadModelOutput
 from fdvs.models.scripted import GridImageEmbedder
-from fdvs.redundancy.frames import keep_frames, similarity_to_key
+from fdvs.redundancy.rules import keep_frames, similarity_to_key
 
 COVER = RedundancyConfig(floor=0.9)
 

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from fdvs.config import Config, RedundancyConfig, TextualConfig
 from fdvs.errors import BadModelOutput, InvalidValue
-from fdvs.redundancy.rules import keep_mask, random_mask, rule_label
+from fdvs.redundancy.rules import keep_below_mean, random_mask, rule_label
 
 PAPER = RedundancyConfig(policy="paper")
-NONE = RedundancyConfig(policy="none")
 
 score_lists = st.lists(st.integers(-10_000, 10_000).map(lambda n: n / 10_000), max_size=12)
 near_ones = st.lists(st.integers(7000, 10_000).map(lambda n: n / 10_000), min_size=1, max_size=12)
@@ -31,25 +30,24 @@ def scores_of(values: Sequence[float]) -> np.ndarray:
 def test_paper_drops_exactly_what_is_above_the_mean(values: list[float]) -> None:
     exact = [Fraction(round(v * 10_000), 10_000) for v in values]
     want = [not score > sum(exact) / len(exact) for score in exact]
-    assert keep_mask(scores_of(values), PAPER).tolist() == want
-    assert keep_mask(scores_of(values), NONE).all()
+    assert keep_below_mean(scores_of(values)).tolist() == want
 
 
 def test_paper_always_drops_the_keyframe_when_anything_differs() -> None:
-    keep = keep_mask(scores_of([1.0, 0.99, 0.98, 0.10]), PAPER)
+    keep = keep_below_mean(scores_of([1.0, 0.99, 0.98, 0.10]))
     assert keep.tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("value", [1.0, 0.1, 0.3333, 0.7, -0.2])
 @pytest.mark.parametrize("num_items", [1, 3, 7, 8, 10])
 def test_paper_drops_nothing_when_all_are_identical(value: float, num_items: int) -> None:
-    assert keep_mask(scores_of([value] * num_items), PAPER).all()
+    assert keep_below_mean(scores_of([value] * num_items)).all()
 
 
 @settings(deadline=None)
 @given(values=score_lists.filter(bool))
 def test_paper_never_drops_everything(values: list[float]) -> None:
-    assert keep_mask(scores_of(values), PAPER).any()
+    assert keep_below_mean(scores_of(values)).any()
 
 
 @settings(deadline=None)
@@ -92,28 +90,27 @@ def test_float_noise_of_another_batch_does_not_flip_a_decision() -> None:
     noise = random.Random(3)
     # four decimals, ties at the mean included
     values = [1.0, 0.9, 0.9, 0.8, 0.995, 0.7, 0.9, 0.85, 0.85]
-    want = keep_mask(scores_of(values), PAPER)
+    want = keep_below_mean(scores_of(values))
     for _ in range(200):
         noisy = scores_of([v + noise.uniform(-2e-7, 2e-7) for v in values])
-        assert (keep_mask(noisy, PAPER) == want).all()
+        assert (keep_below_mean(noisy) == want).all()
 
 
-def test_no_items_give_an_empty_mask_under_every_policy() -> None:
-    for config in (PAPER, NONE):
-        mask = keep_mask(scores_of([]), config)
-        assert mask.shape == (0,)
-        assert mask.dtype == np.bool_
+def test_no_items_give_an_empty_mask() -> None:
+    mask = keep_below_mean(scores_of([]))
+    assert mask.shape == (0,)
+    assert mask.dtype == np.bool_
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(BadModelOutput, match="not finite"):
-        keep_mask(scores_of([1.0, bad]), PAPER)
+        keep_below_mean(scores_of([1.0, bad]))
 
 
 def test_a_table_of_scores_is_refused() -> None:
     with pytest.raises(ValueError, match="need \\[N\\]"):
-        keep_mask(np.ones((2, 2), dtype=np.float32), PAPER)
+        keep_below_mean(np.ones((2, 2), dtype=np.float32))
 
 
 # --- settings
@@ -142,9 +139,3 @@ def test_a_floor_that_is_no_cosine_is_refused() -> None:
 )
 def test_a_rule_is_named_with_the_bounds_that_count(config: RedundancyConfig, label: str) -> None:
     assert rule_label(config) == label
-
-
-@pytest.mark.parametrize("policy", ["cover", "random"])
-def test_single_scores_are_not_enough_for_every_policy(policy: str) -> None:
-    with pytest.raises(ValueError, match=f"{policy} .*keep_frames"):
-        keep_mask(np.ones(3, np.float32), RedundancyConfig(policy=policy))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.story.observations import SOURCE_ORDER, arrange, kind_of, texts_of
+from fdvs.story.chapters import SOURCE_ORDER, arrange, kind_of, texts_of
 from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation

@@ -49,7 +49,7 @@ from fdvs.pipelines.evaluation.synthetic_scores import (
     score_cuts,
 )
 from fdvs.pipelines.library import Library
-from fdvs.redundancy.frames import keep_frames
+from fdvs.redundancy.rules import keep_frames
 from fdvs.types import Chapter, ClipView, ModelIdentity
 
 RECIPES = [make_recipe(number, seed=5) for number in range(6)]

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import csv_rows
 import paper_tables
 from caption_study import Half, read_videos, redundancy_rows
 from film_study import FilmStudy
@@ -39,7 +40,6 @@ from fdvs.errors import FdvsError
 from fdvs.pipelines.evaluation.benchmarks import row_named
 from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.pipelines.evaluation.job import Job
-from fdvs.pipelines.evaluation.report import write_rows
 from fdvs.pipelines.evaluation.run import limited, split_of
 from fdvs.pipelines.evaluation.synthetic_scores import compared
 from fdvs.pipelines.evaluation.synthetic_scores import redundancy_rows as film_rows
@@ -71,10 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FdvsError as error:
         print(f"ablate: {error}", file=sys.stderr)
         return 1
-    write_rows(rows, sys.stdout)
-    if options.csv is not None:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            write_rows(rows, file)
+    csv_rows.print_and_write(rows, options.csv)
     return 0
 
 

@@ -13,7 +13,6 @@ are written as they come. A sample takes whole videos, in the order of a hash of
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import csv_rows
 from caption_study import read_videos, redundancy_rows
 from paper_tables import table_xvii
 
@@ -79,11 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     embedder = stored_embedder(job)
     if options.sample:
         for row in evidence_rows(sampled(split, options.sample), embedder):
-            _write(options.csv, {"dataset": split.dataset, **row})
+            csv_rows.append([_plain({"dataset": split.dataset, **row})], options.csv, COLUMNS)
     if options.attention_sample:
         few = sampled(split, options.attention_sample)
         for row in attention_rows(few, embedder, readers(options)):
-            _write(options.csv, {"dataset": split.dataset, **row})
+            csv_rows.append([_plain({"dataset": split.dataset, **row})], options.csv, COLUMNS)
     return 0
 
 
@@ -155,21 +155,14 @@ def attention_rows(
         }
 
 
-def _write(path: Path, row: Mapping[str, Any]) -> None:
-    """Append a row, under a header where the file is new."""
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow({key: _plain(value) for key, value in row.items()})
-
-
-def _plain(value: Any) -> Any:
-    """Return an interval as words."""
-    if isinstance(value, (list, tuple)):
-        return " to ".join(f"{bound:.4f}" for bound in value)
-    return value
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with intervals as words."""
+    return {
+        name: " to ".join(f"{bound:.4f}" for bound in value)
+        if isinstance(value, (list, tuple))
+        else value
+        for name, value in row.items()
+    }
 
 
 if __name__ == "__main__":

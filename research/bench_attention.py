@@ -29,9 +29,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import csv_rows
 import torch
 from bench_plan import PlanBench, chunk_of, plan_errors, plan_layers
-from bench_rows import append_rows, new_row, now, read_rows, write_rows
+from bench_rows import append_rows, new_row, now, write_rows
 from bench_table import plot, tables
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -372,7 +373,7 @@ def ops_left(table: Table, args: argparse.Namespace) -> list[str]:
     """Return which operations are not in the file yet; all without `--resume`."""
     done = {
         (row["op"], row["shape"], row["dtype"])
-        for row in (read_rows(args.csv) if args.resume else [])
+        for row in (csv_rows.read(args.csv) if args.resume else [])
         if row["metric"] == "time"
     }
     return [op for op in args.ops if table.circumstances(op) not in done]
@@ -413,7 +414,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the times (needs matplotlib)")
     args = parser.parse_args()
     if args.table is not None:
-        sys.stdout.writelines(f"{line}\n" for line in tables(read_rows(args.table)))
+        sys.stdout.writelines(f"{line}\n" for line in tables(csv_rows.read(args.table)))
         return
     refuse_unable(args.dtypes)
     rows: list[dict[str, str]] = []

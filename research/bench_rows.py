@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import csv_rows
+
 COLUMNS = [
     *("op", "backend", "shape", "dtype", "metric", "unit", "p20", "p50", "p80"),
     *("device", "versions", "command", "date"),
@@ -88,20 +90,6 @@ def write_rows(rows: list[dict[str, str]], target: Path | None) -> None:
 
 
 def append_rows(rows: list[dict[str, str]], target: Path | None) -> None:
-    """Append rows to a file, with a head where it is new."""
-    if target is None:
-        return
-    is_new = not target.exists()
-    with target.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(source: Path | None) -> list[dict[str, str]]:
-    """Return the rows of a file, none where there is no file."""
-    if source is None or not source.exists():
-        return []
-    with source.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Append rows to a file, under a header where it is new."""
+    if target is not None:
+        csv_rows.append(rows, target, COLUMNS)

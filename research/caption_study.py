@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Told:
+class CaptionedVideo:
     """One video: its captions with unit vectors [N, D], and the questions about it.
 
     `near` [Q, N] is the cosine of each question's right option to each caption.
@@ -76,7 +76,9 @@ def half_of(video_id: str) -> Half:
     return "tuning" if digest[0] % 2 == 0 else "report"
 
 
-def read_videos(split: Split, embedder: TextEmbedder, *, half: Half = "all") -> list[Told]:
+def read_videos(
+    split: Split, embedder: TextEmbedder, *, half: Half = "all"
+) -> list[CaptionedVideo]:
     """Embed captions and right options of the videos that have both.
 
     Raises InvalidValue where no video is left.
@@ -97,20 +99,21 @@ def read_videos(split: Split, embedder: TextEmbedder, *, half: Half = "all") -> 
             "videos with captions and answered questions", 0, f"at least 1 in half {half!r}"
         )
     return [
-        _told(video_id, split.captions[video_id], asked[video_id], embedder) for video_id in wanted
+        _captioned(video_id, split.captions[video_id], asked[video_id], embedder)
+        for video_id in wanted
     ]
 
 
-def _told(
+def _captioned(
     video_id: str,
     captions: Sequence[Caption],
     questions: Sequence[ChoiceQuestion],
     embedder: TextEmbedder,
-) -> Told:
+) -> CaptionedVideo:
     rows = unit_rows(embedder.embed_texts([caption.text for caption in captions]))
     right = [q.options[q.answer] for q in questions if q.answer is not None]
     near = unit_rows(embedder.embed_texts(right)) @ rows.T
-    return Told(
+    return CaptionedVideo(
         video_id=video_id,
         captions=tuple(captions),
         vectors=rows.astype(np.float32),
@@ -119,7 +122,9 @@ def _told(
     )
 
 
-def outcome(videos: Sequence[Told], masks: Sequence[Mask], chooser: Chooser | None) -> Outcome:
+def outcome(
+    videos: Sequence[CaptionedVideo], masks: Sequence[Mask], chooser: Chooser | None
+) -> Outcome:
     """Measure masks. Without a chooser no question is asked (`right` is empty)."""
     lost: list[float] = []
     top: list[float] = []
@@ -129,7 +134,7 @@ def outcome(videos: Sequence[Told], masks: Sequence[Mask], chooser: Chooser | No
         nearest = np.argsort(-video.near, axis=1, kind="stable")[:, :NUM_TOP]
         top += mask[nearest].any(axis=1).astype(float).tolist()
         if chooser is not None:
-            material = material_of(video, mask)
+            material = evidence_of(video, mask)
             right += [
                 float(
                     chooser.choose(Question.of(q.question, q.options), material).chosen == q.answer
@@ -140,7 +145,7 @@ def outcome(videos: Sequence[Told], masks: Sequence[Mask], chooser: Chooser | No
     return Outcome(kept=num_kept / num, lost=tuple(lost), top=tuple(top), right=tuple(right))
 
 
-def material_of(video: Told, mask: Mask) -> Evidence:
+def evidence_of(video: CaptionedVideo, mask: Mask) -> Evidence:
     """Return the kept captions as what may be answered from: each a passage of its own."""
     places = np.flatnonzero(mask).tolist()
     return Evidence(
@@ -160,7 +165,7 @@ def material_of(video: Told, mask: Mask) -> Evidence:
 
 
 def redundancy_rows(
-    videos: Sequence[Told],
+    videos: Sequence[CaptionedVideo],
     chooser: Chooser | None = None,
     *,
     rules: Mapping[str, TextualConfig] = RULES,
@@ -185,7 +190,7 @@ def redundancy_rows(
 
 
 def _random(
-    videos: Sequence[Told], masks: Sequence[Mask], rule: TextualConfig, seed: int
+    videos: Sequence[CaptionedVideo], masks: Sequence[Mask], rule: TextualConfig, seed: int
 ) -> list[Mask]:
     return [
         random_mask(
@@ -199,7 +204,7 @@ def _random(
 
 
 def _row(
-    name: str, ours: Outcome, draws: Sequence[Outcome], videos: Sequence[Told]
+    name: str, ours: Outcome, draws: Sequence[Outcome], videos: Sequence[CaptionedVideo]
 ) -> dict[str, Any]:
     groups = [video.video_id for video in videos for _ in video.questions]
     row: dict[str, Any] = {"rule": name, "kept": round(ours.kept, 4)}

@@ -215,10 +215,12 @@ def below(
     """Return the share of the reported half below a bound; `named`: of what can be below any."""
     found = [r for r in rows if (r.measure, r.half, r.kind) == (measure, "reported", kind)]
     found = [r for r in found if r.value < GENERIC_FIT or not named]
-    return told(interval_of_mean([float(r.value < bound) for r in found], [r.video for r in found]))
+    return with_bounds(
+        interval_of_mean([float(r.value < bound) for r in found], [r.video for r in found])
+    )
 
 
-def told(found: Interval) -> dict[str, Any]:
+def with_bounds(found: Interval) -> dict[str, Any]:
     """Return an interval as JSON."""
     low, high = found.bounds or (float("nan"), float("nan"))
     return {
@@ -249,7 +251,7 @@ def report(rows: Sequence[Row], config: AskConfig) -> dict[str, Any]:
         made[measure] = {
             "cited": round(float(cited.mean()), 4),
             "random": round(float(chance.mean()), 4),
-            "difference": told(interval_of_difference(cited, chance, videos)),
+            "difference": with_bounds(interval_of_difference(cited, chance, videos)),
         }
     return made
 

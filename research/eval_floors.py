@@ -9,10 +9,11 @@ splits are looked up in each other, the others half in half by video.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import csv_rows
 
 from fdvs.datasets.examples import OpenQuestion, Split
 from fdvs.datasets.registry import load_split
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     rows = [row for asked in ASKED for row in _rows(options.data, *asked)]
-    _write(rows, options.csv)
+    csv_rows.print_and_write(rows, options.csv)
     return 0
 
 
@@ -60,16 +61,6 @@ def _row(split: Split, method: str, score: OpenScore) -> dict[str, object]:
     numbers = [f"{value:.4f}" for value in (score.accuracy, low, high)]
     values = (split.dataset, split.name, method, *numbers, score.num_questions, score.num_videos)
     return dict(zip(COLUMNS, values, strict=True))
-
-
-def _write(rows: Sequence[dict[str, object]], target: Path | None) -> None:
-    files = [sys.stdout] if target is None else [sys.stdout, target.open("w", newline="")]
-    for file in files:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    if target is not None:
-        files[1].close()
 
 
 if __name__ == "__main__":

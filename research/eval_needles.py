@@ -40,8 +40,8 @@ def place_needles(
 
 def secret(document: str, tokens: int, depth: float) -> str:
     """Return the number to be found: five digits, the same in every run."""
-    told = hashlib.sha256(f"{document}/{tokens}/{depth}".encode()).digest()
-    return str(10000 + int.from_bytes(told[:4]) % 90000)
+    digest = hashlib.sha256(f"{document}/{tokens}/{depth}".encode()).digest()
+    return str(10000 + int.from_bytes(digest[:4]) % 90000)
 
 
 def found(answer: str, number: str) -> bool:

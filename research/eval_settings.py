@@ -77,8 +77,8 @@ class Setting:
     def digest(self) -> str:
         """Tell settings of the same name from each other."""
         own = {str(index): config_values(config) for index, config in self.layers.items()}
-        told = json.dumps([self.config.to_dict(), own, *["reread"] * self.reread], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:8]
+        values = json.dumps([self.config.to_dict(), own, *["reread"] * self.reread], sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:8]
 
 
 def settings(plans: Iterable[Path] = ()) -> dict[str, Setting]:
@@ -103,10 +103,15 @@ def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, A
 
     cache = cache_for(model, setting)
     if setting.reread:
-        told = tokenizer.encode(INSTRUCTION, add_special_tokens=False)
+        instruction = tokenizer.encode(INSTRUCTION, add_special_tokens=False)
         context = model.config.get_text_config().max_position_embeddings
         hidden = read_twice(
-            model, ids, cache, instruction=told, most_positions=context, budgets=not setting.layers
+            model,
+            ids,
+            cache,
+            instruction=instruction,
+            most_positions=context,
+            budgets=not setting.layers,
         )
         parts = list(hidden)
         return torch.cat(parts, 1)[0], cache

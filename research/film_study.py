@@ -24,7 +24,7 @@ from fdvs.metrics.interval import interval_of_mean
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic import default_chooser, heard_only
-from fdvs.pipelines.evaluation.synthetic_answers import answer_all, materials, moment_scores
+from fdvs.pipelines.evaluation.synthetic_answers import answer_all, evidence_by_film, moment_scores
 from fdvs.pipelines.evaluation.synthetic_films import (
     SCREEN_TEXT,
     SPEECH,
@@ -129,8 +129,8 @@ class FilmStudy:
         embedder = ModelSet(config, models=self._models).text_embedder
         # the next settings need the model again
         self._models.setdefault("text_embedder", embedder)
-        told = {film.recipe.name: film.told for film in films}
-        known = materials(told, embedder)
+        chapters = {film.recipe.name: film.kept_chapters for film in films}
+        known = evidence_by_film(chapters, embedder)
         answered = answer_all(self.questions, known, self._chooser or default_chooser(embedder))
         readable = answer_all(self.questions, known, RuleReader())
         groups = [question.video_id for question in self.questions]

@@ -39,7 +39,7 @@ class Fact:
     number: int
 
     @property
-    def told(self) -> str:
+    def statement(self) -> str:
         return f"The {self.name} stands in the {self.place} and bears the number {self.number}."
 
     @property
@@ -64,7 +64,7 @@ def lookup_text(prose: str, *, num_facts: int, seed: int = 0) -> str:
         Fact(name=name, place=draw.choice(PLACES), number=draw.randint(1000, 9999))
         for name in draw.sample(names, num_facts)
     ]
-    told = [(fact.told, BEFORE_FACT) for fact in facts]
+    told = [(fact.statement, BEFORE_FACT) for fact in facts]
     asked = [(fact.asked, BEFORE_QUESTION) for fact in draw.sample(facts, num_facts)]
     words, lines = iter(prose.split()), []
     for sentence, (least, most) in (*told, *asked):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from caption_study import Told, material_of, redundancy_rows
+from caption_study import CaptionedVideo, evidence_of, redundancy_rows
 from film_study import FilmStudy, mean_row
 
 from fdvs.answers.choice.chooser import Chooser
@@ -114,7 +114,7 @@ def table_xi(study: FilmStudy, *, methods: Sequence[CutMethod] = CUTTING) -> Row
 
 
 def table_xviii(
-    videos: Sequence[Told],
+    videos: Sequence[CaptionedVideo],
     chooser: Chooser | None,
     *,
     memories: Sequence[int] = MEMORIES,
@@ -131,7 +131,7 @@ def table_xviii(
 
 
 def table_xvii(
-    videos: Sequence[Told],
+    videos: Sequence[CaptionedVideo],
     chooser: Chooser,
     embedder: TextEmbedder,
     *,
@@ -140,14 +140,14 @@ def table_xvii(
 ) -> Rows:
     """Number of evidence chapters that an answer rests on, with and without the story.
 
-    Evidence are the chapters nearest to the question, in order of time. The story is told from
+    Evidence are the chapters nearest to the question, in order of time. The story is built from
     the chapters that `rule` keeps, without a language model. 0 chapters is the story alone; a
     last row reads all chapters.
     """
     rule = rule or TextualConfig()
     stories = [_story(video, keep_chapters(video.vectors, rule, salt=video.video_id))
                for video in videos]  # fmt: skip
-    told = [_told_sentences(story, embedder) for story in stories]
+    sentences = [_story_sentences(story, embedder) for story in stories]
     rows = []
     for number in numbers:
         for with_story in (True, False):
@@ -155,15 +155,15 @@ def table_xvii(
                 name = f"{number} chapters, {'with' if with_story else 'without'} story"
                 material = [
                     _evidence(video, number, extra if with_story else None, embedder)
-                    for video, extra in zip(videos, told, strict=True)
+                    for video, extra in zip(videos, sentences, strict=True)
                 ]
                 rows.append(_answer_row(name, videos, material, chooser))
-    everything = [[material_of(v, np.ones(len(v.captions), dtype=np.bool_))] * len(v.questions)
+    everything = [[evidence_of(v, np.ones(len(v.captions), dtype=np.bool_))] * len(v.questions)
                   for v in videos]  # fmt: skip
     return [*rows, _answer_row("all chapters, without story", videos, everything, chooser)]
 
 
-def _story(video: Told, kept: Mask) -> Story:
+def _story(video: CaptionedVideo, kept: Mask) -> Story:
     chapters = [
         Chapter(
             video_id=video.video_id,
@@ -186,7 +186,7 @@ def _story(video: Told, kept: Mask) -> Story:
     )
 
 
-def _told_sentences(story: Story, embedder: TextEmbedder) -> Evidence:
+def _story_sentences(story: Story, embedder: TextEmbedder) -> Evidence:
     """Return the story's sentences as passages with the times of the chapters they rest on."""
     times = {chapter.index: chapter for chapter in story.chapters}
     passages = tuple(
@@ -205,7 +205,7 @@ def _told_sentences(story: Story, embedder: TextEmbedder) -> Evidence:
 
 
 def _evidence(
-    video: Told, number: int, story: Evidence | None, embedder: TextEmbedder
+    video: CaptionedVideo, number: int, story: Evidence | None, embedder: TextEmbedder
 ) -> list[Evidence]:
     """Return, per question, the nearest chapters in order of time, after the story if given."""
     questions = unit_rows(embedder.embed_texts([q.question for q in video.questions]))
@@ -214,7 +214,7 @@ def _evidence(
     for places in near:
         mask = np.zeros(len(video.captions), dtype=np.bool_)
         mask[places] = True
-        chapters = material_of(video, mask)
+        chapters = evidence_of(video, mask)
         found.append(chapters if story is None else _joined(story, chapters))
     return found
 
@@ -228,7 +228,10 @@ def _joined(story: Evidence, chapters: Evidence) -> Evidence:
 
 
 def _answer_row(
-    name: str, videos: Sequence[Told], material: Sequence[Sequence[Evidence]], chooser: Chooser
+    name: str,
+    videos: Sequence[CaptionedVideo],
+    material: Sequence[Sequence[Evidence]],
+    chooser: Chooser,
 ) -> dict[str, Any]:
     right = [
         float(chooser.choose(Question.of(q.question, q.options), known).chosen == q.answer)

@@ -28,8 +28,8 @@ Values = Sequence[float] | NDArray[np.floating]
 class Interval:
     """A mean and its percentile interval [low, high] at `level`.
 
-    Where all values are equal the interval has no width: the bootstrap cannot know of what it
-    never saw, so read it beside `num_items`. `bounds` is None with fewer than two videos.
+    Where all values are equal the interval has no width, since resampling shows no variation:
+    read it beside `num_items`. `bounds` is None with fewer than two videos.
     """
 
     value: float

@@ -1,8 +1,8 @@
-"""The Video-ChatGPT judge rule: what a judging model replied, read and counted two ways.
+"""The Video-ChatGPT judge rule: replies of a judging model, parsed and counted in two ways.
 
 The rule (mbzuai-oryx/Video-ChatGPT, quantitative_evaluation/evaluate_activitynet_qa.py): the judge
-replies a Python dictionary {'pred': 'yes' or 'no', 'score': 0 to 5}. Its counting has traps that
-published numbers carry, so both ways are reported:
+replies with a Python dictionary {'pred': 'yes' or 'no', 'score': 0 to 5}. Its counting has pitfalls
+that published numbers share, so both ways are reported:
 
 official: the score is cut to a whole number (4.8, the example in the prompt, counts as 4); yes and
     no are looked for as parts of the text ("unknown" holds "no"); a reply with neither leaves the
@@ -46,7 +46,7 @@ class JudgedScore:
 class JudgeReport:
     """Both rules on the same replies. `num_neither` were read, but say neither yes nor no.
 
-    `num_fractions` scores are no whole numbers: the sign of a judge that repeats the example.
+    `num_fractions` scores are no whole numbers, a sign that the judge repeats the prompt's example.
     """
 
     official: JudgedScore

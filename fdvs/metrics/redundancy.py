@@ -1,9 +1,9 @@
-"""Does a redundancy rule lose less than chance would: kept masks against random ones of equal size.
+"""Does a redundancy rule lose less than chance: its masks against random ones of equal size.
 
-A rule that drops half of everything looks good until as much is dropped at random. So a rule
-is always compared with random masks that keep as many items in each list, and keep what the rule
-must keep (the first chapter, the key frame). What is measured is the share of told things that
-are still told: labels of frames, words of chapters, units of a film whose recipe is known.
+A rule that drops half of everything seems good until as much is dropped at random. So a rule is
+always compared with random masks that keep as many items in each list, and keep what the rule
+must keep (the first chapter, the keyframe). Measured is the share of facts that a kept item still
+holds: labels of frames, words of chapters, or scenes of a film whose recipe is known.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ Mask = NDArray[np.bool_]
 class KeptList:
     """One list that a rule worked on (the frames of a clip, the chapters of a video).
 
-    `told` names what each item [N] tells; `kept` [N] is the rule's mask; `forced` are places that
-    the rule keeps whatever they hold, which a random choice therefore keeps too. `group` is the
-    video, the unit of the bootstrap.
+    `facts` are what each item [N] shows or says; `kept` [N] is the rule's mask. `forced` are places
+    that the rule keeps whatever they hold, so a random choice keeps them too. `group` is the video,
+    the unit of the bootstrap.
     """
 
-    told: Sequence[frozenset[str]]
+    facts: Sequence[frozenset[str]]
     kept: Mask
     group: str
     forced: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kept.shape != (len(self.told),) or self.kept.dtype != np.bool_:
-            raise InvalidValue("shape of a mask", self.kept.shape, f"({len(self.told)},) of bool")
-        if not all(0 <= place < len(self.told) and self.kept[place] for place in self.forced):
+        if self.kept.shape != (len(self.facts),) or self.kept.dtype != np.bool_:
+            raise InvalidValue("shape of a mask", self.kept.shape, f"({len(self.facts)},) of bool")
+        if not all(0 <= place < len(self.facts) and self.kept[place] for place in self.forced):
             raise InvalidValue("forced places", self.forced, "places that the mask keeps")
 
 
@@ -54,7 +54,7 @@ class Chance:
     Attributes:
         value: of the rule.
         mean, low, high: of the random choices: their mean and the middle 95 %.
-        p_value: how often chance does as well or better, (1 + b) / (1 + draws): never 0.
+        p_value: how often chance does as well or better, (1 + count) / (1 + draws); never 0.
         num_draws: random choices.
     """
 
@@ -73,7 +73,7 @@ class Chance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedundancyScore:
-    """What a rule keeps and what is left of what was told, beside chance.
+    """What a rule keeps, and the share of facts that is left, beside chance.
 
     `gain` is left minus the mean of chance, with its interval over videos.
     """
@@ -83,7 +83,7 @@ class RedundancyScore:
     num_items: int
     num_kept: int
     num_lists: int
-    num_told: int
+    num_facts: int
 
     @property
     def kept_share(self) -> float:
@@ -133,39 +133,39 @@ def redundancy_score(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = SEED,
 ) -> RedundancyScore:
-    """Measure what is left of what the lists told, pooled over them, against random masks.
+    """Measure the share of facts that the masks leave, pooled over lists, against random masks.
 
-    A thing counts once a list, however many of its items tell it: "left" asks whether one of the
-    kept items still tells it. Raises InvalidValue where no list tells anything.
+    A fact counts once per list, however many of its items hold it: it is left where a kept item
+    still holds it. Raises InvalidValue where no list has a fact.
     """
-    num_told = np.array([len(frozenset().union(*one.told)) for one in lists], dtype=np.float64)
-    if not num_told.sum():
-        raise InvalidValue("number of things told", 0, "at least 1; are the labels empty?")
+    num_facts = np.array([len(frozenset().union(*one.facts)) for one in lists], dtype=np.float64)
+    if not num_facts.sum():
+        raise InvalidValue("number of facts", 0, "at least 1; are the labels empty?")
     left = np.array([_num_left(one, one.kept[None])[0] for one in lists], dtype=np.float64)
     drawn = np.stack([_drawn(one, i, num_draws, seed) for i, one in enumerate(lists)])
-    telling = np.flatnonzero(num_told)  # what tells nothing has no share to lose
-    groups: list[Hashable] = [lists[i].group for i in telling.tolist()]
+    with_facts = np.flatnonzero(num_facts)  # a list without facts has no share to lose
+    groups: list[Hashable] = [lists[i].group for i in with_facts.tolist()]
     return RedundancyScore(
-        left=against_chance(left.sum() / num_told.sum(), drawn.sum(axis=0) / num_told.sum()),
+        left=against_chance(left.sum() / num_facts.sum(), drawn.sum(axis=0) / num_facts.sum()),
         gain=interval_of_ratio_difference(
-            left[telling],
-            drawn.mean(axis=1)[telling],
-            num_told[telling],
+            left[with_facts],
+            drawn.mean(axis=1)[with_facts],
+            num_facts[with_facts],
             groups,
             num_resamples=num_resamples,
             seed=seed,
         ),
-        num_items=sum(len(one.told) for one in lists),
+        num_items=sum(len(one.facts) for one in lists),
         num_kept=sum(int(one.kept.sum()) for one in lists),
         num_lists=len(lists),
-        num_told=int(num_told.sum()),
+        num_facts=int(num_facts.sum()),
     )
 
 
 def _drawn(one: KeptList, number: int, num_draws: int, seed: int) -> NDArray[np.float64]:
-    """Return how many things are left [draws] after random choices; each list has its own."""
+    """Return how many facts are left [draws] after random choices, seeded by the list's number."""
     rng = np.random.default_rng([seed, number])
-    cells = max(1, len(one.told) * len(frozenset().union(*one.told)))
+    cells = max(1, len(one.facts) * len(frozenset().union(*one.facts)))
     found, step = [], max(1, CELLS_AT_ONCE // cells)
     for start in range(0, num_draws, step):
         num = min(step, num_draws - start)
@@ -175,11 +175,11 @@ def _drawn(one: KeptList, number: int, num_draws: int, seed: int) -> NDArray[np.
 
 
 def _num_left(one: KeptList, masks: Mask) -> NDArray[np.float64]:
-    """Return how many things the kept items of each mask [M, N] tell, as [M]."""
-    place = {name: i for i, name in enumerate(sorted(frozenset().union(*one.told)))}
-    tells = np.zeros((len(one.told), len(place)), dtype=np.float32)
-    for item, names in enumerate(one.told):
-        tells[item, [place[name] for name in names]] = 1.0
-    still = (masks.astype(np.float32) @ tells) > 0
+    """Return how many facts the kept items of each mask [M, N] hold, as [M]."""
+    place = {name: i for i, name in enumerate(sorted(frozenset().union(*one.facts)))}
+    shows = np.zeros((len(one.facts), len(place)), dtype=np.float32)
+    for item, names in enumerate(one.facts):
+        shows[item, [place[name] for name in names]] = 1.0
+    still = (masks.astype(np.float32) @ shows) > 0
     num_left: NDArray[np.float64] = still.sum(axis=1).astype(np.float64)
     return num_left

@@ -1,8 +1,8 @@
 """Ranks and recalls of retrieval, from scores [Q, G] and the right place of each query.
 
-One tie rule for everything: a tie counts against us. The rank of a query is 1 + the number of
-wrong places that score as high as the right one or higher. So a rank depends on the scores alone,
-never on the order of the gallery, and a method that scores everything the same ranks last.
+Ties count against us: the rank of a query is 1 + the number of wrong places that score as high as
+the right one or higher. So a rank depends on the scores alone, never on the order of the gallery,
+and a method that gives every place the same score ranks last.
 
 Scores are compared in blocks of rows, so that comparing takes little memory beside the matrix.
 """
@@ -21,8 +21,8 @@ CUTOFFS = (1, 5, 10, 100)
 RSUM_CUTOFFS = (1, 5, 10)
 BLOCK_ROWS = 512
 
-# Cosines of equal vectors differ in the last bits with their place in a matrix product; this much
-# is a tie. Another text's cosine lies as near about once in ten thousand pairs.
+# Cosines of equal vectors differ in the last bits, depending on their place in a matrix product: so
+# much counts as a tie. Cosines of different texts lie as close in about one of ten thousand pairs.
 COSINE_TIE_WIDTH = 1e-6
 
 Scores = NDArray[np.floating]

@@ -109,7 +109,7 @@ def evaluate(
         config=load_settings(preset, config),
     )
     with contextlib.redirect_stdout(sys.stderr):
-        suite = run_all(request, told=report_progress)
+        suite = run_all(request, report_progress=report_progress)
     if as_json:
         emit(suite.to_json())
     else:

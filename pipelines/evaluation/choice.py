@@ -1,11 +1,11 @@
-"""Multiple-choice questions about videos with words: a Chooser's answers, its floor and controls.
+"""Multiple-choice questions about videos with words: a Chooser's answers, their floor and controls.
 
-Takes questions and the words about their videos, gives answers that are kept on disk as they come,
-and accuracies. Knows no model: the Chooser and the embedder are handed in.
+Takes questions and the words about their videos; logs each answer on disk and returns accuracies.
+Knows no model: the Chooser and the embedder are passed in.
 
-Controls: another video's words (what remains is guessing from the options' style), and the
-question itself as the only passage (what remains is which option sounds like the question). The
-floor is the option nearest by TF-IDF to all words about the video, without any model.
+Controls: another video's words (what remains is guessing from the options' style), and the question
+itself as the only passage (what remains is which option resembles the question). The floor is the
+option nearest by TF-IDF to all words about the video.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class CaptionMaterial:
-    """The passages of each video's words, a sentence each; embeds a video when first asked for."""
+    """The words of each video as passages, one per sentence; embeds a video on first use."""
 
     def __init__(self, captions: Captions, embedder: TextEmbedder) -> None:
         self._captions = captions
@@ -117,9 +117,9 @@ def answer_all(
     material_of: MaterialOf,
     log: RecordLog,
 ) -> dict[str, int]:
-    """Return the chosen place by question id; what `log` holds already is not asked again.
+    """Return the index of the chosen option by question id; logged questions are not asked again.
 
-    The log keeps ids and numbers only, no text. Questions without any passage are not answered.
+    The log holds ids and numbers, no text. Questions without any passage stay unanswered.
     """
     began = time.monotonic()
     for question in sorted(questions, key=lambda one: _mixed(one.video_id)):
@@ -161,7 +161,7 @@ def _record(question: ChoiceQuestion, choice: Choice) -> dict[str, object]:
 def tfidf_floor(questions: Sequence[ChoiceQuestion], captions: Captions) -> dict[str, int]:
     """Return the option nearest by TF-IDF to all words about the video, by question id.
 
-    Term weights come from all videos and options at hand; ties go to the first by text.
+    Term weights come from all videos and options here; ties go to the first option by text.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

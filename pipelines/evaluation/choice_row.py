@@ -1,8 +1,8 @@
 """Rows of multiple choice: accuracy with its interval, floor and controls.
 
-Without a language model asked for (`Job.llm`) the evidence answers alone: the small model of the
-offline preset adds nothing to it (docs/decisions/012-answers.md). With one, the settings' answerer
-(`ask.answerer`) answers, and the evidence alone is scored on the same questions beside it.
+Without `--llm` (`Job.llm`) options are scored by the evidence alone: the small language model of
+the offline preset adds nothing to it (docs/decisions/012-answers.md). With it, `ask.answerer`
+answers, and the evidence alone is scored on the same questions for comparison.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fdvs.pipelines.record_log import open_records
 from fdvs.protocols import PrefillLanguageModel
 
 VERSION = 1
-NUM_CONTROLLED = 100  # questions that controls ask a language model
+NUM_CONTROLLED = 100  # questions that the controls ask a language model
 NOTE = (
     "The settings were chosen on about half of the public questions of EgoSchema and NExT-QA; "
     "published scores used other captions or other models and are context."
@@ -48,7 +48,9 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
     """Answer the questions whose answers are public and whose videos have words."""
     asked = [q for q in split.choices if q.video_id in texts.captions and q.answer is not None]
     if not asked:
-        raise ConfigError(f"{split.name}: no question with a public answer about a told video")
+        raise ConfigError(
+            f"{split.name}: no question with a public answer about a video with words"
+        )
     made = _Run(job, texts)
     answerer = job.config.ask.answerer if job.llm else "evidence"
     own = made.chosen(asked, answerer, "own")
@@ -87,7 +89,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
 
 
 class _Run:
-    """The choosers of one evaluation and their files of predictions."""
+    """The choosers of one evaluation and their logs of predictions."""
 
     def __init__(self, job: Job, texts: Texts) -> None:
         self._job = job
@@ -99,7 +101,7 @@ class _Run:
         self._records: dict[tuple[str, str], Mapping[str, Mapping[str, Any]]] = {}
 
     def chosen(self, asked: Sequence[ChoiceQuestion], answerer: str, about: str) -> dict[str, int]:
-        """Return what an answerer chose by the words of the own or another video, or by none."""
+        """Return what an answerer chose from the words of the own video, another one, or none."""
         path = self._job.out / f"{answerer} {about}.jsonl".replace(" ", "_")
         settings = self._settings(answerer, about)
         with open_records(path, settings=settings, on_change="start over") as log:
@@ -112,7 +114,7 @@ class _Run:
         return float(rights(asked, self.chosen(asked, answerer, about)).mean())
 
     def timing(self, asked: Sequence[ChoiceQuestion], answerer: str) -> dict[str, Any]:
-        """Return seconds a question, without the embedding of the videos' words."""
+        """Return seconds per question, without embedding the videos' words."""
         seconds = [self._records[answerer, "own"][q.id].get("seconds", 0.0) for q in asked]
         return {
             "seconds_per_question": round(float(np.mean(seconds)), 4),
@@ -125,8 +127,10 @@ class _Run:
 
     def _chooser(self, answerer: str) -> Chooser:
         if self._background is None:
-            told = self._texts.captions.items()
-            passages = [p for video_id, captions in told for p in passages_of(video_id, captions)]
+            captioned = self._texts.captions.items()
+            passages = [
+                p for video_id, captions in captioned for p in passages_of(video_id, captions)
+            ]
             self._background = make_background(passages, self._embedder)
         reader = (
             None if answerer == "evidence" else cast(PrefillLanguageModel, self._job.model_set.llm)
@@ -143,7 +147,7 @@ class _Run:
         return self._material.of_question
 
     def _settings(self, answerer: str, about: str) -> dict[str, Any]:
-        """Return what decides an answer."""
+        """Return everything that can change an answer."""
         models = ("text_embedder",) if answerer == "evidence" else ("text_embedder", "llm")
         return {
             "version": VERSION,
@@ -168,5 +172,5 @@ def _groups(
 
 
 def _letters(kind: str) -> tuple[str, ...]:
-    """A kind counts in its own group and in that of its first letter: CW in C; none without."""
+    """Return the groups of a kind: itself and its first letter (CW in C); none for no kind."""
     return (kind[0], kind) if kind else ()

@@ -1,9 +1,9 @@
-"""A judging model behind any OpenAI-compatible endpoint, asked about each open answer.
+"""An LLM judge of open answers, behind any OpenAI-compatible endpoint.
 
-The Video-ChatGPT rule (see `fdvs.metrics.judge`) with its traps closed: a reply that cannot be read
-is asked for again a bounded number of times, then counted; what the judge said is kept, so that
-a stopped run goes on. The prompt is in our own words with the same fields, and its example is a
-whole number. A judge's score is never a headline: it depends on the judge.
+Follows the Video-ChatGPT rule (see `fdvs.metrics.judge`), without its pitfalls: an unreadable reply
+is requested again a bounded number of times, then counted; every verdict is logged, so that an
+interrupted run goes on. The prompt is in our own words with the same fields, and its example score
+is a whole number. A judge's score is never the headline: it depends on the judge.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from fdvs.text.clean import clean_text
 
 logger = logging.getLogger(__name__)
 
-#: Raised when the prompt changes: other words, other scores.
+#: Increased when the prompt changes: other words give other scores.
 PROMPT_VERSION = 1
 MAX_ATTEMPTS = 3
 MAX_TOKENS = 60
 MAX_TEXT_CHARS = 1000
-MAX_KEPT_CHARS = 300  # of a reply that could not be read
-# How many answers are sent before the first of them is waited for.
+MAX_KEPT_CHARS = 300  # logged of an unreadable reply
+# Answers sent to the server before the first reply is awaited.
 WINDOW = 64
 
 SYSTEM = (
@@ -53,7 +53,7 @@ NO_ANSWER = Judgement(pred="no", score=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What came of one answer; `judgement` is None where no reply could be read."""
+    """The judgement of one answer; None where no reply could be read."""
 
     judgement: Judgement | None
     num_attempts: int
@@ -75,7 +75,7 @@ class Judge:
         return cls(client, max_attempts=max_attempts)
 
     def settings(self) -> dict[str, Any]:
-        """What can change a judgement, for the file of predictions."""
+        """Return everything that can change a judgement, for the log."""
         return {
             "judge": self.client.target.model,
             "prompt": PROMPT_VERSION,
@@ -85,8 +85,8 @@ class Judge:
     def judge(self, question: str, answer: str, said: str) -> Judged:
         """Ask until a reply can be read, at most `max_attempts` times.
 
-        Asked again, the judge is told so: at temperature 0 the same words give the same reply.
-        Raises what `ChatClient.chat` raises, except BadModelOutput, which is a reply unread.
+        A repeated request says so: at temperature 0 the same words would give the same reply.
+        Raises what `ChatClient.chat` raises, but BadModelOutput counts as an unreadable reply.
         """
         unread: list[str] = []
         num_prompt_tokens = 0
@@ -120,9 +120,9 @@ def judge_answers(
 ) -> JudgeReport:
     """Judge every answer and count both ways.
 
-    Open `log` with `judge.settings()`. A judgement belongs to the words it judged: an answer that
-    has changed since is judged again. A question without an answer is a no with score 0 and is
-    not sent. A failing server ends the run; the next one goes on.
+    Open `log` with `judge.settings()`. An answer that has changed is judged again. A question
+    without an answer counts as a no with score 0 and is not sent. A failing server ends the run;
+    the next run goes on.
     """
     keys = {asked.id: _key(asked, said) for asked in questions}
     todo = [q for q in questions if said.get(q.id) is not None and keys[q.id] not in log]

@@ -1,7 +1,7 @@
-"""The question-only control of open-ended questions: answers without any look at a video.
+"""The question-only control of open-ended questions: answers without seeing any video.
 
-A score that does not clear it says nothing about videos, however good it looks: answers are few
-and very unequal, and many a question tells its own.
+A score that does not exceed it shows nothing about videos: answers are few and very unequal, and
+many questions give their own answer away.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def question_only_answers(
     *,
     num_nearest: int = NUM_NEAREST,
 ) -> dict[str, str | None]:
-    """Answer by a vote of the nearest known questions by TF-IDF: sees no video at all.
+    """Answer by a vote of the nearest known questions by TF-IDF, without any video.
 
     Each of the `num_nearest` known questions (and those equally near) votes for its answer with
     its cosine; ties, and questions that share no word with any, go to the answer that is most

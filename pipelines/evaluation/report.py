@@ -1,18 +1,17 @@
-"""What people read of an evaluation: Markdown tables and a bar chart, beside published numbers."""
+"""Markdown tables and a bar chart of results, beside published numbers."""
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fdvs.datasets.cards import Published
 from fdvs.pipelines.evaluation.result import EvalResult
 
 NOT_COMPARABLE = (
-    "Published numbers stand here for orientation: they were made with other captions, other "
+    "Published numbers are for orientation only: they were made with other captions, other "
     "models and, where a split is partial, on other questions."
 )
 
@@ -22,16 +21,8 @@ BAR_INCHES = 0.36
 logger = logging.getLogger(__name__)
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
-    """Write rows as CSV: the columns of all rows in the order that they first appear."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-
-
 def result_table(results: Sequence[EvalResult]) -> str:
-    """Return one Markdown line a row: score, interval, floor, controls, counts, source."""
+    """Return one Markdown line per row: score, interval, floor, control, counts, source."""
     lines = [
         "| row | split | score | 95 % interval | floor (TF-IDF) | another video | n | texts |",
         "|---|---|---|---|---|---|---|---|",
@@ -52,7 +43,7 @@ def result_table(results: Sequence[EvalResult]) -> str:
 
 
 def detail_table(result: EvalResult) -> str:
-    """Return everything else that was measured on one row."""
+    """Return all other controls, metrics and groups of one row."""
     parts = [("control", result.controls), ("metric", result.metrics), ("group", result.groups)]
     lines = ["| what | name | value |", "|---|---|---|"]
     for what, numbers in parts:
@@ -61,7 +52,7 @@ def detail_table(result: EvalResult) -> str:
 
 
 def published_table(result: EvalResult, published: Iterable[Published]) -> str:
-    """Return our score above the published ones of the same row, and why they do not compare."""
+    """Return our score above the published ones of the row, with why they do not compare."""
     lines = [f"| system | {result.metric} | from | why it does not compare |", "|---|---|---|---|"]
     lines.append(f"| **this run** | **{percent(result.score)}** | {result.source} | |")
     for one in published:
@@ -97,14 +88,14 @@ def interval_words(interval: tuple[float, float] | None) -> str:
 
 
 def number_words(name: str, value: float) -> str:
-    """Return counts and ranks as they are, everything else as percent."""
+    """Return counts, ranks and seconds as numbers, everything else as percent."""
     is_rank = any(word in name for word in ("MedR", "MeanR", "SumR", "RSum"))
     is_plain = is_rank or name.startswith("num_") or name.endswith("_s") or value > 1
     return f"{value:.4g}" if is_plain else percent(value)
 
 
 def bars_of(result: EvalResult, published: Sequence[Published]) -> list[tuple[str, float, str]]:
-    """Return (label, score, colour), ours first, then floor and controls, then published ones."""
+    """Return (label, score, colour): ours, then floor and controls, then published scores."""
     bars = [("FDVS (this run)", result.score, OURS)]
     if result.floor is not None:
         bars.append(("floor: TF-IDF", result.floor, CONTROL))
@@ -118,7 +109,7 @@ def bars_of(result: EvalResult, published: Sequence[Published]) -> list[tuple[st
 
 
 def save_plot(result: EvalResult, published: Sequence[Published], path: Path) -> bool:
-    """Write an SVG; return False, and say so in the log, where matplotlib is not installed."""
+    """Write an SVG; without matplotlib log a warning and return False."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What an evaluation returns: one score with everything that is needed to judge it.
+"""The result of an evaluation: one score with everything needed to judge it.
 
 All scores are fractions from 0 to 1, ranks count from 1, times are seconds.
 """
@@ -26,9 +26,9 @@ class EvalResult:
         groups: scores by kind of question, with their counts under `num_` names.
         source: where the texts came from (published captions, videos, another description).
         backends: role -> model, stand-ins marked as such.
-        settings: everything that was chosen and can change the score.
+        settings: every choice that can change the score.
         details: whatever else was measured, as plain JSON values.
-        notes: one sentence each: what is not comparable, what is missing, what was left out.
+        notes: sentences on what is not comparable, missing or left out.
     """
 
     row: str
@@ -56,7 +56,7 @@ class EvalResult:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; mappings in the order in which they were filled."""
+        """Return plain JSON values; mappings keep their order."""
         return {
             key: dict(value) if isinstance(value, Mapping) else value
             for key, value in asdict(self).items()

@@ -1,8 +1,8 @@
-"""From a split and words about its videos to a gallery and the queries that can be answered in it.
+"""From a split and words about its videos to a gallery and its answerable queries.
 
-A candidate is a video, or, for the datasets of `CLIP_DATASETS`, the stretch of a video that a query
-is about. Candidates without words cannot be found: they are left out and counted, and the score's
-name says so.
+A candidate is a video or, for the datasets of `CLIP_DATASETS`, the clip that a query is about.
+Candidates without words cannot be found: they are left out and counted, and the name of the score
+says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HELD_OUT_FILES = {"activitynet_captions": "activitynet_oracle_2000.txt"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is searched and asked for: `right[i]` is the place of query i's candidate.
+    """A gallery and its queries: `right[i]` is the place of query i's candidate.
 
     `video_ids` are the candidates' videos; `num_official` counts candidates with and without words,
     `num_unanswerable` the queries whose candidate has none.
@@ -40,7 +40,7 @@ class Task:
         return len(self.videos) == self.num_official
 
     def only(self, video_ids: frozenset[str]) -> Task:
-        """Return the task on some of the videos: their candidates and their queries alone."""
+        """Return the task reduced to some videos: their candidates and queries."""
         kept = [place for place, one in enumerate(self.video_ids) if one in video_ids]
         moved = {place: new for new, place in enumerate(kept)}
         asked = [n for n, place in enumerate(self.right) if place in moved]
@@ -58,7 +58,7 @@ def task_of(split: Split, texts: Texts) -> Task:
     """Return gallery and queries. Raises NotFound where no query is about a video with words."""
     clips = split.dataset in CLIP_DATASETS
     offered = dict(_clips(split, texts) if clips else _videos(split, texts))
-    described = {key: told for key, (_, told) in offered.items() if told is not None}
+    described = {key: words for key, (_, words) in offered.items() if words is not None}
     place = {key: number for number, key in enumerate(described)}
     asked = [query for query in split.queries if (query.id if clips else query.video_id) in place]
     if not asked:
@@ -76,13 +76,13 @@ def task_of(split: Split, texts: Texts) -> Task:
 
 
 def held_out_ids(dataset: str) -> frozenset[str]:
-    """Return the ids of the videos on which nothing was chosen; empty where all are such."""
+    """Return the ids of the held-out videos; empty where no setting was chosen on the dataset."""
     name = HELD_OUT_FILES.get(dataset)
     return frozenset() if name is None else frozenset(_listed(name))
 
 
 def first_held_out(dataset: str, num: int) -> frozenset[str]:
-    """Return the first ids of the list: it is in the order of a hash, so this is a sample."""
+    """Return the first held-out ids; the list is in hash order, so this is a random sample."""
     name = HELD_OUT_FILES.get(dataset)
     return frozenset() if name is None else frozenset(_listed(name)[:num])
 
@@ -117,5 +117,5 @@ def _within(query: Query, captions: Mapping[str, Sequence[Caption]]) -> list[Cap
 
 
 def _described(key: str, captions: Sequence[Caption]) -> Described | None:
-    told = tuple(caption.text for caption in captions if caption.text)
-    return Described(video_id=key, story=" ".join(told), chapters=told) if told else None
+    texts = tuple(caption.text for caption in captions if caption.text)
+    return Described(video_id=key, story=" ".join(texts), chapters=texts) if texts else None

@@ -1,9 +1,9 @@
-"""Our ranking of a gallery and the plainer ones it is held against, all on the same blocks.
+"""Our ranking of a gallery and the simpler ones that it is compared with, on the same blocks.
 
 Each method gives scores [Q, V] for a block of queries. `ours` is `fdvs.search.gallery`; the others
 are the floor (TF-IDF), single parts, the paper's rule (best of story and chapters, arXiv
-2412.06182), and two plain ways to add words: reciprocal ranks (`fdvs.search.ranking`) and a
-plain sum.
+2412.06182), and two simple ways to add words: reciprocal rank fusion (`fdvs.search.ranking`) and a
+sum of scores.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Method = Callable[["Block"], Scores]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """Scores [Q, V] of some queries that the methods are made of; made once, used by each."""
+    """Scores [Q, V] of some queries, computed once and shared by all methods."""
 
     parts: ScoreParts
     plain_story: Vectors
@@ -43,7 +43,7 @@ class Block:
 class Contest:
     """A gallery, queries, and every method's scores for them.
 
-    The plain methods use the embedder's vectors of whole texts, with nothing blended in.
+    The simpler methods use the embedder's vectors of whole texts.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ def hold(contest: Contest, right: NDArray[np.int64], *, both_ways: bool) -> Outc
 
 
 def strongest_plain(ranks: Mapping[str, Ranks]) -> str:
-    """Return the plain method with the highest R@1 here, which is what ours has to beat."""
+    """Return the simpler method with the highest R@1, which ours has to beat."""
     plain = [name for name in ranks if name not in (OURS, OTHER_VIDEO)]
     return max(plain, key=lambda name: float(ranks[name].hits(1).mean()))
 

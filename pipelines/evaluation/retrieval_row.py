@@ -1,11 +1,11 @@
 """Rows of retrieval: whole videos by a paragraph or sentence, and partially relevant videos.
 
-Takes a split's queries and words about its videos, gives the score of `fdvs.search.gallery` with
-its floor (TF-IDF), the plainer rankings as controls, and another video's words. What takes time is
-the embedding of texts; it is kept on disk and goes on where it was cut off.
+Takes a split's queries and words about its videos; returns the score of `fdvs.search.gallery` with
+its floor (TF-IDF), simpler rankings as controls, and the score with another video's words. Vectors
+are stored on disk, since embedding takes most of the time: an interrupted run goes on.
 
-Where the settings were chosen on some of a dataset's videos, the others are reported apart: as a
-gallery of their own (`held_out`), and as the queries among all (`held_out_in_all`).
+Where settings were chosen on some videos of a dataset, the held-out videos are also reported alone:
+as a gallery of their own (`held_out`), and as queries among all videos (`held_out_in_all`).
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _notes(split: Split, task: Task, outcome: Outcome, held_out: frozenset[str])
     videos = [query.video_id for query in task.queries]
     rival = strongest_plain(outcome.ranks)
     gain = interval_of_difference(outcome.ranks[OURS].hits(1), outcome.ranks[rival].hits(1), videos)
-    words = f"R@1 is {100 * gain.value:+.1f} points beside {rival}, the best plain method"
+    words = f"R@1 is {100 * gain.value:+.1f} points against {rival}, the best simpler method"
     if gain.bounds is not None:
         words += f" (95 % interval {100 * gain.bounds[0]:.1f} to {100 * gain.bounds[1]:.1f})"
     yield words
@@ -204,8 +204,7 @@ def _notes(split: Split, task: Task, outcome: Outcome, held_out: frozenset[str])
         )
     if held_out and len(held_out) < len(set(task.video_ids)):
         yield (
-            f"the weights were chosen on the videos beside the {len(held_out)} that are reported "
-            "as held_out"
+            f"the weights were chosen on videos other than the {len(held_out)} reported as held_out"
         )
 
 

@@ -1,7 +1,7 @@
-"""A chooser that knows how the questions of made films are worded, and reads words in order.
+"""A control for made films: a chooser that knows how their questions are worded.
 
-A control, never a result: it finds the answer wherever the words told about a film hold it, so
-what it misses was lost before anybody was asked. The gap to another chooser is that chooser's.
+It finds the answer wherever the words about a film contain it. What it misses was lost before any
+question was asked; the gap between it and another chooser is that chooser's fault.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ class RuleReader:
     backend = "rules"
 
     def choose(self, question: Question, evidence: Evidence) -> Choice:
-        """Return the option that the words tell; where they tell none, the first by its text."""
+        """Return the option that the words support; where they support none, the first by text."""
         options = question.options
-        right = self._told(question.text, options, _chapters(evidence))
+        right = self._supported(question.text, options, _chapters(evidence))
         order = sorted(range(len(options)), key=lambda i: (options[i] not in right, options[i]))
         scores = tuple(float(option in right) for option in options)
         return Choice(scores=scores, chosen=order[0], backend=self.backend)
 
-    def _told(self, question: str, options: Sequence[str], chapters: Sequence[str]) -> list[str]:
+    def _supported(
+        self, question: str, options: Sequence[str], chapters: Sequence[str]
+    ) -> list[str]:
         shown = [title for text in chapters for title in _titles(text)]
         asked = _titles(question)
         if question.endswith(" first?"):

@@ -1,8 +1,7 @@
-"""Run rows: load the official files, find the words, score, and write down what came out.
+"""Run a row: load the official files, find the words about the videos, score, and write the result.
 
-Each row has a folder with `predictions.jsonl` (appended as it goes), `result.json`, `report.md` and
-`plot.svg`. A row whose result stands there and was made from the same files with the same settings
-is not computed again.
+Each row has a folder with `predictions.jsonl` (appended during the run), `result.json`, `report.md`
+and `plot.svg`. A result made from the same files with the same settings is not computed again.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from fdvs.pipelines.evaluation.result import EvalResult, result_from_json
 from fdvs.pipelines.evaluation.sources import texts_for
 
 RESULT, REPORT, PLOT = "result.json", "report.md", "plot.svg"
-#: Raised when scores change without any setting changing.
+#: Increased when scores change although no setting did.
 VERSION = 1
 
-#: Videos of a quick run; rows of retrieval make their gallery smaller themselves.
+#: Number of videos in a quick run; retrieval rows reduce their gallery themselves.
 QUICK_VIDEOS: dict[Task, int] = {"choice": 12, "open": 5}
 
 Runner = Callable[[Job, Split, Texts], EvalResult]
@@ -57,12 +56,12 @@ def runner_for(task: Task) -> Runner:
 
 
 def run_row(job: Job, *, again: bool = False) -> EvalResult:
-    """Evaluate one row and write its files; `again` computes even what stands there already.
+    """Evaluate one row and write its files; `again` ignores a stored result.
 
     Raises:
         ConfigError: no data folder, or no words about the videos.
         DataError: the dataset's files are wrong, or partial (see `Job.allow_partial`).
-        ModelUnavailable: a model of the settings is not here.
+        ModelUnavailable: a model of the settings is not installed.
     """
     started = time.monotonic()
     job.out.mkdir(parents=True, exist_ok=True)
@@ -84,7 +83,7 @@ def run_row(job: Job, *, again: bool = False) -> EvalResult:
 
 
 def split_of(job: Job) -> Split:
-    """Load the row's split. Captions are read only where nothing else gives the words."""
+    """Load the row's split; captions are read only where no videos or captions file are given."""
     if job.data is None:
         raise ConfigError(
             f"{job.row.name} needs --data FOLDER: the folder of {job.row.dataset}'s official "
@@ -101,15 +100,15 @@ def split_of(job: Job) -> Split:
 
 
 def made_split(job: Job) -> Split:
-    """Return the split of a row that makes its own videos: empty, its runner fills it."""
+    """Return the empty split of a row that makes its own videos."""
     return Split(dataset=job.row.dataset, name=job.row.split, is_partial=job.quick, video_ids=())
 
 
 def limited(split: Split, limit: int | None) -> Split:
     """Return the first `limit` questions or queries of a split; its name says so.
 
-    Of questions, only their videos stay. A gallery stays whole: asking less must not make it
-    easier to find something.
+    Only the videos of the remaining questions stay. A gallery stays whole: fewer queries must not
+    make retrieval easier.
     """
     asked = [question.video_id for question in split.choices]
     asked += [question.video_id for question in split.questions]
@@ -128,7 +127,7 @@ def limited(split: Split, limit: int | None) -> Split:
 
 
 def quick_part(split: Split, task: Task) -> Split:
-    """Return the first few videos with all that is asked about them: a run to see that it runs."""
+    """Return the first few videos with all their questions, for a quick run."""
     if task not in QUICK_VIDEOS:
         return split
     videos = split.video_ids[: QUICK_VIDEOS[task]]
@@ -141,13 +140,13 @@ def quick_part(split: Split, task: Task) -> Split:
         choices=tuple(one for one in split.choices if one.video_id in chosen),
         questions=tuple(one for one in split.questions if one.video_id in chosen),
         queries=tuple(one for one in split.queries if one.video_id in chosen),
-        captions={video: told for video, told in split.captions.items() if video in chosen},
+        captions={video: words for video, words in split.captions.items() if video in chosen},
     )
 
 
 def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
     """Return a digest of everything that decides the result."""
-    # a row that asks no language model must not need one on this machine
+    # a row that uses no language model must not require one
     asks_llm = job.row.task == "open" or job.llm is not None
     roles = ("text_embedder", "llm") if asks_llm else ("text_embedder",)
     models = {role: job.model_set.fingerprint(role) for role in roles}
@@ -158,7 +157,7 @@ def fingerprint_of(job: Job, split: Split, texts: Texts) -> str:
 
 
 def with_circumstances(result: EvalResult, texts: Texts, *, seconds: float) -> EvalResult:
-    """Add what every row tells: its source, missing videos, versions and time."""
+    """Add what every result states: its source, missing videos, versions and time."""
     notes = [*result.notes, *texts.notes]
     if texts.missing:
         notes.append(
@@ -177,7 +176,7 @@ def with_circumstances(result: EvalResult, texts: Texts, *, seconds: float) -> E
 
 
 def stored_result(folder: Path, key: str) -> EvalResult | None:
-    """Return the result that stands in a folder, if it was made with these settings."""
+    """Return the stored result of a folder if it was made with these settings."""
     try:
         values = json.loads((folder / RESULT).read_text("utf-8"))
         return result_from_json(values["result"]) if values.get("key") == key else None

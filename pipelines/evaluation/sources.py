@@ -45,7 +45,7 @@ def texts_for(job: Job, split: Split) -> Texts:
     """Return the words about the split's videos.
 
     Raises:
-        ConfigError: the row brings no words and neither videos nor a captions file is given.
+        ConfigError: no captions are published, and neither videos nor a captions file is given.
         NotFound: no video of the split has any words.
     """
     if job.videos is not None:
@@ -104,12 +104,12 @@ def texts_of_videos(job: Job, split: Split, folder: Path) -> Texts:
     library_folder = job.out / "library"
     with Library.open(library_folder, config=job.config, models=job.models) as library:
         rows = {row.path: row for row in library.build(list(paths.values())).rows}
-        told = {
+        chapters = {
             video_id: _chapters(library, row)
             for video_id, path in paths.items()
             if (row := rows[str(path)]).status != "failed"
         }
-    captions = {video_id: found for video_id, found in told.items() if found}
+    captions = {video_id: found for video_id, found in chapters.items() if found}
     failed = [video_id for video_id in paths if video_id not in captions]
     logger.info("%d of %d videos have chapters", len(captions), len(split.video_ids))
     return Texts(

@@ -1,4 +1,4 @@
-"""Several rows in one command: what runs, what cannot run here and why, and one table of all."""
+"""Several rows in one command: results, reasons for rows that did not run, and one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Inputs):
-    """What a user asks for. `row` is a row's name, or `all`; each row gets a folder in `out`."""
+    """What a user asks for: `row` is a row's name or `all`; each row has its folder in `out`."""
 
     row: str
     again: bool = False
@@ -52,9 +52,9 @@ def with_llm(config: Config, llm: str | None) -> Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Results by row, and the reason of every row that has none.
+    """Results by row, and the reason for every row without one.
 
-    `failed` broke while running; `skipped` could not run here: no videos, no files.
+    `failed` rows broke while running; `skipped` rows lack their videos or files here.
     """
 
     results: tuple[EvalResult, ...]
@@ -63,7 +63,7 @@ class Suite:
     is_single: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result's object, or, of several rows, one object with all by name."""
+        """Return the result as one JSON object; for several rows, an object of results by name."""
         if self.is_single and self.results:
             return self.results[0].to_json()
         return {
@@ -73,12 +73,12 @@ class Suite:
         }
 
     def markdown(self) -> str:
-        """Return what people read: one table, and with a single row everything about it."""
+        """Return Markdown: one table of results, and for a single row all details."""
         parts = [result_table(self.results)] if self.results else []
         if self.is_single:
             for result in self.results:
                 parts += [detail_table(result), _beside(result), _notes(result)]
-        parts += [f"{name}: not run here: {why}" for name, why in self.skipped.items()]
+        parts += [f"{name}: not run: {why}" for name, why in self.skipped.items()]
         parts += [f"{name}: FAILED: {why}" for name, why in self.failed.items()]
         return "\n".join(part for part in parts if part)
 
@@ -92,11 +92,11 @@ def _notes(result: EvalResult) -> str:
     return "".join(f"- {note}\n" for note in result.notes)
 
 
-def run_all(request: Request, *, told: Callable[[str], None]) -> Suite:
-    """Run one row, or all that can run with what is here; each row's outcome is told at once.
+def run_all(request: Request, *, report_progress: Callable[[str], None]) -> Suite:
+    """Run one row, or all rows that can run here; `report_progress` gets one line per row.
 
-    With one row an error is raised; of several, one broken row does not stop the others.
-    Raises UnknownName for a row that is none.
+    With one row an error is raised; with several, a failing row does not stop the others. Raises
+    UnknownName for a row that does not exist.
     """
     if request.row != ALL:
         result = run_row(request.job(row_named(request.row)), again=request.again)
@@ -106,7 +106,7 @@ def run_all(request: Request, *, told: Callable[[str], None]) -> Suite:
     skipped: dict[str, str] = {}
     for row in ROWS.values():
         if not row.texts and request.videos is None and request.captions is None:
-            skipped[row.name] = "no published captions; needs its videos or texts about them"
+            skipped[row.name] = "no published captions; give its videos or texts about them"
             continue
         try:
             results.append(run_row(request.job(row), again=request.again))
@@ -115,8 +115,8 @@ def run_all(request: Request, *, told: Callable[[str], None]) -> Suite:
         except FdvsError as error:
             reasons = skipped if isinstance(error, AbsentData) else failed
             reasons[row.name] = one_line(str(error))
-            told(f"{row.name}: {one_line(str(error))}")
+            report_progress(f"{row.name}: {one_line(str(error))}")
             continue
         done = results[-1]
-        told(f"{row.name}: {done.metric} {percent(done.score)}, {done.seconds:.0f} s")
+        report_progress(f"{row.name}: {done.metric} {percent(done.score)}, {done.seconds:.0f} s")
     return Suite(results=tuple(results), failed=failed, skipped=skipped, is_single=False)

@@ -2,9 +2,8 @@
 
     found = run_films(Path("out"), num_films=8, seed=0)
 
-Cutting, redundancy of frames and of chapters, moments and multiple-choice answers are held against
-the recipes of the films. Everything lies under the folder given: films/, library/, and is not made
-again.
+Cutting, redundancy of frames and chapters, moments and multiple-choice answers are compared with
+the films' recipes. Films and library lie in the given folder and are reused by the next run.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def run_films(
         embedder = ModelSet(settings, models=models).text_embedder
         answers = choice_scores(
             questions,
-            {film.recipe.name: film.told for film in films},
+            {film.recipe.name: film.kept_chapters for film in films},
             recipes,
             chooser or default_chooser(embedder),
             embedder,

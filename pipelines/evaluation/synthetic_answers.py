@@ -1,4 +1,4 @@
-"""Questions and moments of made films: how many the built library answers, beside its controls."""
+"""Questions and moments of made films: scores of the built library, beside controls."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def passages(name: str, chapters: Sequence[Chapter]) -> list[Passage]:
     ]
 
 
-def told_by_recipe(recipe: Recipe) -> list[Chapter]:
-    """Return the chapters of a describer that sees and hears everything, one a shot."""
+def recipe_chapters(recipe: Recipe) -> list[Chapter]:
+    """Return the chapters of a perfect describer, one per shot."""
     chapters = []
     for shot in recipe.shots:
         inside = (shot.start_s, shot.end_s)
@@ -82,10 +82,12 @@ def _meets(time_s: float, span: Span) -> bool:
     return span[0] <= time_s < span[1]
 
 
-def materials(told: Mapping[str, Sequence[Chapter]], embedder: TextEmbedder) -> dict[str, Evidence]:
-    """Return what the chooser may read of every film; a film without words says so."""
+def evidence_by_film(
+    chapters_of: Mapping[str, Sequence[Chapter]], embedder: TextEmbedder
+) -> dict[str, Evidence]:
+    """Return the evidence of every film; a film without words says so."""
     found = {}
-    for name, chapters in told.items():
+    for name, chapters in chapters_of.items():
         known = passages(name, chapters) or [_nothing(name)]
         found[name] = make_evidence(known, embedder)
     return found
@@ -96,7 +98,7 @@ def _nothing(name: str) -> Passage:
 
 
 def shuffled(chapters: Sequence[Chapter], key: str) -> list[Chapter]:
-    """Return the same words at other times: texts are dealt to the chapters anew."""
+    """Return the same words at other times: the texts are shuffled between the chapters."""
     texts = [chapter.text for chapter in chapters]
     random.Random(key).shuffle(texts)
     return [
@@ -108,7 +110,7 @@ def shuffled(chapters: Sequence[Chapter], key: str) -> list[Chapter]:
 def answer_all(
     questions: Sequence[ChoiceQuestion], known: Mapping[str, Evidence], chooser: Chooser
 ) -> Answered:
-    """Ask every question of its film's material."""
+    """Answer every question from its film's evidence."""
     chosen = [
         chooser.choose(
             Question.of(question.question, question.options), known[question.video_id]
@@ -120,13 +122,16 @@ def answer_all(
 
 
 def word_floor(
-    questions: Sequence[ChoiceQuestion], told: Mapping[str, Sequence[Chapter]]
+    questions: Sequence[ChoiceQuestion], chapters_of: Mapping[str, Sequence[Chapter]]
 ) -> Answered:
     """Choose the option whose words, by TF-IDF over all films, weigh most in the film's text.
 
     The share of the option's weight that the film's text holds; equal ones by their text.
     """
-    texts = {name: set(content_words(" ".join(c.text for c in told[name]))) for name in told}
+    texts = {
+        name: set(content_words(" ".join(c.text for c in chapters_of[name])))
+        for name in chapters_of
+    }
     weights = word_weights(list(texts.values()))
     rarest = max(weights.values(), default=1.0)
     chosen = []
@@ -145,7 +150,7 @@ def word_floor(
 
 def choice_scores(
     questions: Sequence[ChoiceQuestion],
-    told: Mapping[str, Sequence[Chapter]],
+    chapters_of: Mapping[str, Sequence[Chapter]],
     recipes: Sequence[Recipe],
     chooser: Chooser,
     embedder: TextEmbedder,
@@ -159,26 +164,28 @@ def choice_scores(
     """
     names = [recipe.name for recipe in recipes]
     films = [question.video_id for question in questions]
-    answered = answer_all(questions, materials(told, embedder), chooser)
-    other = {name: told[names[(i + 1) % len(names)]] for i, name in enumerate(names)}
+    answered = answer_all(questions, evidence_by_film(chapters_of, embedder), chooser)
+    other = {name: chapters_of[names[(i + 1) % len(names)]] for i, name in enumerate(names)}
     variants: dict[str, Mapping[str, Sequence[Chapter]]] = {
         "other_video": other,
-        "shuffled_times": {name: shuffled(told[name], name) for name in names},
+        "shuffled_times": {name: shuffled(chapters_of[name], name) for name in names},
         "question_and_options_only": dict.fromkeys(names, ()),
-        "recipe_words": {recipe.name: told_by_recipe(recipe) for recipe in recipes},
+        "recipe_words": {recipe.name: recipe_chapters(recipe) for recipe in recipes},
     }
     if len(names) < 2:
         del variants["other_video"]
     controls: dict[str, Answered] = {}
     for name, words in variants.items():
-        controls[name] = answer_all(questions, materials(words, embedder), chooser)
-    controls["read_by_rules"] = answer_all(questions, materials(told, embedder), RuleReader())
+        controls[name] = answer_all(questions, evidence_by_film(words, embedder), chooser)
+    controls["read_by_rules"] = answer_all(
+        questions, evidence_by_film(chapters_of, embedder), RuleReader()
+    )
     chance = [1 / len(question.options) for question in questions]
     ours = interval_of_mean(answered.right, films)
     return {
         "score": round(ours.value, 4),
         "interval": _rounded(ours.bounds),
-        "floor": _mean(word_floor(questions, told).right),
+        "floor": _mean(word_floor(questions, chapters_of).right),
         "controls": {
             **{name: _mean(found.right) for name, found in controls.items()},
             "chance": _mean(chance),

@@ -1,4 +1,4 @@
-"""Build a library of made films, and read back what every stage decided about each of them."""
+"""Build a library of made films, and read back what every stage decided."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BuiltFilm:
 
     `times_s` and `frames` are the sampled pictures of each clip and their raw vectors [n, D],
     `kept_frames` which of them were described; `vectors` [N, D] are those of the chapters,
-    `kept` tells the chapters that the story was told from.
+    `kept` marks the chapters that the story is built from.
     """
 
     recipe: Recipe
@@ -46,8 +46,8 @@ class BuiltFilm:
         return tuple((chapter.start_s, chapter.end_s) for chapter in self.chapters)
 
     @property
-    def told(self) -> tuple[Chapter, ...]:
-        """The kept chapters."""
+    def kept_chapters(self) -> tuple[Chapter, ...]:
+        """The chapters that redundancy reduction kept."""
         return tuple(c for c, keep in zip(self.chapters, self.kept, strict=True) if keep)
 
 

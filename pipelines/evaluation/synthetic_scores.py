@@ -1,8 +1,8 @@
-"""Cuts and redundancy of made films, held against their recipes. No model is asked here.
+"""Cut points and redundancy of made films, compared with their recipes; no model is needed.
 
-A fact (a scene, a text on screen, a spoken line) is *told* by a frame that shows it, and by a
-chapter whose clip holds enough of it. What a rule of redundancy loses is what the items told
-before and the kept ones tell no more. The control drops as many at random, many times.
+A frame holds a fact (a scene, a text on screen) that it shows; a chapter holds a fact (a spoken
+line, too) of which its clip contains enough. A redundancy rule loses a fact where no kept item
+holds it. The control drops as many items at random, many times.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fdvs.types import Mask, Vectors
 
 TOLERANCE_S = 0.5
 NUM_DRAWS = 200
-#: A chapter tells what its clip shows for this long, or for half of all its time.
+#: A chapter holds a fact that its clip contains for this long, or for half of the fact's time.
 LEAST_S = 1.0
 LEAST_SHARE = 0.5
 
-Told = Sequence[frozenset[str]]
+Facts = Sequence[frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +37,7 @@ class Listed:
     film: str
     salt: str
     vectors: Vectors
-    told: Told
+    facts: Facts
 
 
 def found_cuts(film: BuiltFilm) -> list[float]:
@@ -80,37 +80,37 @@ def cut_rows(
 
 
 def frame_lists(films: Sequence[BuiltFilm]) -> list[Listed]:
-    """Return the sampled frames of every clip and what each of them shows."""
+    """Return the sampled frames of every clip with the facts that each of them shows."""
     lists = []
     for film in films:
         facts = [fact for fact in film.recipe.facts() if fact.kind != "speech"]
         for chapter, times_s, vectors in zip(film.chapters, film.times_s, film.frames, strict=True):
-            told = [frozenset(f.id for f in facts if f.is_at(t)) for t in times_s]
+            shown = [frozenset(f.id for f in facts if f.is_at(t)) for t in times_s]
             salt = f"{film.video_id}/{chapter.index}"
-            lists.append(Listed(film=film.recipe.name, salt=salt, vectors=vectors, told=told))
+            lists.append(Listed(film=film.recipe.name, salt=salt, vectors=vectors, facts=shown))
     return lists
 
 
 def chapter_lists(films: Sequence[BuiltFilm]) -> list[Listed]:
-    """Return the chapters of every film and what each of them can tell, by the recipe."""
+    """Return the chapters of every film with the facts that each can hold, by the recipe."""
     lists = []
     for film in films:
-        told = []
+        held = []
         for start_s, end_s in film.spans:
             here = set()
             for fact in film.recipe.facts():
                 shortest_s = min(b - a for a, b in fact.spans)
                 if fact.overlap_s(start_s, end_s) >= min(LEAST_S, LEAST_SHARE * shortest_s):
                     here.add(fact.id)
-            told.append(frozenset(here))
+            held.append(frozenset(here))
         lists.append(
-            Listed(film=film.recipe.name, salt=film.video_id, vectors=film.vectors, told=told)
+            Listed(film=film.recipe.name, salt=film.video_id, vectors=film.vectors, facts=held)
         )
     return lists
 
 
 def compared(config: Rule, floors: Sequence[float] = ()) -> dict[str, Rule]:
-    """Return no rule, the paper's, and `cover`, the default.
+    """Return no rule, the paper's, and the default, `cover`, by name.
 
     `cover` has the floor of `config`; `floors` adds rows of it at others.
     """
@@ -131,7 +131,7 @@ def rule_rows(
     floors: Sequence[float] = (),
     num_draws: int = NUM_DRAWS,
 ) -> list[dict[str, Any]]:
-    """Return one row a rule: what is kept, what is left, what chance leaves, and the gain over it.
+    """Return one row per rule: shares kept and left, what chance leaves, and the gain over it.
 
     `random` is the mean of draws that keep as many of every list, `random_interval` their middle
     95 %; the interval of the gain is a bootstrap over films. `floors`: more of them for `cover`.
@@ -146,11 +146,11 @@ def rule_rows(
 def left_beside_chance(
     lists: Sequence[Listed], masks: Sequence[Mask], policy: str, num_draws: int = NUM_DRAWS
 ) -> dict[str, Any]:
-    """Compare masks with random ones of the same size; the first stays where the rule keeps it."""
+    """Compare masks with random ones of equal size, which keep the first item if the rule does."""
     forced = () if policy == "paper" else (0,)
     score = redundancy_score(
         [
-            KeptList(told=items.told, kept=mask, group=items.film, forced=forced)
+            KeptList(facts=items.facts, kept=mask, group=items.film, forced=forced)
             for items, mask in zip(lists, masks, strict=True)
         ],
         num_draws=num_draws,
@@ -163,7 +163,7 @@ def left_beside_chance(
         "p_value": round(score.left.p_value, 4),
         "gain": round(score.gain.value, 4),
         "gain_interval": _rounded(score.gain.bounds),
-        "num_facts": score.num_told,
+        "num_facts": score.num_facts,
         "num_items": score.num_items,
         "num_films": len({items.film for items in lists}),
     }

@@ -1,7 +1,7 @@
-"""Vectors of texts that were made once, on disk: an evaluation that was cut off goes on.
+"""Vectors of texts on disk, so that an interrupted evaluation goes on where it stopped.
 
-`StoredEmbedder` is a text embedder that looks first in a SQLite file, by digest of the embedder and
-the text. The file holds digests and numbers, no text. It can be deleted at any time.
+`StoredEmbedder` first looks up a text in a SQLite file, by a digest of embedder and text. The file
+holds digests and numbers, no text, and can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fdvs.protocols import TextEmbedder
 from fdvs.types import ModelIdentity, Vectors
 
 FILE_NAME = "vectors.sqlite"
-#: Texts embedded between two writes: what a kill can cost.
+#: Texts embedded between two writes: the most that a killed run loses.
 NUM_AT_ONCE = 1024
 NUM_ASKED = 500  # keys in one SELECT
 WAIT_S = 60.0
@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 
 
 def vectors_file(job: Job) -> Path:
-    """Return where a row keeps vectors: beside the rows where it is one of several.
+    """Return where a row stores vectors: beside the other rows' folders where it is one of several.
 
-    The rows of one dataset ask for the same texts.
+    Rows of one dataset embed the same texts.
     """
     folder = job.out.parent if job.out.name == job.row.name else job.out
     return folder / FILE_NAME
 
 
 def stored_embedder(job: Job) -> StoredEmbedder:
-    """Return the job's text embedder with the vectors that its evaluations made before."""
+    """Return the job's text embedder, which reuses the vectors of earlier evaluations."""
     return StoredEmbedder(
         lambda: job.model_set.text_embedder,
         identity=job.model_set.identity("text_embedder"),
@@ -49,10 +49,10 @@ def stored_embedder(job: Job) -> StoredEmbedder:
 
 
 class StoredEmbedder:
-    """A text embedder that remembers. `fingerprint` covers all that can change its vectors.
+    """A text embedder with a cache on disk. `fingerprint` covers all that can change its vectors.
 
-    The embedder itself is loaded with the first text that is not there. `num_made` and
-    `num_found` count texts since it was opened. Several processes may use one file.
+    The embedder is loaded for the first text that is not in the file. `num_made` and `num_found`
+    count the texts embedded and found. Several processes may share one file.
     """
 
     def __init__(

@@ -108,8 +108,12 @@ def test_rows_are_appended_as_they_come_under_one_header(
     script: ModuleType, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.csv"
-    script._write(path, {"name": "a", "right": 0.5, "right_interval": (0.25, 0.75), "rule": "x"})
-    script._write(path, {"name": "b"})
+    script.csv_rows.append(
+        [script._plain({"name": "a", "right": 0.5, "right_interval": (0.25, 0.75), "rule": "x"})],
+        path,
+        script.COLUMNS,
+    )
+    script.csv_rows.append([script._plain({"name": "b"})], path, script.COLUMNS)
     with path.open() as file:
         found = list(csv.DictReader(file))
     assert [row["name"] for row in found] == ["a", "b"]

@@ -142,7 +142,7 @@ def test_material_holds_the_kept_captions_with_their_times(
 ) -> None:
     mask = np.zeros(24, dtype=np.bool_)
     mask[[2, 5]] = True
-    material = study.material_of(videos[1], mask)
+    material = study.evidence_of(videos[1], mask)
     assert [(p.chapter, p.start_s, p.end_s) for p in material.passages] == [
         (2, 2.0, 3.0),
         (5, 5.0, 6.0),

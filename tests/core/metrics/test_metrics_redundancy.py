@@ -17,7 +17,7 @@ def kept_list(units: str, kept: str, *, group: str = "v", forced: tuple[int, ...
     """Items tell one letter each; `kept` has an x for each item that is kept."""
     mask = np.array([mark == "x" for mark in kept])
     told = [frozenset() if unit == "." else frozenset(unit) for unit in units]
-    return KeptList(told=told, kept=mask, group=group, forced=forced)
+    return KeptList(facts=told, kept=mask, group=group, forced=forced)
 
 
 def test_a_rule_that_drops_repeats_keeps_everything_told_and_chance_does_not() -> None:
@@ -28,7 +28,7 @@ def test_a_rule_that_drops_repeats_keeps_everything_told_and_chance_does_not() -
     assert score.left.p_value < 0.05
     assert score.left.gain == pytest.approx(1 - score.left.mean)
     assert score.gain.value == pytest.approx(score.left.gain)
-    assert (score.num_items, score.num_kept, score.num_lists, score.num_told) == (24, 12, 3, 12)
+    assert (score.num_items, score.num_kept, score.num_lists, score.num_facts) == (24, 12, 3, 12)
     assert score.kept_share == 0.5
 
 
@@ -44,7 +44,7 @@ def test_a_rule_that_keeps_the_repeats_is_worse_than_chance() -> None:
 def test_the_mean_of_chance_is_that_of_all_choices() -> None:
     told = [frozenset("ab"), frozenset("bc"), frozenset("c"), frozenset("a"), frozenset("d")]
     kept = np.array([True, False, True, False, True])
-    score = redundancy_score([KeptList(told=told, kept=kept, group="v")], num_draws=20_000)
+    score = redundancy_score([KeptList(facts=told, kept=kept, group="v")], num_draws=20_000)
     choices = [frozenset().union(*some) for some in combinations(told, 3)]
     every = [len(names) / 4 for names in choices]
     assert score.left.mean == pytest.approx(np.mean(every), abs=0.005)
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_score_however_it_is_cut(
 def test_lists_that_tell_nothing_count_as_items_only() -> None:
     lists = [kept_list("aabb", "x.x."), kept_list("..", "x.", group="w")]
     score = redundancy_score(lists)
-    assert (score.left.value, score.num_items, score.num_told) == (1.0, 6, 2)
+    assert (score.left.value, score.num_items, score.num_facts) == (1.0, 6, 2)
     assert (score.gain.num_groups, score.gain.bounds) == (1, None)
 
 
@@ -128,7 +128,7 @@ def test_sums_in_another_order_are_ties_and_against_us() -> None:
 )
 def test_masks_must_fit_their_items(kept: np.ndarray, forced: tuple[int, ...]) -> None:  # type: ignore[type-arg]
     with pytest.raises(InvalidValue, match=r"mask|forced"):
-        KeptList(told=[frozenset("a"), frozenset("b")], kept=kept, group="v", forced=forced)
+        KeptList(facts=[frozenset("a"), frozenset("b")], kept=kept, group="v", forced=forced)
 
 
 def test_without_anything_told_or_drawn_there_is_no_score() -> None:

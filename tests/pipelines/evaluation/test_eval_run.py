@@ -311,7 +311,7 @@ def test_all_rows_run_what_can_and_say_why_others_do_not(
         row="all", data=tmp_path / "data", out=tmp_path / "out", config=Config(), models=parts,
         allow_partial=True,
     )  # fmt: skip
-    suite = run_all(request, told=lines.append)
+    suite = run_all(request, report_progress=lines.append)
     assert [result.row for result in suite.results] == ["egoschema", "synthetic"]
     assert suite.failed.keys() == {"nextqa"}
     assert suite.skipped["retrieval-msrvtt"].startswith("no published captions")
@@ -326,7 +326,7 @@ def test_one_row_raises_its_error(tmp_path: Path, parts: dict[str, Any]) -> None
         row="nextqa", data=tmp_path, out=tmp_path / "o", config=Config(), models=parts
     )
     with pytest.raises(AbsentData, match=r"val\.csv"):
-        run_all(request, told=print)
+        run_all(request, report_progress=print)
 
 
 def test_a_plot_shows_ours_with_floor_controls_and_published(

@@ -27,10 +27,10 @@ from fdvs.pipelines.evaluation.synthetic_answers import (
     NOTHING_KNOWN,
     answer_all,
     choice_scores,
-    materials,
+    evidence_by_film,
     passages,
+    recipe_chapters,
     shuffled,
-    told_by_recipe,
     word_floor,
 )
 from fdvs.pipelines.evaluation.synthetic_films import (
@@ -168,7 +168,7 @@ def full(recipe: Recipe) -> Recipe:
 
 def test_a_reader_with_the_recipe_is_always_right_and_with_shuffled_times_is_not() -> None:
     recipes = [full(recipe) for recipe in RECIPES]
-    told = {recipe.name: told_by_recipe(recipe) for recipe in recipes}
+    told = {recipe.name: recipe_chapters(recipe) for recipe in recipes}
     questions = list(split_of(recipes).choices)
     scores = choice_scores(questions, told, recipes, RuleReader(), HashTextEmbedder())
     assert scores["score"] == scores["controls"]["recipe_words"] == 1.0
@@ -185,7 +185,7 @@ def test_a_reader_with_the_recipe_is_always_right_and_with_shuffled_times_is_not
 
 def test_one_film_has_no_other_film_to_compare_with() -> None:
     recipe = RECIPES[0]
-    told = {recipe.name: told_by_recipe(recipe)}
+    told = {recipe.name: recipe_chapters(recipe)}
     questions = [q for q in split_of([recipe]).choices if q.kind == "first"]
     scores = choice_scores(questions, told, [recipe], RuleReader(), HashTextEmbedder())
     assert "other_video" not in scores["controls"]
@@ -194,7 +194,7 @@ def test_one_film_has_no_other_film_to_compare_with() -> None:
 
 
 def test_the_word_floor_knows_what_is_shown_but_not_when() -> None:
-    told = {recipe.name: told_by_recipe(recipe) for recipe in RECIPES}
+    told = {recipe.name: recipe_chapters(recipe) for recipe in RECIPES}
     questions = list(split_of(RECIPES).choices)
     right = dict.fromkeys(["shown", "after"], 0.0)
     for kind in right:
@@ -205,7 +205,7 @@ def test_the_word_floor_knows_what_is_shown_but_not_when() -> None:
 
 
 def test_shuffled_chapters_keep_texts_and_times_apart() -> None:
-    chapters = told_by_recipe(RECIPES[0])
+    chapters = recipe_chapters(RECIPES[0])
     mixed = shuffled(chapters, "key")
     assert [c.start_s for c in mixed] == [c.start_s for c in chapters]
     assert sorted(c.text for c in mixed) == sorted(c.text for c in chapters)
@@ -214,7 +214,7 @@ def test_shuffled_chapters_keep_texts_and_times_apart() -> None:
 
 
 def test_a_film_of_which_nothing_is_known_says_so() -> None:
-    known = materials({"a": ()}, HashTextEmbedder())
+    known = evidence_by_film({"a": ()}, HashTextEmbedder())
     assert [p.text for p in known["a"].passages] == [NOTHING_KNOWN]
     question = next(q for q in split_of(RECIPES).choices if q.kind == "first")
     answered = answer_all([question], {question.video_id: known["a"]}, RuleReader())
@@ -298,18 +298,22 @@ def small() -> Recipe:
 
 def test_frames_tell_what_is_on_screen_at_their_time() -> None:
     first, second = frame_lists([built(small(), [(0.0, 4.0), (4.0, 8.0)])])
-    assert [sorted(told) for told in first.told] == [
+    assert [sorted(facts) for facts in first.facts] == [
         ["scene:a"], ["scene:a"], ["scene:a", "text:LANTERN"], ["scene:a", "text:LANTERN"],
     ]  # fmt: skip
-    assert sorted(second.told[3]) == ["scene:b", "text:DOORS OPEN", "text:SADDLE"]
-    assert not any("speech" in fact for told in second.told for fact in told)
+    assert sorted(second.facts[3]) == ["scene:b", "text:DOORS OPEN", "text:SADDLE"]
+    assert not any("speech" in fact for facts in second.facts for fact in facts)
 
 
 def test_chapters_tell_what_their_clip_holds_enough_of() -> None:
     (found,) = chapter_lists([built(small(), [(0.0, 4.8), (4.8, 7.0), (7.0, 8.0)])])
-    assert sorted(found.told[0]) == ["scene:a", "text:LANTERN"]
-    assert sorted(found.told[1]) == ["scene:b", "speech:It will snow on Monday.", "text:SADDLE"]
-    assert sorted(found.told[2]) == ["scene:b", "text:DOORS OPEN", "text:SADDLE"]
+    assert sorted(found.facts[0]) == ["scene:a", "text:LANTERN"]
+    assert sorted(found.facts[1]) == [
+        "scene:b",
+        "speech:It will snow on Monday.",
+        "text:SADDLE",
+    ]
+    assert sorted(found.facts[2]) == ["scene:b", "text:DOORS OPEN", "text:SADDLE"]
 
 
 def test_what_a_rule_leaves_is_counted_beside_chance() -> None:
@@ -377,8 +381,8 @@ def test_results_without_vectors_are_refused() -> None:
 
 
 def test_materials_hold_the_vectors_of_their_passages() -> None:
-    told = told_by_recipe(RECIPES[0])
+    told = recipe_chapters(RECIPES[0])
     embedder = HashTextEmbedder()
-    found = materials({"a": told}, embedder)["a"]
+    found = evidence_by_film({"a": told}, embedder)["a"]
     again = make_evidence(passages("a", told), embedder)
     assert np.array_equal(found.vectors, again.vectors)

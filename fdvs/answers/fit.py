@@ -93,13 +93,13 @@ class Answerability:
         if self._everyday_ED is None:
             self._everyday_ED = unit_rows(self._embedder.embed_texts(everyday_sentences()))
         rows_ND = unit_rows(embedder.embed_texts(question.fit_statements))
-        near_N = mean_of_nearest(rows_ND @ unit_rows(evidence.vectors).T, NUM_NEAREST)
-        everyday_N = mean_of_nearest(rows_ND @ self._everyday_ED.T, NUM_EVERYDAY)
+        near_N = mean_of_largest(rows_ND @ unit_rows(evidence.vectors).T, NUM_NEAREST)
+        everyday_N = mean_of_largest(rows_ND @ self._everyday_ED.T, NUM_EVERYDAY)
         scores_N: Doubles = near_N - everyday_share * everyday_N
         return scores_N
 
 
-def mean_of_nearest(scores_NP: Doubles, num: int) -> Doubles:
+def mean_of_largest(scores_NP: Doubles, num: int) -> Doubles:
     """Return the mean of each row's `num` largest."""
     ordered_NP: Doubles = np.sort(scores_NP, axis=1)[:, ::-1]
     means_N: Doubles = ordered_NP[:, :num].mean(axis=1)

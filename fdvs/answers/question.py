@@ -173,7 +173,9 @@ def _clean_options(options: Sequence[str]) -> tuple[str, ...]:
 
 def _search_text(text: str, history: Sequence[Turn]) -> str:
     """Return the question, after the one before it where it refers back."""
-    return f"{history[-1].question} {text}" if history and _refers_back(text) else text
+    if not history or not _refers_back(text):
+        return text
+    return clean_query(f"{history[-1].question} {text}")
 
 
 def _refers_back(text: str) -> bool:

@@ -22,8 +22,8 @@ from fdvs.text.sentences import split_sentences
 from fdvs.types import AskTiming, Moment
 
 OnText = Callable[[str], None]
-# What a model says that found nothing; a small one says it in its own words.
-_NOTHING = re.compile(
+# How models say that they found no answer; small ones do not use the words they were given.
+_REFUSAL = re.compile(
     r"\bnot in the (?:evidence|material|video|story)\b"
     r"|\b(?:video|story|material|moments?|evidence|text)s? (?:does|do|did) not\b"
     r"|\b(?:is|are) not (?:mentioned|stated|specified|given|provided)\b"
@@ -49,7 +49,7 @@ _FIRST_MARK = 0xE000  # private use: cannot stand in a cleaned text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A cleaned reply, the model's counts, and the seconds of reading and writing."""
+    """A cleaned reply, the model's token counts, and how long reading and writing took."""
 
     text: str
     num_prompt_tokens: int
@@ -59,7 +59,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenCitation:
-    """A stretch that a model named; `name` is empty where it named no video."""
+    """A stretch that a model cited, in seconds; `name` is empty where it named no video."""
 
     name: str
     start_s: float
@@ -68,7 +68,7 @@ class WrittenCitation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenSentence:
-    """A sentence of a model without its citations, and those."""
+    """A sentence of a model without its citations, and its citations."""
 
     text: str
     citations: tuple[WrittenCitation, ...]
@@ -110,17 +110,17 @@ def _written(
             on_text(written.text)
         return written, AskTiming(write_s=_since(started))
     reading = writer.read(prompt.system, prompt.fixed)
-    came = "from cache" if getattr(reading, "reused", False) else "read"
-    timing = AskTiming(read_s=_since(started), story=came)
+    source = "from cache" if getattr(reading, "reused", False) else "read"
+    timing = AskTiming(read_s=_since(started), story=source)
     began = time.monotonic()
-    first = _First(on_text)
+    first = _FirstPiece(on_text)
     written = reading.write(prompt.rest, max_tokens=max_tokens, on_text=first)
     first_s = round(first.at - began, 3) if first.at else 0.0
     return written, replace(timing, first_token_s=first_s, write_s=_since(began))
 
 
-class _First:
-    """Hands pieces on and notes when the first one came."""
+class _FirstPiece:
+    """Passes on the pieces of a reply and notes when the first one arrived."""
 
     def __init__(self, on_text: OnText | None) -> None:
         self.at = 0.0
@@ -136,13 +136,13 @@ def _since(started: float) -> float:
     return round(time.monotonic() - started, 3)
 
 
-def says_nothing(sentence: str) -> bool:
-    """Return whether a model says that the material does not hold the answer.
+def is_refusal(sentence: str) -> bool:
+    """Return whether a sentence says that the evidence does not hold the answer.
 
-    >>> says_nothing("The video does not show a car.")
+    >>> is_refusal("The video does not show a car.")
     True
     """
-    return bool(_NOTHING.search(sentence))
+    return bool(_REFUSAL.search(sentence))
 
 
 def read_reply(text: str) -> list[WrittenSentence]:
@@ -163,7 +163,7 @@ def read_reply(text: str) -> list[WrittenSentence]:
 
 
 def _joined(before: str, mark: str) -> str:
-    """Put the mark of a citation into the sentence before it, ahead of its full stop."""
+    """Put the mark of a citation into the sentence before it, in front of its full stop."""
     bare = before.rstrip()
     words = bare.rstrip(_END_MARKS)
     return words + mark + bare[len(words) :]
@@ -201,15 +201,15 @@ def seconds(time: str) -> float:
 
 
 def times_in(text: str) -> list[str]:
-    """Return the times that a sentence names in its words, as they are written."""
+    """Return the times in the words of a sentence, as they are written."""
     return _TIMES.findall(text)
 
 
 def cited_moments(citation: WrittenCitation, evidence: Sequence[Moment]) -> list[Moment]:
-    """Return the moments that a citation lies in; none where it is not wholly in the evidence.
+    """Return the moments that cover a citation; none unless they cover all of it.
 
-    Moments are compared as they were shown, to the second. Without a name any video will do, but
-    only one: a stretch is never put together of several videos.
+    Moments are compared as they were shown, to the second. A citation without a name may be of any
+    video, but of one only: moments of several videos never cover it together.
     """
     wanted = citation.name.casefold()
     by_video: dict[str, list[Moment]] = {}

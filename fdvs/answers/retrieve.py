@@ -20,7 +20,7 @@ from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.search.moments import ranked_matches
 from fdvs.search.ranking import Match
-from fdvs.types import Moment, in_time_order
+from fdvs.types import Moment, Vectors, in_time_order
 
 NUM_NEAR = 16  # chapters nearest in meaning, for the fit
 NUM_TIMED = 2  # chapters for a named time
@@ -59,36 +59,21 @@ class Retriever:
             )
         return found
 
-    def chapters(self, text: str, *, num: int, word_weight: float | None = None) -> list[Moment]:
+    def chapters(self, text: str, *, num: int) -> list[Moment]:
         """Return the `num` best kept chapters: the best one's video first, each in time order.
 
         Where fewer than `num` match, the nearest are returned, however far: a model is instructed
         to say so where the evidence does not answer. `matched_by` holds "meaning" from
         `search.min_score` on.
         """
-        config = self.search
-        if word_weight is not None:
-            config = replace(config, word_weight=word_weight)
         best: list[Match] = []
-        for min_score in (config.min_score, -1.0):  # the second is slow: it ranks every chapter
-            ranked = ranked_matches(
-                self.index, text, self.embedder, replace(config, min_score=min_score),
-                video_id=self.video_id,
-            )  # fmt: skip
+        for min_score in (self.search.min_score, -1.0):  # the second ranks every chapter: slow
+            search = replace(self.search, min_score=min_score)
+            ranked = ranked_matches(self.index, text, self.embedder, search, video_id=self.video_id)
             best = [m for m in ranked if is_kept(self.index, self.index.entries[m.place])][:num]
             if len(best) == num:
                 break
         return _in_time_order([self._moment(match) for match in best])
-
-    def nearest(self, entries: Sequence[Entry], text: str, *, num: int) -> list[Entry]:
-        """Return the `num` chapters of `entries` nearest to a text in meaning, in their order."""
-        scores = self.index.similar(
-            self.embedder.embed_texts([text])[0], min_score=-1.0, level="chapter", video_id=None
-        )
-        places = {entry.key: self.index.place(entry.key) for entry in entries}
-        ranked = sorted(entries, key=lambda e: (-scores.get(places[e.key] or 0, -1.0), e.key))
-        wanted = {entry.key for entry in ranked[:num]}
-        return [entry for entry in entries if entry.key in wanted]
 
     def with_story_chapters(self, evidence: Evidence, sentences: Sequence[str]) -> Evidence:
         """Add the chapters nearest to each sentence: a model that read the story saw them, too."""
@@ -96,43 +81,51 @@ class Retriever:
         found: dict[int, float] = {}
         for row in self.embedder.embed_texts(sentences):
             for video_id in videos:
-                near = self.index.similar(row, min_score=-1.0, level="chapter", video_id=video_id)
-                kept = [p for p in near if is_kept(self.index, self.index.entries[p])]
-                for place in sorted(kept, key=lambda p: (-near[p], p))[:NUM_STORY_CHAPTERS]:
-                    found[place] = max(near[place], found.get(place, -1.0))
+                near = self._nearest(row, num=NUM_STORY_CHAPTERS, video_id=video_id)
+                found |= {p: max(score, found.get(p, -1.0)) for p, score in near.items()}
         more = [
             moment_of(self.index.entries[place], score=score, matched_by=BY_STORY)
             for place, score in sorted(found.items())
         ]
         moments = _joined(evidence.moments, more)
-        wider = evidence_of(self.index, self.embedder, self._entries(moments))
+        wider = self._evidence(self._places(moments))
         return replace(wider, moments=tuple(moments), fit=evidence.fit)
 
     def _open(self, question: Question, num: int) -> Evidence:
         moments = self.chapters(question.search_text, num=num)
         moments = _joined(moments, self._at_named_time(question, moments))
-        near = self.chapters(question.search_text, num=NUM_NEAR, word_weight=0.0)
-        entries = self._entries([*moments, *near])
-        found = evidence_of(self.index, self.embedder, entries)
-        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, len(entries))
+        (row,) = self.embedder.embed_texts([question.search_text])
+        near = self._nearest(row, num=NUM_NEAR, video_id=self.video_id)
+        places = list(dict.fromkeys([*self._places(moments), *near]))
+        found = self._evidence(places)
+        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, len(places))
         return replace(found, moments=tuple(moments), num_in_scope=round(num_in_scope))
 
     def _for_options(self, question: Question) -> Evidence:
         entries = self._in_scope()
         if len(entries) > MAX_CHAPTERS:
-            query = " ".join([question.text, *question.options])
-            entries = self.nearest(entries, query, num=MAX_CHAPTERS)
+            (row,) = self.embedder.embed_texts([" ".join([question.text, *question.options])])
+            near = self._nearest(row, num=MAX_CHAPTERS, video_id=self.video_id)
+            entries = [self.index.entries[place] for place in sorted(near)]
         found = evidence_of(self.index, self.embedder, entries)
         return replace(found, moments=tuple(moment_of(entry, score=0.0) for entry in entries))
+
+    def _nearest(self, row: Vectors, *, num: int, video_id: str | None) -> dict[int, float]:
+        """Return place -> cosine of the `num` kept chapters nearest to a vector, best first."""
+        near = self.index.similar(row, min_score=-1.0, level="chapter", video_id=video_id)
+        kept = [place for place in near if is_kept(self.index, self.index.entries[place])]
+        return {p: near[p] for p in sorted(kept, key=lambda p: (-near[p], p))[:num]}
 
     def _in_scope(self) -> list[Entry]:
         return kept_chapters(self.index, None if self.video_id is None else [self.video_id])
 
-    def _entries(self, moments: Iterable[Moment]) -> list[Entry]:
-        """Return the entries of chapters, each once."""
-        keys = dict.fromkeys((m.video_id, "chapter", m.clips[0]) for m in moments)
-        places = [self.index.place(key) for key in keys]
-        return [self.index.entries[place] for place in places if place is not None]
+    def _evidence(self, places: Iterable[int]) -> Evidence:
+        return evidence_of(self.index, self.embedder, [self.index.entries[p] for p in places])
+
+    def _places(self, moments: Iterable[Moment]) -> list[int]:
+        """Return the places of chapters in the index."""
+        places = [self.index.place((m.video_id, "chapter", m.clips[0])) for m in moments]
+        return [place for place in places if place is not None]
 
     def _moment(self, match: Match) -> Moment:
         is_near = match.by_meaning and match.cosine >= self.search.min_score

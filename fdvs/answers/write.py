@@ -13,7 +13,7 @@ from fdvs.answers.evidence import Evidence
 from fdvs.answers.prompt import AskPrompt, ask_prompt
 from fdvs.answers.question import Question
 from fdvs.answers.quote import REFUSAL, quote
-from fdvs.answers.reply import OnText, Reply, ask_model, read_reply, says_nothing
+from fdvs.answers.reply import OnText, Reply, ask_model, is_refusal, read_reply
 from fdvs.answers.retrieve import BY_STORY, Retriever
 from fdvs.config import AskConfig
 from fdvs.protocols import LanguageModel
@@ -43,7 +43,7 @@ def write(
     )
     reply = ask_model(writer, prompt, max_tokens=config.max_tokens, on_text=on_text)
     began = time.monotonic()
-    written = [sentence for sentence in read_reply(reply.text) if not says_nothing(sentence.text)]
+    written = [sentence for sentence in read_reply(reply.text) if not is_refusal(sentence.text)]
     if stories:
         evidence = retriever.with_story_chapters(evidence, [sentence.text for sentence in written])
     checked = check_reply(
@@ -93,7 +93,7 @@ def _without_support(
     retriever: Retriever,
     config: AskConfig,
 ) -> Answer:
-    """Return what is said where nothing of a model's reply is supported."""
+    """Return the answer where nothing of a model's reply is supported."""
     if config.answerer != "combined" or not checked.sentences:
         reason = UNSUPPORTED_REPLY if checked.sentences else EMPTY_REPLY
         return replace(found, text=REFUSAL, refused=True, reason=reason)
@@ -116,11 +116,11 @@ def _notes(checked: Checked) -> list[str]:
     if checked.num_citations_removed:
         notes.append(
             f"{checked.num_citations_removed} citations of the model removed: they lie outside of "
-            "the evidence, or do not carry the sentence"
+            "the evidence, or do not support the sentence"
         )
     if checked.num_injected:
         notes.append(
-            f"{checked.num_injected} chapters read like orders to a reader: nothing rests on them"
+            f"{checked.num_injected} chapters look like a prompt injection: they support nothing"
         )
     return notes
 

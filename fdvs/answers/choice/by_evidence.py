@@ -17,16 +17,17 @@ N options, P passages, B passages of other videos, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fdvs.answers.choice.background import Background
 from fdvs.answers.choice.by_words import PassageWords, WordMatcher
 from fdvs.answers.choice.chooser import ChoiceSettings, Scores, ScoringChooser
 from fdvs.answers.evidence import Evidence, Passage
+from fdvs.answers.fit import mean_of_largest
 from fdvs.answers.question import Question
 from fdvs.protocols import TextEmbedder
 from fdvs.vectors import Doubles, unit_rows
@@ -78,13 +79,15 @@ class EvidenceChooser(ScoringChooser):
         num = max(1, round(num_words(options)))
         parts = {
             "words": self._words.scores(options, self._words_of(evidence)),
-            "meaning": mean_of_best(near_NP, num) - others_N,
+            "meaning": mean_of_largest(near_NP, num) - others_N,
         }
+        total_N = parts["words"] + settings.meaning_weight * parts["meaning"]
         if not stand_alone(options, settings):
             near_NP = self._statements(question) @ unit_rows(evidence.vectors).T + time_P
-            parts["statement"] = mean_of_best(near_NP, num) - others_N
+            parts["statement"] = mean_of_largest(near_NP, num) - others_N
+            total_N = total_N + settings.statement_weight * parts["statement"]
         return EvidenceScores(
-            total=weighted(parts, settings),
+            total=total_N,
             parts=parts,
             passages=[nearest(near_P, evidence, MAX_EVIDENCE) for near_P in near_NP],
             num_background=self._background.num_beside({p.video_id for p in evidence.passages}),
@@ -106,7 +109,7 @@ class EvidenceChooser(ScoringChooser):
         rows_BD = self._background.rows_beside(own)
         if not len(rows_BD):
             return np.zeros(len(rows_ND))
-        near_N = mean_of_best(rows_ND @ rows_BD.T, self.settings.background_nearest)
+        near_N = mean_of_largest(rows_ND @ rows_BD.T, self.settings.background_nearest)
         return self.settings.shared * near_N
 
     def _words_of(self, evidence: Evidence) -> PassageWords:
@@ -117,16 +120,6 @@ class EvidenceChooser(ScoringChooser):
         return self._last[1]
 
 
-def weighted(parts: Mapping[str, ArrayLike], settings: ChoiceSettings) -> Doubles:
-    """Return the sum [N] of the evidence's parts, weighted; other parts do not count."""
-    weights = {"meaning": settings.meaning_weight, "statement": settings.statement_weight}
-    total_N = np.array(parts["words"], dtype=np.float64)
-    for name, weight in weights.items():
-        if name in parts:
-            total_N = total_N + weight * np.asarray(parts[name], dtype=np.float64)
-    return total_N
-
-
 def num_words(options: Sequence[str]) -> float:
     """Return the number of words of an option, on average over all: no option decides it."""
     return sum(len(option.split()) for option in options) / len(options)
@@ -135,12 +128,6 @@ def num_words(options: Sequence[str]) -> float:
 def stand_alone(options: Sequence[str], settings: ChoiceSettings) -> bool:
     """Return whether options are long enough to be compared without the question."""
     return num_words(options) >= settings.own_words
-
-
-def mean_of_best(near_NP: Doubles, num: int) -> Doubles:
-    """Return the mean of each row's `num` highest values, or of all where there are fewer."""
-    means_N: Doubles = np.sort(near_NP, axis=1)[:, -num:].mean(axis=1)
-    return means_N
 
 
 def nearest(near_P: Doubles, evidence: Evidence, num: int) -> tuple[Passage, ...]:
@@ -193,7 +180,7 @@ def _relation_fit(
     shares_P: Doubles,
     near_anchor_P: NDArray[np.floating],
 ) -> Doubles:
-    """Passages of other videos than the anchor's get 0; the anchor's own moment only with `at`."""
+    """Return the fit to an event, 0 in other videos; the event's own moment fits only "at" it."""
     at = int(np.argmax(near_anchor_P))
     anchor = passages[at]
     is_there_P = np.array([p.video_id == anchor.video_id for p in passages])

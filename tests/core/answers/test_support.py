@@ -14,7 +14,7 @@ from fdvs.answers.fit import (
     GENERIC_FIT,
     Answerability,
     everyday_sentences,
-    mean_of_nearest,
+    mean_of_largest,
 )
 from fdvs.answers.question import Question
 from fdvs.answers.reply import read_reply
@@ -153,8 +153,8 @@ def test_sentences_carry_citations_or_are_marked() -> None:
 
 
 def test_the_mean_of_the_nearest_is_that_of_the_largest() -> None:
-    assert mean_of_nearest(np.array([[1.0, 5.0, 3.0, 4.0]]), 3).tolist() == [4.0]
-    assert mean_of_nearest(np.array([[2.0]]), 3).tolist() == [2.0]
+    assert mean_of_largest(np.array([[1.0, 5.0, 3.0, 4.0]]), 3).tolist() == [4.0]
+    assert mean_of_largest(np.array([[2.0]]), 3).tolist() == [2.0]
 
 
 def test_a_question_about_the_chapters_fits_better_than_one_about_something_else() -> None:

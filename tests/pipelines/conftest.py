@@ -62,7 +62,7 @@ def make_film() -> MakeFilm:
 
 
 @pytest.fixture
-def parts() -> dict[str, Any]:
+def models() -> dict[str, Any]:
     """Models that need no weights: colours named, words hashed, no language model."""
     return {
         "image_embedder": GridImageEmbedder(),

@@ -23,20 +23,20 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 
 
 def test_a_yaml_file_is_laid_over_a_preset(
-    tmp_path: Path, film: Path, parts: dict[str, Any]
+    tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("cut: {method: fixed, fixed_clip_s: 4.5}\n")
-    with Library.open(tmp_path / "l", preset="offline", config=file, models=parts) as library:
+    with Library.open(tmp_path / "l", preset="offline", config=file, models=models) as library:
         library.build(film)
         assert library.story("a.mp4").num_clips == 2
         assert library.config.preset == "offline"
 
 
 def test_what_was_saved_and_who_made_it_is_kept(
-    tmp_path: Path, film: Path, parts: dict[str, Any]
+    tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
-    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         report = library.build([film])
         assert library.saved() == {"a.mp4": report.rows[0].saved}
         assert "scripted" in library.backends()["captioner"]
@@ -50,24 +50,24 @@ def test_no_library_is_made_where_none_is_wanted(tmp_path: Path) -> None:
 
 
 def test_a_video_without_a_story_yet_says_so(
-    tmp_path: Path, film: Path, parts: dict[str, Any]
+    tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
     def refuse(view: ClipView) -> list[str]:
         raise BadModelOutput("nothing")
 
-    parts["captioner"] = ScriptedDescriber(refuse)
-    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
+    models["captioner"] = ScriptedDescriber(refuse)
+    with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         assert library.build(film).rows[0].status == "failed"
         with pytest.raises(NotFound, match="no story yet"):
             library.story("a.mp4")
 
 
 def test_a_story_that_cannot_be_written_is_a_failed_row(
-    tmp_path: Path, film: Path, parts: dict[str, Any]
+    tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
-    parts["llm"] = ScriptedLanguageModel(lambda system, user: "")
+    models["llm"] = ScriptedLanguageModel(lambda system, user: "")
     config = Config(story=StoryConfig(writer="abstractive"))
-    with Library.open(tmp_path / "l", config=config, models=parts) as library:
+    with Library.open(tmp_path / "l", config=config, models=models) as library:
         (row,) = library.build(film).rows
         assert row.status == "failed"
         assert row.reason.startswith("story could not be written: ")
@@ -75,27 +75,27 @@ def test_a_story_that_cannot_be_written_is_a_failed_row(
 
 
 def test_a_twin_of_a_failed_file_fails_for_the_same_reason(
-    tmp_path: Path, film: Path, parts: dict[str, Any]
+    tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
     def refuse(view: ClipView) -> list[str]:
         raise BadModelOutput("nothing")
 
     twin = tmp_path / "b.mp4"
     twin.write_bytes(film.read_bytes())
-    parts["captioner"] = ScriptedDescriber(refuse)
-    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
+    models["captioner"] = ScriptedDescriber(refuse)
+    with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         first, second = library.build([film, twin]).rows
         assert (first.status, second.status) == ("failed", "failed")
         assert second.reason.startswith("same content as a.mp4")
 
 
 def test_files_that_are_no_files_are_rows_with_a_reason(
-    tmp_path: Path, parts: dict[str, Any]
+    tmp_path: Path, models: dict[str, Any]
 ) -> None:
     folder = tmp_path / "odd"
     (folder / "folder.mp4").mkdir(parents=True)
     (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
-    with Library.open(tmp_path / "l", config=Config(), models=parts) as library:
+    with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         (row,) = library.build(folder).rows
         assert row.name == "gone.mp4"
         assert row.reason.startswith("cannot be read")

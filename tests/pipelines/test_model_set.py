@@ -17,15 +17,15 @@ SOURCES = Config(perceive=PerceiveConfig(sources=("subtitles",)))
 
 
 def test_a_fingerprint_is_the_same_before_and_after_loading() -> None:
-    parts = ModelSet(SOURCES)
-    before = parts.fingerprint("source:subtitles")
-    assert parts.describer("source:subtitles").source == "subtitles"
-    assert parts.fingerprint("source:subtitles") == before
+    model_set = ModelSet(SOURCES)
+    before = model_set.fingerprint("source:subtitles")
+    assert model_set.describer("source:subtitles").source == "subtitles"
+    assert model_set.fingerprint("source:subtitles") == before
 
 
-def test_a_part_is_loaded_once() -> None:
-    parts = ModelSet(SOURCES)
-    assert parts.describer("source:subtitles") is parts.describer("source:subtitles")
+def test_a_model_is_loaded_once() -> None:
+    model_set = ModelSet(SOURCES)
+    assert model_set.describer("source:subtitles") is model_set.describer("source:subtitles")
 
 
 def test_a_raised_version_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,16 +39,16 @@ def test_a_raised_version_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch
 def test_an_edited_subtitle_file_is_another_content(tmp_path: Path) -> None:
     film, words = tmp_path / "a.mp4", tmp_path / "a.srt"
     film.write_bytes(b"")
-    parts = ModelSet(SOURCES)
+    model_set = ModelSet(SOURCES)
     words.write_text("1\n00:00:00,000 --> 00:00:01,000\none\n")
-    one = parts.content_beside("source:subtitles", film)
+    one = model_set.content_beside("source:subtitles", film)
     words.write_text("1\n00:00:00,000 --> 00:00:01,000\ntwo\n")
-    assert one != parts.content_beside("source:subtitles", film)
+    assert one != model_set.content_beside("source:subtitles", film)
 
 
-def test_a_given_part_is_used_and_named(parts: dict[str, Any]) -> None:
-    held = ModelSet(Config(), models=parts)
-    assert held.image_embedder is parts["image_embedder"]
+def test_an_own_model_is_used_and_named(models: dict[str, Any]) -> None:
+    held = ModelSet(Config(), models=models)
+    assert held.image_embedder is models["image_embedder"]
     assert "stand-in" in held.backends()["image_embedder"]
     assert held.matcher is None
 
@@ -69,9 +69,9 @@ def test_an_unknown_model_names_near_ones() -> None:
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_model_of_a_preset_has_a_card_of_its_role_and_a_backend(name: str) -> None:
-    parts = ModelSet(preset(name))
-    for role in (*parts.names_for_build(), "llm"):
-        assert backend_class(parts.card(role)) is not None
+    model_set = ModelSet(preset(name))
+    for role in (*model_set.names_for_build(), "llm"):
+        assert backend_class(model_set.card(role)) is not None
 
 
 def test_an_unknown_preset_names_near_ones() -> None:
@@ -80,11 +80,11 @@ def test_an_unknown_preset_names_near_ones() -> None:
 
 
 def test_a_build_does_not_need_the_language_model_that_only_answers_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
-    del parts["llm"]
-    held = ModelSet(Config(), models=parts)
+    del models["llm"]
+    held = ModelSet(Config(), models=models)
     held.check()
     assert held.backends()["llm"] == "smollm2-135m (not on this machine)"
     with pytest.raises(ModelUnavailable, match="smollm2-135m"):

@@ -64,10 +64,10 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 
 
 @pytest.fixture
-def models(parts: dict[str, Any]) -> dict[str, Any]:
-    parts["captioner"].look = look
-    parts["llm"] = ScriptedLanguageModel(lambda system, user: f"{GREEN} It sings.")
-    return parts
+def models(models: dict[str, Any]) -> dict[str, Any]:
+    models["captioner"].look = look
+    models["llm"] = ScriptedLanguageModel(lambda system, user: f"{GREEN} It sings.")
+    return models
 
 
 @pytest.fixture
@@ -126,9 +126,9 @@ def test_an_option_that_fits_nothing_is_refused_but_named(asking: Any) -> None:
     assert found.said == ""
 
 
-def test_an_empty_library_cannot_choose(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_an_empty_library_cannot_choose(tmp_path: Path, models: dict[str, Any]) -> None:
     with (
-        Library.open(tmp_path / "empty", config=Config(ask=ASK), models=parts) as library,
+        Library.open(tmp_path / "empty", config=Config(ask=ASK), models=models) as library,
         pytest.raises(NotFound, match="fdvs build"),
     ):
         library.ask("Which?", options=["a", "b"], chooser=FirstWord())
@@ -157,7 +157,7 @@ def test_a_captioner_that_cannot_be_had_leaves_the_answer(library: Library, film
 
 
 def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
-    tmp_path: Path, parts: dict[str, Any], make_film: Any
+    tmp_path: Path, models: dict[str, Any], make_film: Any
 ) -> None:
     films = [make_film(tmp_path / "a.mp4", [("blue", 3), ("green", 3)])]
     films += [
@@ -170,12 +170,14 @@ def test_what_every_other_video_speaks_of_loses_to_what_only_this_one_does(
     def ask(library: Library) -> Any:
         return library.ask(question, options=options, video="a.mp4")
 
-    with Library.open(tmp_path / "l", config=config, models=parts) as library:
+    with Library.open(tmp_path / "l", config=config, models=models) as library:
         library.build([films[0]])
         alone = ask(library)
         index = index_of(library)
-        told = evidence_of(index, parts["text_embedder"], kept_chapters(index))
-        plain = EvidenceChooser(parts["text_embedder"]).choose(Question.of(question, options), told)
+        told = evidence_of(index, models["text_embedder"], kept_chapters(index))
+        plain = EvidenceChooser(models["text_embedder"]).choose(
+            Question.of(question, options), told
+        )
         assert [one.score for one in alone.options] == list(plain.scores)
         assert (alone.chosen, alone.num_background) == (0, 0)
         library.build(films)

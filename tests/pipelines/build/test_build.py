@@ -38,14 +38,14 @@ def films(tmp_path: Path, make_film: Any) -> Path:
     return folder
 
 
-def open_library(path: Path, parts: dict[str, Any], config: Config = CONFIG) -> Library:
-    return Library.open(path / "library", config=config, models=parts)
+def open_library(path: Path, models: dict[str, Any], config: Config = CONFIG) -> Library:
+    return Library.open(path / "library", config=config, models=models)
 
 
 def test_a_folder_becomes_stories_and_a_bad_file_is_a_row(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         report = library.build(films)
         assert [(row.name, row.status) for row in report.rows] == [
             ("colours.mp4", "built"),
@@ -62,9 +62,9 @@ def test_a_folder_becomes_stories_and_a_bad_file_is_a_row(
 
 
 def test_clips_follow_the_cuts_and_search_finds_the_shot(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         (best, *_) = library.search("painted green")
         assert best.name == "colours.mp4"
@@ -74,68 +74,68 @@ def test_clips_follow_the_cuts_and_search_finds_the_shot(
 
 
 def test_the_second_build_asks_no_model_and_opens_no_file(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
-    parts["captioner"].seen.clear()
+    models["captioner"].seen.clear()
     for name in ("colours.mp4", "night.mp4"):  # same size and time, but no video any more
         stat = (films / name).stat()
         (films / name).write_bytes(bytes(stat.st_size))
         os.utime(films / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         report = library.build(films)
         assert [row.status for row in report.rows] == ["unchanged", "unchanged", "failed"]
         assert report.saved.num_clips == 6
-    assert parts["captioner"].seen == []
+    assert models["captioner"].seen == []
 
 
 def test_every_kept_picture_is_sent_once_and_no_other(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         report = library.build(films)
         # plain colours: the pictures of a clip are identical, so only its key frame is kept
-        assert [num for _, _, num in parts["captioner"].seen] == [1] * 6
+        assert [num for _, _, num in models["captioner"].seen] == [1] * 6
         assert report.saved.num_frames_sampled == 6 * 8
         assert report.saved.num_frames_kept == 6
         assert report.saved.num_captioner_calls_saved == 6 * 7
 
 
 def test_policy_none_sends_every_picture_and_asks_again(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
-    parts["captioner"].seen.clear()
+    models["captioner"].seen.clear()
     config = replace(CONFIG, visual=RedundancyConfig(policy="none"))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films)
-    assert [num for _, _, num in parts["captioner"].seen] == [8] * 6
+    assert [num for _, _, num in models["captioner"].seen] == [8] * 6
 
 
 def test_a_changed_story_setting_recomputes_the_story_and_asks_no_captioner(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         before = library.story("colours.mp4")
-    parts["captioner"].seen.clear()
+    models["captioner"].seen.clear()
     config = replace(CONFIG, story=StoryConfig(max_story_sentences=1))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         report = library.build(films)
         assert [row.status for row in report.rows] == ["built", "built", "failed"]
         assert len(library.story("colours.mp4").sentences) < len(before.sentences)
-    assert parts["captioner"].seen == []
+    assert models["captioner"].seen == []
 
 
 def test_another_cut_replaces_the_clips_and_leaves_nothing_behind(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films)
         story = library.story("colours.mp4")
         assert story.num_clips == 2
@@ -143,15 +143,15 @@ def test_another_cut_replaces_the_clips_and_leaves_nothing_behind(
 
 
 def test_a_moved_file_is_recognised_and_an_equal_one_is_no_work(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
-        parts["captioner"].seen.clear()
+        models["captioner"].seen.clear()
         (films / "night.mp4").rename(films / "moved.mp4")
         (films / "twin.mp4").write_bytes((films / "colours.mp4").read_bytes())
         report = library.build(films)
-        assert parts["captioner"].seen == []
+        assert models["captioner"].seen == []
         assert {row.status for row in report.rows} == {"unchanged", "failed"}
         assert report.saved.num_clips == 6, "a twin must not be counted twice"
         paths = [Path(row.path).name for row in library.videos()]
@@ -159,9 +159,9 @@ def test_a_moved_file_is_recognised_and_an_equal_one_is_no_work(
 
 
 def test_new_content_at_an_old_path_replaces_the_old_story(
-    films: Path, tmp_path: Path, parts: dict[str, Any], make_film: Any
+    films: Path, tmp_path: Path, models: dict[str, Any], make_film: Any
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         old = library.story("night.mp4").video_id
         make_film(films / "night.mp4", [("white", 4), ("red", 4), ("blue", 4)])
@@ -174,10 +174,10 @@ def test_new_content_at_an_old_path_replaces_the_old_story(
 
 
 def test_the_old_story_stays_while_another_file_still_holds_it(
-    films: Path, tmp_path: Path, parts: dict[str, Any], make_film: Any
+    films: Path, tmp_path: Path, models: dict[str, Any], make_film: Any
 ) -> None:
     (films / "copy.mp4").write_bytes((films / "night.mp4").read_bytes())
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         make_film(films / "night.mp4", [("white", 4), ("red", 4)])
         library.build(films)
@@ -185,11 +185,11 @@ def test_the_old_story_stays_while_another_file_still_holds_it(
 
 
 def test_a_name_that_is_not_utf8_is_built_listed_and_searched(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     raw = os.fsencode(films) + b"/caf\xe9.mp4"
     (films / "night.mp4").rename(os.fsdecode(raw))
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         report = library.build(films)
         assert [row.status for row in report.rows] == ["built", "built", "failed"]
         name = next(row.name for row in library.videos() if row.name.startswith("caf"))
@@ -199,23 +199,23 @@ def test_a_name_that_is_not_utf8_is_built_listed_and_searched(
 
 
 def test_fewer_clips_leave_no_thumbnail_behind(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films / "colours.mp4")
         with Store.open(library.path) as store:
             folder = store.thumbnail_path(library.story("colours.mp4").video_id, 0).parent
         assert len(list(folder.iterdir())) == 4
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films / "colours.mp4")
     assert sorted(path.name for path in folder.iterdir()) == ["000000.jpg", "000001.jpg"]
 
 
 def test_a_describer_that_fails_on_one_clip_fails_that_video_alone(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    good = parts["captioner"]
+    good = models["captioner"]
 
     class Picky(ScriptedDescriber):
         def describe(self, clips: Any) -> list[list[Observation]]:
@@ -223,9 +223,9 @@ def test_a_describer_that_fails_on_one_clip_fails_that_video_alone(
                 raise BadModelOutput("the model said nothing")
             return good.describe(clips)
 
-    parts["captioner"] = Picky({})
-    parts["captioner"].identity = good.identity
-    with open_library(tmp_path, parts) as library:
+    models["captioner"] = Picky({})
+    models["captioner"].identity = good.identity
+    with open_library(tmp_path, models) as library:
         report = library.build(films)
         rows = {row.name: row for row in report.rows}
         assert rows["colours.mp4"].status == "built"
@@ -233,19 +233,19 @@ def test_a_describer_that_fails_on_one_clip_fails_that_video_alone(
         assert "3.0-" in rows["night.mp4"].reason
         assert "the model said nothing" in rows["night.mp4"].reason
     good.seen.clear()
-    parts["captioner"] = good
-    with open_library(tmp_path, parts) as library:
+    models["captioner"] = good
+    with open_library(tmp_path, models) as library:
         assert [row.status for row in library.build(films).rows][1] == "built"
     assert [index for _, index, _ in good.seen] == [1], "the committed clip was asked again"
 
 
 def test_a_source_that_needs_no_pictures_gets_none_and_its_words_are_in_the_chapter(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     subtitles = ScriptedDescriber({0: ["hello there"]}, source="subtitles", needs_frames=False)
-    parts["source:subtitles"] = subtitles
+    models["source:subtitles"] = subtitles
     config = replace(CONFIG, perceive=replace(CONFIG.perceive, sources=("subtitles",)))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films / "colours.mp4")
         assert library.story("colours.mp4").num_clips == 4
         (best, *_) = library.search("hello there")
@@ -253,47 +253,47 @@ def test_a_source_that_needs_no_pictures_gets_none_and_its_words_are_in_the_chap
 
 
 def test_an_interrupted_build_goes_on_without_repeating_committed_clips(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     def stop(event: BuildEvent) -> None:
         if event.kind == "clip" and event.done == 2:
             raise KeyboardInterrupt
 
-    parts["captioner"].batch_size = 1
-    with open_library(tmp_path, parts) as library:
+    models["captioner"].batch_size = 1
+    with open_library(tmp_path, models) as library:
         with pytest.raises(KeyboardInterrupt):
             library.build(films, progress=stop)
         status = {row.name: row.status for row in library.videos()}
         assert status["colours.mp4"] == "partial"
-        parts["captioner"].seen.clear()
+        models["captioner"].seen.clear()
         library.build(films)
-        first = [i for v, i, _ in parts["captioner"].seen][:2]
-        assert 0 not in [i for _, i, _ in parts["captioner"].seen[:2]]
+        first = [i for v, i, _ in models["captioner"].seen][:2]
+        assert 0 not in [i for _, i, _ in models["captioner"].seen[:2]]
         assert first[0] == 2
-    with Library.open(tmp_path / "other", config=CONFIG, models=parts) as unbroken:
+    with Library.open(tmp_path / "other", config=CONFIG, models=models) as unbroken:
         unbroken.build(films)
-        with open_library(tmp_path, parts) as resumed:
+        with open_library(tmp_path, models) as resumed:
             for name in ("colours.mp4", "night.mp4"):
                 one, two = unbroken.story(name), resumed.story(name)
                 assert json.dumps(story_to_json(one)) == json.dumps(story_to_json(two))
 
 
-def test_a_damaged_row_is_made_again(films: Path, tmp_path: Path, parts: dict[str, Any]) -> None:
-    with open_library(tmp_path, parts) as library:
+def test_a_damaged_row_is_made_again(films: Path, tmp_path: Path, models: dict[str, Any]) -> None:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         with Store.open(library.path) as store, store.writing() as connection:
             connection.execute("UPDATE artifacts SET payload = '{}' WHERE stage = 'chapter'")
             connection.execute("DELETE FROM artifacts WHERE stage = 'done'")
-        parts["captioner"].seen.clear()
+        models["captioner"].seen.clear()
         library.build(films)
-        assert parts["captioner"].seen == [], "only the chapters were damaged"
+        assert models["captioner"].seen == [], "only the chapters were damaged"
         assert "green" in library.search("green")[0].text
 
 
 def test_removed_means_gone_from_search_list_and_story(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         assert library.remove("night.mp4").name == "night.mp4"
         with pytest.raises(NotFound):
@@ -302,34 +302,34 @@ def test_removed_means_gone_from_search_list_and_story(
 
 
 def test_vectors_of_another_embedder_are_not_searched(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
     with (
-        open_library(tmp_path, {**parts, "text_embedder": HashTextEmbedder(64)}) as library,
+        open_library(tmp_path, {**models, "text_embedder": HashTextEmbedder(64)}) as library,
         pytest.raises(StoreError, match="same text embedder"),
     ):
         library.search("green")
 
 
-def test_settings_are_remembered(films: Path, tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_settings_are_remembered(films: Path, tmp_path: Path, models: dict[str, Any]) -> None:
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films)
-    with Library.open(tmp_path / "library", models=parts) as library:
+    with Library.open(tmp_path / "library", models=models) as library:
         assert library.config == config
 
 
-def test_a_missing_path_is_an_error_before_any_work(tmp_path: Path, parts: dict[str, Any]) -> None:
-    with open_library(tmp_path, parts) as library, pytest.raises(MissingVideo):
+def test_a_missing_path_is_an_error_before_any_work(tmp_path: Path, models: dict[str, Any]) -> None:
+    with open_library(tmp_path, models) as library, pytest.raises(MissingVideo):
         library.build(tmp_path / "nothing")
 
 
 def test_ask_answers_with_evidence_in_time_order(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
         answer = library.ask("Which wall is green?", video="colours.mp4")
         starts = [moment.start_s for moment in answer.evidence]
@@ -340,9 +340,9 @@ def test_ask_answers_with_evidence_in_time_order(
 
 
 def test_stored_vectors_have_unit_rows_and_one_row_per_clip(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         library.build(films)
     with Store.open(tmp_path / "library") as store:
         rows = store.get_all(store.find_video("colours.mp4").video_id, "chapter_vector")
@@ -353,7 +353,7 @@ def test_stored_vectors_have_unit_rows_and_one_row_per_clip(
 
 
 def test_frames_handed_to_describers_are_those_of_their_clip(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     seen: list[tuple[float, float, float]] = []
 
@@ -361,9 +361,9 @@ def test_frames_handed_to_describers_are_those_of_their_clip(
         seen.extend((view.clip.start_s, f.time_s, view.clip.end_s) for f in view.frames)
         return ["x"]
 
-    parts["captioner"] = ScriptedDescriber(look)
+    models["captioner"] = ScriptedDescriber(look)
     config = replace(CONFIG, visual=RedundancyConfig(policy="none"))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         library.build(films)
     assert len(seen) == 48
     assert all(start <= time <= end for start, time, end in seen)
@@ -397,12 +397,12 @@ class ColourEmbedder(GridImageEmbedder):
 
 
 def test_a_clip_that_no_text_mentions_is_found_by_its_pictures(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    parts["captioner"] = ScriptedDescriber(lambda view: ["Nothing to say here."])
-    parts["image_embedder"] = ColourEmbedder()
-    parts["picture_matcher"] = ColourMatcher()
-    with open_library(tmp_path, parts) as library:
+    models["captioner"] = ScriptedDescriber(lambda view: ["Nothing to say here."])
+    models["image_embedder"] = ColourEmbedder()
+    models["picture_matcher"] = ColourMatcher()
+    with open_library(tmp_path, models) as library:
         library.build(films)
         (only,) = library.search("something green", min_score=0.9)
         assert (only.name, only.start_s, only.end_s) == ("colours.mp4", 4.0, 8.0)
@@ -412,33 +412,33 @@ def test_a_clip_that_no_text_mentions_is_found_by_its_pictures(
 
 
 def test_pictures_placed_by_other_models_are_not_searched(
-    films: Path, tmp_path: Path, parts: dict[str, Any], caplog: pytest.LogCaptureFixture
+    films: Path, tmp_path: Path, models: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    parts["image_embedder"] = ColourEmbedder()
-    parts["picture_matcher"] = ColourMatcher()
-    with open_library(tmp_path, parts) as library:
+    models["image_embedder"] = ColourEmbedder()
+    models["picture_matcher"] = ColourMatcher()
+    with open_library(tmp_path, models) as library:
         library.build(films)
-    parts["image_embedder"] = GridImageEmbedder(4)
-    with open_library(tmp_path, parts) as library:
+    models["image_embedder"] = GridImageEmbedder(4)
+    with open_library(tmp_path, models) as library:
         found = library.search("something green", min_score=0.9)
         assert all("looks" not in moment.matched_by for moment in found)
     assert "no visual search" in caplog.text
 
 
 def test_key_frames_at_a_fixed_distance_are_noted_unless_they_are_not_used(
-    films: Path, tmp_path: Path, parts: dict[str, Any]
+    films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:
-    with open_library(tmp_path, parts) as library:
+    with open_library(tmp_path, models) as library:
         (note,) = library.build(films).notes
         assert note.startswith("1 of 2 videos have key frames at a fixed distance")
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
-    with open_library(tmp_path, parts, config) as library:
+    with open_library(tmp_path, models, config) as library:
         assert library.build(films).notes == ()
 
 
 def test_pictures_are_let_go_once_their_clip_is_done(
-    tmp_path: Path, parts: dict[str, Any], make_film: Any
+    tmp_path: Path, models: dict[str, Any], make_film: Any
 ) -> None:
     film = make_film(tmp_path / "long.mp4", [("red", 3), ("green", 3), ("blue", 3)] * 20)
     alive: list[int] = []
@@ -449,9 +449,9 @@ def test_pictures_are_let_go_once_their_clip_is_done(
         alive.append(sum(ref() is not None for ref in held))
         return ["x"]
 
-    parts["captioner"] = ScriptedDescriber(look, batch_size=1)
-    parts["image_embedder"].batch_size = 8
-    with open_library(tmp_path, parts) as library:
+    models["captioner"] = ScriptedDescriber(look, batch_size=1)
+    models["image_embedder"].batch_size = 8
+    with open_library(tmp_path, models) as library:
         library.build(film)
     assert len(alive) == 60
     assert max(alive) <= max_clips_in_flight(1, 1)

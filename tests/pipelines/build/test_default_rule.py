@@ -32,14 +32,14 @@ def film(tmp_path: Path, make_film: Any) -> Path:
 
 
 @pytest.fixture
-def counting(parts: dict[str, Any]) -> dict[str, Any]:
-    """The parts, with a captioner that names the colour of every picture it was given."""
+def counting(models: dict[str, Any]) -> dict[str, Any]:
+    """The models, with a captioner that names the colour of every picture it was given."""
 
     def describe(view: ClipView) -> str:
         greys = sorted({int(np.dot(f.image[20, 30] // 64, (1, 4, 16))) for f in view.frames})
         return " and ".join(f"colour{grey}" for grey in greys)
 
-    return {**parts, "captioner": ScriptedDescriber(describe)}
+    return {**models, "captioner": ScriptedDescriber(describe)}
 
 
 def kept_of(library: Library, stage: str) -> list[list[bool]]:

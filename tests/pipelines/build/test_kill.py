@@ -40,13 +40,13 @@ def describe(view):
         file.write(f"{view.clip.index}\\n")
     return [f"A wall with mean {int(view.frames[0].image.mean())} fills the picture."]
 
-parts = {
+models = {
     "image_embedder": GridImageEmbedder(batch_size=16),
     "text_embedder": HashTextEmbedder(),
     "captioner": ScriptedDescriber(describe, batch_size=2),
     "llm": ScriptedLanguageModel([]),
 }
-with Library.open(library, config=Config(), models=parts) as opened:
+with Library.open(library, config=Config(), models=models) as opened:
     report = opened.build(films)
     print([row.status for row in report.rows])
 """

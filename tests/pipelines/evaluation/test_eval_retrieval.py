@@ -29,9 +29,9 @@ from fdvs.search.gallery import Described
 THINGS = ("kite", "soup", "horse", "piano", "canoe", "ladder")
 
 
-def job_of(row: str, out: Path, parts: dict[str, Any], **others: Any) -> Job:
+def job_of(row: str, out: Path, models: dict[str, Any], **others: Any) -> Job:
     return Job(
-        **{"row": row_named(row), "data": None, "out": out, "config": Config(), "models": parts,
+        **{"row": row_named(row), "data": None, "out": out, "config": Config(), "models": models,
            "allow_partial": True, **others}
     )  # fmt: skip
 
@@ -63,10 +63,10 @@ def texts_of(split: Split, *, missing: int = 0) -> Texts:
 
 @pytest.mark.parametrize("row", ["retrieval-msrvtt", "prvr-charades"])
 def test_what_is_told_is_found_and_another_videos_words_are_not(
-    row: str, tmp_path: Path, parts: dict[str, Any]
+    row: str, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     split = split_of()
-    result = retrieval_row.run(job_of(row, tmp_path / "out", parts), split, texts_of(split))
+    result = retrieval_row.run(job_of(row, tmp_path / "out", models), split, texts_of(split))
     assert result.score == result.floor == result.metrics["R@1"] == 1.0
     assert result.interval == (1.0, 1.0)
     assert result.other_video == 0.0
@@ -78,11 +78,11 @@ def test_what_is_told_is_found_and_another_videos_words_are_not(
     assert not result.is_partial
 
 
-def test_scores_that_are_all_equal_find_nothing(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_scores_that_are_all_equal_find_nothing(tmp_path: Path, models: dict[str, Any]) -> None:
     split = split_of()
     same = {one: (caption("Nothing to see."),) for one in split.video_ids}
     result = retrieval_row.run(
-        job_of("retrieval-msrvtt", tmp_path / "out", parts),
+        job_of("retrieval-msrvtt", tmp_path / "out", models),
         split,
         Texts(source="made", captions=same),
     )
@@ -92,11 +92,11 @@ def test_scores_that_are_all_equal_find_nothing(tmp_path: Path, parts: dict[str,
 
 
 def test_videos_without_words_are_left_out_and_the_name_says_so(
-    tmp_path: Path, parts: dict[str, Any]
+    tmp_path: Path, models: dict[str, Any]
 ) -> None:
     split = split_of()
     result = retrieval_row.run(
-        job_of("retrieval-msrvtt", tmp_path / "out", parts), split, texts_of(split, missing=2)
+        job_of("retrieval-msrvtt", tmp_path / "out", models), split, texts_of(split, missing=2)
     )
     assert result.is_partial
     assert result.split.endswith("4 of 6 candidates")
@@ -105,19 +105,19 @@ def test_videos_without_words_are_left_out_and_the_name_says_so(
     assert any("2 queries" in note for note in result.notes)
 
 
-def test_no_video_with_words_is_an_error(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_no_video_with_words_is_an_error(tmp_path: Path, models: dict[str, Any]) -> None:
     split = split_of()
     with pytest.raises(NotFound, match="no query of msrvtt made"):
         retrieval_row.run(
-            job_of("retrieval-msrvtt", tmp_path / "out", parts),
+            job_of("retrieval-msrvtt", tmp_path / "out", models),
             split,
             Texts(source="made", captions={"other": (caption("A kite."),)}),
         )
 
 
-def test_predictions_hold_ranks_and_ids_and_no_text(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_predictions_hold_ranks_and_ids_and_no_text(tmp_path: Path, models: dict[str, Any]) -> None:
     split = split_of()
-    job = job_of("retrieval-msrvtt", tmp_path / "out", parts)
+    job = job_of("retrieval-msrvtt", tmp_path / "out", models)
     for _ in range(2):  # the second run finds its lines and adds none
         retrieval_row.run(job, split, texts_of(split))
     settings, records = read_records(job.out / "predictions.jsonl")
@@ -129,13 +129,13 @@ def test_predictions_hold_ranks_and_ids_and_no_text(tmp_path: Path, parts: dict[
 
 
 def test_videos_that_nothing_was_chosen_on_are_reported_apart(
-    tmp_path: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"v1", "v2", "v5"}
     monkeypatch.setattr(retrieval_row, "held_out_ids", lambda dataset: frozenset(chosen))
     split = split_of()
     result = retrieval_row.run(
-        job_of("retrieval-msrvtt", tmp_path / "out", parts), split, texts_of(split)
+        job_of("retrieval-msrvtt", tmp_path / "out", models), split, texts_of(split)
     )
     assert result.groups["num_held_out"] == result.groups["num_held_out_in_all"] == 3
     assert result.groups["num_held_out_candidates"] == 3
@@ -147,24 +147,24 @@ def test_videos_that_nothing_was_chosen_on_are_reported_apart(
 
 
 def test_held_out_videos_without_queries_make_no_group(
-    tmp_path: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval_row, "held_out_ids", lambda dataset: frozenset({"v5"}))
     split = split_of()
     texts = texts_of(split)
     split = replace(split, queries=split.queries[:2])
-    result = retrieval_row.run(job_of("retrieval-msrvtt", tmp_path / "out", parts), split, texts)
+    result = retrieval_row.run(job_of("retrieval-msrvtt", tmp_path / "out", models), split, texts)
     assert not result.groups
     assert result.counts["num_candidates"] == 6
 
 
 def test_quick_takes_a_part_of_the_videos_and_says_so(
-    tmp_path: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval_row, "QUICK_VIDEOS", 4)
     split = split_of()
     result = retrieval_row.run(
-        job_of("retrieval-msrvtt", tmp_path / "out", parts, quick=True), split, texts_of(split)
+        job_of("retrieval-msrvtt", tmp_path / "out", models, quick=True), split, texts_of(split)
     )
     assert result.num_items == result.counts["num_candidates"] == 4
     assert result.is_partial
@@ -275,14 +275,14 @@ def write_youcook2(folder: Path) -> None:
     ],
 )
 def test_rows_without_captions_run_from_official_files_and_a_file_of_captions(
-    row: str, write: Any, tmp_path: Path, parts: dict[str, Any]
+    row: str, write: Any, tmp_path: Path, models: dict[str, Any]
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
     write(data)
     file = tmp_path / "captions.json"
     file.write_text(json.dumps({f"V{n}": [f"Someone holds a {THINGS[n]}."] for n in range(3)}))
-    job = job_of(row, tmp_path / row, parts, data=data, captions=file)
+    job = job_of(row, tmp_path / row, models, data=data, captions=file)
     result = run_row(job)
     assert result.score == 1.0
     assert result.num_items == 3
@@ -290,7 +290,7 @@ def test_rows_without_captions_run_from_official_files_and_a_file_of_captions(
     assert result.source == "captions file captions.json"
 
 
-def test_a_row_runs_from_videos(tmp_path: Path, parts: dict[str, Any], make_film: Any) -> None:
+def test_a_row_runs_from_videos(tmp_path: Path, models: dict[str, Any], make_film: Any) -> None:
     data, films = tmp_path / "data", tmp_path / "films"
     data.mkdir()
     films.mkdir()
@@ -301,7 +301,7 @@ def test_a_row_runs_from_videos(tmp_path: Path, parts: dict[str, Any], make_film
     (data / "msrvtt_test.csv").write_text("\n".join(["key,vid_key,video_id,sentence", *lines]))
     for n, colour in enumerate(("red", "green")):  # the third one is missing
         make_film(films / f"video{n}.mp4", [(colour, 1.0)])
-    result = run_row(job_of("retrieval-msrvtt", tmp_path / "out", parts, data=data, videos=films))
+    result = run_row(job_of("retrieval-msrvtt", tmp_path / "out", models, data=data, videos=films))
     assert result.score == 1.0
     assert result.counts["num_candidates"] == 2
     assert result.counts["num_videos_missing"] == 1
@@ -438,10 +438,10 @@ def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
         stored(Counting(), path)
 
 
-def test_rows_of_one_evaluation_share_their_vectors(tmp_path: Path, parts: dict[str, Any]) -> None:
-    one = vectors_file(job_of("prvr-activitynet", tmp_path / "prvr-activitynet", parts))
-    two = vectors_file(job_of("retrieval-activitynet", tmp_path / "retrieval-activitynet", parts))
-    alone = vectors_file(job_of("prvr-activitynet", tmp_path / "mine", parts))
+def test_rows_of_one_evaluation_share_their_vectors(tmp_path: Path, models: dict[str, Any]) -> None:
+    one = vectors_file(job_of("prvr-activitynet", tmp_path / "prvr-activitynet", models))
+    two = vectors_file(job_of("retrieval-activitynet", tmp_path / "retrieval-activitynet", models))
+    alone = vectors_file(job_of("prvr-activitynet", tmp_path / "mine", models))
     assert one == two == tmp_path / "vectors.sqlite"
     assert alone == tmp_path / "mine" / "vectors.sqlite"
 

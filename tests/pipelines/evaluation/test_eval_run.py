@@ -77,9 +77,9 @@ def write_activitynet(folder: Path) -> Path:
     return folder
 
 
-def job_of(row: str, data: Path | None, out: Path, parts: dict[str, Any], **others: Any) -> Job:
+def job_of(row: str, data: Path | None, out: Path, models: dict[str, Any], **others: Any) -> Job:
     return Job(
-        **{"row": row_named(row), "data": data, "out": out, "config": Config(), "models": parts,
+        **{"row": row_named(row), "data": data, "out": out, "config": Config(), "models": models,
            "allow_partial": True, **others}
     )  # fmt: skip
 
@@ -124,10 +124,10 @@ def test_an_unknown_row_names_near_ones() -> None:
 
 
 def test_published_captions_are_the_texts(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_egoschema(tmp_path / "data")
-    result = run_row(job_of("egoschema", data, tmp_path / "out", parts))
+    result = run_row(job_of("egoschema", data, tmp_path / "out", models))
     _, texts = calls[0]
     assert texts.source == result.source == "published captions"
     assert texts.captions["clip-1"][7].text == "C lifts cup 1"
@@ -135,17 +135,17 @@ def test_published_captions_are_the_texts(
     assert "partial" in result.split
 
 
-def test_a_partial_file_is_refused_unless_allowed(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_a_partial_file_is_refused_unless_allowed(tmp_path: Path, models: dict[str, Any]) -> None:
     data = write_egoschema(tmp_path / "data")
     with pytest.raises(PartialData, match="3"):
-        run_row(job_of("egoschema", data, tmp_path / "out", parts, allow_partial=False))
+        run_row(job_of("egoschema", data, tmp_path / "out", models, allow_partial=False))
 
 
 def test_the_same_settings_are_not_computed_twice_and_others_are(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_egoschema(tmp_path / "data")
-    job = job_of("egoschema", data, tmp_path / "out", parts)
+    job = job_of("egoschema", data, tmp_path / "out", models)
     first = run_row(job)
     assert run_row(job) == first
     assert len(calls) == 1
@@ -156,11 +156,11 @@ def test_the_same_settings_are_not_computed_twice_and_others_are(
 
 
 def test_a_row_that_asks_no_language_model_needs_none(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_egoschema(tmp_path / "data")
     config = Config(models=ModelsConfig(llm="transformers:/nowhere"))
-    given = {role: part for role, part in parts.items() if role != "llm"}
+    given = {role: part for role, part in models.items() if role != "llm"}
     run_row(job_of("egoschema", data, tmp_path / "out", given, config=config))
     assert len(calls) == 1
     with pytest.raises(ModelUnavailable, match="nowhere"):
@@ -168,9 +168,9 @@ def test_a_row_that_asks_no_language_model_needs_none(
 
 
 def test_a_damaged_result_is_computed_again(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
-    job = job_of("egoschema", write_egoschema(tmp_path / "data"), tmp_path / "out", parts)
+    job = job_of("egoschema", write_egoschema(tmp_path / "data"), tmp_path / "out", models)
     run_row(job)
     for text in ("", "[]", '{"key": 1}', "{"):
         (tmp_path / "out/result.json").write_text(text)
@@ -179,9 +179,11 @@ def test_a_damaged_result_is_computed_again(
 
 
 def test_a_run_leaves_result_report_and_plot(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
-    result = run_row(job_of("egoschema", write_egoschema(tmp_path / "data"), tmp_path / "o", parts))
+    result = run_row(
+        job_of("egoschema", write_egoschema(tmp_path / "data"), tmp_path / "o", models)
+    )
     stored = json.loads((tmp_path / "o/result.json").read_text())["result"]
     assert result_from_json(stored) == result
     page = (tmp_path / "o/report.md").read_text()
@@ -190,10 +192,10 @@ def test_a_run_leaves_result_report_and_plot(
 
 
 def test_another_description_is_the_text_of_a_gallery(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_activitynet(tmp_path / "data")
-    result = run_row(job_of("retrieval-activitynet", data, tmp_path / "out", parts))
+    result = run_row(job_of("retrieval-activitynet", data, tmp_path / "out", models))
     split, texts = calls[0]
     assert [query.text for query in split.queries] == [
         "A man rows. He rests.", "A dog runs. It sleeps.",
@@ -205,10 +207,10 @@ def test_another_description_is_the_text_of_a_gallery(
 
 
 def test_sentences_stay_apart_for_partially_relevant_retrieval(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_activitynet(tmp_path / "data")
-    run_row(job_of("prvr-activitynet", data, tmp_path / "out", parts, limit=3))
+    run_row(job_of("prvr-activitynet", data, tmp_path / "out", models, limit=3))
     split, _ = calls[0]
     assert [query.text for query in split.queries] == ["A man rows.", "He rests.", "A dog runs."]
     assert split.video_ids == ("v_a", "v_b")
@@ -227,10 +229,10 @@ def test_a_limit_of_questions_needs_only_their_videos(tmp_path: Path) -> None:
 
 
 def test_a_quick_run_takes_few_videos_with_all_their_questions(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     data = write_egoschema(tmp_path / "data", num=20)
-    result = run_row(job_of("egoschema", data, tmp_path / "out", parts, quick=True))
+    result = run_row(job_of("egoschema", data, tmp_path / "out", models, quick=True))
     split, texts = calls[0]
     assert len(split.choices) == len(split.video_ids) == len(texts.captions) == 12
     assert not texts.missing
@@ -238,12 +240,12 @@ def test_a_quick_run_takes_few_videos_with_all_their_questions(
 
 
 def test_a_captions_file_stands_in_for_videos(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     file = tmp_path / "words.json"
     file.write_text(json.dumps({"clip-2": ["A hat.", "A dog."], "other": ["No."]}))
     data = write_egoschema(tmp_path / "data")
-    run_row(job_of("egoschema", data, tmp_path / "out", parts, captions=file))
+    run_row(job_of("egoschema", data, tmp_path / "out", models, captions=file))
     _, texts = calls[0]
     assert [caption.text for caption in texts.captions["clip-2"]] == ["A hat.", "A dog."]
     assert texts.missing == ("clip-0", "clip-1")
@@ -252,7 +254,7 @@ def test_a_captions_file_stands_in_for_videos(
 
 def test_videos_go_through_the_whole_pipeline(
     tmp_path: Path,
-    parts: dict[str, Any],
+    models: dict[str, Any],
     make_film: Callable[..., Path],
     calls: list[tuple[Split, Texts]],
 ) -> None:
@@ -261,7 +263,7 @@ def test_videos_go_through_the_whole_pipeline(
     make_film(films / "clip-0.mp4", [("red", 2.0), ("blue", 2.0)])
     (films / "clip-1.mp4").write_bytes(b"no video")
     data = write_egoschema(tmp_path / "data")
-    job = job_of("egoschema", data, tmp_path / "out", parts, videos=tmp_path / "films")
+    job = job_of("egoschema", data, tmp_path / "out", models, videos=tmp_path / "films")
     result = run_row(job)
     _, texts = calls[0]
     told = " ".join(caption.text for caption in texts.captions["clip-0"])
@@ -272,35 +274,35 @@ def test_videos_go_through_the_whole_pipeline(
     assert result.backends["captioner"]
 
 
-def test_a_folder_without_the_videos_is_an_error(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_a_folder_without_the_videos_is_an_error(tmp_path: Path, models: dict[str, Any]) -> None:
     (tmp_path / "films").mkdir()
     data = write_egoschema(tmp_path / "data")
     with pytest.raises(NotFound, match=r"clip-0\.mp4"):
-        run_row(job_of("egoschema", data, tmp_path / "o", parts, videos=tmp_path / "films"))
+        run_row(job_of("egoschema", data, tmp_path / "o", models, videos=tmp_path / "films"))
 
 
-def test_a_row_without_words_says_how_to_give_them(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_a_row_without_words_says_how_to_give_them(tmp_path: Path, models: dict[str, Any]) -> None:
     own = tmp_path / "charades_sta"
     own.mkdir()
     (own / "charades_sta_test.txt").write_text("ABCDE 0.0 5.0##person opens a box.\n")
     with pytest.raises(ConfigError, match="--videos FOLDER"):
-        run_row(job_of("prvr-charades", tmp_path, tmp_path / "out", parts))
+        run_row(job_of("prvr-charades", tmp_path, tmp_path / "out", models))
 
 
-def test_videos_and_captions_exclude_each_other(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_videos_and_captions_exclude_each_other(tmp_path: Path, models: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="one of them"):
-        job_of("egoschema", tmp_path, tmp_path, parts, videos=tmp_path, captions=tmp_path)
+        job_of("egoschema", tmp_path, tmp_path, models, videos=tmp_path, captions=tmp_path)
 
 
-def test_a_limit_below_one_and_no_data_are_errors(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_a_limit_below_one_and_no_data_are_errors(tmp_path: Path, models: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match="--limit"):
-        job_of("egoschema", tmp_path, tmp_path, parts, limit=0)
+        job_of("egoschema", tmp_path, tmp_path, models, limit=0)
     with pytest.raises(ConfigError, match="--data FOLDER"):
-        run_row(job_of("egoschema", None, tmp_path / "out", parts))
+        run_row(job_of("egoschema", None, tmp_path / "out", models))
 
 
 def test_all_rows_run_what_can_and_say_why_others_do_not(
-    tmp_path: Path, parts: dict[str, Any], calls: list[tuple[Split, Texts]]
+    tmp_path: Path, models: dict[str, Any], calls: list[tuple[Split, Texts]]
 ) -> None:
     write_egoschema(tmp_path / "data")
     (tmp_path / "data/nextqa").mkdir()
@@ -308,7 +310,7 @@ def test_all_rows_run_what_can_and_say_why_others_do_not(
     (tmp_path / "data/nextqa/nextqa_allcaps_1fps.zip").write_bytes(b"PK")
     lines: list[str] = []
     request = Request(
-        row="all", data=tmp_path / "data", out=tmp_path / "out", config=Config(), models=parts,
+        row="all", data=tmp_path / "data", out=tmp_path / "out", config=Config(), models=models,
         allow_partial=True,
     )  # fmt: skip
     suite = run_all(request, report_progress=lines.append)
@@ -321,18 +323,18 @@ def test_all_rows_run_what_can_and_say_why_others_do_not(
     assert any(line.startswith("egoschema: accuracy 50.0 %") for line in lines)
 
 
-def test_one_row_raises_its_error(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_one_row_raises_its_error(tmp_path: Path, models: dict[str, Any]) -> None:
     request = Request(
-        row="nextqa", data=tmp_path, out=tmp_path / "o", config=Config(), models=parts
+        row="nextqa", data=tmp_path, out=tmp_path / "o", config=Config(), models=models
     )
     with pytest.raises(AbsentData, match=r"val\.csv"):
         run_all(request, report_progress=print)
 
 
 def test_a_plot_shows_ours_with_floor_controls_and_published(
-    tmp_path: Path, calls: list[tuple[Split, Texts]], parts: dict[str, Any]
+    tmp_path: Path, calls: list[tuple[Split, Texts]], models: dict[str, Any]
 ) -> None:
-    result = run_row(job_of("egoschema", write_egoschema(tmp_path / "d"), tmp_path / "o", parts))
+    result = run_row(job_of("egoschema", write_egoschema(tmp_path / "d"), tmp_path / "o", models))
     theirs = Published(row="egoschema", system="Other", scores={"accuracy": 0.4}, source="x",
                        not_comparable="y")  # fmt: skip
     labels = [label for label, _, _ in bars_of(result, [theirs])]

@@ -54,16 +54,16 @@ def reader() -> tuple[ScriptedLanguageModel, list[str]]:
     return ScriptedLanguageModel(answer), asked
 
 
-def job_of(data: Path, parts: dict[str, Any], writer: ScriptedLanguageModel) -> Job:
+def job_of(data: Path, models: dict[str, Any], writer: ScriptedLanguageModel) -> Job:
     return Job(
         row=row_named("activitynet-qa"), data=data, out=data.parent / "out", config=Config(),
-        models={**parts, "llm": writer}, captions=data.parent / "words.json", allow_partial=True,
+        models={**models, "llm": writer}, captions=data.parent / "words.json", allow_partial=True,
     )  # fmt: skip
 
 
-def test_own_words_answer_and_another_videos_do_not(data: Path, parts: dict[str, Any]) -> None:
+def test_own_words_answer_and_another_videos_do_not(data: Path, models: dict[str, Any]) -> None:
     writer, _ = reader()
-    result = run_row(job_of(data, parts, writer))
+    result = run_row(job_of(data, models, writer))
     assert result.score == 1.0
     assert result.other_video == 0.0
     assert (result.num_items, result.num_videos) == (2, 2)
@@ -77,18 +77,18 @@ def test_own_words_answer_and_another_videos_do_not(data: Path, parts: dict[str,
     assert result.groups["num_Color"] == 2.0
 
 
-def test_what_was_answered_is_not_asked_again(data: Path, parts: dict[str, Any]) -> None:
+def test_what_was_answered_is_not_asked_again(data: Path, models: dict[str, Any]) -> None:
     writer, asked = reader()
-    first = run_row(job_of(data, parts, writer))
+    first = run_row(job_of(data, models, writer))
     num_asked = len(asked)
     (data.parent / "out/result.json").unlink()
-    again = run_row(job_of(data, parts, writer))
+    again = run_row(job_of(data, models, writer))
     assert len(asked) == num_asked == 4
     assert again.score == first.score
 
 
 def test_a_judge_scores_beside_exact_match(
-    data: Path, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    data: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def chat(self: ChatClient, messages: list[dict[str, str]], **_: Any) -> SimpleNamespace:
         right = '"correct answer": "red"' in messages[1]["content"]
@@ -98,7 +98,7 @@ def test_a_judge_scores_beside_exact_match(
     monkeypatch.setattr(ChatClient, "chat", chat)
     language_model, _ = reader()
     judge = "http://127.0.0.1:9/v1#judge"
-    result = run_row(replace(job_of(data, parts, language_model), judge=judge))
+    result = run_row(replace(job_of(data, models, language_model), judge=judge))
     assert result.score == 1.0
     assert result.metrics["judge_accuracy"] == 0.5
     assert result.metrics["judge_mean_score"] == 2.5

@@ -106,8 +106,8 @@ def test_six_ways_into_the_code_are_short_and_exist() -> None:
 
 
 def test_files_that_documents_name_exist() -> None:
-    """Paths in code quotes or drawings; decisions are history and may name what is gone."""
-    pages = [name for name in committed("*.md") if not name.startswith("docs/decisions/")]
+    """Paths in code quotes, text or drawings."""
+    pages = committed("*.md")
     tops = "|".join([*ROLES, "scripts", "research", "tests"])
     path = re.compile(rf"(?<![\w/.:@-])((?:{tops})/[\w/.]+\.\w+)")
     missing = [

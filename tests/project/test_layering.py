@@ -1,4 +1,4 @@
-"""Imports go one way: kernels < core < models, datasets < pipelines < scripts, tests."""
+"""Imports go one way: kernels < core < models, datasets < pipelines < scripts, research, tests."""
 
 from __future__ import annotations
 
@@ -170,6 +170,15 @@ def imported_rooms(path: Path) -> set[str]:
     return {room for module in imports(tree, path) if (room := room_of(module)) is not None}
 
 
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_every_room_says_what_it_is(layer: str) -> None:
+    """In the docstring of its `__init__.py`."""
+    rooms = [path for path in files_of(layer) if path.name == "__init__.py"]
+    assert rooms
+    silent = [path for path in rooms if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    assert silent == []
+
+
 def test_every_room_of_the_core_has_its_floor() -> None:
     rooms = {room_of(module_name(path)) for path in files_of(CORE)} - {None}
     assert rooms == set(CORE_ROOMS)
@@ -224,7 +233,7 @@ def test_imports_go_one_way(layer: str) -> None:
     assert upward_imports(layer) == []
 
 
-@pytest.mark.parametrize("layer", [*ALLOWED, "scripts", "tests"])
+@pytest.mark.parametrize("layer", [*ALLOWED, "scripts", "research", "tests"])
 def test_role_folders_are_imported_through_the_package_only(layer: str) -> None:
     """`from models...` would load a second copy of every class, `datasets` may be another's."""
     found = []

@@ -79,18 +79,15 @@ def test_the_wheel_holds_the_cards_and_the_type_marker(names: set[str]) -> None:
     assert cards | {"fdvs/py.typed"} <= names
 
 
-def test_the_wheel_holds_all_data_files_of_the_role_folders(names: set[str]) -> None:
+def test_the_wheel_holds_all_data_files(names: set[str]) -> None:
     suffixes = {".yaml", ".cpp", ".cu", ".h", ".json", ".txt"}
-    data = {
-        f"fdvs/{path.relative_to(ROOT)}"
-        for role in ROLES
-        for path in (ROOT / role).rglob("*")
-        if path.suffix in suffixes and "__pycache__" not in path.parts
-    }
-    assert data <= names
+    folders = [ROOT / name for name in ("fdvs", *ROLES)]
+    files = [path for folder in folders for path in folder.rglob("*") if path.resolve() == path]
+    data = {str(path.relative_to(ROOT)) for path in files if path.suffix in suffixes}
+    assert {name if name.startswith("fdvs/") else f"fdvs/{name}" for name in data} <= names
 
 
-def test_the_wheel_holds_no_tests_scripts_or_bare_role_folders(names: set[str]) -> None:
+def test_the_wheel_holds_no_tests_scripts_research_or_bare_role_folders(names: set[str]) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fdvs"}
     assert not [name for name in names if "test_" in name or "conftest" in name]

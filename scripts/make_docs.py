@@ -99,7 +99,20 @@ def settings_page() -> str:
         section = getattr(config, field.name)
         if dataclasses.is_dataclass(section):
             parts.append(section_of(field.name, section))
-    return "\n".join(parts)
+    return "\n".join([*parts, retired_section()])
+
+
+def retired_section() -> str:
+    """Return the settings that are gone, and the value that the code now behaves as."""
+    from fdvs.config import RETIRED
+
+    about = (
+        "A library that stores one of these still opens and ignores it. In a settings file it\n"
+        "is an error, unless it asks for what happens anyway:"
+    )
+    rows = [f"| `{key}` | `{json.dumps(value)}` |" for key, value in RETIRED.items()]
+    table = ["| setting | value |", "|---|---|", *rows]
+    return "\n".join(["## Retired settings", "", about, "", *table]) + "\n"
 
 
 def section_of(name: str, section: object) -> str:

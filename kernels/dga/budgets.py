@@ -22,7 +22,7 @@ from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import head_groups, query_heads
 from fdvs.kernels.dga.layer_cache import DGALayerCache
 from fdvs.kernels.dga.plan import HeadPlan, allocate, units_share, with_units
-from fdvs.kernels.dga.stream import StreamState
+from fdvs.kernels.dga.unit_set import StreamState
 
 #: Shares of a chunk that a head may keep, beside the settings' own and everything.
 SHARES = (1 / 40, 1 / 16, 5 / 32, 1 / 4, 1 / 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import LayerConfig, head_groups
 from fdvs.kernels.dga.layer_cache import PARTS, DGALayerCache
-from fdvs.kernels.dga.stream import StreamState
+from fdvs.kernels.dga.unit_set import StreamState
 
 
 class HeadsCache:

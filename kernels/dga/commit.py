@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, unflatten
 
 from fdvs.kernels.dga.config import DGAConfig, random_score
-from fdvs.kernels.dga.unit_set import Units
+from fdvs.kernels.dga.unit_set import StreamState, Units
 
 #: A backend's kernel that scores chunks, or gives None where torch has to (`cpp.score_chunks`).
 ScoreChunks = Callable[..., Tensor | None]
@@ -43,77 +43,67 @@ def first_judge(config: DGAConfig, chunk: int) -> int:
 
 
 def build_units(
-    q_BHQD: Tensor,
-    k_BKRD: Tensor,
-    v_BKRE: Tensor,
-    *,
-    q_start: int,
-    raw_start: int,
-    chunks: range,
-    config: DGAConfig,
-    scale: float,
-    focal_BR: Tensor | None = None,
-    score_chunks: ScoreChunks | None = None,
-    threads: int = 1,
-) -> Units:
-    """Score some chunks and build their units.
+    state: StreamState, chunks: range, *, config: DGAConfig, scale: float,
+    score_chunks: ScoreChunks | None = None, threads: int = 1,
+) -> Units:  # fmt: skip
+    """Score some chunks, whose tokens and judges the state holds, and build their units.
 
     Args:
-        q_BHQD: queries of the positions from `q_start` on, at least from `first_query_needed` on.
-        k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
-        focal_BR: bool; tokens that must stay single.
         score_chunks: the backend's own kernel for scores, on at most `threads` threads.
 
     Raises:
-        ValueError: `focal_BR` marks more tokens of a chunk than may stay single.
+        ValueError: more tokens of a chunk are marked than may stay single.
     """
-    first = chunks.start * config.chunk - raw_start
-    judge_at = first_judge(config, chunks.start) - q_start
     if score_chunks is not None:
         scores_BKnC = score_chunks(
-            q_BHQD, k_BKRD, judge_at=judge_at, first=first, chunks=len(chunks), config=config,
-            scale=scale, threads=threads,
+            state.q_BHJD, state.k_BKRD, judge_at=first_judge(config, chunks.start) - state.q_start,
+            first=chunks.start * config.chunk - state.raw_start, chunks=len(chunks),
+            config=config, scale=scale, threads=threads,
         )  # fmt: skip
         if scores_BKnC is not None:
-            return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
-    rows, heads = q_BHQD.shape[:2]
+            return best_units(state, scores_BKnC, chunks, config)
+    rows, heads = state.q_BHJD.shape[:2]
     per_chunk = rows * heads * config.score_queries * (config.chunk + config.window)
-    step = max(1, JUDGE_BUDGET.get(q_BHQD.device.type, JUDGE_BUDGET_OTHER) // per_chunk)
-    parts = []
-    for at in range(chunks.start, chunks.stop, step):
-        some = range(at, min(at + step, chunks.stop))
-        parts.append(
-            _build(q_BHQD, k_BKRD, v_BKRE, q_start, raw_start, some, config, scale, focal_BR)
-        )
-    return Units.concatenate(parts)
+    budget = JUDGE_BUDGET.get(state.q_BHJD.device.type, JUDGE_BUDGET_OTHER)
+    step = max(1, budget // per_chunk)
+    return Units.concatenate([
+        _build(state, chunks[at : at + step], config, scale) for at in range(0, len(chunks), step)
+    ])  # fmt: skip
 
 
-def _build(
-    q_BHQD: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, q_start: int, raw_start: int, chunks: range,
-    config: DGAConfig, scale: float, focal_BR: Tensor | None,
-) -> Units:  # fmt: skip
-    first, count, size = chunks.start * config.chunk - raw_start, len(chunks), config.chunk
-    span_BKnDS = _windows(k_BKRD, first, size + config.window, size, count)
-    judge_at = first_judge(config, chunks.start) - q_start
-    q_BHnDJ = _windows(q_BHQD, judge_at, config.score_queries, size, count)
+def _build(state: StreamState, chunks: range, config: DGAConfig, scale: float) -> Units:
+    """Score chunks in torch and build their units."""
+    count, size = len(chunks), config.chunk
+    first = chunks.start * size - state.raw_start
+    span_BKnDS = _windows(state.k_BKRD, first, size + config.window, size, count)
+    judge_at = first_judge(config, chunks.start) - state.q_start
+    q_BHnDJ = _windows(state.q_BHJD, judge_at, config.score_queries, size, count)
     logits_BKnXS = _judge_logits(q_BHnDJ, span_BKnDS, scale)
     scores_BKnC = _scores(logits_BKnXS.detach(), config, chunks)
-    if not config.pool:
-        return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
-    focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
-    focal_BKnF, rest_BKngm = _split(scores_BKnC, focal_BnC, config)
-    k_BKnCD = unflatten(k_BKRD[:, :, first : first + count * size], 2, (count, size))
-    v_BKnCE = unflatten(v_BKRE[:, :, first : first + count * size], 2, (count, size))
+    if config.pool:
+        return _pooled_units(state, scores_BKnC, logits_BKnXS, chunks, config, scale)
+    return best_units(state, scores_BKnC, chunks, config)
+
+
+def _pooled_units(
+    state: StreamState, scores_BKnC: Tensor, logits_BKnXS: Tensor, chunks: range,
+    config: DGAConfig, scale: float,
+) -> Units:  # fmt: skip
+    """Return the single tokens and the groups of each chunk."""
+    focal_BKnF, rest_BKngm = _split(
+        scores_BKnC, _forced(state, scores_BKnC, chunks, config), config
+    )
+    k_BKnCD, v_BKnCE = _in_chunks(state, chunks, config)
     rest_k_BKngmD = unflatten(_take(k_BKnCD, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     rest_v_BKngmE = unflatten(_take(v_BKnCE, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     if config.weight == "lastq":
-        at = chunks.start * size - q_start
-        q_BHnCD = unflatten(q_BHQD[:, :, at : at + count * size], 2, (count, size))
+        at, split = chunks.start * config.chunk - state.q_start, (len(chunks), config.chunk)
+        q_BHnCD = unflatten(state.q_BHJD[:, :, at : at + split[0] * split[1]], 2, split)
         w_BKngm = _last_weights(q_BHnCD, rest_k_BKngmD, rest_BKngm, scale)
     else:
         w_BKngm = _mean_weights(logits_BKnXS, rest_BKngm)
-    pooled_k = (w_BKngm[..., None] * rest_k_BKngmD).sum(4).to(k_BKRD.dtype)
-    pooled_v = (w_BKngm[..., None] * rest_v_BKngmE).sum(4).to(v_BKRE.dtype)
+    pooled_k = (w_BKngm[..., None] * rest_k_BKngmD).sum(4).to(k_BKnCD.dtype)
+    pooled_v = (w_BKngm[..., None] * rest_v_BKngmE).sum(4).to(v_BKnCE.dtype)
     bias_BKng = group_bias(w_BKngm, config)
     return Units(
         keys_BKND=torch.cat((_take(k_BKnCD, focal_BKnF), pooled_k), 3).flatten(2, 3),
@@ -122,42 +112,30 @@ def _build(
     )
 
 
-def units_from_scores(
-    scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, *, raw_start: int, chunks: range,
-    config: DGAConfig, focal_BR: Tensor | None = None,
-) -> Units:  # fmt: skip
-    """Build the units of chunks from given scores, such as those of a rereading.
-
-    Args:
-        k_BKRD, v_BKRE: raw keys and values of the positions from `raw_start` on.
+def best_units(state: StreamState, scores_BKnC: Tensor, chunks: range, config: DGAConfig) -> Units:
+    """Return the tokens of highest score of each chunk as units, without pooling.
 
     Raises:
-        ValueError: settings that pool: a group is weighed by its judges' attention.
+        ValueError: more tokens of a chunk are marked than may stay single.
     """
-    if config.pool:
-        raise ValueError(
-            "pool=True weighs the members of a group by their judges' attention; given scores "
-            "need pool=False"
-        )
-    first = chunks.start * config.chunk - raw_start
-    return _best(scores_BKnC, k_BKRD, v_BKRE, first, chunks, config, focal_BR)
-
-
-def _best(
-    scores_BKnC: Tensor, k_BKRD: Tensor, v_BKRE: Tensor, first: int, chunks: range,
-    config: DGAConfig, focal_BR: Tensor | None,
-) -> Units:  # fmt: skip
-    """Return the tokens of highest score of each chunk, without pooling."""
-    focal_BnC = _forced(focal_BR, scores_BKnC, first, chunks, config)
-    focal_BKnF, _ = _split(scores_BKnC, focal_BnC, config)
-    last, split = first + len(chunks) * config.chunk, (len(chunks), config.chunk)
-    k_BKnCD, v_BKnCE = (unflatten(x[:, :, first:last], 2, split) for x in (k_BKRD, v_BKRE))
+    focal_BKnF, _ = _split(scores_BKnC, _forced(state, scores_BKnC, chunks, config), config)
+    k_BKnCD, v_BKnCE = _in_chunks(state, chunks, config)
     keys_BKND = _take(k_BKnCD, focal_BKnF).flatten(2, 3)
     wide = torch.promote_types(keys_BKND.dtype, torch.float32)
     return Units(
         keys_BKND=keys_BKND,
         values_BKNE=_take(v_BKnCE, focal_BKnF).flatten(2, 3),
         bias_BKN=keys_BKND.new_zeros(keys_BKND.shape[:3], dtype=wide),
+    )
+
+
+def _in_chunks(state: StreamState, chunks: range, config: DGAConfig) -> tuple[Tensor, Tensor]:
+    """Return the raw keys [B, K, n, C, D] and values [B, K, n, C, E] of chunks."""
+    first, split = chunks.start * config.chunk - state.raw_start, (len(chunks), config.chunk)
+    last = first + split[0] * split[1]
+    return (
+        unflatten(state.k_BKRD[:, :, first:last], 2, split),
+        unflatten(state.v_BKRE[:, :, first:last], 2, split),
     )
 
 
@@ -194,12 +172,11 @@ def _random_scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Te
     return unflatten(drawn, 0, shape[2:]).expand(shape)
 
 
-def _forced(
-    focal_BR: Tensor | None, scores_BKnC: Tensor, first: int, chunks: range, config: DGAConfig
-) -> Tensor:
+def _forced(state: StreamState, scores_BKnC: Tensor, chunks: range, config: DGAConfig) -> Tensor:
     """Mark the tokens that stay single whatever their score (sinks and the caller's): [B, n, C]."""
     rows, _, count, size = scores_BKnC.shape
     forced = torch.zeros(rows, count, size, dtype=torch.bool, device=scores_BKnC.device)
+    focal_BR, first = state.focal_BR, chunks.start * size - state.raw_start
     if focal_BR is not None:
         forced |= unflatten(focal_BR[:, first : first + count * size], 1, (count, size))
     at = torch.arange(chunks.start * size, chunks.stop * size, device=forced.device)

@@ -20,8 +20,7 @@ from torch import Tensor
 from fdvs.kernels.dga.cache import DGACache
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.heads import config_of, config_values
-from fdvs.kernels.dga.stream import StreamState
-from fdvs.kernels.dga.unit_set import Units
+from fdvs.kernels.dga.unit_set import StreamState, Units
 
 FORMAT = "fdvs-dga-cache"
 VERSION = 2

@@ -17,8 +17,8 @@ from torch import Tensor
 from fdvs.kernels.dga.backends import EAGER, Backend
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.inputs import Spans, over_spans, row_groups
-from fdvs.kernels.dga.stream import StreamState, append, commit_scored
-from fdvs.kernels.dga.unit_set import Units
+from fdvs.kernels.dga.stream import append, commit_scored
+from fdvs.kernels.dga.unit_set import StreamState, Units
 
 #: The parts that `num_bytes` counts.
 PARTS = ("units", "raw", "queries", "spare")

@@ -24,8 +24,7 @@ from fdvs.kernels.dga.cache import HeadsCache
 from fdvs.kernels.dga.config import DGAConfig, full_config
 from fdvs.kernels.dga.heads import head_groups, joined_heads, query_heads
 from fdvs.kernels.dga.layer_cache import DGALayerCache
-from fdvs.kernels.dga.stream import StreamState
-from fdvs.kernels.dga.unit_set import AttendInputs
+from fdvs.kernels.dga.unit_set import AttendInputs, StreamState
 
 FULL = full_config()
 #: Width of the values where only the log-sum-exp is wanted.

@@ -8,49 +8,19 @@ Shapes: B rows, H query heads, K key heads, Q new tokens, R raw tokens, J kept q
 dim, E value dim, S scored tokens.
 """
 
-# ruff: noqa: N815 (names of tensors carry their shapes)
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, unflatten
 
-from fdvs.kernels.dga.append_buffer import AppendBuffer, appended
+from fdvs.kernels.dga.append_buffer import appended
 from fdvs.kernels.dga.backends import EAGER, Backend
-from fdvs.kernels.dga.commit import build_units, first_query_needed, units_from_scores
+from fdvs.kernels.dga.commit import best_units, build_units, first_query_needed
 from fdvs.kernels.dga.config import DGAConfig
 from fdvs.kernels.dga.eager import one_thread
-from fdvs.kernels.dga.unit_set import AttendInputs, Units
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState:
-    """What later queries need of the tokens seen so far: units, raw tail, queries.
-
-    Attributes:
-        num_seen: tokens of each row so far.
-        num_built: chunks whose units exist.
-        units: their units, oldest first, or None.
-        raw_start: position of the first raw token still kept.
-        k_BKRD, v_BKRE: raw keys and values from there on.
-        q_start: position of the first query still kept.
-        q_BHJD: queries that later commits need, from there on.
-        focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
-        k_buffer, v_buffer: the buffers that hold the raw keys and values, if they can grow.
-    """
-
-    num_seen: int
-    num_built: int
-    units: Units | None
-    raw_start: int
-    k_BKRD: Tensor
-    v_BKRE: Tensor
-    q_start: int
-    q_BHJD: Tensor
-    focal_BR: Tensor | None
-    k_buffer: AppendBuffer | None = None
-    v_buffer: AppendBuffer | None = None
+from fdvs.kernels.dga.unit_set import AttendInputs, StreamState, Units
 
 
 def append(
@@ -99,9 +69,7 @@ def grow(
     if due <= state.num_built:
         return state
     new = build_units(
-        state.q_BHJD, state.k_BKRD, state.v_BKRE,
-        q_start=state.q_start, raw_start=state.raw_start, chunks=range(state.num_built, due),
-        config=config, scale=scale, focal_BR=state.focal_BR,
+        state, range(state.num_built, due), config=config, scale=scale,
         score_chunks=backend.score_chunks, threads=threads,
     )  # fmt: skip
     return _with_units(state, new, due)
@@ -128,10 +96,12 @@ def commit_scored(state: StreamState, scores_BKS: Tensor, *, config: DGAConfig) 
             f"{scores_BKS.shape[2]} scores were given; {state.num_seen - first} tokens are not yet "
             f"committed, from position {first} on: score whole chunks of {config.chunk} of them"
         )
-    new = units_from_scores(
-        unflatten(scores_BKS, 2, (count, config.chunk)), state.k_BKRD, state.v_BKRE,
-        raw_start=state.raw_start, chunks=chunks, config=config, focal_BR=state.focal_BR,
-    )  # fmt: skip
+    if config.pool:
+        raise ValueError(
+            "pool=True weighs the members of a group by their judges' attention; given scores "
+            "need pool=False"
+        )
+    new = best_units(state, unflatten(scores_BKS, 2, (count, config.chunk)), chunks, config)
     return trim(_with_units(state, new, chunks.stop), config)
 
 

@@ -1,7 +1,7 @@
-"""What one attention step works on: committed units, and the inputs that every backend takes.
+"""The data of `stream` mode: committed units, the state between calls, inputs of an attention step.
 
-Shapes: B rows, H query heads, K key heads, Q queries, R raw tokens, D head dim, E value dim,
-N units.
+Shapes: B rows, H query heads, K key heads, Q queries, R raw tokens, J kept queries, D head dim,
+E value dim, N units.
 """
 
 # ruff: noqa: N815 (names of tensors carry their shapes)
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fdvs.kernels.dga.append_buffer import AppendBuffer
 from fdvs.kernels.dga.config import DGAConfig
 
 
@@ -39,6 +40,35 @@ class Units:
             values_BKNE=torch.cat([part.values_BKNE for part in parts], 2),
             bias_BKN=torch.cat([part.bias_BKN for part in parts], 2),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """What later queries need of the tokens seen so far: units, raw tail, queries.
+
+    Attributes:
+        num_seen: tokens of each row so far.
+        num_built: chunks whose units exist.
+        units: their units, oldest first, or None.
+        raw_start: position of the first raw token still kept.
+        k_BKRD, v_BKRE: raw keys and values from there on.
+        q_start: position of the first query still kept.
+        q_BHJD: queries that later commits need, from there on.
+        focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
+        k_buffer, v_buffer: the buffers that hold the raw keys and values, if they can grow.
+    """
+
+    num_seen: int
+    num_built: int
+    units: Units | None
+    raw_start: int
+    k_BKRD: Tensor
+    v_BKRE: Tensor
+    q_start: int
+    q_BHJD: Tensor
+    focal_BR: Tensor | None
+    k_buffer: AppendBuffer | None = None
+    v_buffer: AppendBuffer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

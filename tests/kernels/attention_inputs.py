@@ -1,4 +1,4 @@
-"""What several files of kernel tests attend to: small settings and random tensors."""
+"""Small settings and random tensors for the kernel tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder's own helper where tests can import it."""
+"""Lets tests, and the processes that they start, import `attention_inputs` of this folder."""
 
 from __future__ import annotations
 

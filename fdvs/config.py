@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from fdvs.errors import InvalidValue
+from fdvs.typed import check_range
 from fdvs.types import JsonDict
 
 ReaderName = Literal["pyav", "ffmpeg", "decord"]
@@ -32,11 +33,6 @@ RETIRED: dict[str, Any] = {
 }
 
 
-def _check(what: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InvalidValue(what, value, f"{low} to {high}")
-
-
 def check_choices(config: object) -> None:
     """Raise InvalidValue if a field annotated with a Literal has another value."""
     for name, hint in get_type_hints(type(config)).items():
@@ -54,7 +50,7 @@ class ReadConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("read.timeout_s", self.timeout_s, 0.1, 3600)
+        check_range("read.timeout_s", self.timeout_s, 0.1, 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +65,10 @@ class CutConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("cut.min_clip_s", self.min_clip_s, 0.0, 3600)
-        _check("cut.max_clip_s", self.max_clip_s, max(0.1, 2 * self.min_clip_s), 36000)
-        _check("cut.fixed_clip_s", self.fixed_clip_s, 0.1, 36000)
-        _check("cut.scene_threshold", self.scene_threshold, 0.1, 255)
+        check_range("cut.min_clip_s", self.min_clip_s, 0.0, 3600)
+        check_range("cut.max_clip_s", self.max_clip_s, max(0.1, 2 * self.min_clip_s), 36000)
+        check_range("cut.fixed_clip_s", self.fixed_clip_s, 0.1, 36000)
+        check_range("cut.scene_threshold", self.scene_threshold, 0.1, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +79,8 @@ class SampleConfig:
     short_side_px: int = 224
 
     def __post_init__(self) -> None:
-        _check("sample.num_frames_per_clip", self.num_frames_per_clip, 1, 256)
-        _check("sample.short_side_px", self.short_side_px, 32, 4320)
+        check_range("sample.num_frames_per_clip", self.num_frames_per_clip, 1, 256)
+        check_range("sample.short_side_px", self.short_side_px, 32, 4320)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +100,7 @@ class RedundancyConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("redundancy.floor", self.floor, -1, 1)
+        check_range("redundancy.floor", self.floor, -1, 1)
 
     @property
     def rule(self) -> Policy:
@@ -124,7 +120,7 @@ class TextualConfig(RedundancyConfig):
 
     def __post_init__(self) -> None:
         RedundancyConfig.__post_init__(self)
-        _check("textual.memory", self.memory, 1, 100_000)
+        check_range("textual.memory", self.memory, 1, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +132,7 @@ class PerceiveConfig:
     max_observation_chars: int = 2000
 
     def __post_init__(self) -> None:
-        _check("perceive.max_observation_chars", self.max_observation_chars, 20, 100_000)
+        check_range("perceive.max_observation_chars", self.max_observation_chars, 20, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +144,7 @@ class ChapterConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("chapter.max_tokens", self.max_tokens, 8, 4096)
+        check_range("chapter.max_tokens", self.max_tokens, 8, 4096)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +159,10 @@ class StoryConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("story.max_scene_chapters", self.max_scene_chapters, 1, 10_000)
-        _check("story.sentences_per_scene", self.sentences_per_scene, 1, 100)
-        _check("story.max_story_sentences", self.max_story_sentences, 1, 1000)
-        _check("story.max_tokens", self.max_tokens, 8, 8192)
+        check_range("story.max_scene_chapters", self.max_scene_chapters, 1, 10_000)
+        check_range("story.sentences_per_scene", self.sentences_per_scene, 1, 100)
+        check_range("story.max_story_sentences", self.max_story_sentences, 1, 1000)
+        check_range("story.max_tokens", self.max_tokens, 8, 8192)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +190,10 @@ class SearchConfig:
     picture_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        _check("search.num_results", self.num_results, 1, 10_000)
-        _check("search.min_score", self.min_score, -1, 1)
-        _check("search.word_weight", self.word_weight, 0, 1)
-        _check("search.picture_weight", self.picture_weight, 0, 1)
+        check_range("search.num_results", self.num_results, 1, 10_000)
+        check_range("search.min_score", self.min_score, -1, 1)
+        check_range("search.word_weight", self.word_weight, 0, 1)
+        check_range("search.picture_weight", self.picture_weight, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,13 +230,13 @@ class AskConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        _check("ask.num_evidence", self.num_evidence, 1, 1000)
-        _check("ask.max_tokens", self.max_tokens, 1, 8192)
-        _check("ask.history_turns", self.history_turns, 0, 100)
-        _check("ask.min_support", self.min_support, 0, 1)
-        _check("ask.min_fit", self.min_fit, -1, 1)
-        _check("ask.min_choice_fit", self.min_choice_fit, -1, 1)
-        _check("ask.cache_mib", self.cache_mib, 0, 1_000_000)
+        check_range("ask.num_evidence", self.num_evidence, 1, 1000)
+        check_range("ask.max_tokens", self.max_tokens, 1, 8192)
+        check_range("ask.history_turns", self.history_turns, 0, 100)
+        check_range("ask.min_support", self.min_support, 0, 1)
+        check_range("ask.min_fit", self.min_fit, -1, 1)
+        check_range("ask.min_choice_fit", self.min_choice_fit, -1, 1)
+        check_range("ask.cache_mib", self.cache_mib, 0, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ class SecondLookCaptioner(Protocol):
     """A captioner that can answer a question about clips."""
 
     def look(self, clips: Sequence[ClipView], question: str) -> list[str]:
-        """Return one reply per clip, in order. `question` is cleaned; the replies are not.
+        """Return one raw reply per clip, in order; `question` must be cleaned.
 
         Raises ModelError where the model fails.
         """
@@ -128,7 +128,7 @@ class SecondLookCaptioner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A language model's reply."""
+    """A language model's reply; `stopped` is False where it ran out of tokens."""
 
     text: str
     num_prompt_tokens: int
@@ -138,7 +138,7 @@ class Completion:
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A language model that follows an instruction. `attention` says which attention runs."""
+    """A language model that follows instructions; `attention` describes its attention."""
 
     identity: ModelIdentity
     context_tokens: int
@@ -158,7 +158,7 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionScore:
-    """How likely a model finds a text after a prompt: natural log, summed over its tokens."""
+    """The log likelihood (natural) of a text after a prompt, summed over its tokens."""
 
     log_prob: float
     num_tokens: int
@@ -173,15 +173,15 @@ class ReadPrompt(Protocol):
     def write(
         self, rest: str, *, max_tokens: int, on_text: Callable[[str], None] | None = None
     ) -> Completion:
-        """Answer `rest`, which follows the text that was read, greedily.
+        """Answer `rest`, which follows the prefilled text, greedily.
 
-        `on_text` is given the answer piece by piece as it is written. The reading is left as it
-        was, so that the next call does not see this one. Raises ModelError where it does not fit.
+        `on_text` gets the answer piece by piece while it is written. The cached prompt does not
+        change, so calls do not see each other. Raises ModelError where it does not fit.
         """
         ...
 
     def score(self, rest: str, options: Sequence[str]) -> tuple[OptionScore, ...]:
-        """Return the likelihood of each option as the answer to `rest`. Reads `rest` once."""
+        """Return the log likelihood of each option as the answer to `rest`, in order."""
         ...
 
 
@@ -190,7 +190,7 @@ class PrefillLanguageModel(LanguageModel, Protocol):
     """A language model that prefills a prompt once and answers many questions about it."""
 
     def read(self, system: str, text: str) -> ReadPrompt:
-        """Read the fixed part of a prompt: the system text and what the user gives first.
+        """Prefill the fixed part of a prompt: the system text and the first part of the user's.
 
         Raises ModelError where it does not fit in `context_tokens`.
         """

@@ -68,30 +68,33 @@ def word_tokenizer() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def llama_folder(
+def save_llama(
     tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Callable[..., Any]
-) -> Path:
-    """A random Llama with 64 positions and grouped key heads, as safetensors."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+) -> Callable[..., Path]:
+    """Save a random Llama with grouped key heads as safetensors; `changes` are to its config."""
 
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("llama")
-    tokenizer = word_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    def save(*, seed: int, **changes: Any) -> Path:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        folder, tokenizer = tmp_path_factory.mktemp("llama"), word_tokenizer()
+        settings = {
+            "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
+        }  # fmt: skip
+        LlamaForCausalLM(LlamaConfig(**settings | changes)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def llama_folder(save_llama: Callable[..., Path]) -> Path:
+    """A random Llama with 64 positions."""
+    return save_llama(seed=0, max_position_embeddings=64)
 
 
 @pytest.fixture(scope="session")

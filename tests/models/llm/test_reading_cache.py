@@ -35,20 +35,9 @@ GIB = 2**30
 
 
 @pytest.fixture(scope="session")
-def sharp_folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Path:
+def sharp_folder(save_llama: Callable[..., Path]) -> Path:
     """A random Llama with 256 positions whose attention is not flat."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(4)
-    folder, tokenizer = tmp_path_factory.mktemp("sharp"), word_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, initializer_range=0.3,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_llama(seed=4, max_position_embeddings=256, initializer_range=0.3)
 
 
 def writer_of(

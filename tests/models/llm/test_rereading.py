@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,21 +39,13 @@ PASSAGE, CONTEXT, KEY_HEADS, PER_KEY, DIM = 48, 512, 2, 2, 8
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Path:
+def folder(save_llama: Callable[..., Path]) -> Path:
     """A random Llama of one layer: its keys and queries depend on nothing but the tokens."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(6)
-    place, tokenizer = tmp_path_factory.mktemp("one_layer"), word_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=1,
-        num_attention_heads=KEY_HEADS * PER_KEY, num_key_value_heads=KEY_HEADS, head_dim=DIM,
-        max_position_embeddings=CONTEXT, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+    return save_llama(
+        seed=6, num_hidden_layers=1, num_attention_heads=KEY_HEADS * PER_KEY,
+        num_key_value_heads=KEY_HEADS, head_dim=DIM, max_position_embeddings=CONTEXT,
         initializer_range=0.5,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(place)
-    tokenizer.save_pretrained(place)
-    return place
 
 
 @pytest.fixture

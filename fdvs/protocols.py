@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from fdvs.types import ClipView, Frame, Image, ModelIdentity, Observation, Vectors, VideoInfo
+from fdvs.types import (
+    ClipView,
+    Frame,
+    Image,
+    ModelIdentity,
+    Observation,
+    Timeline,
+    Vectors,
+    VideoInfo,
+)
 
 
 @runtime_checkable
@@ -110,6 +120,42 @@ class Describer(Protocol):
 
         Raises ModelError if the model fails; the caller then tries clip by clip, so that one bad
         clip fails only its own video.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a track source found in [start_s, end_s) of a file.
+
+    `observations` are in time order; `notes` are sentences for a person, each naming a file or
+    track and what to do; `language` is a tag such as "en" where it is known.
+    """
+
+    start_s: float
+    end_s: float
+    observations: tuple[Observation, ...]
+    notes: tuple[str, ...] = ()
+    language: str = ""
+
+
+@runtime_checkable
+class TrackSource(Protocol):
+    """Reads a whole file once, without its pictures: subtitles, speech.
+
+    Optional members as of a Describer: `content_fingerprint` and `version`.
+    """
+
+    source: str
+    identity: ModelIdentity
+
+    def read_track(
+        self, video_path: Path, timeline: Timeline, *, start_s: float = 0.0
+    ) -> Iterator[Heard]:
+        """Yield stretches in time order from `start_s` on, in seconds from the first picture.
+
+        Each is stored as it comes, so that a killed build goes on behind the last one. Raises
+        ModelError where the source cannot go on.
         """
         ...
 

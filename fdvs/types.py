@@ -30,6 +30,22 @@ def check_interval(what: str, start_s: float, end_s: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Where the streams of a file lie on its one clock, in seconds from the first decoded picture.
+
+    `origin_s` is that picture's time on the container's own clock; in a file without pictures the
+    first sound's. `pictures_end_s` is 0.0 without pictures, `sound_start_s` is negative where the
+    sound begins before the first picture. `duration_s` is the end of pictures and sound together.
+    """
+
+    origin_s: float
+    pictures_end_s: float
+    sound_start_s: float | None
+    sound_end_s: float | None
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
     """What a probe measured of one file.
 
@@ -53,6 +69,7 @@ class VideoInfo:
     num_packets: int
     key_times_s: tuple[float, ...]
     warnings: tuple[str, ...] = ()
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

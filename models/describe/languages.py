@@ -1,13 +1,13 @@
-"""Language tags as people write them in file names and containers, as codes of ISO 639-1.
+"""Map the language tags of file names and containers to codes of ISO 639-1.
 
-Only what is common in names of subtitle files: an unknown tag is no language.
+Only common languages: file names contain many short words that are not languages.
 """
 
 from __future__ import annotations
 
 import re
 
-# ISO 639-1, then the codes of ISO 639-2 and the names that files carry
+# The code of ISO 639-1, then codes of ISO 639-2 and names used in file names.
 _LANGUAGES = """
 af afr afrikaans, am amh amharic, ar ara arabic, az aze azerbaijani, be bel belarusian,
 bg bul bulgarian, bn ben bengali bangla, bs bos bosnian, ca cat catalan, cs ces cze czech,
@@ -32,12 +32,12 @@ zu zul zulu
 _CODES = {
     name: names[0] for names in (entry.split() for entry in _LANGUAGES.split(",")) for name in names
 }
-# What may follow a code: region, script, number of a region (es-419), YouTube's -orig
+# A code followed by script, region (es-419) or YouTube's -orig.
 _SUBTAGS = re.compile(r"([a-z]{2,3})(?:[-_](?:[a-z]{2}|[a-z]{4}|\d{3}))+")
 
 
 def language_code(tag: str) -> str:
-    """Return the code of ISO 639-1 for a tag; "" where it names no known language.
+    """Return the code of ISO 639-1 for a tag, "" if it is not a known language.
 
     >>> [language_code(tag) for tag in ("eng", "pt-BR", "German", "part2", "und")]
     ['en', 'pt', 'de', '', '']

@@ -1,11 +1,11 @@
-"""Which files beside a video hold its subtitles: the naming rules of players.
+"""Find the sidecar subtitle files of a video by the naming rules of players.
 
-A file belongs to a video if its name is the video's (with or without the video's suffix), then
-nothing but known tags (language, forced, sdh, default, ...), then a suffix of subtitles:
-NAME.srt, NAME.en.srt, NAME.pt-BR.sdh.srt, NAME.mp4.vtt. It lies in the video's folder or in one
-inside it named Subs or the like; there also in a folder NAME, with tags alone as its name
-(2_English.srt), as releases of films are packed. VLC, mpv, Plex, Jellyfin and Kodi share this
-much. What looks like a subtitle file of the video and is none gets a note.
+A file belongs to a video if its name is the video's name (with or without the video's suffix),
+followed only by known tags (language, forced, sdh, default, ...) and a subtitle suffix: NAME.srt,
+NAME.en.srt, NAME.pt-BR.sdh.srt, NAME.mp4.vtt. It is in the video's folder or in its subfolder
+`Subs` or `Subtitles`. There, `Subs/NAME/2_English.srt` also counts, as film releases are packed,
+and `Subs/English.srt` if the folder holds one video. This is the common part of the rules of VLC,
+mpv, Plex, Jellyfin and Kodi. A file with the video's name that cannot be used gets a note.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fdvs.media.files import VIDEO_SUFFIXES
 from fdvs.models.describe.languages import language_code
 from fdvs.text.clean import show_text
 
-# in order of preference where several files say the same
+# In order of preference between files of the same language and kind.
 TEXT_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".sbv", ".sub", ".lrc")
 PICTURE_SUFFIXES = frozenset({".idx", ".sup"})
 UNREAD_SUFFIXES = frozenset({".ttml", ".dfxp", ".smi", ".sami", ".stl", ".scc"})
@@ -39,7 +39,7 @@ _SEPARATORS = re.compile(r"[\s_()\[\]-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tags:
-    """What a name says of its subtitles: `language` of ISO 639-1, "" where it says none."""
+    """The properties of a subtitle track. `language` is a code of ISO 639-1, "" if unknown."""
 
     language: str = ""
     is_forced: bool = False
@@ -49,7 +49,7 @@ class Tags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """A subtitle file of a video. `name` is for people: its path from the video's folder."""
+    """A sidecar file. `name` is its path relative to the video's folder, for messages."""
 
     path: Path
     name: str
@@ -58,42 +58,60 @@ class Sidecar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecars:
-    """The subtitle files of a video, by name, and notes on those that cannot be read."""
+    """The sidecar files of a video, sorted by name.
 
-    files: tuple[Sidecar, ...]
-    notes: tuple[str, ...] = ()
+    `unused` are (name, reason) of files with the video's name that cannot be used.
+    """
+
+    files: tuple[Sidecar, ...] = ()
+    unused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each unused file."""
+        return tuple(f"{show_text(name)} was not used: {reason}" for name, reason in self.unused)
 
 
 def find_sidecars(video_path: Path) -> Sidecars:
-    """Return the subtitle files that belong to a video. A folder that cannot be read has none."""
+    """Return the sidecar files of a video; none if its folder cannot be read."""
     files: list[Sidecar] = []
-    notes: list[str] = []
+    unused: list[tuple[str, str]] = []
     found = {name: (path, rest) for path, name, rest in _candidates(video_path)}
     for name, (path, rest) in sorted(found.items()):
         *parts, suffix = rest.split(".")
         tags = read_tags(parts)
-        shown = show_text(name)
+        if suffix == "sub" and _has_idx(path):
+            continue  # the .idx file gets the note
         if tags is None:
-            tag = show_text(".".join(parts))
-            notes.append(
-                f"{shown} was not used: {tag!r} is not a language or a known tag; if it belongs "
-                f"to this video, rename it to {show_text(video_path.stem)}.{suffix}"
-            )
-        elif f".{suffix}" in PICTURE_SUFFIXES or _is_half_of_pictures(path):
-            if suffix != "sub":
-                notes.append(f"{shown} was not used: it holds pictures of text; use a .srt file")
-        elif f".{suffix}" in UNREAD_SUFFIXES:
-            notes.append(f"{shown} was not used: .{suffix} is not read; convert it to .srt")
+            unused.append((name, _unknown_tag(parts, f"{video_path.stem}.{suffix}")))
+        elif reason := _not_readable(f".{suffix}"):
+            unused.append((name, reason))
         else:
             files.append(Sidecar(path=path, name=name, tags=tags))
-    return Sidecars(files=tuple(files[:MAX_FILES]), notes=tuple(notes[:MAX_FILES]))
+    return Sidecars(files=tuple(files[:MAX_FILES]), unused=tuple(unused[:MAX_FILES]))
+
+
+def _unknown_tag(parts: list[str], better_name: str) -> str:
+    return (
+        f"{show_text('.'.join(parts))!r} is not a language or a known tag; if the file belongs to "
+        f"this video, rename it to {show_text(better_name)}"
+    )
+
+
+def _not_readable(suffix: str) -> str:
+    """Return why a file of this kind cannot be read, "" if it can."""
+    if suffix in PICTURE_SUFFIXES:
+        return "bitmap subtitles are not read; add a .srt file"
+    if suffix in UNREAD_SUFFIXES:
+        return f"{suffix} files are not read; convert it to .srt"
+    return ""
 
 
 def read_tags(parts: Iterable[str]) -> Tags | None:
-    """Return what the parts of a name between NAME and suffix say; None where one is unknown.
+    """Return the tags that stand between NAME and suffix, None if one of them is unknown.
 
-    `hi` is Hindi alone and hearing-impaired beside another language, as in Jellyfin; of several
-    languages the last counts. Numbers are allowed beside a known tag.
+    As in Jellyfin, `hi` is Hindi if it is the only language, else hearing-impaired, and the last of
+    several languages counts. Numbers are allowed next to a known tag.
     """
     words: list[str] = []
     for part in parts:
@@ -121,7 +139,7 @@ def read_tags(parts: Iterable[str]) -> Tags | None:
 
 
 def _candidates(video_path: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield (path, name for people, tags and suffix `en.forced.srt`) of likely subtitle files."""
+    """Yield (path, name for messages, tags with suffix such as `en.forced.srt`)."""
     names = _names(video_path.parent)
     videos = [name for name in names if name.lower().endswith(_VIDEO_SUFFIXES)]
     yield from _named(video_path, video_path.parent, "", names, videos)
@@ -143,7 +161,7 @@ def _candidates(video_path: Path) -> Iterator[tuple[Path, str, str]]:
 def _named(
     video_path: Path, folder: Path, prefix: str, names: list[str], videos: list[str]
 ) -> Iterator[tuple[Path, str, str]]:
-    """Yield the files that begin with the video's name and with no other video's longer one."""
+    """Yield the files named after the video, unless the longer name of another video fits."""
     for name in filter(_is_subtitle_name, names):
         mine = _match(name, video_path.name)
         if mine is None or not _is_file(folder / name):
@@ -161,9 +179,9 @@ def _tags_only(folder: Path, prefix: str, names: list[str]) -> Iterator[tuple[Pa
 
 
 def _match(name: str, video_name: str) -> tuple[int, bool, str] | None:
-    """Return (length of the shared name, equal case, what follows) or None.
+    """Return (length of the common name, whether the case agrees, the rest), None if no match.
 
-    Names that differ in Unicode normalisation or case are one name, as on other file systems.
+    Unicode normalisation and case are ignored: both change when files move between file systems.
     """
     composed = unicodedata.normalize("NFC", name)
     for stem in (video_name, os.path.splitext(video_name)[0]):
@@ -175,11 +193,9 @@ def _match(name: str, video_name: str) -> tuple[int, bool, str] | None:
     return None
 
 
-def _is_half_of_pictures(path: Path) -> bool:
-    """Whether a .sub file has its .idx beside it: VobSub, pictures of text."""
-    return path.suffix.lower() == ".sub" and any(
-        path.with_suffix(suffix).exists() for suffix in (".idx", ".IDX")
-    )
+def _has_idx(path: Path) -> bool:
+    """Whether a .sub file belongs to an .idx file: VobSub, which stores bitmaps."""
+    return any(path.with_suffix(suffix).exists() for suffix in (".idx", ".IDX"))
 
 
 def _is_subtitle_name(name: str) -> bool:

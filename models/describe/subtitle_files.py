@@ -1,9 +1,9 @@
-"""From a subtitle file to timed cues: SubRip, WebVTT, ASS/SSA, MicroDVD, MPL2, SBV, LRC.
+"""Read subtitle files as timed cues: SubRip, WebVTT, ASS/SSA, MicroDVD, MPL2, SBV, LRC.
 
-A file comes from outside, so every loop is linear and every length bounded; a cue whose times
-cannot be used is left out and counted. The format is what the text looks like: suffixes lie. A
-SubRip cue runs to the next cue (players show what follows a stray blank line), a WebVTT cue to
-the blank line. Knows no videos. docs/decisions/019-subtitles.md says why no library does this.
+Files are untrusted: every loop is linear and every length bounded; a cue with unusable times is
+skipped and counted. The format is detected from the text, since suffixes are often wrong. A SubRip
+cue ends at the next cue (players show what follows a stray blank line), a WebVTT cue at a blank
+line. Knows no videos. docs/decisions/019-subtitles.md says why no library does this.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ MAX_CUES = 100_000
 MAX_CUE_CHARS = 1000
 MAX_TIMING_CHARS = 300
 MAX_ROWS = 40
-# how long a line of lyrics stands at most: LRC says only when it begins
+# LRC has no end times: a line ends at the next one, at most this long after its start.
 MAX_LYRIC_S = 10.0
 
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)(?:[.,:](\d{1,3}))?"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-# Looks like a timing line: people also write arrows in what they say.
+# The start of a timing line; arrows also occur in spoken text.
 _MARK = re.compile(r"\s*-?\d[\d:.,]{0,20}\s*-->")
 _SBV_TIME = r"(\d{1,4}):([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _SBV_TIMING = re.compile(rf"{_SBV_TIME}\s?,\s?{_SBV_TIME}\s*")
@@ -61,7 +61,7 @@ _Times = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cue:
-    """What is shown in [start_s, end_s): its rows from top to bottom, without mark-up."""
+    """What is displayed in [start_s, end_s): rows from top to bottom, without markup."""
 
     start_s: float
     end_s: float
@@ -70,10 +70,10 @@ class Cue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """The cues in time order, and what went wrong in reading them.
+    """The cues of a track in time order, and the problems in reading them.
 
-    `num_bad` cues had no usable times and are left out; `guessed_encoding` is "" where the
-    encoding is sure; `num_damaged` characters could not be decoded.
+    `num_bad` cues with unusable times were skipped, `num_damaged` characters could not be decoded,
+    `guessed_encoding` is "" unless the encoding is a guess.
     """
 
     cues: tuple[Cue, ...]
@@ -83,11 +83,11 @@ class Parsed:
 
 
 def read_subtitle_file(path: Path, *, language: str = "", fps: float | None = None) -> Parsed:
-    """Read a subtitle file. `language` (ISO 639-1) helps to guess an old encoding.
+    """Read a subtitle file.
 
-    `fps` is the rate of the video's pictures. Raises BadModelOutput where the file cannot be
-    read, is larger than MAX_FILE_BYTES or holds no subtitles; the message continues `NAME was
-    not used:`.
+    `language` (ISO 639-1) helps to guess a legacy encoding, `fps` is the video's frame rate. Raises
+    BadModelOutput if the file cannot be read, is larger than MAX_FILE_BYTES or contains no
+    subtitles; the message is a reason that can follow the file's name.
     """
     try:
         with path.open("rb") as file:
@@ -97,24 +97,24 @@ def read_subtitle_file(path: Path, *, language: str = "", fps: float | None = No
     if len(data) > MAX_FILE_BYTES:
         raise BadModelOutput(f"it is larger than {MAX_FILE_BYTES} bytes; split it")
     if data.startswith(b"\x00\x00\x01\xba"):
-        raise BadModelOutput("it holds pictures of text; use a .srt file")
+        raise BadModelOutput("bitmap subtitles are not read; add a .srt file")
     decoded = decode_text(data, language=language)
     parsed = parse_subtitles(decoded.text, fps=fps)
     return replace(parsed, guessed_encoding=decoded.guessed, num_damaged=decoded.num_damaged)
 
 
 def parse_subtitles(text: str, *, fps: float | None = None) -> Parsed:
-    """Return a file's cues in time order; cues without visible text are dropped.
+    """Return the cues of a text in time order, without those that have no visible text.
 
-    `fps` is the rate of the video's pictures: MicroDVD counts in them. Raises BadModelOutput, with
-    what is wrong with the file as its message, where there is not one usable cue.
+    `fps` is the video's frame rate, needed by MicroDVD. Raises BadModelOutput if there is no usable
+    cue.
     """
     text = text.lstrip("\ufeff")
     if not text.strip():
         raise BadModelOutput("it is empty")
     kind = guess_format(text)
     if kind is None:
-        raise BadModelOutput(f"it is no subtitle file: {_what_it_is(text)}")
+        raise BadModelOutput(f"it is not a subtitle file but {_what_it_is(text)}")
     cues: list[Cue] = []
     num_bad = 0
     for number, cue in enumerate(_PARSERS[kind](text.splitlines(), fps)):
@@ -123,17 +123,19 @@ def parse_subtitles(text: str, *, fps: float | None = None) -> Parsed:
         elif cue.rows:
             cues.append(cue)
         if number >= MAX_CUES:
-            raise BadModelOutput(f"it holds more than {MAX_CUES} subtitles; split the file")
+            raise BadModelOutput(f"it contains more than {MAX_CUES} subtitles; split the file")
     if not cues:
         raise BadModelOutput(
-            f"none of its {num_bad} subtitles has usable times" if num_bad else "it holds no text"
+            f"none of its {num_bad} subtitles has usable times"
+            if num_bad
+            else "it contains no text"
         )
     cues.sort(key=lambda cue: (cue.start_s, cue.end_s))
     return Parsed(cues=tuple(cues), num_bad=num_bad)
 
 
 def guess_format(text: str) -> Format | None:
-    """Return the format that the first thousand lines look like; None for none of them."""
+    """Return the format detected in the first thousand lines, None if there is none."""
     head = text[:200_000]
     if head.startswith("WEBVTT"):
         return "vtt"
@@ -159,12 +161,12 @@ def _what_it_is(text: str) -> str:
         return "a web page or XML"
     hidden = sum(not (c.isprintable() or c.isspace()) for c in text[:2000])
     if hidden * 20 > len(text[:2000]):
-        return "not text"
-    return f"it begins with {clean_text(text, max_chars=40)!r}"
+        return "binary data"
+    return f"text that starts with {clean_text(text, max_chars=40)!r}"
 
 
 def clean_rows(rows: Iterable[str]) -> tuple[str, ...]:
-    """Return the visible rows without mark-up, entities and notes of music; bounded."""
+    """Return the visible rows without markup, entities and music notes, bounded in length."""
     found: list[str] = []
     room = MAX_CUE_CHARS
     for row in islice(filter(str.strip, rows), 4 * MAX_ROWS):
@@ -178,7 +180,7 @@ def clean_rows(rows: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_visible(text: str) -> bool:
-    """Whether there is more than dashes and number signs around (removed) notes of music."""
+    """Whether there is more than the dashes and number signs that surround music notes."""
     return bool(text.strip("-–—# "))
 
 
@@ -220,12 +222,12 @@ def _times(pattern: re.Pattern[str], row: str) -> _Times | None:
 
 
 def seconds(hours: str | None, minutes: str, whole: str, fraction: str | None) -> float:
-    """Return the seconds of a time's written parts."""
+    """Return the seconds of a time given by its parts."""
     return int(hours or 0) * 3600 + int(minutes) * 60 + int(whole) + float(f"0.{fraction or 0}")
 
 
 def _inside_block(rows: list[str], at: int) -> bool:
-    """Whether an arrow stands in a comment or style block of WebVTT."""
+    """Whether an arrow is inside a comment or style block of WebVTT."""
     first = at
     while first > 0 and at - first < 50 and rows[first - 1].strip():
         first -= 1
@@ -234,14 +236,14 @@ def _inside_block(rows: list[str], at: int) -> bool:
 
 def _until_blank(body: list[str]) -> list[str]:
     for at, row in enumerate(body):
-        # a row of one space is an empty row of a rolling caption, not the end
+        # a row of one space is an empty row of a roll-up caption, not the end
         if not row.strip() and (not row or at + 1 == len(body)):
             return body[:at]
     return body
 
 
 def _without_counter(body: list[str], *, last: bool) -> list[str]:
-    """Drop the next cue's number from the end of this one's text."""
+    """Drop the number of the next cue from the end of this cue's text."""
     if last or not body or not body[-1].strip().isdigit():
         return body
     alone = len(body) == 1 or not body[-2].strip()
@@ -299,14 +301,14 @@ def _microdvd(rows: list[str], fps: float | None) -> Iterator[Cue | None]:
     declared = _declared_fps(matches[0]) if matches else None
     rate = declared or fps
     if not rate:
-        raise BadModelOutput("it counts in pictures, and the video does not say how many a second")
+        raise BadModelOutput("its times are frame numbers, and the video has no frame rate")
     for match in matches[1:] if declared else matches:
         times = int(match[1]) / rate, int(match[2]) / rate
         yield _cue(times, [row.lstrip("/") for row in match[3].split("|")])
 
 
 def _declared_fps(match: re.Match[str]) -> float | None:
-    """Return the rate that a first line `{1}{1}23.976` declares."""
+    """Return the frame rate that a first line such as `{1}{1}23.976` declares."""
     if match[1] not in ("0", "1") or match[2] not in ("0", "1"):
         return None
     number = re.fullmatch(r"\s?(\d{1,3}(?:[.,]\d{1,6})?)\s?", match[3][:20])

@@ -1,8 +1,8 @@
-"""From the cues of a subtitle track to lines as somebody would read them out.
+"""Turn the cues of a subtitle track into lines, each said once.
 
-A cue is what stands on the screen; a line is what is said, once: captions that roll or grow repeat
-their rows, styled subtitles draw one text in several layers, a sentence runs over two cues. Knows
-no files.
+A cue is what is displayed, a line is what is said. The two differ: roll-up and paint-on captions
+repeat their rows, styled subtitles draw one text in several layers, and a sentence continues in
+the next cue. Knows no files.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from itertools import pairwise
 
 from fdvs.models.describe.subtitle_files import Cue
 
-# The same row again within this time is the same row, still shown or shown again at once.
+# A row that appears again within this time is the same line, not a repetition.
 REPEAT_GAP_S = 0.5
-# Captions that grow by a word follow each other without a gap.
+# Paint-on captions, which grow word by word, follow each other without a gap.
 GROWTH_GAP_S = 0.1
 SENTENCE_GAP_S = 1.0
 MAX_SENTENCE_S = 20.0
 MAX_SENTENCE_CHARS = 300
-# From this share of lines on that end like sentences, a line that does not goes on in the next.
+# A track is punctuated if at least this share of its lines ends with a punctuation mark.
 MIN_PUNCTUATED = 0.3
 MIN_TELEMETRY = 0.6
 
-# A dash before what somebody says; not a minus, not the two dashes of a sentence taken up again.
+# A dash that marks a speaker; a minus sign and a double dash do not.
 _DASH = re.compile(r"[-–—‐](?:\s+(?=\S)|(?=[^\W\d_]|[\"'“«¿¡(\[.…]))")
 _ENDS = re.compile("[.!?…:;。！？؟।―—–-][\"'”’»)\\]」』]*$")
 _OPEN_END = re.compile(r"(?:\.\.\.|…)$")
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class _Shown:
-    """A line while it is being collected. `until_s`: when it was last on the screen."""
+    """A line under construction. `until_s` is the time at which it was last displayed."""
 
     start_s: float
     end_s: float
@@ -62,12 +62,12 @@ class _Shown:
 
 
 def lines_of(cues: Sequence[Cue]) -> tuple[Line, ...]:
-    """Return what the cues (in time order) say, every line once, in time order.
+    """Return the lines of cues in time order, in time order.
 
-    A row that is shown again at once belongs to the line that it was: a cue of known rows
-    prolongs it, a cue with a new row below them is a caption that rolls. A row that another one
-    begins with is a caption that grows. Rows that begin with dashes are said by different people.
-    What punctuation shows to be one sentence is joined.
+    A cue whose rows are all still displayed extends their lines. If it also has a new row, the
+    captions roll up: only the new row becomes a line. A row that starts with the text of the line
+    before replaces it (paint-on captions). Two or more rows that start with dashes are lines of
+    different speakers. Lines of one sentence are joined where punctuation shows it.
     """
     found: list[_Shown] = []
     known: dict[str, _Shown] = {}
@@ -97,7 +97,7 @@ def _still_shown(line: _Shown | None, time_s: float) -> _Shown | None:
 
 
 def _prolong(line: _Shown | None, end_s: float, *, new_row: bool) -> None:
-    """Note that a line is shown until `end_s`; one that rolled up was said before."""
+    """Record that a line is displayed until `end_s`; rolling up does not extend its own time."""
     if line is None:
         return
     line.until_s = max(line.until_s, end_s)
@@ -116,7 +116,7 @@ def _grows(last: _Shown, new_rows: Sequence[str], start_s: float) -> bool:
 
 
 def _turns(rows: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the rows of each speaker: where two or more begin with a dash, each begins one."""
+    """Yield the rows of each speaker: with two or more dashes, each dash starts a speaker."""
     starts = [at for at, row in enumerate(rows) if _DASH.match(row)]
     if len(starts) < 2:
         yield list(rows)
@@ -140,10 +140,10 @@ def _line(cue: Cue, rows: Sequence[str]) -> _Shown:
 
 
 def _join_sentences(lines: Sequence[_Shown]) -> tuple[Line, ...]:
-    """Join lines that follow each other and are one sentence, where punctuation shows it.
+    """Join consecutive lines of one sentence.
 
-    Only in tracks that are punctuated; never over a change of speaker, a pause, an aside in
-    brackets, capitals beside ordinary text, or the bounds above.
+    Only in punctuated tracks, and never across a change of speaker, a pause, brackets, a change to
+    capitals, or the bounds on a sentence's length.
     """
     num_ended = sum(bool(_ENDS.search(line.text)) for line in lines)
     is_punctuated = num_ended >= MIN_PUNCTUATED * len(lines)
@@ -174,14 +174,14 @@ def _is_one_sentence(last: _Shown, line: _Shown) -> bool:
 
 
 def is_telemetry(cues: Sequence[Cue]) -> bool:
-    """Whether most cues are readings of a camera (position, exposure, speed), as drones write."""
+    """Whether most cues are camera telemetry (position, exposure, speed), as drones record."""
     texts = (" ".join(cue.rows) for cue in cues)
     num_readings = sum(_is_reading(text) for text in texts)
     return bool(cues) and num_readings >= MIN_TELEMETRY * len(cues)
 
 
 def _is_reading(text: str) -> bool:
-    """Three named readings or more, or mostly figures: three numbers, ten digits or more."""
+    """Whether a text has three named readings, or is mostly digits in three or more numbers."""
     if len({name.lower() for name in _FIELD.findall(text)}) >= 3:
         return True
     num_shown = sum(not c.isspace() for c in text)

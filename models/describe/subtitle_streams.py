@@ -1,7 +1,6 @@
-"""Text subtitles inside a video file, read with PyAV. Pictures of text (PGS, VobSub) are not.
+"""Embedded text subtitles of a video file, read with PyAV; bitmap formats (PGS, VobSub) are not.
 
-Times stay on the container's own clock; who knows the file's timeline makes them count from the
-first picture.
+Times are those of the container's clock; `subtitles` moves them to the first picture.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from fdvs.models.describe.subtitle_files import (
 
 TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
 TIMEOUT_S = 30.0
-# A subtitle without a duration stands until the next one, no longer than this.
+# A subtitle without a duration is displayed until the next one, at most this long.
 MAX_UNTIMED_S = 10.0
 # An ASS event: ReadOrder, Layer, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 ASS_FIELDS_BEFORE_TEXT = 8
@@ -37,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerTrack:
-    """A subtitle stream. `number` is its place among the streams of the file, from 0."""
+    """An embedded subtitle stream. `number` is its index in the file."""
 
     number: int
     codec: str
@@ -50,7 +49,7 @@ class InnerTrack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """The subtitle streams of a file, and the rate of its pictures where it has any."""
+    """The subtitle streams of a file and its frame rate, None if unknown."""
 
     tracks: tuple[InnerTrack, ...] = ()
     fps: float | None = None
@@ -70,7 +69,7 @@ def read_inner_track(path: Path, number: int) -> Parsed:
     """Return the cues of one text stream, in time order, in seconds of the container's clock.
 
     Cues before that clock's zero are kept. Raises BadModelOutput where the file cannot be read
-    or holds more than MAX_CUES subtitles.
+    or contains more than MAX_CUES subtitles.
     """
     with _opened(path) as container:
         events = sorted(_events(container, number), key=lambda event: event[0])
@@ -121,7 +120,7 @@ def _events(container: Any, number: int) -> list[tuple[float, float | None, tupl
         length_s = float((packet.duration or 0) * packet.time_base)
         found.append((start_s, start_s + length_s if length_s > 0 else None, _rows(packet)))
         if len(found) > MAX_CUES:
-            raise BadModelOutput(f"it holds more than {MAX_CUES} subtitles")
+            raise BadModelOutput(f"it contains more than {MAX_CUES} subtitles")
     return found
 
 
@@ -138,13 +137,13 @@ def packets_of(container: Any, chosen: Any) -> Iterator[Any]:
 
 
 def _rows(packet: Any) -> tuple[str, ...]:
-    """Return a packet's rows; decoders give every text format as an ASS event."""
+    """Return a packet's rows; decoders return every text format as an ASS event."""
     import av
 
     try:
         rects = packet.decode()
     except (av.FFmpegError, ValueError) as error:
-        logger.warning("a subtitle at pts %s cannot be decoded (%s); left out", packet.pts, error)
+        logger.warning("a subtitle at pts %s cannot be decoded (%s); skipped", packet.pts, error)
         return ()
     return clean_rows(row for rect in rects for row in _plain(rect))
 

@@ -1,8 +1,8 @@
-"""Subtitles as a source: one track of a file, from a file beside the video or a stream inside.
+"""Subtitles as a source: one track, from a sidecar file or an embedded stream.
 
-`sidecars` finds the files, `subtitle_streams` the streams; here one of them is chosen, read and
-put on the file's clock. A track that holds nothing usable gives way to the next one. Whatever was
-not used or could not be read is named in a note: trouble with subtitles never costs a video.
+`sidecars` finds files, `subtitle_streams` lists streams; this module chooses one, reads it and
+moves its times to the file's clock. If a track is not usable, the next one is tried. Notes name
+every track that was not used, with the reason: bad subtitles never fail a video.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from fdvs.models.weights.fetch import identity_of
 from fdvs.text.clean import show_text
 from fdvs.types import ClipView, ModelIdentity, Observation
 
-# What the text embedders know best, where nobody asks for a language.
+# The language that the text embedders know best.
 USUAL_LANGUAGE = "en"
-# A last subtitle may stand a little longer than the pictures and the sound.
+# The last subtitle may start slightly after the end of the video.
 TAIL_S = 2.0
 MAX_NAMED = 5
 
@@ -57,7 +57,7 @@ class SubtitleOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """Subtitles to choose from: a file beside the video or a stream inside it."""
+    """A candidate: a sidecar file or an embedded stream. `name` is for messages."""
 
     name: str
     tags: Tags
@@ -65,7 +65,7 @@ class Track:
 
 
 class SubtitleSource:
-    """A TrackSource that reads text; it looks at no picture and loads no model."""
+    """A TrackSource without a model: it reads files and looks at no picture."""
 
     source = "subtitles"
     version = 2
@@ -79,23 +79,23 @@ class SubtitleSource:
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SubtitleSource:
-        """Nothing is loaded; `settings` choose devices, which reading does not need."""
+        """Take the card's options; nothing is loaded, so `settings` (devices) do not apply."""
         del settings
         return cls(identity_of(card), options_from(card, SubtitleOptions))
 
-    # Only until builds call `read_track`: then this method, `_told` and `_timeline` go.
+    # Remove with `_observations` and `_timeline` once builds call `read_track`.
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return what begins or is mostly said in each clip. Raises BadModelOutput."""
+        """Return the observations with their midpoint in each clip. Raises as `read_track`."""
         return [
             [
                 found
-                for found in self._told(view.video_path)
+                for found in self._observations(view.video_path)
                 if view.clip.start_s <= (found.start_s + found.end_s) / 2 < view.clip.end_s
             ]
             for view in clips
         ]
 
-    def _told(self, video_path: Path) -> tuple[Observation, ...]:
+    def _observations(self, video_path: Path) -> tuple[Observation, ...]:
         key = (video_path, self.content_fingerprint(video_path))
         if self._last[0] != key:
             heard = list(self.read_track(video_path, _timeline(video_path)))
@@ -105,21 +105,21 @@ class SubtitleSource:
         return self._last[1]
 
     def content_fingerprint(self, video_path: Path) -> str:
-        """Return a digest of the subtitle files beside the video; "" where there is none.
+        """Return a digest of the sidecar files; "" if there are none.
 
-        Streams inside the video count already through the video's own content.
+        Embedded streams are covered by the video's own fingerprint.
         """
         found = find_sidecars(video_path)
         parts = [part for file in found.files for part in (file.name, _content(file.path))]
-        return digest([*parts, *found.notes]) if parts or found.notes else ""
+        parts += [name for name, _ in found.unused]
+        return digest(parts) if parts else ""
 
     def read_track(
         self, video_path: Path, timeline: Timeline, *, start_s: float = 0.0
     ) -> Iterator[Heard]:
-        """Yield what the chosen track says from `start_s` to the end, in one stretch.
+        """Yield the chosen track's lines from `start_s` to the end, all at once.
 
-        Raises BadModelOutput where the video itself cannot be opened and no file beside it
-        can be used.
+        Raises BadModelOutput if the video cannot be opened and no sidecar file is usable.
         """
         sidecars = find_sidecars(video_path)
         inside, trouble = _look_inside(video_path)
@@ -147,7 +147,7 @@ class SubtitleSource:
 
 
 def _timeline(video_path: Path) -> Timeline:
-    """Return where the first picture lies, with an unknown end; 0 where nothing can be read."""
+    """Return a timeline with the first picture's time (0 if unreadable) and an unknown end."""
     try:
         with (
             media_errors(TIMEOUT_S),
@@ -164,11 +164,11 @@ def _timeline(video_path: Path) -> Timeline:
 def choose(tracks: Sequence[Track], *, language: str) -> tuple[list[Track], list[Track]]:
     """Return (tracks in the order in which to try them, tracks in other languages).
 
-    Full tracks before forced ones (which hold only what is foreign or written); the wanted
-    language (English where none is asked for) before an unknown one before others; files beside
-    the video before streams inside, unless only a stream has the language; plain before those
-    for the hard of hearing; default before others; then by format and name. Where a language is
-    asked for, tracks known to be in another one are not tried.
+    Full tracks come before forced ones (which cover only foreign speech and signs); then the wanted
+    language (English if `language` is ""), an unknown one, others; sidecar files before streams
+    unless only a stream is in the wanted language; plain tracks before those for the
+    hearing-impaired; default tracks; then by format and name. If a language is wanted, tracks in
+    other languages are not tried.
     """
     wanted = language_code(language) or language.lower()
     tried = [t for t in tracks if not wanted or t.tags.language in ("", wanted)]
@@ -216,7 +216,7 @@ def _look_inside(video_path: Path) -> tuple[Inside, BadModelOutput | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """The track in use, None where none is usable; its lines; notes on those that were tried."""
+    """The first usable track (None if there is none), its lines, and notes on tracks tried."""
 
     used: Track | None
     lines: tuple[Line, ...]
@@ -240,27 +240,27 @@ def _first_usable(
 def _read(
     video_path: Path, track: Track, inside: Inside, timeline: Timeline
 ) -> tuple[tuple[Line, ...], list[str]]:
-    """Return a track's lines on the file's clock, and notes. Raises BadModelOutput."""
+    """Return a track's lines on the file's clock, and notes. Raises BadModelOutput if unusable."""
     notes: list[str] = []
     if isinstance(track.place, InnerTrack):
         parsed, shift_s = read_inner_track(video_path, track.place.number), -timeline.origin_s
     else:
         parsed, notes = _read_file(track.place, fps=inside.fps)
-        # A player counts a file's times from where the container begins, also before a picture.
+        # Players count from the container's start, which may be before the first picture.
         shift_s = min(0.0, timeline.sound_start_s or 0.0)
     if is_telemetry(parsed.cues):
-        raise BadModelOutput("it holds readings of a camera (position, exposure), nothing said")
+        raise BadModelOutput("it contains camera telemetry (position, exposure), not speech")
     if parsed.num_bad:
-        notes.append(f"{counted(parsed.num_bad)} of {track.name} left out: unusable times")
+        notes.append(f"{counted(parsed.num_bad)} of {track.name} skipped: unusable times")
     cues, num_outside = on_clock(parsed.cues, shift_s=shift_s, end_s=timeline.duration_s)
     if num_outside:
         end_s = timeline.duration_s
         where = f"not within the {end_s:.0f} s of the video" if end_s else "before its start"
-        whose = "; is it made for this video?" if num_outside * 2 > len(parsed.cues) else ""
-        notes.append(f"{counted(num_outside)} of {track.name} left out: {where}{whose}")
+        doubt = "; is it made for this video?" if num_outside * 2 > len(parsed.cues) else ""
+        notes.append(f"{counted(num_outside)} of {track.name} skipped: {where}{doubt}")
     lines = lines_of(cues)
     if not lines:
-        raise BadModelOutput(" ".join(notes) or "it holds no text")
+        raise BadModelOutput(" ".join(notes) or "it contains no text")
     return lines, notes
 
 
@@ -271,14 +271,14 @@ def _read_file(sidecar: Sidecar, *, fps: float | None) -> tuple[Parsed, list[str
     if parsed.guessed_encoding:
         notes.append(f"{name} is not UTF-8; read as {parsed.guessed_encoding} (guessed)")
     if parsed.num_damaged:
-        notes.append(f"{name} holds {parsed.num_damaged} damaged characters")
+        notes.append(f"{name} contains {parsed.num_damaged} damaged characters")
     return parsed, notes
 
 
 def on_clock(cues: Sequence[Cue], *, shift_s: float, end_s: float) -> tuple[list[Cue], int]:
-    """Return the cues moved by `shift_s` onto [0, end_s), and how many lie outside.
+    """Return the cues moved by `shift_s` and within [0, end_s), and the number of others.
 
-    `end_s` 0 is an unknown end. A cue that begins a moment (TAIL_S) behind the end stays.
+    `end_s` is 0 if unknown. A cue that starts up to TAIL_S after the end is kept.
     """
     limit_s = end_s + TAIL_S if end_s > 0 else math.inf
     moved = [
@@ -297,7 +297,7 @@ def counted(number: int) -> str:
 def _left_out(
     read: _Read, order: Sequence[Track], unwanted: Sequence[Track], language: str
 ) -> list[str]:
-    """Name the tracks that were not tried, and what the one in use lacks."""
+    """Return notes on tracks that were not tried, and on a forced track in use."""
     if read.used is None:
         return (
             [
@@ -310,8 +310,8 @@ def _left_out(
     notes = []
     if read.used.tags.is_forced:
         notes.append(
-            f"{read.used.name} is a forced track ({counted(len(read.lines))}): it holds only what "
-            "is foreign or written"
+            f"{read.used.name} is a forced track ({counted(len(read.lines))}): it covers only "
+            "foreign speech and signs"
         )
     if others := [*order[order.index(read.used) + 1 :], *unwanted]:
         many = "1 more subtitle track was"
@@ -328,16 +328,16 @@ def _names(tracks: Sequence[Track]) -> str:
 
 
 def _not_text(inside: Inside, used: Track | None) -> list[str]:
-    """Name the streams that are no text, where nothing else could be used."""
+    """Return a note on streams that are not text, unless another track is used."""
     unread = [track for track in inside.tracks if not track.is_text]
     if used is not None or not unread:
         return []
     names = _names([_within(track) for track in unread])
-    return [f"subtitles inside the file that are no text cannot be read: {names}; use a .srt file"]
+    return [f"embedded subtitles are not text and cannot be read ({names}); add a .srt file"]
 
 
 def _content(path: Path) -> str:
-    """Return a file's SHA-256; of one too large to be read, its size; "" without access."""
+    """Return a file's SHA-256, its size if it is too large, "" if it cannot be read."""
     try:
         size_bytes = path.stat().st_size
         return file_sha256(path) if size_bytes <= MAX_FILE_BYTES else f"{size_bytes} bytes"

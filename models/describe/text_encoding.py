@@ -1,10 +1,10 @@
-"""From a text file's bytes to text, where nothing says which encoding it has."""
+"""Decode text files of unknown encoding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The encodings that subtitle files have had before UTF-8, and how people know them
+# Legacy encodings of subtitle files, with their common names.
 NAMES = {
     "cp1250": "Windows-1250",
     "cp1251": "Windows-1251",
@@ -24,7 +24,7 @@ NAMES = {
     "big5": "Big5",
     "cp949": "EUC-KR",
 }
-# Baltic and Vietnamese letters look like other Latin ones: only where the language is known
+# Not guessed without the language: too similar to the other Latin code pages.
 _ONLY_BY_LANGUAGE = {"cp1257", "cp1258"}
 _BY_LANGUAGE = {
     **dict.fromkeys("ru uk be bg mk".split(), ("cp1251", "koi8_r", "cp866")),
@@ -61,7 +61,7 @@ SAMPLE_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """Text and how it was read. `guessed` names the encoding where nothing proves it."""
+    """Decoded text. `guessed` names the encoding if it is a guess; `num_damaged` counts U+FFFD."""
 
     text: str
     guessed: str = ""
@@ -69,10 +69,10 @@ class Decoded:
 
 
 def decode_text(data: bytes, *, language: str = "") -> Decoded:
-    """Decode bytes: a byte order mark decides, then zero bytes (UTF-16), then UTF-8, else a guess.
+    """Decode bytes by the byte order mark, else as UTF-16 or UTF-8, else in a guessed encoding.
 
     `language` (ISO 639-1, "" for unknown) narrows the guess. UTF-8 with a few damaged characters
-    is UTF-8; they are counted. Never fails: what cannot be decoded becomes U+FFFD.
+    is still UTF-8. Never fails: undecodable bytes become U+FFFD.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
@@ -96,7 +96,7 @@ def _num_special(text: str) -> int:
 
 
 def _utf16_without_mark(data: bytes) -> str:
-    """Guess UTF-16 from where the zero bytes of its ASCII part (times, numbers) lie."""
+    """Return the UTF-16 variant that the zero bytes of ASCII characters indicate, or ""."""
     head = data[:4096]
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if max(even, odd) * 20 < len(head) or min(even, odd) * 10 > max(even, odd) or not head:
@@ -105,7 +105,7 @@ def _utf16_without_mark(data: bytes) -> str:
 
 
 def _guess(data: bytes, language: str) -> str:
-    """Return the most probable old encoding; cp1252 where none fits."""
+    """Return the most probable legacy encoding; cp1252 if none fits."""
     from charset_normalizer import from_bytes
 
     sample = _special_lines(data)
@@ -125,7 +125,7 @@ def _guess(data: bytes, language: str) -> str:
 
 
 def _special_lines(data: bytes) -> bytes:
-    """Return the lines that are not ASCII, up to SAMPLE_BYTES: times say nothing here."""
+    """Return the non-ASCII lines, about SAMPLE_BYTES: the others carry no information."""
     lines, size = [], 0
     for line in data.split(b"\n"):
         if not line.isascii():
@@ -145,7 +145,7 @@ def _fits(sample: bytes, encoding: str) -> bool:
 
 
 def _latin(sample: bytes) -> str:
-    """Tell Latin code pages apart: all letters are letters in each, so words have to decide."""
+    """Choose between Latin code pages, in which every byte is a letter, by common words."""
     if all(map(sample.count, _TURKISH)) and not any(map(sample.count, _ICELANDIC)):
         return "cp1254"
     words = sample.decode("ascii", errors="replace").lower().split()

@@ -184,13 +184,13 @@ def test_times_without_a_fraction_are_times() -> None:
         ("", "empty"),
         ("\ufeff\n \n", "empty"),
         ("<!DOCTYPE html><html><body>404</body></html>", "a web page"),
-        ("hello", "begins with 'hello'"),
-        ("\x00\x01\x02\x03" * 50, "not text"),
+        ("hello", "starts with 'hello'"),
+        ("\x00\x01\x02\x03" * 50, "binary data"),
         ("00:00:05,000 --> bad\nx", "none of its 1"),
         ("00:00:05,000 --> 00:00:06,000\n<i></i> ♪ #\n", "no text"),
         ("WEBVTT\n", "no text"),
         ("[Script Info]\n[Events]\n", "no text"),
-        ("{10}{20}x\n", "counts in pictures"),
+        ("{10}{20}x\n", "frame numbers"),
     ],
 )
 def test_text_without_subtitles_is_refused_with_the_reason(text: str, why: str) -> None:
@@ -317,7 +317,7 @@ def test_an_oversized_an_unreadable_and_a_binary_file_are_refused(
     with pytest.raises(BadModelOutput, match="larger than"):
         read_subtitle_file(path)
     path.write_bytes(b"\x00\x00\x01\xba" + bytes(100))
-    with pytest.raises(BadModelOutput, match="pictures of text"):
+    with pytest.raises(BadModelOutput, match="bitmap"):
         read_subtitle_file(path)
     with pytest.raises(BadModelOutput, match="cannot be read: No such file"):
         read_subtitle_file(tmp_path / "gone.srt")

@@ -171,9 +171,12 @@ def test_many_files_that_are_not_used_are_counted(video: Path) -> None:
     [
         (b"<!DOCTYPE html><html>404</html>", "a web page"),
         (b"", "empty"),
-        (b"\x00\x01\x02" * 999, "not text"),
+        (b"\x00\x01\x02" * 999, "binary"),
         (b"1\n00:00:01,000 --> soon\nx\n", "none of its 1"),
-        (b"1\n00:00:01,000 --> 00:00:02,000\nISO:100 EV:0 Shutter:60 Fnum:2.8\n", "a camera"),
+        (
+            b"1\n00:00:01,000 --> 00:00:02,000\nISO:100 EV:0 Shutter:60 Fnum:2.8\n",
+            "camera telemetry",
+        ),
         (b"1\n01:00:01,000 --> 01:00:02,000\nlate\n", "not within the 6 s of the video"),
     ],
     ids=["page", "empty", "binary", "times", "telemetry", "late"],
@@ -213,8 +216,8 @@ def test_cues_outside_the_video_and_with_broken_times_are_counted(video: Path) -
     part = heard(video)
     assert texts(part) == ["Hello & welcome.", "The answer is 42."]
     assert part.notes == (
-        "1 subtitle of film.srt left out: unusable times",
-        "1 subtitle of film.srt left out: not within the 6 s of the video",
+        "1 subtitle of film.srt skipped: unusable times",
+        "1 subtitle of film.srt skipped: not within the 6 s of the video",
     )
     (part,) = source().read_track(video, timeline(2.0))
     assert "not within the 2 s" in part.notes[1]
@@ -260,7 +263,7 @@ def test_times_inside_the_file_count_from_its_first_picture(tmp_path: Path) -> N
     assert part.observations[0].start_s == pytest.approx(1.0, abs=0.05)
     part = heard(path, timeline(origin_s=102.8))
     assert texts(part) == ["The answer is 42."]
-    assert part.notes == ("1 subtitle of track 1 (srt) left out: not within the 6 s of the video",)
+    assert part.notes == ("1 subtitle of track 1 (srt) skipped: not within the 6 s of the video",)
 
 
 @pytest.fixture(scope="module")
@@ -340,8 +343,7 @@ def test_pictures_of_text_inside_the_file_are_named_where_there_is_nothing_else(
         []
         if beside
         else [
-            "subtitles inside the file that are no text cannot be read: track 1 (pgssub); "
-            "use a .srt file"
+            "embedded subtitles are not text and cannot be read (track 1 (pgssub)); add a .srt file"
         ]
     )
 

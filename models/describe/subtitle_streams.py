@@ -1,98 +1,155 @@
 """Embedded text subtitles of a video file, read with PyAV; bitmap formats (PGS, VobSub) are not.
 
-Times count from the first picture, as everywhere: a container's clock may start anywhere.
+Times are those of the container's clock; `subtitles` moves them to the first picture.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fdvs.errors import BadModelOutput, MediaError
-from fdvs.media.pyav_input import media_errors, open_input
-from fdvs.models.describe.audio import first_picture_s
-from fdvs.models.describe.subtitle_text import MAX_CUES, Line, clean_line
+from fdvs.media.pyav_input import is_cover, media_errors, open_input
+from fdvs.models.describe.languages import language_code
+from fdvs.models.describe.sidecars import Tags
+from fdvs.models.describe.subtitle_files import (
+    MAX_CUES,
+    Cue,
+    Parsed,
+    ass_rows,
+    clean_rows,
+)
 
-TEXT_CODECS = ("subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text")
+TEXT_CODECS = frozenset({"subrip", "srt", "mov_text", "ass", "ssa", "webvtt", "text"})
 TIMEOUT_S = 30.0
+# A subtitle without a duration is displayed until the next one, at most this long.
+MAX_UNTIMED_S = 10.0
 # An ASS event: ReadOrder, Layer, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 ASS_FIELDS_BEFORE_TEXT = 8
 
 logger = logging.getLogger(__name__)
 
 
-def embedded_lines(path: Path, *, language: str) -> tuple[Line, ...]:
-    """Return the lines of the file's text subtitles, () where it has none (in that language).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerTrack:
+    """An embedded subtitle stream. `number` is its index in the file."""
 
-    Of several streams the default one is read, else the first. Raises BadModelOutput
-    where the file cannot be read.
+    number: int
+    codec: str
+    tags: Tags
+
+    @property
+    def is_text(self) -> bool:
+        return self.codec in TEXT_CODECS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """The subtitle streams of a file and its frame rate, None if unknown."""
+
+    tracks: tuple[InnerTrack, ...] = ()
+    fps: float | None = None
+
+
+def list_tracks(path: Path) -> Inside:
+    """Return the subtitle streams of a file. Raises BadModelOutput where it cannot be read."""
+    with _opened(path) as container:
+        rates = [s.average_rate for s in container.streams.video if not is_cover(s)]
+        return Inside(
+            tracks=tuple(_track(stream) for stream in container.streams.subtitles),
+            fps=next((float(rate) for rate in rates if rate), None),
+        )
+
+
+def read_inner_track(path: Path, number: int) -> Parsed:
+    """Return the cues of one text stream, in time order, in seconds of the container's clock.
+
+    Cues before that clock's zero are kept. Raises BadModelOutput where the file cannot be read
+    or contains more than MAX_CUES subtitles.
     """
+    with _opened(path) as container:
+        events = sorted(_events(container, number), key=lambda event: event[0])
+    starts_s = [*(start_s for start_s, _, _ in events), float("inf")]
+    cues = []
+    for (start_s, end_s, rows), next_s in zip(events, starts_s[1:], strict=True):
+        if end_s is None:
+            end_s = min(max(next_s, start_s), start_s + MAX_UNTIMED_S)
+        if rows and end_s > start_s:
+            cues.append(Cue(start_s=start_s, end_s=end_s, rows=rows))
+    return Parsed(cues=tuple(cues))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        with (
-            media_errors(TIMEOUT_S),
-            open_input(path.absolute(), TIMEOUT_S) as container,
-        ):
-            stream = _choose(container, language)
-            return () if stream is None else _read(container, stream, first_picture_s(container))
+        with media_errors(TIMEOUT_S), open_input(path.absolute(), TIMEOUT_S) as container:
+            yield container
     except MediaError as error:
         raise BadModelOutput(f"subtitles inside {path.name} cannot be read: {error}") from None
 
 
-def _choose(container: Any, language: str) -> Any:
+def _track(stream: Any) -> InnerTrack:
     from av.stream import Disposition
 
-    usable = [
-        stream
-        for stream in container.streams.subtitles
-        if stream.codec_context is not None
-        and stream.codec_context.name in TEXT_CODECS
-        and (not language or _same_language(stream.language or "", language))
-    ]
-    defaults = [stream for stream in usable if stream.disposition & Disposition.default]
-    return next(iter(defaults or usable), None)
+    context = stream.codec_context
+    title = str(stream.metadata.get("title", "")).lower()
+    marks = stream.disposition
+    return InnerTrack(
+        number=stream.index,
+        codec="unknown" if context is None else context.name,
+        tags=Tags(
+            language=language_code(stream.language or ""),
+            is_forced=bool(marks & Disposition.forced) or "forced" in title or "signs" in title,
+            is_sdh=bool(marks & Disposition.hearing_impaired) or "sdh" in title,
+            is_default=bool(marks & Disposition.default),
+        ),
+    )
 
 
-def _same_language(tag: str, wanted: str) -> bool:
-    """Whether two tags agree in the first two letters: files have `eng`, people write `en`."""
-    return bool(tag) and tag.lower()[:2] == wanted.lower()[:2]
+def _events(container: Any, number: int) -> list[tuple[float, float | None, tuple[str, ...]]]:
+    """Return (start_s, end_s where known, rows) of a stream's packets."""
+    found: list[tuple[float, float | None, tuple[str, ...]]] = []
+    for packet in packets_of(container, container.streams[number]):
+        if packet.pts is None or not packet.size:
+            continue
+        start_s = float(packet.pts * packet.time_base)
+        length_s = float((packet.duration or 0) * packet.time_base)
+        found.append((start_s, start_s + length_s if length_s > 0 else None, _rows(packet)))
+        if len(found) > MAX_CUES:
+            raise BadModelOutput(f"it contains more than {MAX_CUES} subtitles")
+    return found
 
 
-def _read(container: Any, chosen: Any, zero_s: float) -> tuple[Line, ...]:
+def packets_of(container: Any, chosen: Any) -> Iterator[Any]:
+    """Yield the packets of one stream to the end of the file; the others are discarded."""
     from av.stream import Discard
 
     for stream in container.streams:
         if stream.index != chosen.index:
             stream.discard = Discard.all
-    lines: list[Line] = []
-    for packet in container.demux(chosen):
-        if packet.pts is None or not packet.duration or not packet.size:
-            continue
-        start_s = float(packet.pts * packet.time_base) - zero_s
-        end_s = start_s + float(packet.duration * packet.time_base)
-        if (text := _text(packet)) and end_s > 0:
-            lines.append(Line(start_s=max(0.0, start_s), end_s=end_s, text=text))
-        if len(lines) > MAX_CUES:
-            raise BadModelOutput(f"more than {MAX_CUES} subtitles inside {container.name}")
-    return tuple(sorted(lines, key=lambda line: (line.start_s, line.end_s)))
+    # PyAV raises IndexError at the end of a file in which a stream began in the middle.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(chosen)
 
 
-def _text(packet: Any) -> str:
-    """Return a packet's text; decoders return every text format as an ASS event."""
+def _rows(packet: Any) -> tuple[str, ...]:
+    """Return a packet's rows; decoders return every text format as an ASS event."""
     import av
 
     try:
         rects = packet.decode()
-    except av.FFmpegError as error:
-        logger.warning("a subtitle at pts %s cannot be decoded (%s); left out", packet.pts, error)
-        return ""
-    parts = [_plain(rect) for rect in rects]
-    return clean_line(" ".join(part for part in parts if part))
+    except (av.FFmpegError, ValueError) as error:
+        logger.warning("a subtitle at pts %s cannot be decoded (%s); skipped", packet.pts, error)
+        return ()
+    return clean_rows(row for rect in rects for row in _plain(rect))
 
 
-def _plain(rect: Any) -> str:
+def _plain(rect: Any) -> list[str]:
     raw = getattr(rect, "ass", b"") or getattr(rect, "text", b"")
     text = raw.decode("utf-8", errors="replace") if isinstance(raw, bytes) else str(raw)
     parts = text.split(",", ASS_FIELDS_BEFORE_TEXT)
-    words = parts[-1] if len(parts) > ASS_FIELDS_BEFORE_TEXT else text
-    return words.replace("\\N", " ").replace("\\n", " ").replace("\\h", " ")
+    return ass_rows(parts[-1] if len(parts) > ASS_FIELDS_BEFORE_TEXT else text)

@@ -1,68 +1,31 @@
-"""Subtitle files and streams: what is read, what is refused, and which clip a line belongs to."""
+"""The source of subtitles: which track is read, its times, and what notes say of the others."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fdvs.errors import BadModelOutput, InvalidValue, UnknownName
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.describe.subtitle_text import Line, decode_bytes, parse_subtitles
-from fdvs.models.describe.subtitles import (
-    MAX_FILE_BYTES,
-    SubtitleSource,
-    find_sidecar,
-    lines_in,
-    read_sidecar,
-)
-from fdvs.types import Clip, ClipView
+from fdvs.models.describe.subtitle_files import MAX_FILE_BYTES
+from fdvs.models.describe.subtitle_streams import list_tracks, packets_of
+from fdvs.models.describe.subtitles import SubtitleSource
+from fdvs.protocols import Heard, TrackSource
+from fdvs.types import Clip, ClipView, Timeline
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
-<i>Hello</i> &amp; {\\an8}welcome
+<i>Hello</i> &amp; {\\an8}welcome.
 
 2
 00:00:03,000 --> 00:00:04,000
-The answer is
-42
-
-3
-00:01:00,250 --> 00:01:01,000
-a < b
-
-still cue three
+The answer is 42.
 """
-
-VTT = """WEBVTT - a title
-
-STYLE
-::cue { color: red --> }
-
-NOTE
-00:01.000 --> 00:02.000
-this --> is a comment
-
-intro
-00:01.000 --> 00:02.500 align:start position:0%
-<v Bob>Hello <00:00:01.500><c.loud>there</c>
-
-chapter two
-1:00:03.000 --> 1:00:04.000
-It costs
-42
-"""
-
-
-def clip(start_s: float, end_s: float, index: int = 0) -> Clip:
-    return Clip(video_id="v", index=index, start_s=start_s, end_s=end_s)
-
-
-def view(path: Path, start_s: float, end_s: float) -> ClipView:
-    return ClipView(video_path=path, clip=clip(start_s, end_s), frames=())
+FORCED = "1\n00:00:02,000 --> 00:00:03,000\nHARBOUR\n"
 
 
 def source(**options: object) -> SubtitleSource:
@@ -70,216 +33,376 @@ def source(**options: object) -> SubtitleSource:
     return SubtitleSource.load(card, LoadSettings())
 
 
-def test_subrip_gives_times_and_words_without_markup_and_counters() -> None:
-    lines = parse_subtitles(SRT, kind="srt", name="x").lines
-    assert lines == (
-        Line(start_s=1.0, end_s=2.5, text="Hello & welcome"),
-        Line(start_s=3.0, end_s=4.0, text="The answer is 42"),
-        Line(start_s=60.25, end_s=61.0, text="a < b still cue three"),
+def timeline(
+    end_s: float = 6.0, *, origin_s: float = 0.0, sound_start_s: float | None = None
+) -> Timeline:
+    return Timeline(
+        origin_s=origin_s,
+        pictures_end_s=end_s,
+        sound_start_s=sound_start_s,
+        sound_end_s=None,
+        duration_s=end_s,
     )
 
 
-def test_webvtt_leaves_out_comments_styles_identifiers_and_voices() -> None:
-    parsed = parse_subtitles(VTT, kind="vtt", name="x")
-    assert parsed.lines == (
-        Line(start_s=1.0, end_s=2.5, text="Hello there"),
-        Line(start_s=3603.0, end_s=3604.0, text="It costs 42"),
-    )
-    assert parsed.num_bad == 0
+def heard(video: Path, clock: Timeline | None = None, **options: object) -> Heard:
+    (only,) = source(**options).read_track(video, clock or timeline())
+    return only
 
 
-@pytest.mark.parametrize(
-    "timing",
-    [
-        "00:00:05,000 --> bad",
-        "00:00:05,000 --> 00:00:05,000",
-        "00:00:05,000 --> 00:00:04,000",
-        "00:99:05,000 --> 00:99:06,000",
-        "-00:00:05,000 --> 00:00:06,000",
-        "00:00:05,000 --> 00:00:06,000" + " x" * 300,
-    ],
-)
-def test_a_cue_with_unusable_times_is_left_out_and_counted(timing: str) -> None:
-    parsed = parse_subtitles(SRT + f"\n4\n{timing}\nlost\n", kind="srt", name="x")
-    assert (len(parsed.lines), parsed.num_bad) == (3, 1)
-    assert not any("lost" in line.text for line in parsed.lines)
+def texts(part: Heard) -> list[str]:
+    return [found.text for found in part.observations]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "why"),
-    [
-        ("hello", "srt", "no subtitle found"),
-        ("00:00:05,000 --> bad\nx", "srt", "none of its 1"),
-        ("00:01.000 --> 00:02.000\nx", "vtt", "begins with WEBVTT"),
-    ],
-)
-def test_text_that_is_no_subtitle_file_is_an_error(text: str, kind: str, why: str) -> None:
-    with pytest.raises(BadModelOutput, match=why):
-        parse_subtitles(text, kind=kind, name="x.srt")  # type: ignore[arg-type]
+def srt(text: str) -> str:
+    return f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n"
 
 
-def test_an_arrow_that_somebody_says_is_no_timing_line() -> None:
-    text = "00:00:01,000 --> 00:00:02,000\nturn left --> then right\n"
-    parsed = parse_subtitles(text, kind="srt", name="x")
-    assert [line.text for line in parsed.lines] == ["turn left --> then right"]
-    assert parsed.num_bad == 0
+def ffmpeg(*arguments: str) -> None:
+    import imageio_ffmpeg
+
+    exe = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run([exe, "-v", "error", "-y", *arguments], check=True, timeout=60)
 
 
-def test_a_hostile_file_of_the_largest_size_is_parsed_in_seconds() -> None:
-    """Every line almost a tag or almost a time: nothing here may go back over what it read."""
-    line = "<i " * 200 + "{\\" * 200 + "1:1:1,1 --> " + "0:0:" * 50 + "\n"
-    text = "00:00:01,000 --> 00:00:02,000\n" + line * (2_000_000 // len(line))
-    start_s = time.monotonic()
-    parsed = parse_subtitles(text, kind="srt", name="x")
-    assert len(parsed.lines) == 1
-    assert time.monotonic() - start_s < 5
+def film(path: Path, *tracks: Path, options: tuple[str, ...] = ()) -> Path:
+    """Write six seconds of red with these text files as streams 1, 2, ..."""
+    maps = [value for at in range(len(tracks) + 1) for value in ("-map", str(at))]
+    inputs = [value for track in tracks for value in ("-f", "srt", "-i", str(track))]
+    red = ("-f", "lavfi", "-i", "color=red:s=64x64:r=5:d=6")
+    ffmpeg(*red, *inputs, *maps, *options, str(path))
+    return path
 
 
-def test_an_empty_file_has_no_lines_and_is_no_error() -> None:
-    assert parse_subtitles("\n \n", kind="srt", name="x").lines == ()
-    assert parse_subtitles("WEBVTT\n", kind="vtt", name="x").lines == ()
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A film without subtitles."""
+    return film(tmp_path_factory.mktemp("plain") / "film.mp4").read_bytes()
 
 
-def test_too_many_cues_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdvs.models.describe.subtitle_text.MAX_CUES", 2)
-    with pytest.raises(BadModelOutput, match="more than 2"):
-        parse_subtitles(SRT, kind="srt", name="x")
+@pytest.fixture
+def video(tmp_path: Path, plain: bytes) -> Path:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(plain)
+    return path
 
 
-def test_a_very_long_line_is_cut() -> None:
-    text = "00:00:01,000 --> 00:00:02,000\n" + "word " * 100_000
-    assert len(parse_subtitles(text, kind="srt", name="x").lines[0].text) <= 1000
+def test_it_is_a_track_source() -> None:
+    assert isinstance(source(), TrackSource)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "told"),
-    [
-        ("utf-8", "utf-8"),
-        ("utf-8-sig", "utf-8-sig"),
-        ("utf-16", "utf-16"),
-        ("utf-16-le", "utf-16-le"),
-        ("utf-16-be", "utf-16-be"),
-        ("cp1252", "cp1252"),
-    ],
-)
-def test_every_usual_encoding_is_read(encoding: str, told: str) -> None:
-    text = SRT.replace("Hello", "Grüße")
-    assert decode_bytes(text.encode(encoding)) == (text, told)
-
-
-def test_windows_encoding_is_said_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "a.srt").write_bytes((SRT.replace("Hello", "Grüße")).encode("cp1252"))
-    assert read_sidecar(tmp_path / "a.srt")[0].text.startswith("Grüße")
-    assert "Windows-1252" in caplog.text
-
-
-def test_bad_cues_are_said_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "a.srt").write_text(SRT + "\n4\n00:00:05,000 --> x\nlost\n")
-    assert len(read_sidecar(tmp_path / "a.srt")) == 3
-    assert "1 subtitles with unusable times" in caplog.text
-
-
-def test_a_line_belongs_to_the_clip_of_its_midpoint_and_to_no_other() -> None:
-    lines = [Line(start_s=a, end_s=a + 2.0, text=f"at {a}") for a in (0.0, 3.0, 4.0, 9.0)]
-    cuts = [clip(0, 5), clip(5, 10), clip(10, 20)]
-    found = [[line.text for line in lines_in(lines, c)] for c in cuts]
-    assert found == [["at 0.0", "at 3.0"], ["at 4.0"], ["at 9.0"]]
-
-
-def test_a_line_said_again_at_once_is_told_once() -> None:
-    lines = [
-        Line(start_s=s, end_s=s + 1, text=t) for s, t in ((0, "a"), (1, "a"), (2, "b"), (3, "a"))
+def test_a_file_beside_the_video_is_told_with_its_times(video: Path) -> None:
+    video.with_suffix(".srt").write_text(SRT)
+    part = heard(video)
+    assert [(o.start_s, o.end_s, o.text, o.source) for o in part.observations] == [
+        (1.0, 2.5, "Hello & welcome.", "subtitles"),
+        (3.0, 4.0, "The answer is 42.", "subtitles"),
     ]
-    assert [x.text for x in lines_in(lines, clip(0, 9))] == ["a", "b", "a"]
+    assert (part.start_s, part.end_s, part.notes, part.language) == (0.0, 6.0, (), "")
+
+
+def test_reading_goes_on_behind_a_time(video: Path) -> None:
+    video.with_suffix(".srt").write_text(SRT)
+    (part,) = source().read_track(video, timeline(), start_s=2.0)
+    assert (part.start_s, texts(part)) == (2.0, ["The answer is 42."])
+
+
+def test_a_video_without_subtitles_says_nothing(video: Path) -> None:
+    assert heard(video) == Heard(start_s=0.0, end_s=6.0, observations=())
 
 
 @pytest.mark.parametrize(
-    ("files", "language", "chosen"),
+    ("files", "language", "used"),
     [
-        (["film.srt", "film.en.srt", "film.vtt"], "", "film.srt"),
-        (["film.vtt", "film.en.srt"], "", "film.vtt"),
-        (["film.de.srt", "film.en.srt"], "", "film.de.srt"),
-        (["film.de.srt", "film.en.srt", "film.srt"], "en", "film.en.srt"),
-        (["film.de.srt", "film.srt"], "en", "film.srt"),
-        (["film.de.srt"], "en", None),
-        (["film2.srt", "film two.srt", "film.a.b.c.srt", "film.txt", "film..srt"], "", None),
-        (["film.mp4.SRT"], "", "film.mp4.SRT"),
+        (["srt", "de.srt"], "", "srt"),
+        (["de.srt", "en.srt", "srt"], "", "en.srt"),
+        (["de.srt", "fr.srt"], "", "de.srt"),
+        (["de.srt", "en.srt", "srt"], "de", "de.srt"),
+        (["de.srt", "en.srt", "srt"], "german", "de.srt"),
+        (["de.srt", "srt"], "en", "srt"),
+        (["pt-BR.srt", "en.srt"], "pt", "pt-BR.srt"),
+        (["en.forced.srt", "en.srt"], "", "en.srt"),
+        (["en.forced.srt", "de.srt"], "", "de.srt"),
+        (["en.cc.srt", "en.sdh.srt", "en.srt"], "", "en.srt"),
+        (["en.forced.srt", "en.sdh.srt"], "", "en.sdh.srt"),
+        (["en.vtt", "en.srt", "en.ass"], "", "en.srt"),
+        (["en.srt", "en.default.vtt"], "", "en.default.vtt"),
     ],
 )
-def test_which_file_beside_the_video_is_read(
-    tmp_path: Path, files: list[str], language: str, chosen: str | None
+def test_one_of_several_files_is_chosen_and_the_others_are_named(
+    video: Path, files: list[str], language: str, used: str
 ) -> None:
     for name in files:
-        (tmp_path / name).write_text(SRT)
-    found = find_sidecar(tmp_path / "film.mp4", language=language)
-    assert (found.name if found else None) == chosen
+        video.with_suffix(f".{name}").write_text(srt(f"Text of {name}."))
+    part = heard(video, language=language)
+    assert texts(part) == [f"Text of {used}."]
+    others = sorted(set(files) - {used})
+    assert len(part.notes) == 1
+    assert part.notes[0].startswith(f"{len(others)} more subtitle track")
+    assert all(f"film.{name}" in part.notes[0] for name in others)
 
 
-def test_an_unreadable_subtitle_file_is_an_error_that_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> object:
-        raise PermissionError(13, "Permission denied")
-
-    (tmp_path / "film.srt").write_text(SRT)
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(BadModelOutput, match=r"film\.srt cannot be read.*Permission denied"):
-        read_sidecar(tmp_path / "film.srt")
-
-
-def test_a_folder_or_a_missing_folder_is_no_subtitle_file(tmp_path: Path) -> None:
-    (tmp_path / "film.srt").mkdir()
-    assert find_sidecar(tmp_path / "film.mp4", language="") is None
-    assert find_sidecar(tmp_path / "nowhere" / "film.mp4", language="") is None
-
-
-def test_an_oversized_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
-    with (tmp_path / "film.srt").open("wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)
-    (tmp_path / "film.mp4").touch()
-    with pytest.raises(BadModelOutput, match="larger than"):
-        source().describe([view(tmp_path / "film.mp4", 0, 5)])
-
-
-def test_describe_gives_one_observation_a_line_and_reads_the_file_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "film.srt").write_text(SRT)
-    video, reads = tmp_path / "film.mp4", []
-    monkeypatch.setattr(
-        "fdvs.models.describe.subtitles.read_sidecar", lambda p: reads.append(p) or read_sidecar(p)
+def test_a_file_in_another_language_than_the_wanted_one_is_only_named(video: Path) -> None:
+    video.with_suffix(".de.srt").write_text(SRT)
+    part = heard(video, language="en")
+    assert texts(part) == []
+    assert part.notes == (
+        "there are no subtitles in 'en', only film.de.srt; to use them, change the option language",
     )
-    reader = source()
-    got = reader.describe([view(video, 0, 3), view(video, 3, 50), view(video, 60, 61)])
-    assert [[o.text for o in found] for found in got] == [
-        ["Hello & welcome"],
-        ["The answer is 42"],
-        ["a < b still cue three"],
+
+
+def test_a_forced_track_alone_is_told_and_said_to_be_a_part(video: Path) -> None:
+    video.with_suffix(".en.forced.srt").write_text(FORCED)
+    part = heard(video)
+    assert (texts(part), part.language) == (["HARBOUR"], "en")
+    assert part.notes[0].startswith("film.en.forced.srt is a forced track (1 subtitle)")
+
+
+def test_many_files_that_are_not_used_are_counted(video: Path) -> None:
+    for language in "en de fr es it nl da sv pl cs".split():
+        video.with_suffix(f".{language}.srt").write_text(SRT)
+    (note,) = heard(video).notes
+    assert note.startswith("9 more subtitle tracks were not used: ")
+    assert note.endswith(" and 4 more")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"", "empty"),
+        (b"\x00\x01\x02" * 999, "binary"),
+        (b"1\n00:00:01,000 --> soon\nx\n", "none of its 1"),
+        (
+            b"1\n00:00:01,000 --> 00:00:02,000\nISO:100 EV:0 Shutter:60 Fnum:2.8\n",
+            "camera telemetry",
+        ),
+        (b"1\n01:00:01,000 --> 01:00:02,000\nlate\n", "not within the 6 s of the video"),
+    ],
+    ids=["page", "empty", "binary", "times", "telemetry", "late"],
+)
+def test_a_file_without_subtitles_is_named_and_gives_way_to_the_next(
+    video: Path, content: bytes, why: str
+) -> None:
+    video.with_suffix(".en.srt").write_bytes(content)
+    (note,) = heard(video).notes
+    assert note.startswith("film.en.srt was not used: ")
+    assert why in note
+    video.with_suffix(".de.srt").write_text(SRT)
+    part = heard(video)
+    assert len(texts(part)) == 2
+    assert part.notes == (note,)
+
+
+def test_an_oversized_file_is_named(video: Path) -> None:
+    with video.with_suffix(".srt").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    assert "larger than" in heard(video).notes[0]
+    assert source().content_fingerprint(video)
+
+
+def test_a_guessed_encoding_is_said(video: Path) -> None:
+    text = srt("Жираф ест зелёные листья у старого дерева.")
+    video.with_suffix(".ru.srt").write_bytes(text.encode("cp1251"))
+    part = heard(video)
+    assert texts(part) == ["Жираф ест зелёные листья у старого дерева."]
+    assert part.notes == ("film.ru.srt is not UTF-8; read as Windows-1251 (guessed)",)
+    assert part.language == "ru"
+
+
+def test_cues_outside_the_video_and_with_broken_times_are_counted(video: Path) -> None:
+    late = "\n3\n00:00:30,000 --> 00:00:33,000\nlate\n\n4\n00:00:05,000 --> x\nlost\n"
+    video.with_suffix(".srt").write_text(SRT + late)
+    part = heard(video)
+    assert texts(part) == ["Hello & welcome.", "The answer is 42."]
+    assert part.notes == (
+        "1 subtitle of film.srt skipped: unusable times",
+        "1 subtitle of film.srt skipped: not within the 6 s of the video",
+    )
+    (part,) = source().read_track(video, timeline(2.0))
+    assert "not within the 2 s" in part.notes[1]
+
+
+def test_times_of_a_file_count_from_where_its_sound_begins_before_the_pictures(
+    video: Path,
+) -> None:
+    """A player starts its clock with the sound: pictures that begin 2 s later are at 2 s there."""
+    video.with_suffix(".srt").write_text(SRT)
+    part = heard(video, timeline(sound_start_s=-2.0))
+    assert [(o.start_s, o.end_s) for o in part.observations] == [(0.0, 0.5), (1.0, 2.0)]
+    assert heard(video, timeline(sound_start_s=2.0)).observations[0].start_s == 1.0
+
+
+def test_a_file_counted_in_pictures_uses_the_rate_of_the_video(video: Path) -> None:
+    video.with_suffix(".sub").write_text("{5}{10}The giraffe|eats.\n")
+    part = heard(video)
+    assert [(o.start_s, o.end_s, o.text) for o in part.observations] == [
+        (1.0, 2.0, "The giraffe eats.")
     ]
-    assert (got[0][0].start_s, got[0][0].end_s, got[0][0].source) == (1.0, 2.5, "subtitles")
-    assert reads == [tmp_path / "film.srt"]
 
 
-def test_an_edited_file_changes_the_fingerprint_and_is_read_again(tmp_path: Path) -> None:
-    video, reader = tmp_path / "film.mp4", source()
-    before = reader.content_fingerprint(video)
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("srt", "mkv"), ("ass", "mkv"), ("webvtt", "mkv"), ("mov_text", "mp4")]
+)
+def test_a_text_stream_inside_the_file_is_read(tmp_path: Path, codec: str, suffix: str) -> None:
+    (tmp_path / "words.txt").write_text(SRT)
+    path = film(tmp_path / f"film.{suffix}", tmp_path / "words.txt", options=("-c:s", codec))
+    part = heard(path)
+    assert texts(part) == ["Hello & welcome.", "The answer is 42."]
+    times = [value for o in part.observations for value in (o.start_s, o.end_s)]
+    assert times == pytest.approx([1, 2.5, 3, 4], abs=0.05)
+    assert part.notes == ()
+    assert source().content_fingerprint(path) == ""
+
+
+def test_times_inside_the_file_count_from_its_first_picture(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text(SRT)
+    options = ("-c:s", "srt", "-output_ts_offset", "100")
+    path = film(tmp_path / "late.mkv", tmp_path / "words.txt", options=options)
+    part = heard(path, timeline(origin_s=100.0))
+    assert part.observations[0].start_s == pytest.approx(1.0, abs=0.05)
+    part = heard(path, timeline(origin_s=102.8))
+    assert texts(part) == ["The answer is 42."]
+    assert part.notes == ("1 subtitle of track 1 (srt) skipped: not within the 6 s of the video",)
+
+
+@pytest.fixture(scope="module")
+def two_languages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with a German, an English and a forced English stream."""
+    folder = tmp_path_factory.mktemp("languages")
+    for language in ("german", "english", "forced"):
+        (folder / f"{language}.txt").write_text(SRT.replace("Hello", language))
+    marks = ("ger", "eng", "eng")
+    names = [
+        v for at, mark in enumerate(marks) for v in (f"-metadata:s:s:{at}", f"language={mark}")
+    ]
+    flags = ("-c:s", "srt", "-disposition:s:2", "forced", "-disposition:s:0", "default")
+    inputs = [folder / f"{language}.txt" for language in ("german", "english", "forced")]
+    return film(folder / "film.mkv", *inputs, options=(*names, *flags))
+
+
+DE, EN, PART = "track 1 (srt, de)", "track 2 (srt, en)", "track 3 (srt, en)"
+
+
+@pytest.mark.parametrize(
+    ("language", "used", "note"),
+    [
+        ("", ["english"], f"2 more subtitle tracks were not used: {DE}, {PART}"),
+        ("en", ["english"], f"2 more subtitle tracks were not used: {PART}, {DE}"),
+        ("ger", ["german"], f"2 more subtitle tracks were not used: {EN}, {PART}"),
+        ("fr", [], f"there are no subtitles in 'fr', only {DE}, {EN}, {PART}; to use them"),
+    ],
+)
+def test_the_language_inside_the_file_is_chosen(
+    two_languages: Path, language: str, used: list[str], note: str
+) -> None:
+    part = heard(two_languages, language=language)
+    assert [text.split()[0] for text in texts(part)[:1]] == used
+    (said,) = part.notes
+    assert said.split(", change")[0] == note
+
+
+def test_a_file_beside_comes_before_a_stream_unless_only_that_has_the_language(
+    tmp_path: Path, two_languages: Path
+) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(two_languages.read_bytes())
+    (tmp_path / "film.fr.srt").write_text(srt("Bonjour."))
+    assert texts(heard(path))[0].startswith("english")
+    assert texts(heard(path, language="fr")) == ["Bonjour."]
+    (tmp_path / "film.srt").write_text(srt("Beside."))
+    assert texts(heard(path)) == ["Beside."]
+    (tmp_path / "film.srt").write_text("")
+    assert texts(heard(path))[0].startswith("english")
+
+
+def test_the_streams_of_a_file_are_listed(two_languages: Path) -> None:
+    inside = list_tracks(two_languages)
+    assert [(t.number, t.codec, t.tags.language, t.tags.is_forced) for t in inside.tracks] == [
+        (1, "srt", "de", False),
+        (2, "srt", "en", False),
+        (3, "srt", "en", True),
+    ]
+    assert inside.fps == pytest.approx(5)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_pictures_of_text_inside_the_file_are_named_where_there_is_nothing_else(
+    tmp_path: Path, beside: bool
+) -> None:
+    (tmp_path / "words.txt").write_text(SRT)
+    path = film(tmp_path / "film.mkv", tmp_path / "words.txt", options=("-c:s", "srt"))
+    content = path.read_bytes()
+    assert content.count(b"S_TEXT/UTF8") == 1
+    path.write_bytes(content.replace(b"S_TEXT/UTF8", b"S_HDMV/PGS\0"))
+    if beside:
+        path.with_suffix(".srt").write_text(SRT)
+    part = heard(path)
+    assert len(texts(part)) == (2 if beside else 0)
+    assert list(part.notes) == (
+        []
+        if beside
+        else [
+            "embedded subtitles are not text and cannot be read (track 1 (pgssub)); add a .srt file"
+        ]
+    )
+
+
+def test_a_stream_that_begins_in_the_middle_of_a_file_ends_no_reading(tmp_path: Path) -> None:
+    """Too far behind the start and the end for a probe to see it: PyAV stumbles at the end."""
+    import av
+
+    noise = ("-f", "lavfi", "-i", "color=s=320x240:r=25:d=3,noise=alls=100:allf=t")
+    coded = ("-c:v", "mpeg2video", "-q:v", "1", "-threads", "1")
+    sine = ("-f", "lavfi", "-i", "sine=d=1", "-c:a", "mp2", "-shortest")
+    ffmpeg(*noise, *coded, str(tmp_path / "silent.ts"))
+    ffmpeg(*noise, *sine, *coded, "-t", "1", str(tmp_path / "sound.ts"))
+    silent, sound = ((tmp_path / f"{name}.ts").read_bytes() for name in ("silent", "sound"))
+    (tmp_path / "film.ts").write_bytes(silent + sound + silent)
+    with av.open(str(tmp_path / "film.ts")) as container:
+        assert len(container.streams) == 1
+        packets = [p for p in packets_of(container, container.streams[0]) if p.size]
+    assert len(packets) == 75 + 25 + 75
+    assert heard(tmp_path / "film.ts").observations == ()
+
+
+def test_damage_inside_the_file_never_raises_anything_but_the_declared_error(
+    tmp_path: Path, two_languages: Path
+) -> None:
+    random.seed(3)
+    content, path, num_read = two_languages.read_bytes(), tmp_path / "film.mkv", 0
+    for _ in range(100):
+        data = bytearray(content)
+        for _ in range(random.randint(1, 30)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        path.write_bytes(data[: random.choice([len(data), random.randrange(len(data))])])
+        with contextlib.suppress(BadModelOutput):
+            num_read += bool(heard(path).observations)
+    assert num_read > 10
+
+
+def test_a_file_that_is_no_video_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_text("hello")
+    with pytest.raises(BadModelOutput, match=r"inside film\.mp4 cannot be read"):
+        heard(path)
     (tmp_path / "film.srt").write_text(SRT)
-    first = reader.content_fingerprint(video)
-    assert reader.describe([view(video, 0, 3)])[0][0].text == "Hello & welcome"
-    (tmp_path / "film.srt").write_text(SRT.replace("welcome", "goodbye!"))
-    assert len({before, first, reader.content_fingerprint(video)}) == 3
-    assert before == ""
-    assert reader.describe([view(video, 0, 3)])[0][0].text == "Hello & goodbye!"
+    assert len(texts(heard(path))) == 2
 
 
-def test_only_a_few_files_are_remembered(tmp_path: Path) -> None:
-    reader = source()
-    for number in range(12):
-        (tmp_path / f"{number}.srt").write_text(SRT)
-        assert reader.describe([view(tmp_path / f"{number}.mp4", 0, 3)])[0]
-    assert len(reader._read) == 8
+def test_any_change_beside_the_video_changes_the_fingerprint(video: Path) -> None:
+    prints = [source().content_fingerprint(video)]
+    assert prints == [""]
+    for name, text in [
+        ("film.srt", SRT),
+        ("film.srt", SRT + "\n"),
+        ("film.en.srt", SRT),
+        ("film.ttml", "x"),
+        ("film.part2.srt", SRT),
+    ]:
+        (video.parent / name).write_text(text)
+        prints.append(source().content_fingerprint(video))
+    assert len(set(prints)) == len(prints)
 
 
 def test_options_are_checked() -> None:
@@ -291,67 +414,16 @@ def test_options_are_checked() -> None:
         source(language="../x")
 
 
-def ffmpeg(*arguments: str) -> None:
-    import imageio_ffmpeg
-
-    exe = imageio_ffmpeg.get_ffmpeg_exe()
-    subprocess.run([exe, "-v", "error", "-y", *arguments], check=True, timeout=60)
-
-
-@pytest.mark.parametrize(
-    ("codec", "suffix"), [("srt", "mkv"), ("ass", "mkv"), ("webvtt", "mkv"), ("mov_text", "mp4")]
-)
-def test_a_text_stream_inside_the_file_is_read(tmp_path: Path, codec: str, suffix: str) -> None:
-    (tmp_path / "words.txt").write_text(SRT.split("3\n")[0])
-    film = tmp_path / f"film.{suffix}"
-    ffmpeg(
-        *("-f", "lavfi", "-i", "color=red:s=64x64:r=5:d=6", "-f", "srt"),
-        *("-i", str(tmp_path / "words.txt"), "-map", "0", "-map", "1", "-c:s", codec, str(film)),
-    )
-    found = source().describe([view(film, 0, 3), view(film, 3, 6)])
-    assert [[o.text for o in clip_] for clip_ in found] == [
-        ["Hello & welcome"],
-        ["The answer is 42"],
+def test_describe_gives_each_clip_what_is_said_in_it(video: Path) -> None:
+    video.with_suffix(".srt").write_text(SRT)
+    views = [
+        ClipView(video_path=video, clip=Clip(video_id="v", index=at, start_s=a, end_s=b), frames=())
+        for at, (a, b) in enumerate([(0, 3), (3, 50)])
     ]
-    assert np.allclose([(o.start_s, o.end_s) for (o,) in found], [(1, 2.5), (3, 4)], atol=0.05)
-    assert source().content_fingerprint(film) == ""
-
-
-def test_times_inside_the_file_count_from_its_first_picture(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text(SRT.split("3\n")[0])
-    film = tmp_path / "late.mkv"
-    ffmpeg(
-        *("-f", "lavfi", "-i", "color=red:s=64x64:r=5:d=6", "-f", "srt"),
-        *("-i", str(tmp_path / "words.txt"), "-map", "0", "-map", "1", "-c:s", "srt"),
-        *("-output_ts_offset", "100", str(film)),
-    )
-    (found,) = source().describe([view(film, 0, 3)])
-    assert found[0].start_s == pytest.approx(1.0, abs=0.05)
-
-
-def test_the_wanted_language_inside_the_file_is_chosen(tmp_path: Path) -> None:
-    for language in ("german", "english"):
-        (tmp_path / f"{language}.txt").write_text(SRT.split("2\n")[0].replace("Hello", language))
-    film = tmp_path / "film.mkv"
-    ffmpeg(
-        *("-f", "lavfi", "-i", "color=red:s=64x64:r=5:d=6"),
-        *("-f", "srt", "-i", str(tmp_path / "german.txt")),
-        *("-f", "srt", "-i", str(tmp_path / "english.txt")),
-        *("-map", "0", "-map", "1", "-map", "2", "-c:s", "srt"),
-        *("-metadata:s:s:0", "language=ger", "-metadata:s:s:1", "language=eng", str(film)),
-    )
-    told = [source(language=tag).describe([view(film, 0, 6)])[0] for tag in ("", "en", "fr")]
-    assert [o.text.split()[0] for o in (told[0][0], told[1][0])] == ["german", "english"]
-    assert told[2] == []
-
-
-def test_a_video_without_subtitles_says_nothing(tmp_path: Path) -> None:
-    film = tmp_path / "film.mp4"
-    ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64:r=5:d=1", str(film))
-    assert source().describe([view(film, 0, 1)]) == [[]]
-
-
-def test_a_file_that_is_no_video_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "film.mp4").write_text("hello")
-    with pytest.raises(BadModelOutput, match=r"inside film\.mp4 cannot be read"):
-        source().describe([view(tmp_path / "film.mp4", 0, 1)])
+    reader = source()
+    assert [[o.text for o in found] for found in reader.describe(views)] == [
+        ["Hello & welcome."],
+        ["The answer is 42."],
+    ]
+    video.with_suffix(".srt").write_text(SRT.replace("welcome", "goodbye"))
+    assert reader.describe(views)[0][0].text == "Hello & goodbye."

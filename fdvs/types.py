@@ -49,10 +49,13 @@ class Timeline:
 class VideoInfo:
     """What a probe measured of one file.
 
-    `duration_s` is measured from the packets, `declared_duration_s` is what the header claims.
-    `key_times_s` are the presentation times of the keyframes, sorted, the first is 0.0.
-    `is_timed` is False if time stamps are missing or run backwards: such a file is read
-    sequentially and its frames are timed by the average rate.
+    `duration_s` is measured from the packets: the end of the pictures, or of the sound where that
+    goes on; `declared_duration_s` is what the header claims. A file of sound alone has a width and
+    height of 0. A picture is turned counterclockwise by `rotation_deg` and then, if `is_mirrored`,
+    left and right are swapped. `key_times_s` are the presentation times of the keyframes, sorted,
+    the first is 0.0. `is_timed` is False if time stamps are missing or run backwards: such a file
+    is read sequentially and its frames are timed by the average rate. `stills_s` are the stretches
+    (start, end) of more than a minute without a new picture or sound.
     """
 
     width_px: int
@@ -70,6 +73,12 @@ class VideoInfo:
     key_times_s: tuple[float, ...]
     warnings: tuple[str, ...] = ()
     timeline: Timeline | None = None
+    is_mirrored: bool = False
+    stills_s: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def has_pictures(self) -> bool:
+        return self.width_px > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

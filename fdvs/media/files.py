@@ -17,9 +17,11 @@ from fdvs.errors import MissingVideo, NotAVideo
 
 # Container formats by their FFmpeg demuxer names, without those that open further files (hls,
 # dash, concat, image2, sdp).
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mp3,wav,flac,aac,aiff"
 PROTOCOLS = "file"
-CONTAINERS = "MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, Ogg, ASF"
+CONTAINERS = (
+    "MP4/MOV, Matroska/WebM, AVI, MPEG-TS/PS, FLV, Ogg, ASF; sound: MP3, WAV, FLAC, AAC, AIFF"
+)
 
 # File names that are searched for in folders.
 VIDEO_SUFFIXES = frozenset(

@@ -1,4 +1,4 @@
-"""Open a local file with PyAV: only allowed containers, only the file protocol, one stream.
+"""Open a local file with PyAV: only allowed containers, only the file protocol.
 
 FFmpeg is given a path, never a Python file object: with one it loses its file-only default, and a
 playlist may reach the network. Every FFmpeg error becomes a MediaError of one line.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,29 +77,34 @@ def open_input(path: Path, timeout_s: float) -> InputContainer:
     return cast("InputContainer", opened)
 
 
-def pick_stream(container: InputContainer) -> VideoStream:
-    """Return the best video stream that is not a cover picture; the others are discarded.
+def pick_stream(container: InputContainer) -> VideoStream | None:
+    """Return the best video stream that is not a cover picture, None if there is none.
 
-    Raises:
-        NotAVideo: there is none, or FFmpeg has no decoder for it.
+    The decoder is set up; `read_only` says what else is to be read. Raises NotAVideo where FFmpeg
+    has no decoder for the stream.
     """
-    from av.stream import Discard
-
     best = container.streams.best("video")
     if best is None or is_cover(best):
         others = [s for s in container.streams.video if not is_cover(s)]
         if not others:
-            raise NotAVideo(_why_none(container))
+            return None
         best = max(others, key=_num_pixels)
     if best.codec_context is None:
         raise NotAVideo("no decoder for the codec of the video stream")
-    for stream in container.streams:
-        stream.discard = Discard.default if stream.index == best.index else Discard.all
     best = cast("VideoStream", best)
     best.thread_type = "AUTO"
     best.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     best.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
     return best
+
+
+def read_only(container: InputContainer, streams: Sequence[Any]) -> None:
+    """Let the container skip the packets of all other streams."""
+    from av.stream import Discard
+
+    wanted = {stream.index for stream in streams}
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
 def is_cover(stream: Any) -> bool:
@@ -113,45 +118,54 @@ def _num_pixels(stream: Any) -> int:
     return context.width * context.height if context is not None else 0
 
 
-def _why_none(container: InputContainer) -> str:
+def why_no_stream(container: InputContainer) -> str:
+    """Return the reason why a file of an allowed container holds neither pictures nor sound."""
     if any(is_cover(stream) for stream in container.streams.video):
-        return "only cover art, no video"
-    if len(container.streams.audio) > 0:
-        return "no video stream (audio only)"
-    return "no video stream"
+        return "only cover art, no video or sound"
+    return "no video or sound stream"
+
+
+def demux_safely(container: InputContainer, *streams: Any) -> Iterator[Packet[Any]]:
+    """Yield the packets of some streams in file order, then an empty one each, for draining.
+
+    PyAV knows the streams that a file begins with; at the end of a file in which another one
+    appears later (joined recordings, FLV) its `demux` raises IndexError. That is the end.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 class Packets:
-    """The packets of one stream, up to the end or the first read error (`error`).
+    """The packets of some streams, up to the end or the first read error (`error`).
 
-    The last packet is empty: decoding it drains the decoder.
+    The last packet of a stream is empty: decoding it drains the decoder.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, *streams: Any) -> None:
         self._container = container
-        self._stream = stream
+        self._streams = streams
         self.error: str | None = None
 
-    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+    def __iter__(self) -> Iterator[Packet[Any]]:
         import av
 
         try:
-            yield from self._container.demux(self._stream)
+            yield from demux_safely(self._container, *self._streams)
         except av.error.FFmpegError as error:
             if isinstance(error, TimeoutError | av.error.ExitError):
                 raise
             self.error = message_of(error.strerror)
 
 
-def is_drain(packet: Packet[VideoStream]) -> bool:
+def is_drain(packet: Packet[Any]) -> bool:
     return packet.size == 0 and packet.dts is None
 
 
-def last_end_s(path: Path, timeout_s: float) -> float:
-    """Return the end of the last packet of any stream in container seconds; reads the file."""
-    end_s = 0.0
-    with media_errors(timeout_s), open_input(path, timeout_s) as container:
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base:
-                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return end_s
+def decoded(packet: Packet[Any]) -> list[Any] | None:
+    """Return the frames that a packet completes, None where it is damaged."""
+    import av
+
+    try:
+        return list(packet.decode())
+    except (av.error.FFmpegError, EOFError):
+        return None

@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from fdvs.errors import UndecodableVideo
-from fdvs.media.pyav_input import Packets, counted, is_drain, media_errors, open_input, pick_stream
+from fdvs.media.pyav_input import (
+    Packets,
+    counted,
+    decoded,
+    is_drain,
+    media_errors,
+    open_input,
+    pick_stream,
+    read_only,
+)
 from fdvs.media.readers import FileReader
-from fdvs.media.resize import MAX_PIXELS, right_angle
+from fdvs.media.resize import MAX_PIXELS, orientation_of
 from fdvs.media.scan import Scan
 from fdvs.types import Frame, Image
 
@@ -65,7 +74,11 @@ class _Cursor:
         self.close()
         self._container = open_input(self._path, self._timeout_s)
         self._counts.opens += 1
-        self._pictures = self._decode(pick_stream(self._container))
+        stream = pick_stream(self._container)
+        if stream is None:
+            raise UndecodableVideo("no video stream; was the file replaced while it was read?")
+        read_only(self._container, [stream])
+        self._pictures = self._decode(stream)
 
     def seek(self, ticks: int) -> bool:
         """Go to the keyframe at or before `ticks`; False if the file cannot be sought."""
@@ -109,16 +122,11 @@ class _Cursor:
                 yield _Shown(ticks, frame)
 
     def _frames(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
-        import av
-
-        try:
-            frames = packet.decode()
-        except (av.error.FFmpegError, EOFError):
-            # A drained decoder may complain once more; that is not damage.
-            self._counts.damaged += not is_drain(packet)
-            return []
-        self._counts.decoded += len(frames)
-        return frames
+        frames = decoded(packet)
+        # A drained decoder may complain once more; that is not damage.
+        self._counts.damaged += frames is None and not is_drain(packet)
+        self._counts.decoded += len(frames or ())
+        return frames or []
 
 
 class PyAVReader(FileReader):
@@ -237,5 +245,5 @@ class PyAVReader(FileReader):
             max(0.0, float((shown.ticks - self._facts.origin) * self._facts.tick_s)),
             cast(Image, rgb.to_ndarray()),
             short_side_px,
-            rotation_deg=right_angle(frame.rotation),
+            orientation=orientation_of(frame),
         )

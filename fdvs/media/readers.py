@@ -18,7 +18,7 @@ from typing import cast
 from fdvs.config import ReaderName
 from fdvs.files import Closing
 from fdvs.media.files import check_file
-from fdvs.media.resize import bounded_size, fit
+from fdvs.media.resize import UPRIGHT, Orientation, bounded_size, fit
 from fdvs.media.scan import scan
 from fdvs.protocols import FrameReader
 from fdvs.registry import Registry
@@ -81,7 +81,8 @@ class FileReader(Closing):
     def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
         """Yield the picture shown at each of the sorted times.
 
-        Before the first picture that is the first one, after the last the last one.
+        Before the first picture that is the first one, after the last the last one. Nothing is
+        yielded of a file without pictures.
         Raises ValueError for times that are not sorted, negative or not finite.
         """
         bounded_size(1, 1, short_side_px)
@@ -90,7 +91,7 @@ class FileReader(Closing):
                 raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
         if any(a > b for a, b in pairwise(times_s)):
             raise ValueError("times_s must be sorted")
-        return self._frames_at(times_s, short_side_px)
+        return self._frames_at(times_s, short_side_px) if self.info.has_pictures else iter(())
 
     def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
         """Yield frames at least `every_s` apart from the start on, in one pass (0: all).
@@ -100,7 +101,7 @@ class FileReader(Closing):
         bounded_size(1, 1, short_side_px)
         if not every_s >= 0:
             raise ValueError(f"every_s is {every_s!r}; need 0 or more")
-        return self._iter_frames(every_s, short_side_px)
+        return self._iter_frames(every_s, short_side_px) if self.info.has_pictures else iter(())
 
     def close(self) -> None:
         self._is_closed = True
@@ -118,8 +119,13 @@ class FileReader(Closing):
             raise ValueError("the reader is closed")
 
     def _frame(
-        self, time_s: float, image: Image, short_side_px: int | None, *, rotation_deg: int = 0
+        self,
+        time_s: float,
+        image: Image,
+        short_side_px: int | None,
+        *,
+        orientation: Orientation = UPRIGHT,
     ) -> Frame:
         """Return a decoded picture upright and in the size that was asked for."""
         size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
-        return Frame(time_s=time_s, image=fit(image, size=size, rotation_deg=rotation_deg))
+        return Frame(time_s=time_s, image=fit(image, size=size, orientation=orientation))

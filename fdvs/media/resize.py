@@ -5,9 +5,13 @@ Legend: H, W rows and columns of an RGB uint8 picture.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.types import Image
 
@@ -47,16 +51,46 @@ def right_angle(rotation_deg: float) -> int:
     return round(rotation_deg / 90) * 90 % 360
 
 
-def fit(image: Image, *, size: tuple[int, int], rotation_deg: int = 0) -> Image:
-    """Return the picture turned counterclockwise by `rotation_deg` and resized to (width, height).
+class Orientation(NamedTuple):
+    """How to show a stored picture: turned counterclockwise, then, if mirrored, left for right."""
+
+    rotation_deg: int = 0
+    is_mirrored: bool = False
+
+
+UPRIGHT = Orientation()
+
+
+def orientation_of(frame: Any) -> Orientation:
+    """Return how players show a decoded PyAV frame, by its display matrix."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return UPRIGHT if matrix is None else orientation(np.frombuffer(matrix, np.int32))
+
+
+def orientation(matrix: Sequence[int] | NDArray[np.int32]) -> Orientation:
+    """Return the nearest of the eight orientations to a display matrix (a, b, u, c, d, v, ...).
+
+    It shows the stored pixel (x, y) at (a x + c y, b x + d y), with y pointing down.
+    """
+    a, b, c, d = (int(matrix[at]) for at in (0, 1, 3, 4))
+    is_mirrored = a * d - b * c < 0
+    if is_mirrored:
+        a = -a
+    return Orientation(right_angle(math.degrees(math.atan2(-b, a))), is_mirrored)
+
+
+def fit(image: Image, *, size: tuple[int, int], orientation: Orientation = UPRIGHT) -> Image:
+    """Return the picture upright and resized to (width, height).
 
     Resizing is bicubic with antialiasing in uint8, as in CLIP's preprocessing. The picture is
     turned last, when it is small.
     """
-    width_px, height_px = size[::-1] if rotation_deg % 180 else size
+    turned = orientation.rotation_deg
+    width_px, height_px = size[::-1] if turned % 180 else size
     if image.shape[:2] != (height_px, width_px):
         image = _resize(image, height_px, width_px)
-    return np.ascontiguousarray(np.rot90(image, k=rotation_deg // 90))
+    image = np.rot90(image, k=turned // 90)
+    return np.ascontiguousarray(image[:, ::-1] if orientation.is_mirrored else image)
 
 
 def _resize(image: Image, height_px: int, width_px: int) -> Image:

@@ -1,9 +1,9 @@
-"""Scan the packets of a file once for its facts: times, keyframes, duration, size.
+"""Scan the packets of a file once for its facts: times, keyframes, duration, size, sound.
 
-About a third of a second for an hour of video. The container's own index, frame count and
-duration are not used: they are in decoding order, missing or wrong too often. The first
-pictures are decoded as well: only they tell the rotation, the first presentation time and
-whether time stamps run backwards.
+The container's own index, frame count and duration are not used: they are in decoding order,
+missing or wrong too often. The first pictures are decoded as well: only they tell the orientation,
+the first presentation time and whether time stamps run backwards. So is the first sound of a file
+without pictures, since almost any bytes pass for the packets of some sound format.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fdvs.errors import NotAVideo, UndecodableVideo
+from fdvs.media.clock import HoleTally, SoundTally, note_of_stills, stills, timeline
 from fdvs.media.pyav_input import (
     Packets,
     counted,
+    decoded,
     is_drain,
-    last_end_s,
     media_errors,
     open_input,
     pick_stream,
+    read_only,
+    why_no_stream,
 )
-from fdvs.media.resize import MAX_PIXELS, display_size, right_angle
+from fdvs.media.resize import MAX_PIXELS, UPRIGHT, Orientation, display_size, orientation_of
+from fdvs.text.timecode import timecode
 from fdvs.types import VideoInfo
 
 if TYPE_CHECKING:
@@ -40,9 +44,17 @@ _RATES = (Fraction(1, 100), Fraction(1000))
 _DEFAULT_RATE = Fraction(25)
 _SHORT = 0.95
 _MAX_UNTIMED = 0.01
-# Time stamps that make pictures last for more than an hour on average are garbage; ignoring them
-# keeps a damaged file from being cut into a million clips.
+# Time stamps that make pictures last for more than an hour on average, or a file for more than 115
+# days, are garbage; ignoring them keeps a damaged file from being cut into a million clips.
 _MAX_S_PER_PACKET = 3600.0
+_MAX_DURATION_S = 1e7
+# A larger part of a transport or program stream without a packet of the streams that are read
+# belongs to streams that begin in mid-file.
+_MAX_HOLE = 0.1
+_JOINABLE = frozenset({"mpegts", "mpeg"})
+# FFmpeg estimates the duration of these from the bit rate.
+_GUESSED_LENGTH = frozenset({"mp3", "aac"})
+_MIN_SOUND_S = 0.04
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +89,7 @@ class _Tally:
     num_corrupt: int = 0
     num_backwards: int = 0
 
-    def add(self, packet: Packet[VideoStream]) -> None:
+    def add(self, packet: Packet[Any]) -> None:
         self.num_packets += 1
         self.num_corrupt += packet.is_corrupt
         if packet.dts is not None:
@@ -92,7 +104,7 @@ class _Tally:
         if packet.pts is not None:
             self._add_pts(packet, packet.pts)
 
-    def _add_pts(self, packet: Packet[VideoStream], pts: int) -> None:
+    def _add_pts(self, packet: Packet[Any], pts: int) -> None:
         self.pts.append(pts)
         if packet.is_keyframe:
             self.key_pts.append(pts)
@@ -118,23 +130,18 @@ class _Peek:
     """The first decoded pictures."""
 
     pts: list[int | None] = field(default_factory=list)
-    rotation_deg: int = 0
+    orientation: Orientation = UPRIGHT
     size: tuple[int, int] = (0, 0)
     num_errors: int = 0
 
-    def feed(self, packet: Packet[VideoStream]) -> None:
-        import av
-
+    def feed(self, packet: Packet[Any]) -> None:
         if len(self.pts) >= NUM_PEEK_FRAMES:
             return
-        try:
-            frames = packet.decode()
-        except (av.error.FFmpegError, EOFError):
-            self.num_errors += 1
-            return
-        for frame in frames:
+        frames = decoded(packet)
+        self.num_errors += frames is None
+        for frame in frames or ():
             if not self.pts:
-                self.rotation_deg = right_angle(frame.rotation)
+                self.orientation = orientation_of(frame)
                 self.size = (frame.width, frame.height)
             self.pts.append(frame.pts)
 
@@ -143,28 +150,60 @@ class _Peek:
         return len(known) == len(self.pts) and all(a < b for a, b in pairwise(known))
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What one pass over the packets found."""
+
+    tally: _Tally = field(default_factory=_Tally)
+    peek: _Peek = field(default_factory=_Peek)
+    sound: SoundTally = field(default_factory=SoundTally)
+    hole: HoleTally = field(default_factory=HoleTally)
+    read_error: str | None = None
+
+
 def scan(path: Path, *, timeout_s: float) -> Scan:
-    """Read every packet of an absolute path that `check_file` has passed.
+    """Read every packet of the pictures and the sound of a path that `check_file` has passed.
+
+    A file without pictures is scanned for its sound alone.
 
     Raises:
-        NotAVideo: no video stream in an allowed container.
-        UndecodableVideo: no picture can be decoded, or the file does not answer.
+        NotAVideo: no pictures and no sound in an allowed container.
+        UndecodableVideo: neither can be decoded, or the file does not answer.
     """
     with open_input(path, timeout_s) as container, media_errors(timeout_s):
         stream = pick_stream(container)
+        if stream is None:
+            return _scan_sound(container, why="")
         _check_size(stream.codec_context.width, stream.codec_context.height)
-        tally, peek = _Tally(), _Peek()
-        packets = Packets(container, stream)
-        for packet in packets:
-            if not is_drain(packet):
-                tally.add(packet)
-            peek.feed(packet)
-        if not peek.pts:
-            raise UndecodableVideo(_why_no_picture(tally, peek))
-        _check_size(*peek.size)
-        found = _facts(container, stream, tally, peek)
-    warnings = _warnings(path, found, tally, packets.error, timeout_s)
-    return replace(found, info=replace(found.info, warnings=warnings))
+        seen = _read(container, stream)
+        if seen.peek.pts:
+            _check_size(*seen.peek.size)
+            facts = _facts(container, stream, seen)
+            warnings = _warnings(facts, seen, path.stat().st_size)
+            return replace(facts, info=replace(facts.info, warnings=tuple(warnings)))
+    why = _why_no_picture(seen.tally, seen.peek)
+    if seen.sound.start_s is None:
+        raise UndecodableVideo(why)
+    with open_input(path, timeout_s) as container, media_errors(timeout_s):
+        return _scan_sound(container, why=why)
+
+
+def _read(container: InputContainer, stream: VideoStream) -> _Seen:
+    seen = _Seen()
+    streams = [stream, *container.streams.audio]
+    read_only(container, streams)
+    packets = Packets(container, *streams)
+    pictures = stream.index
+    for packet in packets:
+        seen.hole.add(packet.pos, packet.size, before=seen.tally.last_pts)
+        if packet.stream_index != pictures:
+            seen.sound.add(packet)
+            continue
+        if not is_drain(packet):
+            seen.tally.add(packet)
+        seen.peek.feed(packet)
+    seen.read_error = packets.error
+    return seen
 
 
 def _check_size(width_px: int, height_px: int) -> None:
@@ -179,20 +218,27 @@ def _why_no_picture(tally: _Tally, peek: _Peek) -> str:
     return f"no picture can be decoded ({packets}, {errors})"
 
 
-def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: _Peek) -> Scan:
+def _facts(container: InputContainer, stream: VideoStream, seen: _Seen) -> Scan:
+    tally, peek = seen.tally, seen.peek
     timed = _timed(stream, tally, peek)
     scanned = timed or _untimed(stream, tally, peek)
     tick_s = scanned.tick_s
-    duration_s = float(scanned.num_ticks * tick_s)
+    pictures_end_s = float(scanned.num_ticks * tick_s)
     key_times_s = {0.0, *(float((key - scanned.origin) * tick_s) for key in scanned.key_ticks)}
-    width_px, height_px = display_size(*peek.size, stream.sample_aspect_ratio, peek.rotation_deg)
+    turn = peek.orientation
+    width_px, height_px = display_size(*peek.size, stream.sample_aspect_ratio, turn.rotation_deg)
+    line = timeline(
+        origin_s=_origin_s(stream, tally, peek), pictures_end_s=pictures_end_s, sound=seen.sound
+    )
+    ticks = np.frombuffer(tally.pts, np.int64) if timed else np.arange(scanned.num_shown)
+    pictures_s = (ticks - scanned.origin).astype(np.float64) * float(tick_s)
     info = VideoInfo(
         width_px=width_px,
         height_px=height_px,
-        duration_s=duration_s,
+        duration_s=line.duration_s,
         declared_duration_s=_declared_s(container, stream),
-        fps=scanned.num_shown / duration_s,
-        rotation_deg=peek.rotation_deg,
+        fps=scanned.num_shown / pictures_end_s,
+        rotation_deg=turn.rotation_deg,
         codec=stream.codec_context.codec.canonical_name,
         container=container.format.name,
         stream_index=stream.index,
@@ -200,6 +246,9 @@ def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: 
         is_timed=timed is not None,
         num_packets=tally.num_packets,
         key_times_s=tuple(sorted(key_times_s)),
+        timeline=line,
+        is_mirrored=turn.is_mirrored,
+        stills_s=stills(pictures_s, seen.sound, line),
     )
     return Scan(
         info=info,
@@ -207,6 +256,66 @@ def _facts(container: InputContainer, stream: VideoStream, tally: _Tally, peek: 
         tick_s=tick_s,
         key_ticks=tuple(scanned.key_ticks) if timed is not None else (),
         coded_size=peek.size,
+    )
+
+
+def _origin_s(stream: VideoStream, tally: _Tally, peek: _Peek) -> float:
+    """Return the first picture's time on the container's clock; 0 where nothing tells it."""
+    known = peek.pts[0] if peek.pts[0] is not None else min(tally.pts, default=stream.start_time)
+    return float((known or 0) * stream.time_base) if stream.time_base is not None else 0.0
+
+
+def _scan_sound(container: InputContainer, *, why: str) -> Scan:
+    """Scan a file for its sound alone; `why` says what is wrong with its pictures, if any."""
+    stream = container.streams.best("audio")
+    if stream is None:
+        raise NotAVideo(why_no_stream(container))
+    if stream.codec_context is None:
+        raise NotAVideo("no decoder for the codec of the sound")
+    read_only(container, container.streams.audio)
+    packets = Packets(container, *container.streams.audio)
+    sound, is_decoded = SoundTally(), False
+    for packet in packets:
+        sound.add(packet)
+        if packet.stream_index == stream.index and not is_decoded:
+            is_decoded = len(decoded(packet) or ()) > 0
+    if not is_decoded or sound.start_s is None:
+        broken = f"no sound can be decoded ({counted(sound.num_packets, 'packet')})"
+        raise UndecodableVideo(f"{why}; {broken}" if why else broken)
+    info = _sound_info(container, stream, sound)
+    warnings = [f"only the sound is used: {why}"] if why else []
+    warnings += _damage(info, packets.error, covered_s=info.duration_s)
+    return Scan(
+        info=replace(info, warnings=tuple(warnings)),
+        origin=0,
+        tick_s=Fraction(1),
+        key_ticks=(),
+        coded_size=(0, 0),
+    )
+
+
+def _sound_info(container: InputContainer, stream: Any, sound: SoundTally) -> VideoInfo:
+    assert sound.start_s is not None
+    line = timeline(origin_s=sound.start_s, pictures_end_s=0.0, sound=sound)
+    end_s = max(line.sound_end_s or 0.0, _MIN_SOUND_S)
+    line = replace(line, sound_end_s=end_s, duration_s=end_s)
+    name = container.format.name
+    return VideoInfo(
+        width_px=0,
+        height_px=0,
+        duration_s=end_s,
+        declared_duration_s=None if name in _GUESSED_LENGTH else _declared_s(container, stream),
+        fps=None,
+        rotation_deg=0,
+        codec=stream.codec_context.codec.canonical_name,
+        container=name,
+        stream_index=stream.index,
+        has_audio=True,
+        is_timed=True,
+        num_packets=sound.num_packets,
+        key_times_s=(0.0,),
+        timeline=line,
+        stills_s=stills(np.empty(0), sound, line),
     )
 
 
@@ -227,7 +336,7 @@ def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
     tick_s = Fraction(time_base)
     last = tally.last_duration or _frame_ticks(stream, tally, tick_s)
     num_ticks = max(1, tally.last_pts + last - origin)
-    if num_ticks * tick_s > _MAX_S_PER_PACKET * tally.num_packets:
+    if num_ticks * tick_s > min(_MAX_S_PER_PACKET * tally.num_packets, _MAX_DURATION_S):
         return None
     keys = sorted(pts for pts in set(tally.key_pts) if pts >= origin)
     return _Clock(origin, tick_s, keys, num_ticks, sum(pts >= origin for pts in tally.pts))
@@ -274,10 +383,8 @@ def _tag_s(metadata: dict[str, Any]) -> float | None:
     return total_s if 0 < total_s < 1e9 else None
 
 
-def _warnings(
-    path: Path, found: Scan, tally: _Tally, read_error: str | None, timeout_s: float
-) -> tuple[str, ...]:
-    info = found.info
+def _warnings(found: Scan, seen: _Seen, size_bytes: int) -> list[str]:
+    info, tally = found.info, seen.tally
     warnings = []
     if not info.is_timed:
         rate = float(1 / found.tick_s)
@@ -286,18 +393,44 @@ def _warnings(
         )
     elif num_untimed := tally.num_untimed():
         warnings.append(f"{counted(num_untimed, 'packet')} without a time stamp of its own")
-    if read_error is not None:
-        warnings.append(f"reading stopped at {info.duration_s:.1f} s: {read_error}")
     if tally.num_corrupt:
         warnings.append(f"{counted(tally.num_corrupt, 'packet')} flagged damaged")
-    declared_s = info.declared_duration_s
     # Packets before the first picture (a file cut at its front) are included.
     covered_s = info.duration_s
     if info.is_timed:
         covered_s += float((found.origin - min(tally.pts)) * found.tick_s)
-    if declared_s is not None and covered_s < _SHORT * declared_s:
-        # Sound may continue after the last picture; that is not damage.
-        others_s = last_end_s(path, timeout_s) if info.has_audio else 0.0
-        if others_s < _SHORT * declared_s:
+    warnings += _damage(info, seen.read_error, covered_s=covered_s)
+    warnings += [
+        note for note in (note_of_stills(info.stills_s), _hole(found, seen, size_bytes)) if note
+    ]
+    return warnings
+
+
+def _damage(info: VideoInfo, read_error: str | None, *, covered_s: float) -> list[str]:
+    """Return warnings of a file that ends too early; `covered_s` is what was found of it."""
+    warnings = []
+    if read_error is not None:
+        warnings.append(f"reading stopped at {info.duration_s:.1f} s: {read_error}")
+    declared_s, line = info.declared_duration_s, info.timeline
+    if declared_s is not None and line is not None:
+        sound_end_s = line.origin_s + (line.sound_end_s or 0.0)
+        if max(covered_s, sound_end_s) < _SHORT * declared_s:
             warnings.append(f"truncated: {info.duration_s:.1f} s of {declared_s:.1f} s declared")
-    return tuple(warnings)
+    return warnings
+
+
+def _hole(found: Scan, seen: _Seen, size_bytes: int) -> str:
+    """Return a note on a large part of a joined file that no packet was read from, or ""."""
+    seen.hole.add(size_bytes, 0, before=seen.tally.last_pts)
+    share = seen.hole.num_bytes / size_bytes
+    if found.info.container not in _JOINABLE or share < _MAX_HOLE:
+        return ""
+    where = "at its start"
+    if found.info.is_timed and seen.hole.before is not None and seen.tally.num_packets:
+        before_s = float((seen.hole.before - found.origin) * found.tick_s)
+        if before_s > 0:
+            where = f"after {timecode(before_s)}"
+    return (
+        f"{share:.0%} of the file, {where}, belongs to streams that begin in mid-file and are not "
+        "read (joined recordings?); to read all of it, split the file or join it with ffmpeg"
+    )

@@ -284,6 +284,10 @@ RECIPES: dict[str, Callable[[Studio, str], Film]] = {
     "audio_mp3": audio("tone.mp3", "-c:a libmp3lame"),
     "audio_flac": audio("tone.flac", ""),
     "audio_in_mkv": audio("tone.mkv", "-c:a aac"),
+    "audio_aac": audio("tone.aac", "-c:a aac"),
+    "audio_ogg": audio("tone.ogg", "-c:a libvorbis"),
+    "audio_opus": audio("tone.opus", "-c:a libopus"),
+    "audio_aiff": audio("tone.aiff", ""),
     "cover_m4a": cover("cover.m4a", "-c:a aac"),
     "cover_mp3": cover("cover.mp3", "-c:a libmp3lame"),
 }

@@ -111,22 +111,6 @@ def test_an_mp4_with_a_damaged_index_says_so(film, tmp_path):
     assert "moov" in text or "no video" in text
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("audio_m4a", "no video stream (audio only)"),
-        ("audio_in_mkv", "no video stream (audio only)"),
-        ("audio_wav", "no video stream (WAV audio only)"),
-        ("audio_mp3", "no video stream (MP3 audio only)"),
-        ("audio_flac", "no video stream (FLAC audio only)"),
-        ("cover_m4a", "only cover art, no video"),
-        ("cover_mp3", "no video stream (MP3 audio only)"),
-    ],
-)
-def test_sound_and_cover_art_are_no_video(film, name, text):
-    assert reason(film(name).path, NotAVideo) == text
-
-
 def test_sound_is_known_by_its_first_bytes():
     assert audio_kind(b"\xff\xf1\x50\x80") == "AAC"
     assert audio_kind(b"\xff\xfb\x90\x00") == "MP3"
@@ -390,12 +374,12 @@ def test_a_known_container_without_streams_is_called_damaged(film, tmp_path, nam
     assert text in reason(path, NotAVideo) or "no video stream" in reason(path, NotAVideo)
 
 
-def test_a_container_of_subtitles_only_has_no_video(studio, tmp_path):
+def test_a_container_of_subtitles_only_has_no_pictures_and_no_sound(studio, tmp_path):
     text = tmp_path / "text.srt"
     text.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     path = tmp_path / "text.mkv"
     studio.run(["-i", str(text), str(path)])
-    assert reason(path, NotAVideo) == "no video stream"
+    assert reason(path, NotAVideo) == "no video or sound stream"
 
 
 def test_a_film_of_no_packets_has_no_picture(film, tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from fdvs.errors import MediaError, ModelUnavailable, UndecodableVideo
-from fdvs.media.readers import READERS, open_reader
-from fdvs.media.resize import bounded_size, display_size, fit, right_angle
+from fdvs.media.readers import READERS, open_reader, probe
+from fdvs.media.resize import Orientation, bounded_size, display_size, fit, right_angle
 
 
 def read_all(path, reader, every_s=0.0, short_side_px=None):
@@ -89,6 +90,47 @@ def test_rotation_is_applied(film, read_number, degrees, turns):
     assert read_number(np.rot90(later.image, k=-turns)) == 75
 
 
+ONE = 1 << 16
+# (a, b, c, d) of a display matrix, which shows pixel (x, y) at (a x + c y, b x + d y).
+MATRICES = [
+    *((1, 0, 0, 1), (-1, 0, 0, 1), (1, 0, 0, -1), (-1, 0, 0, -1)),
+    *((0, 1, 1, 0), (0, -1, 1, 0), (0, 1, -1, 0), (0, -1, -1, 0)),
+]
+
+
+def with_matrix(film, folder, matrix):
+    """Copy the MP4 with another display matrix in its track header (version 0)."""
+    a, b, c, d = (ONE * sign for sign in matrix)
+    data = bytearray(film("bframes_mp4").path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 40
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path = folder / "turned.mp4"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("reader", ["pyav", "ffmpeg"])
+def test_every_display_matrix_is_shown_as_its_definition_says(film, tmp_path, matrix, reader):
+    [stored] = read_all(film("bframes_mp4").path, reader, every_s=100)
+    [shown] = read_all(with_matrix(film, tmp_path, matrix), reader, every_s=100)
+    a, b, c, d = matrix
+    height_px, width_px = stored.image.shape[:2]
+    ys, xs = np.mgrid[:height_px, :width_px]
+    to_x, to_y = a * xs + c * ys, b * xs + d * ys
+    expected = np.empty_like(shown.image)
+    expected[to_y - to_y.min(), to_x - to_x.min()] = stored.image
+    assert np.abs(shown.image.astype(int) - expected).mean() < 1
+    info = probe(tmp_path / "turned.mp4")
+    assert info.is_mirrored == (a * d - b * c < 0)
+    assert (info.height_px, info.width_px) == shown.image.shape[:2]
+
+
+def test_an_empty_display_matrix_changes_nothing(film, tmp_path):
+    info = probe(with_matrix(film, tmp_path, (0, 0, 0, 0)))
+    assert (info.rotation_deg, info.is_mirrored) == (0, False)
+
+
 def test_the_sample_aspect_ratio_is_applied(film, read_number):
     with open_reader(film("sar").path) as reader:
         assert (reader.info.width_px, reader.info.height_px) == (320, 96)
@@ -126,7 +168,7 @@ def test_resizing_equals_pillow_bicubic():
 def test_a_turn_comes_out_the_same_before_or_after_resizing():
     image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     turned = fit(np.ascontiguousarray(np.rot90(image)), size=(30, 40))
-    difference = np.abs(fit(image, size=(30, 40), rotation_deg=90).astype(int) - turned)
+    difference = np.abs(fit(image, size=(30, 40), orientation=Orientation(90)).astype(int) - turned)
     assert difference.mean() < 0.5
 
 

@@ -68,8 +68,6 @@ def test_the_best_of_two_video_streams_is_read(robust):
         ("zero.mp4", "empty file (0 bytes)"),
         ("text.mp4", "not an allowed video container (text?)"),
         ("truncated_no_moov.mp4", "no index (moov); the file is cut short"),
-        ("nasa_13013.mp4.audio.mp3", "no video stream (MP3 audio only)"),
-        ("sine_mono_s16.wav", "no video stream (WAV audio only)"),
     ],
 )
 def test_what_is_no_video_has_its_reason(robust, name, text):

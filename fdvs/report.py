@@ -16,7 +16,8 @@ class BuildRow:
     """The outcome of one file of a build; `reason` says in one line why it failed.
 
     `seconds` is the wall time from opening the file to its last commit; files overlap, so rows add
-    up to more than the build took. `gop` describes its keyframes.
+    up to more than the build took. `gop` describes its keyframes. `warnings` are notes for people,
+    `missing` the models that failed on a part of the file: the next build asks them again.
     """
 
     path: str
@@ -25,6 +26,7 @@ class BuildRow:
     status: RowStatus
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     duration_s: float | None = None
     num_clips: int = 0
     num_clips_computed: int = 0
@@ -37,6 +39,7 @@ class BuildRow:
 class BuildReport:
     """A whole build. `num_ignored` counts files without a video or audio suffix.
 
+    `num_bugs` counts errors that no part of the program expects; their tracebacks are in the log.
     `rules`: the redundancy rule of "frames" and of "chapters", in words.
     """
 
@@ -46,6 +49,7 @@ class BuildReport:
     backends: dict[str, str]
     saved: Saved
     notes: tuple[str, ...] = ()
+    num_bugs: int = 0
     rules: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -54,8 +58,11 @@ class BuildReport:
 
     @property
     def exit_code(self) -> int:
-        """0: all done; 1: some failed, or there was nothing to build."""
-        return 1 if self.num_failed or not self.rows else 0
+        """0: all done; 1: a file or a part of one failed, or nothing to build; 70: a bug."""
+        if self.num_bugs:
+            return 70
+        is_whole = self.rows and not any(row.status == "failed" or row.missing for row in self.rows)
+        return 0 if is_whole else 1
 
 
 def total(parts: Iterable[Saved]) -> Saved:
@@ -65,12 +72,13 @@ def total(parts: Iterable[Saved]) -> Saved:
     return Saved(**sums)
 
 
-EventKind = Literal["start", "video", "clip", "done_video", "failed", "waiting"]
+EventKind = Literal["start", "video", "track", "clip", "done_video", "failed", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEvent:
-    """One step of a running build. `done` of `total` counts clips (kind clip), else videos."""
+    """One step of a running build. `done` of `total` counts clips (kind clip), seconds that the
+    source `text` has read (kind track), else videos."""
 
     kind: EventKind
     name: str = ""

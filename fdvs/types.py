@@ -368,7 +368,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRow:
-    """One line of the library's list: a file that a build was given, and the outcome."""
+    """One line of the library's list: a file that a build was given, and the outcome.
+
+    `notes` are sentences for people: what of the file was guessed, left out or failed.
+    """
 
     name: str
     video_id: str | None
@@ -378,6 +381,7 @@ class VideoRow:
     duration_s: float | None
     num_clips: int
     num_chapters: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -328,7 +328,15 @@ def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRo
         duration_s=probe.payload["duration_s"] if probe else None,
         num_clips=saved.payload["num_clips"] if saved else 0,
         num_chapters=saved.payload["num_chapters_kept"] if saved else 0,
+        notes=_notes(store, video_id, source),
     )
+
+
+def _notes(store: Store, video_id: str, source: SourceRow) -> tuple[str, ...]:
+    noted = store.get(video_id, "notes") if video_id else None
+    if noted is not None:
+        return tuple(noted.payload["notes"])
+    return (source.reason,) if source.status == "ok" and source.reason else ()
 
 
 def _row_without_file(store: Store, record: VideoRecord) -> VideoRow:

@@ -15,7 +15,14 @@ from fdvs.config import Config
 from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, resolve
-from fdvs.protocols import Describer, ImageEmbedder, LanguageModel, PictureMatcher, TextEmbedder
+from fdvs.protocols import (
+    Describer,
+    ImageEmbedder,
+    LanguageModel,
+    PictureMatcher,
+    TextEmbedder,
+    TrackSource,
+)
 from fdvs.types import ModelIdentity
 
 logger = logging.getLogger(__name__)
@@ -93,9 +100,21 @@ class ModelSet:
             made_of=(self.identity("image_embedder"), self.identity("text_embedder")),
         )
 
-    def describer_names(self) -> tuple[str, ...]:
-        """Return the names of all models that describe a clip, the captioner first."""
+    def observer_names(self) -> tuple[str, ...]:
+        """Return the names of all models that observe a video, the captioner first."""
         return ("captioner", *(f"source:{name}" for name in self._config.perceive.sources))
+
+    def describer_names(self) -> tuple[str, ...]:
+        """Return the names of those that describe clips, the captioner first."""
+        return tuple(name for name in self.observer_names() if not self.reads_tracks(name))
+
+    def reads_tracks(self, name: str) -> bool:
+        """Whether a model reads whole files (a TrackSource). Loads nothing."""
+        return hasattr(self._own.get(name) or self._class(name), "read_track")
+
+    def track_source(self, name: str) -> TrackSource:
+        """Return a source that reads whole files, loaded."""
+        return cast(TrackSource, self._model(name))
 
     def describer(self, name: str) -> Describer:
         """Return the captioner or a source, loaded."""
@@ -142,7 +161,7 @@ class ModelSet:
 
     def names_for_build(self) -> tuple[str, ...]:
         """Return the names of the models that a build uses."""
-        names = ["image_embedder", *self.describer_names(), "text_embedder"]
+        names = ["image_embedder", *self.observer_names(), "text_embedder"]
         if self._config.chapter.writer == "llm" or self._config.story.writer == "abstractive":
             names.append("llm")
         return tuple(names)

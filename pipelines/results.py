@@ -152,7 +152,7 @@ class StoryJson(TypedDict):
 
 
 class VideoRowJson(TypedDict):
-    """One file of the library's list."""
+    """One file of the library's list; `notes` say what was guessed, left out or failed."""
 
     name: str
     video_id: str | None
@@ -162,6 +162,7 @@ class VideoRowJson(TypedDict):
     duration_s: float | None
     num_clips: int
     num_chapters: int
+    notes: Sequence[str]
 
 
 class SavedJson(TypedDict):
@@ -179,7 +180,7 @@ class SavedJson(TypedDict):
 
 
 class BuildRowJson(TypedDict):
-    """One file of a build; `reason` says why it failed."""
+    """One file of a build; `reason` says why it failed; the models in `missing` did on a part."""
 
     path: str
     name: str
@@ -187,6 +188,7 @@ class BuildRowJson(TypedDict):
     status: RowStatus
     reason: str
     warnings: Sequence[str]
+    missing: Sequence[str]
     duration_s: float | None
     num_clips: int
     num_clips_computed: int

@@ -115,6 +115,32 @@ def read_stage(
         yield row[0], _checked(f"{stage}[{row[0]}] of video {video_id}", *row[1:])
 
 
+def find_damaged(connection: sqlite3.Connection, video_id: str) -> list[int]:
+    """Return the `artifact_id` of every row of a video that does not match its digest."""
+    rows = connection.execute(
+        f"SELECT artifact_id, stage, {COLUMNS} FROM artifacts WHERE video_id = ?", (video_id,)
+    )
+    damaged = []
+    for artifact_id, stage, item, *columns in rows:
+        try:
+            _checked(f"{stage}[{item}]", *columns)
+        except (CorruptLibrary, TypeError, AttributeError, ValueError):
+            damaged.append(artifact_id)  # the other errors: a value of another type than its column
+    return damaged
+
+
+def seal_of(connection: sqlite3.Connection, video_id: str) -> str:
+    """Return a digest over the places, fingerprints and digests of a video's rows but `done`."""
+    rows = connection.execute(
+        "SELECT stage, item, fingerprint, digest FROM artifacts"
+        " WHERE video_id = ? AND stage != 'done' ORDER BY stage, item",
+        (video_id,),
+    )
+    return hashlib.sha256(
+        canonical_json([list(map(str, row)) for row in rows]).encode()
+    ).hexdigest()
+
+
 def _checked(
     where: str,
     fingerprint: str,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+NO_SOURCE = "NOT EXISTS (SELECT 1 FROM sources WHERE sources.video_id = videos.video_id)"
+
 SourceStatus = Literal["ok", "failed", "partial"]
 
 
@@ -90,15 +92,20 @@ def find_known(
     return None if row is None else row[0]
 
 
-def find_replaced(connection: sqlite3.Connection, path: Path, video_id: str) -> str | None:
-    """Return the video whose only file was `path`, which now holds `video_id`; else None."""
-    row = connection.execute(
-        "SELECT video_id FROM sources WHERE path = ?", (path_bytes(path),)
-    ).fetchone()
-    old = None if row is None else row[0]
-    if old is None or old == video_id:
-        return None
-    others = connection.execute(
-        "SELECT 1 FROM sources WHERE video_id = ? AND path != ?", (old, path_bytes(path))
-    ).fetchone()
-    return None if others else str(old)
+def find_former(connection: sqlite3.Connection, path: Path, video_id: str) -> list[tuple[str, str]]:
+    """Return (id, name) of the videos that a file held before `video_id` and no file holds now."""
+    return connection.execute(
+        f"SELECT video_id, name FROM videos WHERE path = ? AND video_id != ? AND {NO_SOURCE}"
+        " ORDER BY length(name), name",
+        (path_bytes(path), video_id),
+    ).fetchall()
+
+
+def find_unheld(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of videos that no file holds, except where the file's new content is not built
+    yet: the former story stays until it is replaced."""
+    rows = connection.execute(
+        f"SELECT video_id FROM videos WHERE {NO_SOURCE} AND NOT EXISTS (SELECT 1 FROM sources"
+        " WHERE sources.path = videos.path AND sources.status != 'ok')"
+    )
+    return [row[0] for row in rows]

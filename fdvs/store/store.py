@@ -11,28 +11,38 @@ processes may read while one builds. The store does not know what stages mean or
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fdvs.errors import StoreError
 from fdvs.files import Closing, write_whole
-from fdvs.store.artifacts import Artifact, NewArtifact, put_all, read_stage
+from fdvs.store.artifacts import (
+    Artifact,
+    NewArtifact,
+    find_damaged,
+    put_all,
+    read_stage,
+    seal_of,
+)
 from fdvs.store.lock import build_lock
 from fdvs.store.schema import DATABASE_NAME, connect, drop_old_full_text, store_errors
 from fdvs.store.sources import (
     SourceRow,
     SourceStatus,
+    find_former,
     find_known,
-    find_replaced,
+    find_unheld,
     read_sources,
     write_source,
 )
 from fdvs.store.videos import (
     VideoRecord,
     delete_video,
+    find_exactly,
     pick_video,
     read_videos,
     rename,
@@ -43,6 +53,8 @@ from fdvs.text.clean import show_text
 from fdvs.types import JsonDict, Vectors
 
 __all__ = ["Artifact", "NewArtifact", "SourceRow", "Store", "VideoRecord", "video_id_from"]
+
+logger = logging.getLogger(__name__)
 
 THUMBNAILS_NAME = "thumbnails"
 MAX_REASON_CHARS = 1000  # a reason is one line; model and decoder messages can be pages
@@ -152,10 +164,34 @@ class Store(Closing):
         with self.reading() as connection:
             return find_known(connection, path, size_bytes=size_bytes, mtime_ns=mtime_ns)
 
-    def replaced_by(self, path: Path, video_id: str) -> str | None:
-        """Return the video that only this file contained before it became `video_id`."""
-        with self.reading() as connection:
-            return find_replaced(connection, path, video_id)
+    def replace_former(self, path: Path, video_id: str) -> list[str]:
+        """Delete the videos that only this file held before `video_id`, which gets their name.
+
+        Returns their ids. Needs the build lock.
+        """
+        with self.writing() as connection:
+            former = find_former(connection, path, video_id)
+            for old_id, _ in former:
+                delete_video(connection, old_id)
+            if former:
+                rename(connection, video_id, former[0][1])
+        return [old_id for old_id, _ in former]
+
+    def collect_garbage(self) -> None:
+        """Delete videos that no file holds any more, thumbnails without a video and temporary files
+        of killed builds; needs the build lock."""
+        with self.writing() as connection:
+            for video_id in find_unheld(connection):
+                logger.info("video %s is removed: no file holds it any more", video_id)
+                delete_video(connection, video_id)
+            ids = {record.video_id for record in read_videos(connection)}
+        with store_errors(self.folder):
+            thumbnails = self.folder / THUMBNAILS_NAME
+            for folder in thumbnails.iterdir() if thumbnails.is_dir() else ():
+                if folder.is_dir() and folder.name not in ids:
+                    shutil.rmtree(folder, ignore_errors=True)
+            for left in (*self.folder.glob(".*.tmp"), *thumbnails.glob("*/.*.tmp")):
+                left.unlink(missing_ok=True)
 
     # -- videos --------------------------------------------------------------------------------
 
@@ -171,14 +207,15 @@ class Store(Closing):
 
     def find_video(self, name_or_id: str) -> VideoRecord:
         """Return the video of a name, id or unique prefix of an id. Raises NotFound."""
-        return pick_video(self.videos(), name_or_id)
+        with self.reading() as connection:
+            found = find_exactly(connection, name_or_id)
+        return found or pick_video(self.videos(), name_or_id)
 
-    def replace_video(self, old_id: str, new_id: str) -> None:
-        """Delete a video and give its name to its successor; needs the build lock."""
-        name = self.find_video(old_id).name
-        self.remove_video(old_id)
-        with self.writing() as connection:
-            rename(connection, new_id, name)
+    def sha256_of(self, video_id: str) -> str | None:
+        """Return the hash of a video's content, None if the library does not hold the video."""
+        with self.reading() as connection:
+            found = find_exactly(connection, video_id)
+        return found.sha256 if found and found.video_id == video_id else None
 
     def remove_video(self, video_id: str) -> None:
         """Delete a video and all its results; needs the build lock. Raises NotFound."""
@@ -202,6 +239,32 @@ class Store(Closing):
         """Return all results of a stage by item, in rising order."""
         with self.reading() as connection:
             return dict(read_stage(connection, video_id, stage))
+
+    def is_intact(self, video_id: str, *, seal: str | None) -> bool:
+        """Whether every row of a video matches its digest, and all rows together the `seal`."""
+        with self.reading() as connection:
+            if find_damaged(connection, video_id):
+                return False
+            return seal is None or seal == seal_of(connection, video_id)
+
+    def seal(self, video_id: str) -> str:
+        """Return a digest over all rows of a video: their places, fingerprints and digests."""
+        with self.reading() as connection:
+            return seal_of(connection, video_id)
+
+    def drop_damaged(self, video_id: str) -> None:
+        """Delete the damaged rows of a video, so that they are made again."""
+        with self.writing() as connection:
+            rows = [(row,) for row in find_damaged(connection, video_id)]
+            connection.executemany("DELETE FROM artifacts WHERE artifact_id = ?", rows)
+
+    def delete(self, video_id: str, stages: Iterable[str], *, item: int) -> None:
+        """Delete one item's results of several stages."""
+        with self.writing() as connection:
+            connection.executemany(
+                "DELETE FROM artifacts WHERE video_id = ? AND stage = ? AND item = ?",
+                [(video_id, stage, item) for stage in stages],
+            )
 
     def put(
         self,
@@ -251,11 +314,14 @@ class Store(Closing):
             raise ValueError(f"clip_index is {clip_index}; need >= 0")
         return self._thumbnail_folder(video_id) / f"{clip_index:06d}.jpg"
 
-    def trim_thumbnails(self, video_id: str, *, keep_items: int) -> None:
-        """Delete the thumbnails of clips from `keep_items` on: the video now has fewer clips."""
+    def trim_thumbnails(
+        self, video_id: str, *, keep_items: int, without: Container[int] = ()
+    ) -> None:
+        """Delete the thumbnails of clips from `keep_items` on, and of those in `without`."""
         with store_errors(self.folder):
             for path in self._thumbnail_folder(video_id).glob("*.jpg"):
-                if path.stem.isdigit() and int(path.stem) >= keep_items:
+                index = int(path.stem) if path.stem.isdigit() else -1
+                if index >= keep_items or index in without:
                     path.unlink(missing_ok=True)
 
     def put_thumbnail(self, video_id: str, clip_index: int, jpeg: bytes) -> Path:

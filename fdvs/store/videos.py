@@ -109,6 +109,16 @@ def read_videos(connection: sqlite3.Connection) -> list[VideoRecord]:
     return [_record(row) for row in rows]
 
 
+def find_exactly(connection: sqlite3.Connection, name_or_id: str) -> VideoRecord | None:
+    """Return the video of a whole name or id, by index; None if there is none."""
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM videos WHERE name = ? UNION ALL"
+        f" SELECT {COLUMNS} FROM videos WHERE video_id = ?",
+        (name_or_id, name_or_id),
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
 def pick_video(videos: list[VideoRecord], name_or_id: str) -> VideoRecord:
     """Return the video of a name, an id or a unique beginning (>= 4 characters) of an id."""
     for video in videos:

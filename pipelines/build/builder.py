@@ -8,11 +8,11 @@ import logging
 import time
 from contextlib import closing
 
-from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.errors import CorruptLibrary, ModelError, ModelUnavailable, StoreError
 from fdvs.media.files import Collected
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.finish import Finisher
-from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, VideoJob
+from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Stretch, VideoJob
 from fdvs.pipelines.build.overlap import overlapped
 from fdvs.redundancy.rules import rule_label
 from fdvs.report import (
@@ -44,6 +44,7 @@ class Builder:
         self._by_video: dict[str, BuildRow] = {}
         self._reasons: dict[str, str] | None = None
         self._num_done = 0
+        self._num_bugs = 0
         self._num_files = 0
 
     def run(self, collected: Collected) -> BuildReport:
@@ -55,6 +56,7 @@ class Builder:
         with closing(items):  # type: ignore[type-var]
             for item in items:
                 self._take(item)
+        self._store.collect_garbage()
         config = self._context.config
         return BuildReport(
             rows=tuple(self._rows),
@@ -63,6 +65,7 @@ class Builder:
             backends=self._context.models.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
             notes=self._notes(),
+            num_bugs=self._num_bugs,
             rules={"frames": rule_label(config.visual), "chapters": rule_label(config.textual)},
         )
 
@@ -86,17 +89,34 @@ class Builder:
             self._commit_clip(item)
         elif isinstance(item, Opened):
             self._commit_opened(item.job)
+        elif isinstance(item, Stretch):
+            self._commit_stretch(item)
         elif isinstance(item, Finished):
             self._finish(item.job)
         else:
             self._unchanged(item.job)
 
     def _commit_opened(self, job: VideoJob) -> None:
-        job.replaces = self._store.replaced_by(job.path, job.video_id)
-        record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
-        self._note_source(job, "partial", "not finished yet")
-        self._store.put_many(job.results)
+        with self._store.writing():
+            record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
+            self._note_source(job, "partial", "not finished yet")
+            self._store.drop_damaged(job.video_id)
+            self._store.put_many(job.results)
         self._send("video", record.name)
+
+    def _commit_stretch(self, item: Stretch) -> None:
+        """Commit what a source has read of a file so far."""
+        self._store.put_many([item.result])
+        info = item.job.info
+        self._watch(
+            BuildEvent(
+                kind="track",
+                name=item.job.path.name,
+                text=item.source.removeprefix("source:"),
+                done=round(item.end_s),
+                total=round(info.duration_s) if info else 0,
+            )
+        )
 
     def _commit_clip(self, task: ClipTask) -> None:
         """Commit the results of one clip, even of a video that failed later: no work is lost."""
@@ -110,24 +130,38 @@ class Builder:
 
     def _finish(self, job: VideoJob) -> None:
         saved = None
+        job.failed = job.failed or job.nothing_read()
         if not job.failed:
-            try:
-                saved = Finisher(job, self._store, self._context).run()
-            except ModelUnavailable:
-                raise
-            except ModelError as error:
-                job.failed = f"story could not be written: {error}"
+            job.note_failures()
+            saved = self._finish_video(job)
         self._num_done += 1
+        self._num_bugs += job.num_bugs
         if job.failed:
             self._failed(job)
         else:
             self._built(job, saved)
 
+    def _finish_video(self, job: VideoJob) -> Saved | None:
+        """Write the story; an error fails this video only, and becomes its reason."""
+        try:
+            return Finisher(job, self._store, self._context).run()
+        except ModelUnavailable:
+            raise
+        except (ModelError, CorruptLibrary) as error:
+            job.failed = f"story could not be written: {error}"
+        except StoreError:
+            raise
+        except Exception as error:
+            job.failed = job.reason_of(error)
+        return None
+
     def _built(self, job: VideoJob, saved: Saved | None) -> None:
-        self._note_source(job, "ok", "; ".join(job.warnings))
-        if job.replaces:
+        status: SourceStatus = "partial" if job.failures else "ok"
+        with self._store.writing():
+            self._note_source(job, status, "; ".join(job.warnings))
+            former = self._store.replace_former(job.path, job.video_id)
+        if former:
             logger.info("%s has new content; its former content is removed", job.path.name)
-            self._store.replace_video(job.replaces, job.video_id)
         self._add_row(job, "built", saved)
         self._send("done_video", job.path.name)
 
@@ -145,7 +179,8 @@ class Builder:
             self._failed(job)
             return
         record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
-        self._note_source(job, "ok", self._noted_reason(job))
+        is_whole = twin is None or not twin.missing
+        self._note_source(job, "ok" if is_whole else "partial", self._noted_reason(job))
         saved = self._store.get(job.video_id, "saved")
         self._add_row(job, "unchanged", Saved(**saved.payload) if saved else None)
         self._send("done_video", record.name, "unchanged")
@@ -158,6 +193,9 @@ class Builder:
 
     def _noted_reason(self, job: VideoJob) -> str:
         """Return what was noted when this content was built: its warnings."""
+        noted = self._store.get(job.video_id, "notes")
+        if noted is not None:
+            return "; ".join(noted.payload["notes"])
         if self._reasons is None:
             rows = [row for row in self._store.sources() if row.status == "ok"]
             self._reasons = {row.video_id or "": row.reason for row in rows}
@@ -183,6 +221,7 @@ class Builder:
             status=status,
             reason=job.failed,
             warnings=tuple(job.warnings),
+            missing=tuple(name.removeprefix("source:") for name in job.failures),
             duration_s=probe.payload["duration_s"] if probe else None,
             num_clips=saved.num_clips if saved else len(job.clips),
             num_clips_computed=job.num_clips_computed,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fdvs.config import Config
-from fdvs.fingerprint import digest
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.types import ModelIdentity
 
@@ -15,15 +14,18 @@ from fdvs.types import ModelIdentity
 class BuildContext:
     """Read-only during a build, so that every thread may use it.
 
-    `describer_names` are in the order in which they are asked, the captioner first;
-    `describer_fingerprints` are by name. The fingerprint of a writer that is not used is "".
+    `observer_names` are in the order of the settings, the captioner first: those in `track_names`
+    read whole files, those in `describer_names` look at clips. `observer_fingerprints` are by name.
+    The fingerprint of a writer that is not used is "".
     """
 
     folder: Path
     config: Config
     models: ModelSet
+    observer_names: tuple[str, ...] = field(init=False)
     describer_names: tuple[str, ...] = field(init=False)
-    describer_fingerprints: dict[str, str] = field(init=False)
+    track_names: tuple[str, ...] = field(init=False)
+    observer_fingerprints: dict[str, str] = field(init=False)
     image_identity: ModelIdentity = field(init=False)
     image_fingerprint: str = field(init=False)
     text_fingerprint: str = field(init=False)
@@ -32,9 +34,11 @@ class BuildContext:
 
     def __post_init__(self) -> None:
         models, config = self.models, self.config
+        self.observer_names = models.observer_names()
         self.describer_names = models.describer_names()
-        self.describer_fingerprints = {
-            name: models.fingerprint(name) for name in self.describer_names
+        self.track_names = tuple(n for n in self.observer_names if n not in self.describer_names)
+        self.observer_fingerprints = {
+            name: models.fingerprint(name) for name in self.observer_names
         }
         self.image_identity = models.identity("image_embedder")
         self.image_fingerprint = models.fingerprint("image_embedder")
@@ -48,11 +52,5 @@ class BuildContext:
     def model_fingerprints(self) -> list[str]:
         """Every model that a stored result can depend on, in a fixed order."""
         writers = [self.chapter_writer_fingerprint, self.story_writer_fingerprint]
-        describers = self.describer_fingerprints.values()
-        return [self.image_fingerprint, *describers, self.text_fingerprint, *writers]
-
-    def sidecar_digest(self, path: Path) -> str:
-        """Return a digest of what describers read beside the video (subtitle files), or ''."""
-        found = {name: self.models.content_beside(name, path) for name in self.describer_names}
-        found = {name: content for name, content in found.items() if content}
-        return digest(found) if found else ""
+        observers = self.observer_fingerprints.values()
+        return [self.image_fingerprint, *observers, self.text_fingerprint, *writers]

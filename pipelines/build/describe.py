@@ -1,4 +1,4 @@
-"""Third stage of a build: the kept frames become observations, and those a chapter.
+"""Fourth stage of a build: the kept frames become observations, and those a chapter.
 
 Runs in its own thread, on groups of clips that fill a describer's batch, across videos, and keeps
 their order.
@@ -11,15 +11,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 
-from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.items import ClipTask, Item, groups, live_tasks
+from fdvs.pipelines.build.items import ClipTask, Item, Stretch, groups, live_tasks
 from fdvs.pipelines.build.plan import observation_fingerprint
 from fdvs.story.chapters import write_chapter
 from fdvs.text.clean import clean_text
 from fdvs.types import ClipView, JsonDict, Observation
+
+URGENT_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +33,12 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
         return 1 if isinstance(item, ClipTask) and item.stale else 0
 
     def full() -> int:
-        return max(context.models.batch_size(name) for name in context.describer_names)
+        return max(_batch_size(name, context) for name in context.describer_names)
 
-    for group in groups(items, weight=weight, full=full):
+    for group in groups(items, weight=weight, full=full, is_urgent=_is_urgent):
         for name in context.describer_names:
             tasks = [task for task in live_tasks(group) if name in task.stale]
-            size = context.models.batch_size(name) if tasks else 1
+            size = _batch_size(name, context) if tasks else 1
             for start in range(0, len(tasks), size):
                 _describe(tasks[start : start + size], name, context)
         for item in group:
@@ -45,27 +47,54 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
         yield from group
 
 
+def _is_urgent(item: Item) -> bool:
+    """Whether an item must not wait for a full batch: a killed build would lose much work."""
+    return isinstance(item, Stretch) and item.seconds >= URGENT_S
+
+
+def _batch_size(name: str, context: BuildContext) -> int:
+    """Return a describer's batch size; 1 for one that cannot be loaded, which `_describe` notes."""
+    try:
+        return context.models.batch_size(name)
+    except ModelUnavailable:
+        raise
+    except Exception:
+        return 1
+
+
 def _describe(tasks: Sequence[ClipTask], name: str, context: BuildContext) -> None:
-    """Describe one batch; where it fails, clip by clip, so that a bad clip fails only its video."""
+    """Describe one batch; where it fails, clip by clip, so that a bad clip costs only itself."""
+    tasks = [task for task in tasks if not _gave_up(task, name)]
+    if not tasks:
+        return
     started_s = time.monotonic()
     try:
         results = context.models.describer(name).describe([_view(t, context) for t in tasks])
+        found = list(zip(tasks, results, strict=True))
     except ModelUnavailable:
         raise
-    except ModelError as error:
+    except Exception as error:
         if len(tasks) > 1:
             logger.warning("%s failed on %d clips (%s); trying each alone", name, len(tasks), error)
             for task in tasks:
                 _describe([task], name, context)
             return
-        clip = tasks[0].clip
-        tasks[0].job.failed = f"{name} failed at {clip.start_s:.1f}-{clip.end_s:.1f} s: {error}"
+        tasks[0].job.failed_on(name, error)
         return
     seconds = (time.monotonic() - started_s) / len(tasks)
-    for task, observations in zip(tasks, results, strict=True):
+    for task, observations in found:
+        task.job.succeeded(name)
         _record(task, name, observations, context)
         if name == "captioner":
             task.add_result("cost", "", {"captioner_s": seconds})
+
+
+def _gave_up(task: ClipTask, name: str) -> bool:
+    """Whether a describer is not asked about this clip, because it failed on those before."""
+    if not task.job.gave_up(name):
+        return False
+    task.job.failures[name].num += 1
+    return True
 
 
 def _view(task: ClipTask, context: BuildContext) -> ClipView:
@@ -73,7 +102,7 @@ def _view(task: ClipTask, context: BuildContext) -> ClipView:
         video_path=task.job.path,
         clip=task.clip,
         frames=tuple(task.frames),
-        vectors=task.kept_vectors(),
+        vectors=None if task.vectors is None else task.kept_vectors(),
         embedder=context.image_identity,
         motion=task.motion,
     )
@@ -95,26 +124,26 @@ def _payload(observations: Sequence[Observation]) -> JsonDict:
 
 
 def _write_chapter(task: ClipTask, context: BuildContext) -> None:
-    """Write the chapter unless observations are missing or the stored one is of the same words."""
-    names, config = context.describer_names, context.config.chapter
-    if any(name not in task.observations for name in names):
-        return
+    """Write the chapter of all that was observed, unless the stored one is of the same words."""
+    names, config = context.observer_names, context.config.chapter
     fingerprint = fingerprints.chapter_fingerprint(
         task.clip,
-        [digest(_payload(task.observations[name])) for name in names],
+        [digest(_payload(task.observations.get(name, []))) for name in names],
         config,
         context.chapter_writer_fingerprint,
     )
     if task.stored.get("chapter") == fingerprint:
         return
-    writer = context.models.llm if config.writer == "llm" else None
-    observations = [o for name in names for o in task.observations[name]]
+    observations = [o for name in names for o in task.observations.get(name, [])]
     try:
+        writer = context.models.llm if config.writer == "llm" else None
         chapter = write_chapter(task.clip, observations, config=config, writer=writer)
     except ModelUnavailable:
         raise
-    except ModelError as error:
-        task.job.failed = f"chapter at {task.clip.start_s:.1f} s could not be written: {error}"
-        return
+    except Exception as error:
+        task.job.failed_on("chapter writer", error)
+        by_template = replace(config, writer="template")
+        chapter = write_chapter(task.clip, observations, config=by_template, writer=None)
+        fingerprint = ""  # never valid: the next build asks the writer again
     payload = {"start_s": chapter.start_s, "end_s": chapter.end_s, "text": chapter.text}
     task.add_result("chapter", fingerprint, payload)

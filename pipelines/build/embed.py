@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from fdvs.errors import ModelUnavailable
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, Item, groups, live_tasks
-from fdvs.pipelines.build.plan import choose_frames
+from fdvs.pipelines.build.plan import choose_frames, without_pictures
 from fdvs.redundancy.rules import similarity_to_key
 from fdvs.types import Frame
 from fdvs.vectors import unit_rows
@@ -32,16 +33,42 @@ def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
         return context.models.image_embedder.batch_size
 
     for group in groups(items, weight=weight, full=full):
-        new = [task for task in live_tasks(group) if task.vectors is None]
+        new = [task for task in live_tasks(group) if task.vectors is None and task.frames]
         if new:
             _embed(new, context)
         for task in live_tasks(group):
-            _drop_frames(task, context)
-            _place_picture(task, context)
+            if task.vectors is not None:
+                _keep(task, context)
         yield from group
 
 
 def _embed(tasks: Sequence[ClipTask], context: BuildContext) -> None:
+    """Embed the frames of clips; where it fails, clip by clip: a bad clip loses its pictures."""
+    try:
+        _embed_all(tasks, context)
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        if len(tasks) > 1:
+            for task in tasks:
+                _embed([task], context)
+            return
+        tasks[0].job.failed_on("image_embedder", error)
+        without_pictures(tasks[0], context)
+
+
+def _keep(task: ClipTask, context: BuildContext) -> None:
+    """Keep the frames of the visual rule, and place them for visual search."""
+    _drop_frames(task, context)
+    try:
+        _place_picture(task, context)
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        task.job.failed_on("picture_matcher", error)
+
+
+def _embed_all(tasks: Sequence[ClipTask], context: BuildContext) -> None:
     images = [frame.image for task in tasks for frame in task.frames]
     embedder = context.models.image_embedder
     size = embedder.batch_size

@@ -19,7 +19,7 @@ from fdvs.config import (
     with_retired,
 )
 from fdvs.fingerprint import digest, fingerprint
-from fdvs.types import Clip
+from fdvs.types import Clip, Timeline
 
 VERSIONS = {
     "probe": 1,
@@ -35,12 +35,25 @@ VERSIONS = {
     "story_vector": 1,
     "done": 1,
 }
-PER_CLIP = ("frames", "kept_frames", "look", "chapter", "chapter_vector", "cost")
+# Not in VERSIONS, which is part of every `done`: a library without tracks must stay unchanged.
+TRACK_VERSION = 1
+OF_PICTURES = ("frames", "kept_frames", "look", "cost")
+PER_CLIP = (*OF_PICTURES, "chapter", "chapter_vector")
 
 
 def observation_stage(describer: str) -> str:
     """Return the stage under which a describer's observations are stored."""
     return f"see:{describer}"
+
+
+def track_stage(source: str) -> str:
+    """Return the stage under which the stretches of a source's track are stored."""
+    return f"track:{source.removeprefix('source:')}"
+
+
+def track_end_stage(source: str) -> str:
+    """Return the stage that is stored once a source's track is complete."""
+    return f"track_end:{source.removeprefix('source:')}"
 
 
 def _fingerprint(stage: str, **parts: object) -> str:
@@ -104,6 +117,22 @@ def observation_fingerprint(
         times_s=list(times_s),
         motion=motion,
         extra=sidecar,
+    )
+
+
+def track_fingerprint(
+    sha256: str, timeline: Timeline, config: Config, *, source: str, beside: str
+) -> str:
+    """What a source reads of a whole file: content, the file's clock, the source, and what it
+    reads `beside` the file (a digest)."""
+    return fingerprint(
+        "track",
+        TRACK_VERSION,
+        content=sha256,
+        timeline=timeline,
+        max_chars=config.perceive.max_observation_chars,
+        source=source,
+        beside=beside,
     )
 
 

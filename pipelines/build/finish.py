@@ -18,7 +18,7 @@ from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story
-from fdvs.types import Chapter, Saved, Story, Vectors
+from fdvs.types import Chapter, JsonDict, Saved, Story, Vectors
 
 EMBED_CHUNK = 64
 
@@ -39,11 +39,21 @@ class Finisher:
         kept, kept_fingerprint = self._kept_chapters(vectors, vector_fingerprints)
         story, digest = self._story(kept, kept_fingerprint, vectors)
         self._embed_story(story, digest)
+        self._trim()
         saved = count_saved(self._job, self._store, kept)
         self._put("saved", "", asdict(saved))
-        self._trim()
-        self._put("done", self._job.done_fingerprint, {"gop": self._job.gop})
+        self._put("notes", "", {"notes": list(self._job.warnings)})
+        self._mark_done()
         return saved
+
+    def _mark_done(self) -> None:
+        """Mark the video as done, unless a model failed: the next build then asks it again."""
+        video_id = self._job.video_id
+        if self._job.failures:
+            self._store.trim(video_id, "done", keep_items=0)
+        else:
+            done: JsonDict = {"gop": self._job.gop, "seal": self._store.seal(video_id)}
+            self._put("done", self._job.done_fingerprint, done)
 
     def _put(
         self,
@@ -156,10 +166,20 @@ class Finisher:
     def _trim(self) -> None:
         """Forget results of clips that an earlier cut had and this one has not."""
         video_id, num_clips = self._job.video_id, len(self._job.clips)
+        needing = [n for n in self._context.describer_names if self._context.models.needs_frames(n)]
         observed = map(fingerprints.observation_stage, self._context.describer_names)
-        for stage in (*fingerprints.PER_CLIP, *observed):
-            self._store.trim(video_id, stage, keep_items=num_clips)
-        self._store.trim_thumbnails(video_id, keep_items=num_clips)
+        of_pictures = [*fingerprints.OF_PICTURES, *map(fingerprints.observation_stage, needing)]
+        with self._store.writing():
+            for stage in (*fingerprints.PER_CLIP, *observed):
+                self._store.trim(video_id, stage, keep_items=num_clips)
+            for name, track in self._job.tracks.items():
+                stage, num = fingerprints.track_stage(name), len(track.stretches)
+                self._store.trim(video_id, stage, keep_items=num)
+            for index in self._job.without_pictures:
+                self._store.delete(video_id, of_pictures, item=index)
+        self._store.trim_thumbnails(
+            video_id, keep_items=num_clips, without=self._job.without_pictures
+        )
 
 
 def count_saved(job: VideoJob, store: Store, kept_chapters: NDArray[np.bool_]) -> Saved:

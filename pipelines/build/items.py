@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +11,56 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.errors import FdvsError
+from fdvs.protocols import Heard
 from fdvs.store.store import NewArtifact
+from fdvs.text.clean import one_line
 from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+PICTURES = "pictures"  # what fails where frames cannot be decoded
+MAX_IN_A_ROW = 3  # failures, before a model is not asked about the rest of a video
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """What a source has read of a whole file so far; `is_complete` where nothing is left."""
+
+    fingerprint: str
+    stretches: list[Heard] = field(default_factory=list)
+    is_complete: bool = False
+
+    @property
+    def end_s(self) -> float:
+        return self.stretches[-1].end_s if self.stretches else 0.0
+
+
+@dataclass(slots=True)
+class Failure:
+    """Where a model failed in one video; `reason` is the first one's."""
+
+    reason: str
+    num: int = 0
+    num_in_a_row: int = 0
+    where: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class VideoJob:
     """One file of a build.
 
-    `replaces` is the id of the video that only this file held before. `failed` is the reason, set
-    by whichever stage cannot go on; the others then skip the video. `sidecar_digest` covers files
-    that describers read beside the video. `started_s` is on the monotonic clock.
+    `failed` is the reason why nothing can be built of it; the stages then skip it. `failures` are
+    the models that failed on parts of it: the rest is built, and those parts are asked for again
+    by the next build. `warnings` are notes for people, in the order in which they came up.
+
+    `without_pictures` are the indices of clips that have none.
+
+    `beside` are digests of what a source reads besides the video, by source, and `sidecar_digest`
+    covers them all. `tracks` are by source; `said` are a track's observations, clip by clip.
+    `started_s` is on the monotonic clock.
     """
 
     path: Path
@@ -36,11 +74,64 @@ class VideoJob:
     warnings: list[str] = field(default_factory=list)
     failed: str = ""
     done_fingerprint: str = ""
-    replaces: str | None = None
+    failures: dict[str, Failure] = field(default_factory=dict)
+    num_bugs: int = 0
+    beside: dict[str, str] = field(default_factory=dict)
     sidecar_digest: str = ""
+    tracks: dict[str, Track] = field(default_factory=dict)
+    said: dict[str, list[list[Observation]]] = field(default_factory=dict)
+    without_pictures: set[int] = field(default_factory=set)
     started_s: float = 0.0
     num_clips_computed: int = 0
     results: list[NewArtifact] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note for people, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def reason_of(self, error: Exception) -> str:
+        """Return an error as one line. One that FDVS does not raise itself is a bug: it is counted,
+        and its traceback is logged."""
+        text = " ".join(str(error).split())
+        if isinstance(error, FdvsError):
+            return text
+        self.num_bugs += 1
+        logger.error("%s: bug", one_line(self.path.name), exc_info=error)
+        return f"bug: {type(error).__name__}: {text}"
+
+    def failed_on(self, model: str, error: Exception, where: str = "") -> None:
+        """Count a failure of a model on one clip or track."""
+        reason = self.reason_of(error)
+        failure = self.failures.setdefault(model, Failure(reason=reason, where=where))
+        failure.num += 1
+        failure.num_in_a_row += 1
+        logger.warning("%s: %s failed: %s", one_line(self.path.name), model, one_line(reason))
+
+    def succeeded(self, model: str) -> None:
+        """Count a success of a model: a later failure is the first in a row."""
+        if model in self.failures:
+            self.failures[model].num_in_a_row = 0
+
+    def note_failures(self) -> None:
+        """Add a note on each model that failed."""
+        for model, failure in self.failures.items():
+            where = failure.where or f"on {failure.num} of {len(self.clips)} clips"
+            name = model.removeprefix("source:")
+            self.note(f"{name} failed {where}: {failure.reason}; asked again at the next build")
+
+    def nothing_read(self) -> str:
+        """Return why nothing is known of the file, "" if something is."""
+        failure = self.failures.get(PICTURES)
+        if failure is None or len(self.without_pictures) < len(self.clips):
+            return ""
+        has_words = any(said for by_clip in self.said.values() for said in by_clip)
+        return "" if has_words else failure.reason
+
+    def gave_up(self, model: str) -> bool:
+        """Whether a model failed so often in a row that it is not asked again."""
+        failure = self.failures.get(model)
+        return failure is not None and failure.num_in_a_row >= MAX_IN_A_ROW
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +163,8 @@ class ClipTask:
     `frames` holds all sampled frames until the embedding stage drops those that are not kept.
     `vectors` are their embeddings [num_frames, D] and `kept` is a mask over them. `observations`
     are by describer; a describer in `stale` is still to be asked. `stored` maps a stage to the
-    fingerprint that the store holds now. `results` wait to be committed.
+    fingerprint that the store holds now. `results` wait to be committed. A clip behind the last
+    picture, or whose pictures cannot be read, has no frames and no vectors.
     """
 
     job: VideoJob
@@ -119,7 +211,19 @@ class ClipTask:
         )
 
 
-Item = Opened | Unchanged | Finished | ClipTask
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """A part of a track, to be committed, and the `seconds` it took. It says that `source` has read
+    the file up to `end_s`."""
+
+    job: VideoJob
+    source: str
+    end_s: float
+    seconds: float
+    result: NewArtifact
+
+
+Item = Opened | Unchanged | Finished | ClipTask | Stretch
 
 
 def live_tasks(items: Sequence[Item]) -> list[ClipTask]:
@@ -128,14 +232,19 @@ def live_tasks(items: Sequence[Item]) -> list[ClipTask]:
 
 
 def groups(
-    items: Iterable[T], *, weight: Callable[[T], int], full: Callable[[], int]
+    items: Iterable[T],
+    *,
+    weight: Callable[[T], int],
+    full: Callable[[], int],
+    is_urgent: Callable[[T], bool] = lambda item: False,
 ) -> Iterator[list[T]]:
     """Group consecutive items to fill a model's batch: yield a group when its weights reach
     `full()`; the last group may be lighter.
 
     An item of weight 0 (a marker, a clip with nothing to do) joins the group at hand, so that
     order is kept, or passes at once where there is none. An item that would overfill a group
-    starts the next one. `full` is called only for an item with weight: it may load a model.
+    starts the next one, and an urgent one ends the group at hand. `full` is called only for an
+    item with weight: it may load a model.
     """
     group: list[T] = []
     total = 0
@@ -149,7 +258,7 @@ def groups(
             group, total = [], 0
         group.append(item)
         total += item_weight
-        if total >= full():
+        if is_urgent(item) or total >= full():
             yield group
             group, total = [], 0
     if group:

@@ -2,7 +2,7 @@
 
 Order is kept. An error of a producer is raised at its consumer; closing the consumer stops the
 producer before its next item. Clips in flight are bounded (`max_clips_in_flight`): `NUM_AHEAD`
-wait behind each of the three stages, one group is being embedded and one described.
+wait behind each of the four stages, one group is being embedded and one described.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.describe import describe_clips
 from fdvs.pipelines.build.embed import embed_clips
+from fdvs.pipelines.build.hear import hear_tracks
 from fdvs.pipelines.build.items import Item
 from fdvs.pipelines.build.read import read_videos
 
@@ -28,17 +29,19 @@ _END = object()
 
 def max_clips_in_flight(embed_batch: int, describe_batch: int) -> int:
     """Return how many clips a kill can lose at most: queues, groups, and one held by each stage."""
-    return 3 * NUM_AHEAD + embed_batch + describe_batch + 4
+    return 4 * NUM_AHEAD + embed_batch + describe_batch + 5
 
 
 def overlapped(paths: Sequence[Path], context: BuildContext) -> Iterator[Item]:
-    """Read, embed and describe the files of `paths`: yield every item in order, ready to commit.
+    """Read, embed, hear and describe the files of `paths`: yield every item in order, ready to
+    commit.
 
     Close the iterator to stop the stages early.
     """
     items: Iterator[Item] = read_videos(paths, context)
     items = prefetch(items, num_ahead=NUM_AHEAD, name="fdvs-read")
     items = prefetch(embed_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-embed")
+    items = prefetch(hear_tracks(items, context), num_ahead=NUM_AHEAD, name="fdvs-hear")
     return prefetch(describe_clips(items, context), num_ahead=NUM_AHEAD, name="fdvs-describe")
 
 

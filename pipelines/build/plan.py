@@ -7,6 +7,7 @@ decoded and embedded first, again once their vectors are known (`choose_frames`)
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from fdvs.errors import CorruptLibrary
 from fdvs.media.sampling import sample_times
@@ -15,7 +16,7 @@ from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, VideoJob
 from fdvs.redundancy.rules import keep_frames
 from fdvs.store.store import Artifact, Store
-from fdvs.types import Clip, Observation
+from fdvs.types import Clip, Observation, Timeline, VideoInfo
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,9 @@ def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) ->
         job.sha256, clip, context.config, context.image_fingerprint
     )
     _load_stored(task, store, context)
+    if not _has_pictures(job, clip):
+        without_pictures(task, context)
+        return task
     frames = stored_result(store, job.video_id, "frames", clip.index)
     if frames is None or frames.fingerprint != task.frames_fingerprint or frames.vectors is None:
         task.decode_times_s = sample_times(clip, context.config.sample.num_frames_per_clip)
@@ -46,14 +50,38 @@ def choose_frames(task: ClipTask, context: BuildContext) -> None:
     assert task.vectors is not None
     salt = f"{task.job.video_id}/{task.clip.index}"
     task.kept = keep_frames(task.vectors, context.config.visual, salt=salt)
+    _set_stale(task, context.describer_names, context)
+
+
+def without_pictures(task: ClipTask, context: BuildContext) -> None:
+    """Make the task one of a clip without pictures: only describers that need none are asked."""
+    task.frames, task.vectors, task.kept = [], None, None
+    task.times_s = task.decode_times_s = ()
+    task.job.without_pictures.add(task.clip.index)
+    needing = [name for name in context.describer_names if context.models.needs_frames(name)]
+    for name in needing:
+        task.observations.pop(name, None)
+    others = tuple(name for name in context.describer_names if name not in needing)
+    _set_stale(task, others, context)
+
+
+def _set_stale(task: ClipTask, names: Sequence[str], context: BuildContext) -> None:
     task.stale = tuple(
         name
-        for name in context.describer_names
+        for name in names
         if task.stored.get(fingerprints.observation_stage(name))
         != observation_fingerprint(task, name, context)
     )
     for name in task.stale:
         task.observations.pop(name, None)
+
+
+def _has_pictures(job: VideoJob, clip: Clip) -> bool:
+    """Whether a clip begins before the pictures end; the first clip of a film always has some."""
+    assert job.info is not None
+    if not job.info.width_px:
+        return False
+    return clip.index == 0 or clip.start_s < timeline_of(job.info).pictures_end_s
 
 
 def observation_fingerprint(task: ClipTask, name: str, context: BuildContext) -> str:
@@ -63,7 +91,7 @@ def observation_fingerprint(task: ClipTask, name: str, context: BuildContext) ->
         task.job.sha256,
         task.clip,
         context.config,
-        describer=context.describer_fingerprints[name],
+        describer=context.observer_fingerprints[name],
         times_s=task.kept_times_s if with_frames else (),
         motion=task.motion if with_frames else 0.0,
         sidecar="" if with_frames else task.job.sidecar_digest,
@@ -82,6 +110,19 @@ def _load_stored(task: ClipTask, store: Store, context: BuildContext) -> None:
         if found is not None:
             task.stored[stage] = found.fingerprint
             task.observations[name] = [Observation(**o) for o in found.payload["observations"]]
+
+
+def timeline_of(info: VideoInfo) -> Timeline:
+    """Return a file's timeline; one that was not measured has pictures from 0 to the end."""
+    if info.timeline is not None:
+        return info.timeline
+    return Timeline(
+        origin_s=0.0,
+        pictures_end_s=info.duration_s,
+        sound_start_s=None,
+        sound_end_s=None,
+        duration_s=info.duration_s,
+    )
 
 
 def stored_result(store: Store, video_id: str, stage: str, item: int = 0) -> Artifact | None:

@@ -7,17 +7,18 @@ travel to the main thread.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fdvs.config import Config
 from fdvs.errors import (
-    ConfigError,
-    MediaError,
     MissingVideo,
+    ModelUnavailable,
     NotAVideo,
+    StoreError,
     UndecodableVideo,
 )
 from fdvs.fingerprint import digest, file_sha256
@@ -26,16 +27,30 @@ from fdvs.media.readers import open_reader
 from fdvs.media.sampling import motion, unique_frames
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Unchanged, VideoJob
-from fdvs.pipelines.build.plan import plan_clip, stored_result
+from fdvs.pipelines.build.items import (
+    PICTURES,
+    ClipTask,
+    Finished,
+    Item,
+    Opened,
+    Unchanged,
+    VideoJob,
+)
+from fdvs.pipelines.build.plan import plan_clip, stored_result, without_pictures
+from fdvs.pipelines.build.tracks import plan_tracks
 from fdvs.protocols import FrameReader
 from fdvs.store.store import NewArtifact, Store, video_id_from
+from fdvs.text.clean import one_line
 from fdvs.types import Frame
 
+MAX_MTIME_NS = 2**63 - 1  # SQLite's largest number; a broken clock may write a later date
 PROBE_FIELDS = (
     *("width_px", "height_px", "duration_s", "fps", "rotation_deg"),
     *("codec", "container", "has_audio", "is_timed"),
 )
+
+
+logger = logging.getLogger(__name__)
 
 
 def read_videos(paths: Iterable[Path], context: BuildContext) -> Iterator[Item]:
@@ -58,33 +73,63 @@ def _read_video(
             yield Unchanged(job)
             return
         seen.add(job.video_id)
-        job.sidecar_digest = context.sidecar_digest(job.path)
+        _look_beside(job, context)
         job.done_fingerprint = fingerprints.done_fingerprint(
             job.sha256, context.config, context.model_fingerprints, job.sidecar_digest
         )
-        done = stored_result(store, job.video_id, "done")
-        if done is not None and done.fingerprint == job.done_fingerprint:
+        if _is_done(job, store):
             yield Unchanged(job)
             return
         with open_reader(
             job.path, reader=context.config.read.reader, timeout_s=context.config.read.timeout_s
         ) as reader:
             yield from _read_opened(job, reader, store, context)
-    except (MediaError, ConfigError) as error:
-        job.failed = job.failed or str(error)
+    except (StoreError, ModelUnavailable):
+        raise
+    except Exception as error:
+        job.failed = job.failed or job.reason_of(error)
         yield Finished(job)
+
+
+def _look_beside(job: VideoJob, context: BuildContext) -> None:
+    """Fill in the digests of what sources read besides the video."""
+    for name in context.observer_names:
+        try:
+            content = context.models.content_beside(name, job.path)
+        except ModelUnavailable:
+            raise
+        except Exception as error:
+            job.failed_on(name, error, "to look for files beside the video")
+            content = "unreadable"
+        if content:
+            job.beside[name] = content
+    job.sidecar_digest = digest(job.beside) if job.beside else ""
+
+
+def _is_done(job: VideoJob, store: Store) -> bool:
+    """Whether everything about the video is stored, valid and undamaged."""
+    done = stored_result(store, job.video_id, "done")
+    if done is None or done.fingerprint != job.done_fingerprint:
+        return False
+    if not store.is_intact(job.video_id, seal=done.payload.get("seal")):
+        logger.warning("%s: stored results are damaged; made again", one_line(job.path.name))
+        return False
+    return True
 
 
 def _read_opened(
     job: VideoJob, reader: FrameReader, store: Store, context: BuildContext
 ) -> Iterator[Item]:
     job.info = reader.info
-    job.warnings = list(reader.info.warnings)
+    for warning in reader.info.warnings:
+        job.note(warning)
     _cut(job, context.config)
+    plan_tracks(job, store, context)
     yield Opened(job)
     tasks = [plan_clip(job, clip, store, context) for clip in job.clips]
-    yield from _decode(job, tasks, reader, context.config)
-    job.warnings = list(dict.fromkeys([*job.warnings, *reader.warnings]))
+    yield from _decode(job, tasks, reader, context)
+    for warning in reader.warnings:
+        job.note(warning)
     yield Finished(job)
 
 
@@ -92,13 +137,13 @@ def _identify(job: VideoJob, store: Store) -> None:
     """Fill in the content's identity; a file that the store knows by size and time is not read."""
     try:
         stat = job.path.stat()
-        job.size_bytes, job.mtime_ns = stat.st_size, stat.st_mtime_ns
+        job.size_bytes, job.mtime_ns = stat.st_size, min(stat.st_mtime_ns, MAX_MTIME_NS)
         if not job.path.is_file():
             raise MissingVideo("not a regular file")
         if stat.st_size == 0:
             raise NotAVideo("empty file (0 bytes)")
         known = store.known_video(job.path, size_bytes=job.size_bytes, mtime_ns=job.mtime_ns)
-        job.sha256 = store.find_video(known).sha256 if known else file_sha256(job.path)
+        job.sha256 = (known and store.sha256_of(known)) or file_sha256(job.path)
     except OSError as error:
         raise MissingVideo(f"cannot be read: {error.strerror or error}") from error
     job.video_id = video_id_from(job.sha256)
@@ -126,20 +171,42 @@ def _cut(job: VideoJob, config: Config) -> None:
 
 
 def _decode(
-    job: VideoJob, tasks: list[ClipTask], reader: FrameReader, config: Config
+    job: VideoJob, tasks: list[ClipTask], reader: FrameReader, context: BuildContext
 ) -> Iterator[ClipTask]:
-    """Yield the tasks in order with their frames: one forward pass over the file."""
-    frames = reader.frames_at(_times_to_decode(tasks), short_side_px=config.sample.short_side_px)
+    """Yield the tasks in order with their frames: one forward pass over the file.
+
+    A clip whose pictures cannot be read has none, and reading goes on behind it.
+    """
+    px = context.config.sample.short_side_px
     waiting = deque(tasks)
     tasks.clear()  # a task holds images: only the stages may keep it alive
+    frames = reader.frames_at(_times_to_decode(waiting), short_side_px=px)
     while waiting and not job.failed:
         task = waiting.popleft()
-        if task.decode_times_s:
-            _attach(task, list(itertools.islice(frames, len(task.decode_times_s))))
+        if task.decode_times_s and job.gave_up(PICTURES):
+            job.failures[PICTURES].num += 1
+            _lose_pictures(task, context)
+        elif task.decode_times_s:
+            try:
+                _attach(task, list(itertools.islice(frames, len(task.decode_times_s))))
+                job.succeeded(PICTURES)
+            except Exception as error:
+                job.failed_on(PICTURES, error)
+                _lose_pictures(task, context)
+                frames = reader.frames_at(_times_to_decode(waiting), short_side_px=px)
         yield task
 
 
-def _times_to_decode(tasks: Sequence[ClipTask]) -> list[float]:
+def _lose_pictures(task: ClipTask, context: BuildContext) -> None:
+    """Go on without frames: with stored vectors, only what is still to be described is lost."""
+    if task.vectors is None:
+        without_pictures(task, context)
+    else:
+        task.decode_times_s = ()
+        task.stale = tuple(n for n in task.stale if not context.models.needs_frames(n))
+
+
+def _times_to_decode(tasks: Iterable[ClipTask]) -> list[float]:
     """Return all times to decode, in seconds, never decreasing.
 
     A stored frame's own time may lie a little before the last time wanted of the clip before it:

@@ -32,7 +32,7 @@ def watching(*, is_quiet: bool) -> Iterator[Watcher]:
 def write_line(event: BuildEvent) -> None:
     """Write an event as one line; clips are too many for that."""
     text = describe(event)
-    if text and event.kind != "clip":
+    if text and event.kind not in ("clip", "track"):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
@@ -63,7 +63,7 @@ def _bar() -> Iterator[Watcher]:
         task = progress.add_task("starting", total=None)
 
         def watch(event: BuildEvent) -> None:
-            if event.kind == "clip":
+            if event.kind in ("clip", "track"):
                 progress.update(
                     task,
                     description=one_line(event.name)[:40],

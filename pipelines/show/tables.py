@@ -25,6 +25,7 @@ Cite = Callable[[tuple[int, ...]], list[str]]
 
 PIPE_WIDTH = 120  # columns of a table where there is no terminal to ask
 MAX_TEXT_WIDTH = 100
+MAX_NOTES = 5  # of one video
 PICTURES = "pictures"  # how visual matches are shown; stored and in JSON they are "looks"
 CITATION, FAINT, HEAD, SCORE, BAD = "cyan", "dim", "bold", "green", "red"
 
@@ -90,6 +91,12 @@ def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Pat
         return
     if built:
         show_table(out, _row_table(built, saved))
+    for row in built:
+        for note in row.notes[:MAX_NOTES]:
+            line(out, (f"note    {one_line(row.name)}: {one_line(note)}", FAINT))
+        if len(row.notes) > MAX_NOTES:
+            more = len(row.notes) - MAX_NOTES
+            line(out, (f"note    {one_line(row.name)}: {more} more; see --json", FAINT))
     for row in failed:
         show_failure(out, row.name, row.reason)
     line(out, (f"{counted(len(built), 'video')}, {len(failed)} failed", FAINT))
@@ -108,7 +115,7 @@ def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
             f"{counts.num_frames_kept}/{counts.num_frames_sampled}" if counts else "-",
             Text(row.video_id or "-", style=FAINT),
         )
-        if row.status == "partial" and row.reason:
+        if row.status == "partial" and row.reason and not row.notes:
             table.add_row(Text(f"  {one_line(row.reason)}", style=FAINT))
     return table
 

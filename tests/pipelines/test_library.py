@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 
 from fdvs.config import Config, StoryConfig
 from fdvs.errors import BadModelOutput, CorruptLibrary, LibraryMissing, NotFound
-from fdvs.models.scripted import ScriptedDescriber, ScriptedLanguageModel
+from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.pipelines.library import Library
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Store, video_id_from
-from fdvs.types import ClipView
+from fdvs.types import Vectors
 
 
 @pytest.fixture
@@ -49,13 +50,17 @@ def test_no_library_is_made_where_none_is_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+class RefusingTextEmbedder(HashTextEmbedder):
+    """An embedder that answers nothing."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        raise BadModelOutput("nothing")
+
+
 def test_a_video_without_a_story_yet_says_so(
     tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
-    def refuse(view: ClipView) -> list[str]:
-        raise BadModelOutput("nothing")
-
-    models["captioner"] = ScriptedDescriber(refuse)
+    models["text_embedder"] = RefusingTextEmbedder()
     with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         assert library.build(film).rows[0].status == "failed"
         with pytest.raises(NotFound, match="no story yet"):
@@ -77,12 +82,9 @@ def test_a_story_that_cannot_be_written_is_a_failed_row(
 def test_a_twin_of_a_failed_file_fails_for_the_same_reason(
     tmp_path: Path, film: Path, models: dict[str, Any]
 ) -> None:
-    def refuse(view: ClipView) -> list[str]:
-        raise BadModelOutput("nothing")
-
     twin = tmp_path / "b.mp4"
     twin.write_bytes(film.read_bytes())
-    models["captioner"] = ScriptedDescriber(refuse)
+    models["text_embedder"] = RefusingTextEmbedder()
     with Library.open(tmp_path / "l", config=Config(), models=models) as library:
         first, second = library.build([film, twin]).rows
         assert (first.status, second.status) == ("failed", "failed")

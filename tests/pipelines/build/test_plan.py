@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, RedundancyConfig, SampleConfig
+from fdvs.media.readers import open_reader
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, VideoJob
 from fdvs.pipelines.build.plan import plan_clip
@@ -35,6 +36,8 @@ def planned(folder: Path, config: Config, models: dict[str, Any]) -> ClipTask:
     with Store.open(folder) as store:
         (video,) = store.videos()
         job = VideoJob(video.path, video_id=video.video_id, sha256=video.sha256)
+        with open_reader(video.path) as reader:
+            job.info = reader.info
         clip = Clip(video_id=video.video_id, index=1, start_s=4.0, end_s=8.0)
         return plan_clip(job, clip, store, context)
 

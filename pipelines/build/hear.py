@@ -1,0 +1,92 @@
+"""Third stage of a build: sources that read a whole file (subtitles, speech) do so, once.
+
+Runs in its own thread. Each stretch goes to the main thread as it comes and is committed there, so
+that a killed build goes on behind the last one. A source that fails costs what it had still to
+read, never the video.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+
+from fdvs.errors import ModelUnavailable
+from fdvs.pipelines.build import fingerprints
+from fdvs.pipelines.build.context import BuildContext
+from fdvs.pipelines.build.items import ClipTask, Item, Opened, Stretch, Track, VideoJob
+from fdvs.pipelines.build.plan import timeline_of
+from fdvs.pipelines.build.tracks import give_to_clips
+from fdvs.protocols import Heard
+from fdvs.store.store import NewArtifact
+from fdvs.text.clean import clean_text
+from fdvs.text.timecode import timecode
+from fdvs.types import JsonDict
+
+
+def hear_tracks(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
+    """Read the tracks of every opened file, and hand each clip what was said in it."""
+    for item in items:
+        if isinstance(item, ClipTask):
+            said = item.job.said
+            item.observations.update(
+                {name: by_clip[item.clip.index] for name, by_clip in said.items()}
+            )
+        yield item
+        if isinstance(item, Opened):
+            for name in context.track_names:
+                yield from _hear(item.job, name, context)
+
+
+def _hear(job: VideoJob, name: str, context: BuildContext) -> Iterator[Stretch]:
+    track = job.tracks[name]
+    try:
+        if not track.is_complete:
+            yield from _read(job, name, track, context)
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        job.failed_on(name, error, f"from {timecode(track.end_s)} on")
+    for heard in track.stretches:
+        for note in heard.notes:
+            job.note(note)
+    observations = [found for heard in track.stretches for found in heard.observations]
+    job.said[name] = give_to_clips(observations, job.clips)
+
+
+def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iterator[Stretch]:
+    """Read on behind the stretches that are stored; the last item marks the track as complete."""
+    assert job.info is not None
+    timeline, since_s = timeline_of(job.info), time.monotonic()
+    bound = context.config.perceive.max_observation_chars
+    source = context.models.track_source(name)
+    for heard in source.read_track(job.path, timeline, start_s=track.end_s):
+        heard = _clean(heard, max_chars=bound)
+        now_s = time.monotonic()
+        place = len(track.stretches), fingerprints.track_stage(name), asdict(heard)
+        track.stretches.append(heard)
+        yield _stretch(job, name, track, place, seconds=now_s - since_s)
+        since_s = now_s
+    end = 0, fingerprints.track_end_stage(name), {"num_stretches": len(track.stretches)}
+    yield _stretch(job, name, track, end, seconds=0.0)
+
+
+def _clean(heard: Heard, *, max_chars: int) -> Heard:
+    observations = tuple(
+        replace(o, text=clean_text(o.text, max_chars=max_chars)) for o in heard.observations
+    )
+    return replace(heard, observations=observations)
+
+
+def _stretch(
+    job: VideoJob, name: str, track: Track, place: tuple[int, str, JsonDict], *, seconds: float
+) -> Stretch:
+    item, stage, payload = place
+    result = NewArtifact(
+        video_id=job.video_id,
+        stage=stage,
+        item=item,
+        fingerprint=track.fingerprint,
+        payload=payload,
+    )
+    return Stretch(job=job, source=name, end_s=track.end_s, seconds=seconds, result=result)

@@ -1,30 +1,46 @@
-"""Speech recognition by faster-whisper: the words whose midpoint lies in the clip.
+"""Speech recognition of a whole sound track, in stretches that are cut where nobody speaks.
 
-A clip is transcribed with one second of margin on both sides, so that a word on the cut is
-complete; its midpoint decides to which clip it belongs. Each clip is transcribed alone, so its
-words do not depend on which clips are batched or came before.
+A stretch is recognised at once, in batches, without context from stretches before: equal sound
+gives equal sentences, and a build that was stopped goes on behind its last stretch.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from fdvs.errors import ModelError, ModelUnavailable
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import InvalidValue
 from fdvs.models.cards import Card, LoadSettings, options_from
-from fdvs.models.describe.audio import SAMPLE_RATE, Samples, read_sound
+from fdvs.models.describe.audio import (
+    JITTER_S,
+    SAMPLE_RATE,
+    Block,
+    Samples,
+    TrackSound,
+    audio_tracks,
+    bare_timeline,
+    mix,
+)
+from fdvs.models.describe.languages import language_code
+from fdvs.models.describe.speech_text import Segment, Spoken, Transcript, transcript
+from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Whisper
 from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import choose_device, needs, reason_of
+from fdvs.models.weights.loading import needs
+from fdvs.protocols import Heard
 from fdvs.typed import check_range
-from fdvs.types import ClipView, ModelIdentity, Observation
+from fdvs.types import ClipView, ModelIdentity, Observation, Timeline
 
-MARGIN_S = 1.0
-# Longer clips are transcribed in pieces to bound memory: 5 minutes are 20 MB.
-MAX_PIECE_S = 300.0
+# A stretch: 38 MB of samples.
+STRETCH_S = 600.0
+# It is cut in the longest pause of its end.
+SEARCH_S = 60.0
+MAX_PAUSE_VOICE = 0.3
 MIN_SOUND_S = 0.1
 
 logger = logging.getLogger(__name__)
@@ -32,38 +48,57 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechOptions:
-    """`language`: "" to detect it. `min_probability`: less likely words are dropped."""
+    """`language`: a code of ISO 639-1, "" to find it out. Sentences below `min_probability` (mean
+    probability of a word) are kept and counted in a note."""
 
     language: str = ""
     beam_size: int = 5
-    min_probability: float = 0.2
+    min_probability: float = 0.5
 
     def __post_init__(self) -> None:
         check_range("beam_size", self.beam_size, 1, 20)
         check_range("min_probability", self.min_probability, 0, 1)
+        if self.language and not language_code(self.language):
+            raise InvalidValue("language", self.language, "a language such as en or de, or ''")
+
+
+class Recogniser(Protocol):
+    """What this module asks of a model; see `Whisper`."""
+
+    is_multilingual: bool
+
+    def voice(self, samples: Samples) -> NDArray[np.float32]: ...
+
+    def languages(self, samples: Samples) -> dict[str, float]: ...
+
+    def recognise(self, samples: Samples, *, language: str, beam_size: int) -> list[Segment]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
-    """A transcribed word with its leading space; seconds from the first picture."""
+class Stretch:
+    """Samples [num_samples] that begin at `start_s`; `is_last` ends the track."""
 
-    text: str
     start_s: float
-    end_s: float
-    probability: float
+    samples: Samples
+    is_last: bool = False
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + len(self.samples) / SAMPLE_RATE
 
 
 class SpeechSource:
-    """A Describer: at most one observation per clip, its transcript."""
+    """A TrackSource: one observation for each sentence that is said."""
 
     source = "speech"
-    version = 1
+    version = 2
     needs_frames = False
     batch_size = 1
 
-    def __init__(self, model: Any, identity: ModelIdentity, options: SpeechOptions) -> None:
+    def __init__(self, model: Recogniser, identity: ModelIdentity, options: SpeechOptions) -> None:
         self.identity = identity
         self._model, self._options = model, options
+        self._last: tuple[object, tuple[Observation, ...]] = (None, ())
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SpeechSource:
@@ -72,115 +107,133 @@ class SpeechSource:
         Raises ModelUnavailable where the package or the folder's files are missing.
         """
         options = options_from(card, SpeechOptions)
-        whisper = needs("faster_whisper", "speech")
-        folder = whisper_folder(model_folder(card))
-        device, compute_type = _place(settings, card.name)
-        kind, _, number = device.partition(":")
-        model = whisper.WhisperModel(
-            str(folder),
-            device=kind,
-            device_index=int(number or 0),
-            compute_type=compute_type,
-            local_files_only=True,
-        )
+        needs("faster_whisper", "speech")
+        model = Whisper.load(model_folder(card), settings, name=card.name)
         return cls(model, identity_of(card), options)
 
+    # Remove with `_observations` once builds call `read_track`.
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return each clip's transcript; [] without sound or words.
+        """Return the sentences with their midpoint in each clip. Raises as `read_track`."""
+        return [
+            [
+                found
+                for found in self._observations(view.video_path)
+                if view.clip.start_s <= (found.start_s + found.end_s) / 2 < view.clip.end_s
+            ]
+            for view in clips
+        ]
 
-        Raises BadModelOutput where the file's sound cannot be read, ModelError where the model
-        fails.
+    def _observations(self, video_path: Path) -> tuple[Observation, ...]:
+        if self._last[0] != video_path:
+            heard = list(self.read_track(video_path, bare_timeline(video_path)))
+            for note in (note for part in heard for note in part.notes):
+                logger.warning("%s: %s", video_path.name, note)
+            self._last = video_path, tuple(found for part in heard for found in part.observations)
+        return self._last[1]
+
+    def read_track(
+        self, video_path: Path, timeline: Timeline, *, start_s: float = 0.0
+    ) -> Iterator[Heard]:
+        """Yield the sentences of each stretch of about ten minutes.
+
+        Times are in seconds from the first picture. The first stretch begins with the sound, which
+        may be before 0. Raises BadModelOutput where
+        the sound cannot be read and ModelError where the model fails.
         """
-        return [self._transcribe(view) for view in clips]
+        tracks = [track for track in audio_tracks(video_path) if track.has_decoder]
+        if not tracks:
+            yield _nothing(start_s, timeline)
+            return
+        sound = TrackSound(video_path, tracks[0], origin_s=timeline.origin_s)
+        blocks = sound.blocks(start_s=start_s if start_s > 0 else float("-inf"))
+        mono = (replace(block, samples=mix(block.samples, "all")[None]) for block in blocks)
+        is_empty = True
+        for stretch in stretches(mono, self._model):
+            is_empty = False
+            yield self._heard(stretch, timeline)
+        if is_empty:
+            yield _nothing(start_s, timeline)
 
-    def _transcribe(self, view: ClipView) -> list[Observation]:
-        clip = view.clip
-        words: list[Word] = []
-        for start_s, end_s in pieces(clip.start_s, clip.end_s):
-            margin_start_s = max(0.0, start_s - MARGIN_S)
-            samples = read_sound(view.video_path, start_s=margin_start_s, end_s=end_s + MARGIN_S)
-            if samples is None:
-                return []
-            if len(samples) >= MIN_SOUND_S * SAMPLE_RATE:
-                words += words_in(
-                    self._words(samples, margin_start_s), start_s=start_s, end_s=end_s
+    def _heard(self, stretch: Stretch, timeline: Timeline) -> Heard:
+        language = self._options.language or "en"
+        found = Transcript(sentences=())
+        if len(stretch.samples) >= MIN_SOUND_S * SAMPLE_RATE:
+            found = transcript(
+                self._model.recognise(
+                    stretch.samples, language=language, beam_size=self._options.beam_size
                 )
-        text = "".join(word.text for word in words).strip()
-        if not text:
-            return []
-        return [
-            Observation(
-                source=self.source,
-                text=text,
-                start_s=max(clip.start_s, words[0].start_s),
-                end_s=min(clip.end_s, words[-1].end_s),
-                confidence=sum(word.probability for word in words) / len(words),
             )
-        ]
+        end_s = max(stretch.end_s, timeline.duration_s) if stretch.is_last else stretch.end_s
+        return Heard(
+            start_s=stretch.start_s,
+            end_s=end_s,
+            observations=tuple(self._observation(s, stretch.start_s) for s in found.sentences),
+            language=language,
+        )
 
-    def _words(self, samples: Samples, offset_s: float) -> list[Word]:
-        try:
-            segments, _ = self._model.transcribe(
-                samples,
-                language=self._options.language or None,
-                beam_size=self._options.beam_size,
-                word_timestamps=True,
-                # Whisper hallucinates words in silence and music: transcribe only voice activity.
-                vad_filter=True,
-                # One temperature and no context, so that equal sound gives equal words.
-                temperature=0.0,
-                condition_on_previous_text=False,
-            )
-            found = [word for segment in segments for word in segment.words or ()]
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(
-                f"{self.identity.label()} failed on a clip's sound ({reason_of(error)})"
-            ) from error
-        return [
-            Word(
-                text=str(word.word),
-                start_s=float(word.start) + offset_s,  # from numpy numbers
-                end_s=float(word.end) + offset_s,
-                probability=float(word.probability),
-            )
-            for word in found
-            if word.probability >= self._options.min_probability
-        ]
+    def _observation(self, sentence: Spoken, offset_s: float) -> Observation:
+        return Observation(
+            source=self.source,
+            text=sentence.text,
+            start_s=sentence.start_s + offset_s,
+            end_s=sentence.end_s + offset_s,
+            confidence=sentence.confidence,
+        )
 
 
-def pieces(start_s: float, end_s: float) -> list[tuple[float, float]]:
-    """Cut [start_s, end_s) into equal pieces of at most MAX_PIECE_S."""
-    count = max(1, -int(-(end_s - start_s) // MAX_PIECE_S))
-    step_s = (end_s - start_s) / count
-    bounds = [*(start_s + number * step_s for number in range(count)), end_s]
-    return list(pairwise(bounds))
+def stretches(blocks: Iterable[Block], model: Recogniser) -> Iterator[Stretch]:
+    """Join blocks of one channel to stretches, cut in pauses and at holes in the sound."""
+    waiting: Stretch | None = None
+    for found in _cut(blocks, model):
+        if waiting:
+            yield waiting
+        waiting = found
+    if waiting:
+        yield replace(waiting, is_last=True)
 
 
-def words_in(words: Iterable[Word], *, start_s: float, end_s: float) -> list[Word]:
-    """Return the words whose midpoint is in [start_s, end_s), in time order."""
-    inside = [w for w in words if start_s <= (w.start_s + w.end_s) / 2 < end_s]
-    return sorted(inside, key=lambda word: word.start_s)
+def _cut(blocks: Iterable[Block], model: Recogniser) -> Iterator[Stretch]:
+    parts: list[Samples] = []
+    start_s, num_samples = 0.0, 0
+    for block in blocks:
+        if num_samples and block.start_s - start_s - num_samples / SAMPLE_RATE > JITTER_S:
+            yield Stretch(start_s=start_s, samples=np.concatenate(parts))
+            parts, num_samples = [], 0
+        if not num_samples:
+            start_s = block.start_s
+        parts.append(block.samples[0])
+        num_samples += len(parts[-1])
+        while num_samples >= STRETCH_S * SAMPLE_RATE:
+            whole = np.concatenate(parts)
+            cut = pause_before(len(whole), whole, model)
+            yield Stretch(start_s=start_s, samples=whole[:cut])
+            parts, num_samples = [whole[cut:]], len(whole) - cut
+            start_s += cut / SAMPLE_RATE
+    if num_samples:
+        yield Stretch(start_s=start_s, samples=np.concatenate(parts))
 
 
-def whisper_folder(folder: Path) -> Path:
-    """Return the folder below `folder` that holds a complete CTranslate2 model.
+def pause_before(end: int, samples: Samples, model: Recogniser) -> int:
+    """Return the middle of the longest pause in the last SEARCH_S before sample `end`.
 
-    The tokenizer must be there too: without it faster-whisper would download one.
+    Where somebody speaks all the time, the window with the least voice.
     """
-    for weights in sorted(folder.rglob("model.bin")):
-        if (weights.parent / "tokenizer.json").is_file():
-            return weights.parent
-    raise ModelUnavailable(
-        f"{folder} holds no Whisper model for CTranslate2 (model.bin beside tokenizer.json); "
-        "run `fdvs models fetch speech-tiny-en`"
-    )
+    first = max(0, end - round(SEARCH_S * SAMPLE_RATE))
+    voice = model.voice(samples[first:end])
+    pauses = _runs_of(voice < MAX_PAUSE_VOICE)
+    if pauses:
+        begin, stop = max(pauses, key=lambda pause: (pause[1] - pause[0], pause[0]))
+    else:
+        begin = int(np.argmin(voice))
+        stop = begin + 1
+    return max(1, min(end, first + (begin + stop) * VOICE_WINDOW // 2))
 
 
-def _place(settings: LoadSettings, name: str) -> tuple[str, str]:
-    """Return (device, compute type) for CTranslate2, which supports CPU and CUDA only."""
-    device, reason = choose_device(settings.device)
-    if not device.startswith(("cpu", "cuda")):
-        device, reason = "cpu", f"CTranslate2 does not support {device}"
-    compute_type = "float16" if device.startswith("cuda") else "int8"
-    logger.info("speech %s: %s (%s), %s", name, device, reason, compute_type)
-    return device, compute_type
+def _runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return [begin, stop) of each run of True."""
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    return [(int(begin), int(stop)) for begin, stop in edges.reshape(-1, 2)]
+
+
+def _nothing(start_s: float, timeline: Timeline) -> Heard:
+    return Heard(start_s=start_s, end_s=max(start_s, timeline.duration_s), observations=())

@@ -1,11 +1,11 @@
-"""Speech: sound at its right time, words by their middle, and real speech where a model is."""
+"""Speech over a whole track: stretches, times, resuming, and real speech where a model is."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,228 +15,178 @@ import pytest
 
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, load_card
-from fdvs.models.describe.audio import SAMPLE_RATE, read_sound
+from fdvs.models.describe.audio import SAMPLE_RATE, Block, Samples, bare_timeline
 from fdvs.models.describe.speech import (
+    SEARCH_S,
+    STRETCH_S,
     SpeechOptions,
     SpeechSource,
-    Word,
-    _place,
-    pieces,
-    whisper_folder,
-    words_in,
+    pause_before,
+    stretches,
 )
+from fdvs.models.describe.speech_text import Segment, Word
+from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Whisper, place, whisper_folder
 from fdvs.models.describe.subtitles import SubtitleSource
 from fdvs.models.weights.fetch import model_folder
+from fdvs.protocols import Heard, TrackSource
 from fdvs.text.vocabulary import same_words
-from fdvs.types import Clip, ClipView, ModelIdentity
+from fdvs.types import Clip, ClipView, ModelIdentity, Timeline
 
 IDENTITY = ModelIdentity(role="source", backend="faster-whisper", name="scripted")
-
-
-def ffmpeg(*arguments: str) -> None:
-    import imageio_ffmpeg
-
-    exe = imageio_ffmpeg.get_ffmpeg_exe()
-    subprocess.run([exe, "-v", "error", "-y", *arguments], check=True, timeout=60)
-
-
-def film(path: Path, *more: str, tone: tuple[float, float] = (2, 3)) -> Path:
-    """Six seconds of grey with a 440 Hz tone in [tone), silence around it, 44.1 kHz stereo."""
-    sound = f"aevalsrc='0.5*sin(880*PI*t)*between(t,{tone[0]},{tone[1]})':s=44100:d=6,"
-    sound += "pan=stereo|c0=c0|c1=c0"
-    ffmpeg(
-        *("-f", "lavfi", "-i", "color=gray:s=64x64:r=10:d=6", "-f", "lavfi", "-i", sound),
-        *more,
-        str(path),
-    )
-    return path
-
-
-def loud(samples: Any, offset_s: float = 0.0) -> tuple[float, float]:
-    """Return where a sound begins and ends, in seconds."""
-    at = np.flatnonzero(np.abs(samples) > 0.1)
-    return offset_s + at[0] / SAMPLE_RATE, offset_s + at[-1] / SAMPLE_RATE
-
-
-def view(path: Path, start_s: float, end_s: float) -> ClipView:
-    clip = Clip(video_id="v", index=0, start_s=start_s, end_s=end_s)
-    return ClipView(video_path=path, clip=clip, frames=())
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "avi", "ts"])
-def test_sound_is_where_it_was_made_in_every_container(tmp_path: Path, suffix: str) -> None:
-    more = ["-c:v", "libvpx", "-c:a", "libvorbis"] if suffix == "webm" else []
-    path = film(tmp_path / f"film.{suffix}", *more)
-    whole = read_sound(path, start_s=0, end_s=6)
-    assert whole is not None
-    assert whole.dtype == np.float32
-    assert loud(whole) == (pytest.approx(2, abs=0.06), pytest.approx(3, abs=0.06))
-    part = read_sound(path, start_s=1.5, end_s=2.5)
-    assert part is not None
-    assert len(part) == pytest.approx(SAMPLE_RATE, abs=400)
-    assert loud(part, 1.5) == (pytest.approx(2, abs=0.06), pytest.approx(2.5, abs=0.06))
-
-
-def test_the_tone_keeps_its_pitch_at_16_khz(tmp_path: Path) -> None:
-    samples = read_sound(film(tmp_path / "film.mkv"), start_s=2.2, end_s=2.8)
-    assert samples is not None
-    spectrum = np.abs(np.fft.rfft(samples))
-    assert np.argmax(spectrum) * SAMPLE_RATE / len(samples) == pytest.approx(440, abs=3)
-
-
-def test_time_counts_from_the_first_picture_not_from_the_containers_clock(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv", "-output_ts_offset", "50")
-    samples = read_sound(path, start_s=1.0, end_s=4.0)
-    assert samples is not None
-    assert loud(samples, 1.0) == (pytest.approx(2, abs=0.06), pytest.approx(3, abs=0.06))
-
-
-def test_a_hole_in_the_sound_keeps_what_comes_after_in_its_place(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv", "-af", "aselect='not(between(t,0.5,1.5))'", "-c:a", "flac")
-    samples = read_sound(path, start_s=0, end_s=6)
-    assert samples is not None
-    assert loud(samples) == (pytest.approx(2, abs=0.15), pytest.approx(3, abs=0.15))
-
-
-def test_without_sound_there_is_none_and_beyond_its_end_it_is_empty(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv")
-    beyond = read_sound(path, start_s=20, end_s=21)
-    assert beyond is not None
-    assert len(beyond) == 0
-    ffmpeg("-f", "lavfi", "-i", "color=gray:s=64x64:r=5:d=1", str(tmp_path / "mute.mp4"))
-    assert read_sound(tmp_path / "mute.mp4", start_s=0, end_s=1) is None
-
-
-def test_damaged_packets_are_left_out(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.ts")
-    data = bytearray(path.read_bytes())
-    noise = np.random.default_rng(0)
-    for at in noise.integers(len(data) // 2, len(data), 200):
-        data[at] ^= 0xFF
-    path.write_bytes(bytes(data))
-    samples = read_sound(path, start_s=0, end_s=6)
-    assert samples is not None
-    assert loud(samples)[0] == pytest.approx(2, abs=0.1)
-
-
-def test_a_file_that_is_no_video_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "film.mp4").write_text("hello")
-    with pytest.raises(BadModelOutput, match=r"sound of film\.mp4 cannot be read"):
-        read_sound(tmp_path / "film.mp4", start_s=0, end_s=1)
+Make = Callable[..., Any]
 
 
 @dataclass
-class Heard:
-    word: str
-    start: float
-    end: float
-    probability: float = 0.9
+class Scripted:
+    """Says "Tone at N." for each sound louder than 0.1, where it is; the voice is its loudness."""
 
+    is_multilingual: bool = False
+    sure: float = 0.9
+    heard: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
-@dataclass
-class Segment:
-    words: list[Heard] | None
+    def voice(self, samples: Samples) -> Any:
+        padded = np.pad(samples, (0, -len(samples) % VOICE_WINDOW))
+        return (np.abs(padded.reshape(-1, VOICE_WINDOW)).max(axis=1) > 0.1).astype(np.float32)
 
+    def languages(self, samples: Samples) -> dict[str, float]:
+        return {"de": 0.9, "en": 0.1}
 
-class ScriptedWhisper:
-    """Says a word at every tenth of a second of the sound; remembers what it was given."""
+    def recognise(self, samples: Samples, *, language: str, beam_size: int) -> list[Segment]:
+        self.heard.append(len(samples))
+        self.asked.append(language)
+        voice = np.flatnonzero(np.diff(self.voice(samples), prepend=0, append=0))
+        return [self._said(*span) for span in voice.reshape(-1, 2) * VOICE_WINDOW / SAMPLE_RATE]
 
-    def __init__(self, words: list[Heard] | None = None) -> None:
-        self.words = words
-        self.heard: list[Any] = []
-        self.settings: dict[str, Any] = {}
-
-    def transcribe(self, samples: Any, **settings: Any) -> Any:
-        self.heard.append(samples)
-        self.settings = settings
-        return iter([Segment(words=self.words), Segment(words=None)]), None
+    def _said(self, start_s: float, end_s: float) -> Segment:
+        middle = (start_s + end_s) / 2
+        words = (
+            Word(text=" A", start_s=start_s, end_s=middle, probability=self.sure),
+            Word(text=" tone.", start_s=middle, end_s=end_s, probability=self.sure),
+        )
+        return Segment(words=words, log_prob=-0.1, no_speech=0.0)
 
 
 def source(model: Any, **options: Any) -> SpeechSource:
     return SpeechSource(model, IDENTITY, SpeechOptions(**options))
 
 
-def test_a_clip_is_heard_with_a_second_around_it_and_words_count_by_their_middle(
-    tmp_path: Path,
-) -> None:
-    path = film(tmp_path / "film.mkv")
-    # the sound begins at 1 s, so a word at 0.9-1.3 is at 1.9-2.3 of the video
-    words = [Heard(" before", 0.5, 0.9), Heard(" on", 0.9, 1.3), Heard(" time", 1.4, 1.8)]
-    words += [Heard(" cut", 2.8, 3.1), Heard(" after", 3.1, 3.5)]
-    model = ScriptedWhisper(words)
-    (found,) = source(model).describe([view(path, 2.0, 4.0)])
-    assert len(model.heard[0]) == pytest.approx(4 * SAMPLE_RATE, abs=400)
-    assert loud(model.heard[0], 1.0)[0] == pytest.approx(2, abs=0.06)
-    assert [(o.source, o.text) for o in found] == [("speech", "on time cut")]
-    assert (found[0].start_s, found[0].end_s) == (2.0, 4.0)
-    assert found[0].confidence == pytest.approx(0.9)
+def clock(duration_s: float = 6.0, origin_s: float = 0.0) -> Timeline:
+    return Timeline(
+        origin_s=origin_s,
+        pictures_end_s=duration_s,
+        sound_start_s=0.0,
+        sound_end_s=duration_s,
+        duration_s=duration_s,
+    )
 
 
-def test_neighbouring_clips_share_no_word_and_lose_none() -> None:
-    noise = np.random.default_rng(0)
-    starts = np.sort(noise.uniform(0, 30, 200))
-    said = [
-        Word(text=f" w{n}", start_s=s, end_s=s + noise.uniform(0.05, 1.5), probability=1)
-        for n, s in enumerate(starts)
-    ]
-    cuts = [0, 3.3, 7, 7.5, 19, 40]
-    told = [w.text for a, b in pairwise(cuts) for w in words_in(said, start_s=a, end_s=b)]
-    assert sorted(told) == sorted(w.text for w in said)
+def test_a_sentence_lies_where_it_is_said(tmp_path: Path, film: Make) -> None:
+    (heard,) = source(Scripted()).read_track(film(tmp_path / "film.mkv"), clock())
+    (found,) = heard.observations
+    assert (found.source, found.text, found.confidence) == ("speech", "A tone.", 0.9)
+    assert found.start_s == pytest.approx(2, abs=0.1)
+    assert found.end_s == pytest.approx(3, abs=0.1)
+    assert heard.start_s == pytest.approx(0, abs=0.05)
+    assert heard.end_s == pytest.approx(6, abs=0.05)
 
 
-def test_unsure_words_and_wordless_segments_are_left_out(tmp_path: Path) -> None:
-    path = film(tmp_path / "film.mkv")
-    model = ScriptedWhisper([Heard(" sure", 1.2, 1.4, 0.2), Heard(" not", 1.4, 1.6, 0.19)])
-    assert [o.text for o in source(model).describe([view(path, 1, 5)])[0]] == ["sure"]
-    assert source(ScriptedWhisper(None)).describe([view(path, 1, 5)]) == [[]]
-    assert source(ScriptedWhisper([Heard("  ", 1.2, 1.4)])).describe([view(path, 1, 5)]) == [[]]
+def test_it_is_a_track_source() -> None:
+    assert isinstance(source(Scripted()), TrackSource)
 
 
-def test_the_model_is_asked_for_words_greedily_and_only_where_there_is_a_voice(
-    tmp_path: Path,
-) -> None:
-    model = ScriptedWhisper([])
-    source(model, language="de", beam_size=2).describe([view(film(tmp_path / "f.mkv"), 0, 2)])
-    wanted = {"language": "de", "beam_size": 2, "word_timestamps": True, "vad_filter": True}
-    wanted |= {"temperature": 0.0, "condition_on_previous_text": False}
-    assert model.settings == wanted
+def test_the_origin_of_the_timeline_is_the_zero_of_all_times(tmp_path: Path, film: Make) -> None:
+    (heard,) = source(Scripted()).read_track(film(tmp_path / "film.mkv"), clock(origin_s=2.5))
+    assert heard.start_s == pytest.approx(-2.5, abs=0.05)
+    assert heard.observations[0].start_s == pytest.approx(-0.5, abs=0.1)
 
 
-def test_a_video_without_sound_never_reaches_the_model(tmp_path: Path) -> None:
+def test_a_file_without_sound_never_reaches_the_model(tmp_path: Path, ffmpeg: Make) -> None:
     ffmpeg("-f", "lavfi", "-i", "color=gray:s=64x64:r=5:d=1", str(tmp_path / "mute.mp4"))
-    film(tmp_path / "film.mkv")
-    model = ScriptedWhisper([])
-    clips = [view(tmp_path / "mute.mp4", 0, 1), view(tmp_path / "film.mkv", 30, 31)]
-    assert source(model).describe(clips) == [[], []]
+    model = Scripted()
+    (heard,) = source(model).read_track(tmp_path / "mute.mp4", clock(1.0))
+    assert (heard.start_s, heard.end_s, heard.observations) == (0.0, 1.0, ())
     assert model.heard == []
 
 
-def test_a_long_clip_is_heard_in_equal_pieces() -> None:
-    assert pieces(5, 10) == [(5, 10)]
-    assert pieces(0, 300) == [(0, 300)]
-    cut = pieces(10, 911)
-    assert (cut[0][0], cut[-1][1], len(cut)) == (10, 911, 4)
-    assert all(a[1] == b[0] for a, b in pairwise(cut))
-    assert max(b - a for a, b in cut) <= 300
+def test_behind_the_end_of_the_sound_there_is_nothing(tmp_path: Path, film: Make) -> None:
+    (heard,) = source(Scripted()).read_track(film(tmp_path / "film.mkv"), clock(9), start_s=8.0)
+    assert (heard.start_s, heard.end_s, heard.observations) == (8.0, 9.0, ())
 
 
-def test_pieces_of_a_long_clip_are_told_as_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fdvs.models.describe.speech.MAX_PIECE_S", 2.0)
-    model = ScriptedWhisper([Heard(" word", 1.1, 1.3)])
-    (found,) = source(model).describe([view(film(tmp_path / "f.mkv"), 0, 6)])
-    assert len(model.heard) == 3
-    assert [(o.text, o.start_s, o.end_s) for o in found] == [("word word word", 1.1, 4.3)]
+def test_an_unreadable_file_is_bad_output(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_text("hello")
+    with pytest.raises(BadModelOutput, match=r"film\.mp4 cannot be read"):
+        list(source(Scripted()).read_track(tmp_path / "film.mp4", clock()))
 
 
-def test_a_failing_model_is_a_model_error(tmp_path: Path) -> None:
+def long_blocks(minutes: int, *, start_s: float = 0.0) -> list[Block]:
+    """A tone of 2 s in each 3 s, at 100 Hz of amplitude 0.5, in blocks of a second."""
+    times = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = (0.5 * np.sin(200 * np.pi * times)).astype(np.float32)[None]
+    return [
+        Block(start_s=start_s + second, samples=tone * float(second % 3 < 2))
+        for second in range(minutes * 60)
+    ]
+
+
+def test_stretches_are_cut_in_pauses_and_lose_nothing() -> None:
+    blocks = long_blocks(21)
+    found = list(stretches(blocks, Scripted()))
+    assert [part.is_last for part in found] == [False, False, True]
+    assert all(a.end_s == pytest.approx(b.start_s, abs=1e-4) for a, b in pairwise(found))
+    assert sum(len(part.samples) for part in found) == 21 * 60 * SAMPLE_RATE
+    for part in found[:-1]:
+        assert STRETCH_S - SEARCH_S <= part.end_s - part.start_s <= STRETCH_S
+        assert part.end_s % 3 == pytest.approx(2.5, abs=0.1)
+
+
+def test_a_stretch_that_begins_behind_the_last_one_is_cut_alike() -> None:
+    model = Scripted()
+    first, second, last = stretches(long_blocks(21), model)
+    behind = [
+        Block(start_s=first.end_s, samples=first_of.samples[:, offset:])
+        for first_of, offset in [
+            (block, round((first.end_s - block.start_s) * SAMPLE_RATE))
+            for block in long_blocks(21)
+            if block.start_s <= first.end_s < block.end_s
+        ]
+    ]
+    behind += [block for block in long_blocks(21) if block.start_s > first.end_s]
+    again = list(stretches(behind, model))
+    assert [(s.start_s, len(s.samples)) for s in again] == [
+        (pytest.approx(s.start_s), pytest.approx(len(s.samples), abs=1)) for s in (second, last)
+    ]
+
+
+def test_a_hole_in_the_sound_begins_a_stretch() -> None:
+    blocks = long_blocks(1) + long_blocks(1, start_s=10_000.0)
+    assert [(s.start_s, s.end_s) for s in stretches(blocks, Scripted())] == [
+        *((0.0, 60.0), (10_000.0, 10_060.0))
+    ]
+
+
+def test_without_a_pause_the_window_with_the_least_voice_is_taken() -> None:
+    class Chatter(Scripted):
+        def voice(self, samples: Samples) -> Any:
+            found = np.full(-(-len(samples) // VOICE_WINDOW), 0.9, np.float32)
+            found[100] = 0.5
+            return found
+
+    samples = np.ones(round(STRETCH_S * SAMPLE_RATE), np.float32)
+    cut = pause_before(len(samples), samples, Chatter())
+    assert cut == pytest.approx(len(samples) - SEARCH_S * SAMPLE_RATE + 100.5 * VOICE_WINDOW, abs=1)
+
+
+def test_a_failing_model_is_a_model_error() -> None:
     class Broken:
-        def transcribe(self, *_: Any, **__: Any) -> Any:
+        model = Scripted(is_multilingual=True)
+
+        def detect_language(self, **_: Any) -> Any:
             raise RuntimeError("out of\nmemory")
 
     with pytest.raises(ModelError, match="out of memory"):
-        source(Broken()).describe([view(film(tmp_path / "f.mkv"), 0, 2)])
+        Whisper(Broken(), label="x").languages(np.zeros(16, np.float32))
 
 
 def test_a_folder_must_hold_weights_and_tokenizer(tmp_path: Path) -> None:
@@ -256,9 +206,12 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         SpeechSource.load(card, LoadSettings())
 
 
-def test_options_are_checked() -> None:
-    with pytest.raises(InvalidValue, match="beam_size"):
-        SpeechOptions(beam_size=0)
+@pytest.mark.parametrize(
+    ("name", "value"), [("beam_size", 0), ("language", "klingon"), ("min_probability", 2)]
+)
+def test_options_are_checked(name: str, value: Any) -> None:
+    with pytest.raises(InvalidValue, match=name):
+        SpeechOptions(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -273,9 +226,9 @@ def test_number_type_follows_the_device_and_unknown_devices_become_the_cpu(
     device: str, wanted: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fdvs.models.describe.speech.choose_device", lambda name: (name, "asked for")
+        "fdvs.models.describe.speech_whisper.choose_device", lambda name: (name, "asked for")
     )
-    assert _place(LoadSettings(device=device), "x") == wanted
+    assert place(LoadSettings(device=device), "x") == wanted
 
 
 @pytest.fixture(scope="module")
@@ -290,28 +243,43 @@ def whisper() -> SpeechSource:
         pytest.skip(str(error))
 
 
+def read(source: SpeechSource, path: Path, **more: float) -> list[Heard]:
+    return list(source.read_track(path, bare_timeline(path), **more))
+
+
 def test_real_speech_says_what_the_films_own_subtitles_say(
     whisper: SpeechSource, media_dir: Path
 ) -> None:
     """The film carries its narration as a text stream: truth from somebody else."""
     path = media_dir / "robust" / "nasa_13013.mp4"
-    card = load_card("subtitles")
-    subtitles = SubtitleSource.load(card, LoadSettings()).describe([view(path, 0, 13)])[0]
-    said = whisper.describe([view(path, 0, 6.0), view(path, 6.0, 13)])
-    heard = same_words(" ".join(o.text for found in said for o in found)).split()
-    written = same_words(" ".join(o.text for o in subtitles)).split()
-    common = [word for word in written if word in heard]
-    assert len(written) > 20
-    assert len(common) / len(written) > 0.8
-    assert [word for word in ("telescope", "goddard", "maryland") if word in heard] == [
-        *("telescope", "goddard", "maryland")
-    ]
-    assert heard.count("telescope") == 1
-    assert "maryland" in said[1][0].text.lower()
-    assert "telescope" in said[0][0].text.lower()
-    assert all(type(o.start_s) in (int, float) for found in said for o in found)
+    subtitles = SubtitleSource.load(load_card("subtitles"), LoadSettings())
+    (written,) = subtitles.read_track(path, bare_timeline(path))
+    (said,) = read(whisper, path)
+    want = same_words(" ".join(o.text for o in written.observations if o.end_s <= 13)).split()
+    heard = same_words(" ".join(o.text for o in said.observations)).split()
+    assert len(want) > 20
+    assert len([word for word in want if word in heard]) / len(want) > 0.8
+    assert {"telescope", "goddard", "maryland"} <= set(heard)
+    assert all(type(o.start_s) is float for o in said.observations)
+    assert all(a.end_s <= b.start_s + 0.5 for a, b in pairwise(said.observations))
 
 
-def test_real_tones_and_silence_are_no_speech(whisper: SpeechSource, tmp_path: Path) -> None:
+def test_real_tones_and_silence_are_no_speech(
+    whisper: SpeechSource, tmp_path: Path, film: Make
+) -> None:
+    (heard,) = read(whisper, film(tmp_path / "film.mkv"))
+    assert heard.observations == ()
+
+
+def test_clips_get_the_sentences_with_their_midpoint_inside(tmp_path: Path, film: Make) -> None:
     path = film(tmp_path / "film.mkv")
-    assert whisper.describe([view(path, 0, 2), view(path, 2, 6)]) == [[], []]
+    clips = [
+        ClipView(
+            video_path=path,
+            clip=Clip(video_id="v", index=index, start_s=start_s, end_s=start_s + 2),
+            frames=(),
+        )
+        for index, start_s in enumerate((0.0, 2.0, 4.0))
+    ]
+    found = source(Scripted()).describe(clips)
+    assert [[o.text for o in part] for part in found] == [[], ["A tone."], []]

@@ -1,0 +1,138 @@
+"""faster-whisper behind four methods: find voice, find the language, recognise words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.models.cards import LoadSettings
+from fdvs.models.describe.audio import Samples
+from fdvs.models.describe.speech_text import Segment, Word
+from fdvs.models.weights.loading import choose_device, needs, reason_of
+
+# Silero VAD judges windows of this many samples at 16 kHz: 32 ms.
+VOICE_WINDOW = 512
+BATCH_SIZE = 8
+
+logger = logging.getLogger(__name__)
+
+
+class Whisper:
+    """A CTranslate2 model. `is_multilingual` is False for the `.en` models.
+
+    Errors of the package are raised as ModelError.
+    """
+
+    def __init__(self, model: Any, *, label: str) -> None:
+        self._model, self._label = model, label
+        self._batched: Any = None
+        self.is_multilingual = bool(model.model.is_multilingual)
+
+    @classmethod
+    def load(cls, folder: Path, settings: LoadSettings, *, name: str) -> Whisper:
+        """Load the model of a folder. Raises ModelUnavailable where the package is missing."""
+        package = needs("faster_whisper", "speech")
+        device, compute_type = place(settings, name)
+        kind, _, number = device.partition(":")
+        model = package.WhisperModel(
+            str(whisper_folder(folder)),
+            device=kind,
+            device_index=int(number or 0),
+            compute_type=compute_type,
+            local_files_only=True,
+        )
+        return cls(model, label=name)
+
+    def voice(self, samples: Samples) -> NDArray[np.float32]:
+        """Return the probability of a voice in each window of 32 ms: [ceil(num_samples / 512)]."""
+        from faster_whisper.vad import get_vad_model
+
+        if not len(samples):
+            return np.zeros(0, np.float32)
+        padded = np.pad(samples, (0, -len(samples) % VOICE_WINDOW))
+        with self._errors():
+            return np.asarray(get_vad_model()(padded), np.float32).ravel()
+
+    def languages(self, samples: Samples) -> dict[str, float]:
+        """Return the probability of each language in the first 30 s, by ISO 639-1 code."""
+        with self._errors():
+            _, _, found = self._model.detect_language(audio=samples)
+        return {str(code): float(probability) for code, probability in found}
+
+    def recognise(self, samples: Samples, *, language: str, beam_size: int) -> list[Segment]:
+        """Return the segments of the voiced parts, with times from the first sample."""
+        with self._errors():
+            segments, _ = self._pipeline().transcribe(
+                samples,
+                language=language,
+                beam_size=beam_size,
+                batch_size=BATCH_SIZE,
+                word_timestamps=True,
+                # Whisper invents words in silence and music: recognise only voice.
+                vad_filter=True,
+                # One temperature, so that equal sound gives equal words.
+                temperature=0.0,
+                condition_on_previous_text=False,
+            )
+            return [_segment(found) for found in segments if found.words]
+
+    def _pipeline(self) -> Any:
+        if self._batched is None:
+            import faster_whisper
+
+            self._batched = faster_whisper.BatchedInferencePipeline(self._model)
+        return self._batched
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self._label} failed on the sound ({reason_of(error)})") from error
+
+
+def _segment(found: Any) -> Segment:
+    return Segment(
+        words=tuple(
+            Word(
+                text=str(word.word),
+                start_s=float(word.start),
+                end_s=float(word.end),
+                probability=float(word.probability),
+            )
+            for word in found.words
+        ),
+        log_prob=float(found.avg_logprob),
+        no_speech=float(found.no_speech_prob),
+    )
+
+
+def whisper_folder(folder: Path) -> Path:
+    """Return the folder below `folder` that holds a complete CTranslate2 model.
+
+    The tokenizer must be there too: without it faster-whisper would download one.
+    """
+    for weights in sorted(folder.rglob("model.bin")):
+        if (weights.parent / "tokenizer.json").is_file():
+            return weights.parent
+    raise ModelUnavailable(
+        f"{folder} holds no Whisper model for CTranslate2 (model.bin beside tokenizer.json); "
+        "run `fdvs models fetch speech-base`"
+    )
+
+
+def place(settings: LoadSettings, name: str) -> tuple[str, str]:
+    """Return (device, compute type) for CTranslate2, which supports CPU and CUDA only."""
+    device, reason = choose_device(settings.device)
+    if not device.startswith(("cpu", "cuda")):
+        device, reason = "cpu", f"CTranslate2 does not support {device}"
+    compute_type = "float16" if device.startswith("cuda") else "int8"
+    logger.info("speech %s: %s (%s), %s", name, device, reason, compute_type)
+    return device, compute_type

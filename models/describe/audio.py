@@ -7,7 +7,7 @@ word's place in the samples is its time in the video.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import BadModelOutput, MediaError
-from fdvs.media.pyav_input import is_cover, media_errors, open_input
+from fdvs.media.pyav_input import Packets, decoded, is_cover, media_errors, open_input
 from fdvs.models.describe.languages import language_code
 from fdvs.text.clean import one_line
 from fdvs.types import Timeline
@@ -144,9 +144,11 @@ class TrackSound:
                 _only(container, stream)
                 if start_s > 0:
                     _seek(container, stream, start_s + self._origin_s)
-                for time_s, samples in _resampled(container, stream, self._track.num_channels):
+                packets = Packets(container, stream)
+                for time_s, samples in _resampled(packets, self._track.num_channels):
                     is_read = True
                     yield None if time_s is None else time_s - self._origin_s, samples
+                self.error = packets.error
         except MediaError as error:
             if not is_read:
                 raise _unreadable(self._path, error) from None
@@ -209,15 +211,13 @@ def _seek(container: Any, stream: Any, time_s: float) -> None:
         container.seek(max(0, int((time_s - SEEK_MARGIN_S) / stream.time_base)), stream=stream)
 
 
-def _resampled(
-    container: Any, stream: Any, num_channels: int
-) -> Iterator[tuple[float | None, Samples]]:
+def _resampled(packets: Iterable[Any], num_channels: int) -> Iterator[tuple[float | None, Samples]]:
     """Yield (container time, samples [num_channels, num_samples]) at 16 kHz."""
     import av
 
     layout = "stereo" if num_channels == 2 else "mono"
     resampler, setup = None, None
-    for frame in _decoded(container, stream):
+    for frame in (frame for packet in packets for frame in decoded(packet) or ()):
         # A format that changes in mid-file needs a new resampler.
         found = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or found != setup:
@@ -228,19 +228,6 @@ def _resampled(
             yield time_s, part.to_ndarray()
             if time_s is not None:
                 time_s += part.samples / SAMPLE_RATE
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    import av
-
-    try:
-        for packet in container.demux(stream):
-            with contextlib.suppress(av.error.InvalidDataError):
-                yield from packet.decode()
-    except IndexError:
-        # How PyAV ends a file in which a stream began in the middle; drain the decoder.
-        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):
-            yield from stream.decode(None)
 
 
 def _unreadable(path: Path, error: MediaError) -> BadModelOutput:

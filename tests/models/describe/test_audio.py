@@ -137,7 +137,6 @@ def test_a_format_that_changes_in_mid_file_changes_nothing(
 def test_a_stream_that_begins_in_mid_file_ends_nothing_early(
     tmp_path: Path, film: Make, ffmpeg: Make
 ) -> None:
-    """PyAV's demux raises IndexError at the end of such a file."""
     quiet = tmp_path / "quiet.ts"
     ffmpeg("-f", "lavfi", "-i", "color=gray:s=64x64:r=10:d=2", str(quiet))
     sounding = film(tmp_path / "sound.ts", "-output_ts_offset", "2")
@@ -205,3 +204,11 @@ def test_channels_are_mixed_or_taken_alone(channel: Any, wanted: float) -> None:
     samples = np.array([[0.75] * 4, [0.25] * 4], np.float32)
     assert mix(samples, channel).tolist() == [wanted] * 4
     assert mix(samples[:1], channel).tolist() == [0.75] * 4
+
+
+def test_the_sound_of_an_audio_file_is_read(tmp_path: Path, ffmpeg: Make) -> None:
+    path = tmp_path / "tone.mp3"
+    ffmpeg("-f", "lavfi", "-i", "sine=f=440:d=2:r=44100", "-ac", "1", str(path))
+    start_s, samples = whole(path)
+    assert start_s == pytest.approx(0, abs=0.05)
+    assert len(samples) == pytest.approx(2 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)

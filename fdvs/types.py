@@ -168,13 +168,19 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
-    """The paragraph of one clip; `index` is the clip's."""
+    """The note on one clip; `index` is the clip's.
+
+    `text` holds all that is known, `title` is a heading shown in the clip, and `said` are the
+    sentences of `text` that are spoken or subtitled. A stored story keeps no `said`.
+    """
 
     video_id: str
     index: int
     start_s: float
     end_s: float
     text: str
+    title: str = ""
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +193,17 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A run of consecutive kept chapters about one subject; `chapters` are clip indices."""
+    """A run of consecutive kept chapters about one subject; `chapters` are clip indices.
+
+    `title` is a heading shown in the scene or a telling phrase, "" where there is neither.
+    """
 
     index: int
     start_s: float
     end_s: float
     chapters: tuple[int, ...]
     sentences: tuple[Sentence, ...]
+    title: str = ""
 
     @property
     def text(self) -> str:

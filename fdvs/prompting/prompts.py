@@ -36,8 +36,9 @@ _MATERIAL = (
 )
 
 _LABELS = {
+    "heading": "title on screen",
     "caption": "picture",
-    "tags": "picture",
+    "tags": "keywords of the picture, perhaps wrong",
     "motion": "movement",
     "action": "action",
     "objects": "objects",

@@ -33,6 +33,7 @@ def story_to_json(story: Story) -> JsonDict:
         "scenes": [
             {
                 "index": scene.index,
+                "title": scene.title,
                 "start_s": _ms(scene.start_s),
                 "end_s": _ms(scene.end_s),
                 "chapters": list(scene.chapters),
@@ -41,7 +42,13 @@ def story_to_json(story: Story) -> JsonDict:
             for scene in story.scenes
         ],
         "chapters": [
-            {"index": c.index, "start_s": _ms(c.start_s), "end_s": _ms(c.end_s), "text": c.text}
+            {
+                "index": c.index,
+                "title": c.title,
+                "start_s": _ms(c.start_s),
+                "end_s": _ms(c.end_s),
+                "text": c.text,
+            }
             for c in story.chapters
         ],
     }
@@ -50,7 +57,8 @@ def story_to_json(story: Story) -> JsonDict:
 def story_from_json(values: Mapping[str, Any]) -> Story:
     """Return the story that `story_to_json` wrote.
 
-    Raises CorruptLibrary where a field is missing, has the wrong type, or names no chapter.
+    Stories of older versions have no titles. Raises CorruptLibrary where another field is missing,
+    has the wrong type, or names no chapter.
     """
     try:
         return _story(values)
@@ -83,6 +91,7 @@ def _chapter(video_id: str, values: Mapping[str, Any]) -> Chapter:
         start_s=start_s,
         end_s=end_s,
         text=_text(values["text"]),
+        title=_text(values.get("title", "")),
     )
 
 
@@ -94,6 +103,7 @@ def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
         end_s=end_s,
         chapters=_clips(values["chapters"], known),
         sentences=tuple(_sentence(s, known) for s in values["sentences"]),
+        title=_text(values.get("title", "")),
     )
 
 

@@ -1,105 +1,48 @@
-"""Write the chapter of a clip, one paragraph: by a template from its observations, or by an LLM.
+"""Write the chapter of a clip, as a person takes a note: by a template, or by a language model.
 
-Everything that a source says is untrusted: subtitles, text on screen and a model's words may
-contain anything. Before use, observations lose invisible characters, get a bounded length and a
-fixed order, and are merged where they repeat each other.
+The heading comes first, then all that is said, then what is written on screen and what is seen, in
+the order of trust of `fdvs.story.observations`. Words that a picture classifier recognises are
+keywords at the end: it knows too little for sentences.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Sequence
 
 from fdvs.config import ChapterConfig
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.prompting.prompts import ask_for_text, chapter_prompt, fits
 from fdvs.protocols import LanguageModel
-from fdvs.text.clean import clean_text
+from fdvs.story.observations import (
+    MAX_OBSERVATION_CHARS,
+    SPOKEN,
+    arrange,
+    said_sentences,
+    texts_of,
+)
 from fdvs.text.sentences import finish, listed, shorten
-from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter, Clip, Observation
 
 logger = logging.getLogger(__name__)
 
 NOTHING_SEEN = "Nothing could be recognised in this part of the video."
+#: What a chapter's text on screen and its keywords of pictures begin with.
+ON_SCREEN = "On screen:"
+PICTURES = "Pictures:"
 
-# a template quotes at most this much of one source and marks the cut
+# a template quotes at most this much of one text on screen and marks the cut
 MAX_QUOTE_CHARS = 600
-MAX_OBSERVATION_CHARS = 2000
 MIN_OBSERVATION_CHARS = 40
-# the order of sources in a chapter; others follow alphabetically
-SOURCE_ORDER = (
-    "caption",
-    "tags",
-    "motion",
-    "action",
-    "objects",
-    "screen text",
-    "subtitles",
-    "speech",
-)
+MAX_TITLE_CHARS = 80
 
 _LABEL_PHRASES = {
     "caption": "The picture shows",
-    "tags": "The picture shows",
     "action": "The action looks like",
     "objects": "In view:",
 }
-_QUOTE_PHRASES = {"subtitles": "The subtitles say", "speech": "Someone says"}
 _INNER_QUOTES = str.maketrans({"“": "‘", "”": "’", '"': "'"})
-
-
-def kind_of(source: str) -> str:
-    """Return a source's name as `SOURCE_ORDER` writes it: lower case, spaces."""
-    return source.strip().lower().replace("_", " ").replace("-", " ")
-
-
-def arrange(
-    observations: Iterable[Observation], *, max_chars: int = MAX_OBSERVATION_CHARS
-) -> tuple[Observation, ...]:
-    """Return observations with clean texts in the order of `SOURCE_ORDER`, then of time.
-
-    What one source says twice (the same caption of several kept frames), or speech repeats from
-    the subtitles, becomes one observation over both times, with the higher confidence.
-    Observations without visible text are dropped.
-    """
-    cleaned = [
-        replace(o, source=kind_of(o.source), text=clean_text(o.text, max_chars=max_chars))
-        for o in observations
-    ]
-    ordered = sorted((o for o in cleaned if o.text), key=_place)
-    merged: dict[tuple[str, str], Observation] = {}
-    for observation in ordered:
-        key = (_family(observation.source), same_words(observation.text) or observation.text)
-        known = merged.get(key)
-        merged[key] = observation if known is None else _join(known, observation)
-    return tuple(merged.values())
-
-
-def _place(observation: Observation) -> tuple[int, str, float, float]:
-    source = observation.source
-    rank = SOURCE_ORDER.index(source) if source in SOURCE_ORDER else len(SOURCE_ORDER)
-    return rank, source, observation.start_s, observation.end_s
-
-
-def _family(source: str) -> str:
-    return "subtitles" if source == "speech" else source
-
-
-def _join(first: Observation, again: Observation) -> Observation:
-    known = [c for c in (first.confidence, again.confidence) if c is not None]
-    return replace(
-        first,
-        start_s=min(first.start_s, again.start_s),
-        end_s=max(first.end_s, again.end_s),
-        confidence=max(known) if known else None,
-    )
-
-
-def texts_of(observations: Sequence[Observation], source: str) -> list[str]:
-    """Return the texts of one source, in order."""
-    return [o.text for o in observations if o.source == source]
 
 
 def write_chapter(
@@ -111,6 +54,7 @@ def write_chapter(
 ) -> Chapter:
     """Return the clip's chapter; without observations it says that nothing was recognised.
 
+    The text of a language model condenses everything; it has no `said` of its own.
     Raises ModelUnavailable if `config.writer` is llm and `writer` is None, BadModelOutput if the
     model's reply is empty.
     """
@@ -120,19 +64,28 @@ def write_chapter(
             "chapter.writer is 'llm', but no language model is loaded; set models.llm, "
             "or chapter.writer to 'template'"
         )
-    if not arranged:
-        text = NOTHING_SEEN
-    elif config.writer == "llm" and writer is not None:
+    said: tuple[str, ...] = ()
+    if config.writer == "llm" and writer is not None and arranged:
         text = _by_model(arranged, config=config, writer=writer)
     else:
-        text = template_text(arranged)
+        said = tuple(said_sentences(arranged))
+        text = template_text(arranged) or NOTHING_SEEN
     return Chapter(
         video_id=clip.video_id,
         index=clip.index,
         start_s=clip.start_s,
         end_s=clip.end_s,
         text=text,
+        title=title_of(arranged),
+        said=said,
     )
+
+
+def title_of(arranged: Sequence[Observation]) -> str:
+    """Return the heading that stands longest, "" where there is none."""
+    headings = [o for o in arranged if o.source == "heading"]
+    longest = max(headings, key=lambda o: o.end_s - o.start_s, default=None)
+    return "" if longest is None else shorten(longest.text, max_chars=MAX_TITLE_CHARS)
 
 
 def _by_model(
@@ -155,21 +108,46 @@ def _by_model(
 
 
 def template_text(arranged: Sequence[Observation]) -> str:
-    """Return a paragraph of arranged observations; what is a sentence already stays as it is."""
-    kinds = dict.fromkeys(o.source for o in arranged)
-    parts = [_part(kind, texts_of(arranged, kind)) for kind in kinds]
-    return " ".join(part for part in parts if part)
+    """Return a note of arranged observations; what is a sentence already stays as it is.
+
+    How much the picture moves is written only where nothing else is known.
+    """
+    kinds = list(dict.fromkeys(o.source for o in arranged))
+    headings = [finish(text) for text in texts_of(arranged, "heading")]
+    shown = [kind for kind in kinds if kind not in {"heading", *SPOKEN}]
+    if len(kinds) > 1:
+        shown = [kind for kind in shown if kind != "motion"]
+    parts = [_part(kind, texts_of(arranged, kind)) for kind in shown]
+    return " ".join(part for part in [*headings, *said_sentences(arranged), *parts] if part)
 
 
 def _part(kind: str, texts: Sequence[str]) -> str:
-    """Return what one source said, as sentences or as a quote."""
+    """Return what one source shows, as sentences, as a quote or as keywords."""
     if kind == "motion":
         return " ".join(map(finish, texts))
+    if kind == "tags":
+        return finish(f"{PICTURES} {', '.join(_keywords(texts))}")
     if kind in _LABEL_PHRASES:
         return _sentences(texts, _LABEL_PHRASES[kind])
     if kind == "screen text":
-        return f"On screen it says {listed([quoted(text) for text in texts])}."
-    return f"{_QUOTE_PHRASES.get(kind, kind.capitalize())}: {_running_quote(texts)}"
+        return f"{ON_SCREEN} {listed([quoted(text) for text in texts])}."
+    return f"{kind.capitalize()}: {quoted(finish(' '.join(texts)))}"
+
+
+def _keywords(texts: Sequence[str]) -> list[str]:
+    """Return the keywords of several lists without repetitions, sure ones first."""
+    words = list(dict.fromkeys(word for text in texts for word in split_keywords(text)))
+    sure = [word for word in words if not word.endswith("?")]
+    return sure + [word for word in words if word.endswith("?") and word[:-1] not in sure]
+
+
+def split_keywords(text: str) -> list[str]:
+    """Return the items of a list, which commas separate, except those inside brackets.
+
+    >>> split_keywords("rabbit (hare, angora), bird?")
+    ['rabbit (hare, angora)', 'bird?']
+    """
+    return [word.strip() for word in re.split(r",(?![^(]*\))", text) if word.strip()]
 
 
 def _sentences(texts: Sequence[str], phrase: str) -> str:
@@ -186,12 +164,3 @@ def _is_sentence(text: str) -> bool:
 def quoted(text: str) -> str:
     """Return the text between quotation marks; those inside become single ones."""
     return f"“{shorten(text.translate(_INNER_QUOTES), max_chars=MAX_QUOTE_CHARS)}”"
-
-
-def _running_quote(texts: Sequence[str]) -> str:
-    """Return consecutive lines as one quote that ends like a sentence; repeated ones once."""
-    lines: list[str] = []
-    for text in texts:
-        if not lines or same_words(text) not in same_words(lines[-1]):
-            lines.append(text)
-    return quoted(finish(" ".join(lines)))

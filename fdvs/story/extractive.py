@@ -1,235 +1,214 @@
-"""Extractive summaries: scenes and story from sentences of the chapters, without an LLM.
+"""Extractive summaries: scenes and story from sentences of the chapters, without a language model.
 
-Central chapters are chosen by their vectors: near the centre of their scene, and unlike those
-chosen before (maximal marginal relevance, Carbonell and Goldstein, SIGIR 1998). The story takes
-sentences of every quarter of the video, and others only if they have a word that it does not have
-yet. Every sentence is a chapter's own, so its link to the clips is exact.
+A sentence is telling that resembles much of its scene and of the film (degree centrality of
+LexRank, Erkan and Radev, JAIR 2004), names what the scene is about and stands early in it.
+Sentences are then chosen one by one for what they add: how much better they represent all the
+others (facility location, Lin and Bilmes, ACL 2011) and how telling they are. Every sentence is a
+chapter's own, so its link to the clips is exact.
 """
 
 from __future__ import annotations
 
-import re
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
+from fdvs.story.candidates import Candidate, candidates_of, picture_words, repeats
+from fdvs.story.chapters import NOTHING_SEEN, PICTURES
 from fdvs.story.linking import content_words
-from fdvs.text.sentences import shorten, split_sentences
-from fdvs.text.timecode import PHRASES, QUARTILES, Quartile, quartile
-from fdvs.text.vocabulary import same_words
-from fdvs.types import Chapter, Sentence, Vectors
-from fdvs.vectors import unit_rows
+from fdvs.story.sentence_vectors import Embed, sentence_vectors
+from fdvs.text.sentences import finish
+from fdvs.types import Chapter, Sentence
+from fdvs.vectors import Doubles
 
-# the lambda of maximal marginal relevance: centrality against novelty
-CENTRAL = 0.7
-MAX_SENTENCE_CHARS = 300
-
-_CONNECTORS = ("Then", "After that")
-# first words that lose their capital after a connector; others may be names
-_LOWERED_WORDS = """
-a an the it its there this these that those he she they we someone nothing in on at here one two
-three several many some no likely perhaps
-"""
-_LOWERED = frozenset(_LOWERED_WORDS.split())
-_DOUBT = re.compile(r"\b(?:perhaps|maybe|possibly|might)\b", re.IGNORECASE)
+# what makes a sentence telling: its scene, the film, the scene's own words, an early place
+SCENE_SHARE, FILM_SHARE, TERM_SHARE, PLACE_SHARE = 0.45, 0.15, 0.3, 0.1
+# how much representing others counts against being telling
+COVERAGE = 0.5
+# keywords of a silent scene, and of a silent film
+MAX_KEYWORDS = 5
+# sentences of a lower quality are told only where there is nothing else
+MIN_QUALITY = 0.25
+MAX_KEYWORD_CLIPS = 6
 
 
-class Priority(IntEnum):
-    """Priority of a sentence; lower is chosen first.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """The candidates [N] of one scene, their unit vectors [N, D] and how telling they are [N]."""
 
-    EMPTY sentences have no content word, like "the picture stands still".
+    chapters: Sequence[Chapter]
+    candidates: Sequence[Candidate]
+    vectors: Doubles
+    salience: Doubles
+
+
+def materials_of(scenes: Sequence[Sequence[Chapter]], embed: Embed | None) -> list[Material]:
+    """Return what each scene, a run of chapters, has to tell; `embed` gives sentences vectors."""
+    found = [candidates_of(chapters) for chapters in scenes]
+    texts = [c.text for candidates in found for c in candidates]
+    rows = sentence_vectors(texts, embed)
+    film = rows.sum(axis=0)
+    terms = [
+        Counter(w for c in candidates for w in set(content_words(c.text))) for candidates in found
+    ]
+    materials, begin = [], 0
+    for scene, (chapters, candidates) in enumerate(zip(scenes, found, strict=True)):
+        vectors = rows[begin : begin + len(candidates)]
+        begin += len(candidates)
+        salience = _salience(candidates, vectors, film, _own_terms(terms, scene))
+        materials.append(
+            Material(chapters=chapters, candidates=candidates, vectors=vectors, salience=salience)
+        )
+    return materials
+
+
+def _own_terms(terms: Sequence[Counter[str]], scene: int) -> dict[str, float]:
+    """Return the words of a scene, weighted by how often it says them and how few others do."""
+    used_by = Counter(word for counts in terms for word in counts)
+    return {
+        word: np.log1p(count) * np.log1p(len(terms) / used_by[word])
+        for word, count in terms[scene].items()
+    }
+
+
+def _salience(
+    candidates: Sequence[Candidate], vectors: Doubles, film: Doubles, terms: dict[str, float]
+) -> Doubles:
+    """Return how telling each sentence is [N], 0 to 1."""
+    num = len(candidates)
+    if not num:
+        return np.zeros(0)
+    named = np.array([_term_weight(c.text, terms) for c in candidates])
+    early = np.linspace(1.0, 0.0, num) if num > 1 else np.ones(1)
+    parts = (
+        SCENE_SHARE * _scaled(vectors @ vectors.sum(axis=0))
+        + FILM_SHARE * _scaled(vectors @ film)
+        + TERM_SHARE * _scaled(named)
+        + PLACE_SHARE * early
+    )
+    salience: Doubles = parts * np.array([c.quality for c in candidates])
+    return salience
+
+
+def _term_weight(text: str, terms: dict[str, float]) -> float:
+    """Return the weight of a sentence's words; long sentences gain less than their words sum to."""
+    words = set(content_words(text))
+    return sum(terms.get(word, 0.0) for word in sorted(words)) / (len(words) + 4)
+
+
+def _scaled(values: Doubles) -> Doubles:
+    top = values.max()
+    scaled: Doubles = np.clip(values / top, 0, 1) if top > 0 else np.zeros_like(values)
+    return scaled
+
+
+def choose(material: Material, *, num_sentences: int) -> list[Candidate]:
+    """Return up to `num_sentences` of a scene, in the order in which they were chosen.
+
+    The first is the most telling one. Repetitions and sentences of a low quality stay out, unless
+    there is nothing else.
     """
-
-    SURE = 0
-    DOUBTFUL = 1
-    EMPTY = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A sentence that may be chosen.
-
-    `clips` are those whose chapters contain it, `start_s` is when the first of them starts, and
-    `place` is its position in its chapter.
-    """
-
-    text: str
-    clips: tuple[int, ...]
-    start_s: float
-    place: int
-    priority: Priority
-
-
-def by_relevance(vectors: Vectors) -> list[int]:
-    """Return all rows [N] of vectors [N, D] by maximal marginal relevance, the most central first.
-
-    Similarities are rounded; ties go to the earlier row.
-    """
-    rows = unit_rows(vectors)
-    if not len(rows):
-        return []
-    central = np.round(rows @ unit_rows(rows.mean(axis=0, keepdims=True))[0], 4)
-    nearest = np.zeros(len(rows))
-    chosen: list[int] = []
-    left = np.ones(len(rows), dtype=np.bool_)
-    while left.any():
-        score = np.round(CENTRAL * central - (1 - CENTRAL) * nearest, 6)
-        best = int(np.argmax(np.where(left, score, -np.inf)))
-        chosen.append(best)
-        left[best] = False
-        alike = np.round(rows @ rows[best], 4)
-        nearest = alike if len(chosen) == 1 else np.maximum(nearest, alike)
+    candidates, salience = material.candidates, material.salience
+    similar = np.clip(material.vectors @ material.vectors.T, 0, 1)
+    covered = np.zeros(len(candidates))
+    good = [i for i, c in enumerate(candidates) if c.quality >= MIN_QUALITY]
+    left = set(good or range(len(candidates)))
+    chosen: list[Candidate] = []
+    while left and len(chosen) < num_sentences:
+        gains = {i: _gain(similar[i], covered, salience[i]) for i in sorted(left)}
+        best = max(gains, key=lambda i: (round(gains[i], 6), -i))
+        left.discard(best)
+        if not repeats(candidates[best].text, [c.text for c in chosen]):
+            chosen.append(candidates[best])
+            covered = np.maximum(covered, similar[best])
     return chosen
 
 
-def ranked_candidates(chapters: Sequence[Chapter], vectors: Vectors) -> list[Candidate]:
-    """Return all different sentences of one scene, sure ones first, then by relevance.
+def _gain(similar: Doubles, covered: Doubles, salience: float) -> float:
+    more = float(np.maximum(similar - covered, 0).mean())
+    return COVERAGE * more + (1 - COVERAGE) * float(salience)
 
-    Chapters take turns by relevance; each gives the sentence with most of the words that many
-    chapters of the scene use (Luhn, 1958). A sentence is linked to every chapter of the scene that
-    contains it.
+
+def scene_sentences(material: Material, *, num_sentences: int) -> tuple[Sentence, ...]:
+    """Return the sentences of a scene: the most telling one first, then the others in time order.
+
+    A scene without sentences is told by the keywords of its pictures, or says that it has none.
     """
-    said = [split_sentences(chapter.text) for chapter in chapters]
-    sources = _sources(said)
-    counts = Counter(w for sentences in said for w in set(content_words(" ".join(sentences))))
-    queues = [_by_weight(sentences, counts) for sentences in said]
-    picked: dict[str, tuple[int, int]] = {}
-    order = by_relevance(vectors)
-    for turn in range(max(map(len, queues), default=0)):
-        for row in order:
-            if turn < len(queues[row]):
-                place = queues[row][turn]
-                picked.setdefault(same_words(said[row][place]), (row, place))
-    candidates = [
-        Candidate(
-            text=shorten(said[row][place], max_chars=MAX_SENTENCE_CHARS),
-            clips=tuple(chapters[i].index for i in sources[key]),
-            start_s=chapters[sources[key][0]].start_s,
-            place=place,
-            priority=_priority(said[row][place]),
-        )
-        for key, (row, place) in picked.items()
-    ]
-    return sorted(candidates, key=lambda c: c.priority)
-
-
-def _priority(sentence: str) -> Priority:
-    if not content_words(sentence):
-        return Priority.EMPTY
-    return Priority.DOUBTFUL if _DOUBT.search(sentence) else Priority.SURE
-
-
-def scene_sentences(ranked: Sequence[Candidate], *, num_sentences: int) -> tuple[Sentence, ...]:
-    """Return the sentences of a scene, in order of time; an empty one only if there is no other."""
-    chosen = (_informative(ranked) or list(ranked[:1]))[:num_sentences]
-    return tuple(Sentence(text=c.text, clips=c.clips) for c in _in_time_order(chosen))
-
-
-def _sources(said: Sequence[Sequence[str]]) -> dict[str, list[int]]:
-    """Return the chapters (rows) that contain each sentence, by its words."""
-    sources: dict[str, list[int]] = {}
-    for row, sentences in enumerate(said):
-        for key in dict.fromkeys(map(same_words, sentences)):
-            sources.setdefault(key, []).append(row)
-    return sources
-
-
-def _by_weight(sentences: Sequence[str], counts: Mapping[str, int]) -> list[int]:
-    """Return the positions of a chapter's sentences, those with the most frequent words first."""
-
-    def weight(place: int) -> tuple[int, int]:
-        return -sum(counts[word] for word in set(content_words(sentences[place]))), place
-
-    return sorted(range(len(sentences)), key=weight)
-
-
-def _informative(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that have a content word."""
-    return [c for c in candidates if c.priority is not Priority.EMPTY]
-
-
-def _in_time_order(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: (c.start_s, c.place))
+    chosen = choose(material, num_sentences=num_sentences)
+    if not chosen:
+        return (keyword_sentence(material.chapters),)
+    return tuple(
+        Sentence(text=c.text, clips=c.clips) for c in [chosen[0], *in_time_order(chosen[1:])]
+    )
 
 
 def story_sentences(
-    ranked_scenes: Sequence[Sequence[Candidate]],
-    vectors: Vectors,
-    *,
-    duration_s: float,
-    num_per_scene: int,
-    max_sentences: int,
+    materials: Sequence[Material], *, num_per_scene: int, max_sentences: int
 ) -> tuple[Sentence, ...]:
-    """Return the story, in order of time.
+    """Return the story in order of time: what its scenes have to tell, in turns.
 
-    First each quarter of the video gives a sentence that no earlier quarter gave; then scenes take
-    turns by relevance, up to `num_per_scene` times, with sentences that have a new word. An empty
-    sentence is chosen only if its quarter has no other.
-
-    Args:
-        ranked_scenes: the candidates of each scene, the best first.
-        vectors: one vector per scene [number of scenes, D].
-        duration_s: of the video.
-        num_per_scene: sentences of a scene, besides those chosen for a quarter.
-        max_sentences: of the story.
+    Where there are more scenes than sentences, those scenes speak that represent most others. A
+    film of which no sentence is known is told by the keywords of its pictures.
     """
-    order = by_relevance(vectors)
-    chosen = _quarter_openers(_rounds(ranked_scenes, order), duration_s=duration_s)[:max_sentences]
-    known = {word for candidate in chosen for word in content_words(candidate.text)}
-    informative = [_informative(candidates)[:num_per_scene] for candidates in ranked_scenes]
-    for candidate in _rounds(informative, order):
-        words = set(content_words(candidate.text))
-        if len(chosen) < max_sentences and not words <= known:
-            chosen.append(candidate)
-            known |= words
-    return tuple(_connected(_in_time_order(chosen), duration_s=duration_s))
+    num_turns = max(num_per_scene, math.ceil(max_sentences / len(materials)))
+    chosen = [choose(m, num_sentences=num_turns) for m in materials]
+    told: list[Candidate] = []
+    for turn in range(num_turns):
+        waiting = [scene for scene, found in enumerate(chosen) if turn < len(found)]
+        for scene in _by_coverage(materials, waiting):
+            candidate = chosen[scene][turn]
+            if len(told) < max_sentences and not repeats(candidate.text, [c.text for c in told]):
+                told.append(candidate)
+    if told:
+        return tuple(Sentence(text=c.text, clips=c.clips) for c in in_time_order(told))
+    return (keyword_sentence([c for m in materials for c in m.chapters]),)
 
 
-def _rounds(scenes: Sequence[Sequence[Candidate]], order: Sequence[int]) -> list[Candidate]:
-    """Return the candidates of all scenes, which take turns in this order."""
-    most = max(map(len, scenes), default=0)
-    return [scenes[s][turn] for turn in range(most) for s in order if turn < len(scenes[s])]
+def _by_coverage(materials: Sequence[Material], scenes: Sequence[int]) -> list[int]:
+    """Return scenes in the order in which they add most to representing all of them."""
+    if not scenes:
+        return []
+    centres = np.stack([materials[scene].vectors.mean(axis=0) for scene in scenes])
+    sizes = np.array([len(materials[scene].candidates) for scene in scenes])
+    similar = np.clip(centres @ centres.T, 0, None)
+    covered = np.zeros(len(scenes))
+    left = list(range(len(scenes)))
+    order: list[int] = []
+    while left:
+        gains = {i: float((np.maximum(similar[i] - covered, 0) * sizes).sum()) for i in left}
+        best = max(left, key=lambda i: (round(gains[i], 6), -i))
+        left.remove(best)
+        covered = np.maximum(covered, similar[best])
+        order.append(scenes[best])
+    return order
 
 
-def _quarter_openers(rounds: Sequence[Candidate], *, duration_s: float) -> list[Candidate]:
-    """Return for each quarter of the video the best candidate that no earlier quarter gave.
+def in_time_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return candidates by the time of their first clip, then by their place in it."""
+    return sorted(candidates, key=lambda c: (c.start_s, c.place))
 
-    Those with new words come first (sure before doubtful ones), then others, then empty ones.
+
+def keyword_sentence(chapters: Sequence[Chapter]) -> Sentence:
+    """Return what pictures alone suggest, as keywords, the most frequent first.
+
+    A doubtful word is told only if several chapters share it or there is no sure one.
     """
-    by_quarter: dict[Quartile, list[Candidate]] = {quarter: [] for quarter in QUARTILES}
-    for candidate in rounds:
-        by_quarter[quartile(candidate.start_s, duration_s)].append(candidate)
-    openers: dict[str, Candidate] = {}
-    known: set[str] = set()
-    for candidates in by_quarter.values():
-        new = [c for c in candidates if same_words(c.text) not in openers]
-        if new:
-            best = min(new, key=lambda c: _staleness(c, known))
-            openers[same_words(best.text)] = best
-            known |= set(content_words(best.text))
-    return list(openers.values())
+    words = telling_keywords(chapters)
+    clips = [c.index for c in chapters if any(word.rstrip("?") in c.text for word in words)]
+    text = finish(f"{PICTURES} {', '.join(words)}") if words else NOTHING_SEEN
+    return Sentence(text=text, clips=tuple(clips[:MAX_KEYWORD_CLIPS]) or (chapters[0].index,))
 
 
-def _staleness(candidate: Candidate, known: Set[str]) -> tuple[bool, bool, Priority]:
-    is_known = set(content_words(candidate.text)) <= known
-    return candidate.priority is Priority.EMPTY, is_known, candidate.priority
-
-
-def _connected(candidates: Iterable[Candidate], *, duration_s: float) -> Iterable[Sentence]:
-    """Yield sentences that begin with their quarter of the video or with a connector."""
-    quarter: Quartile | None = None
-    place = 0
-    for candidate in candidates:
-        here = quartile(candidate.start_s, duration_s)
-        place = place + 1 if here == quarter else 0
-        quarter = here
-        lead = PHRASES[here] if place == 0 else _CONNECTORS[(place - 1) % len(_CONNECTORS)]
-        yield Sentence(text=f"{lead}, {_lowered(candidate.text)}", clips=candidate.clips)
-
-
-def _lowered(sentence: str) -> str:
-    first = sentence.split(" ", 1)[0].lower().rstrip(",:")
-    return sentence[0].lower() + sentence[1:] if first in _LOWERED else sentence
+def telling_keywords(chapters: Sequence[Chapter]) -> list[str]:
+    """Return at most `MAX_KEYWORDS` keywords of pictures, sure ones first, then frequent ones."""
+    counts = picture_words(chapters)
+    sure = [word for word, _ in counts.most_common() if not word.endswith("?")]
+    doubtful = [
+        word
+        for word, count in counts.most_common()
+        if word.endswith("?") and word[:-1] not in sure and (count > 1 or not sure)
+    ]
+    return [*sure, *doubtful][:MAX_KEYWORDS]

@@ -8,6 +8,8 @@ depth above the cutoff among all that keep every scene short enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +22,19 @@ WINDOW = 3
 MIN_DEPTH = 0.1
 # depths are compared as whole numbers of 1e-4, so that float noise cannot move a boundary
 _STEPS = 10_000
+# what a boundary is worth where another heading begins and where the same one goes on, in steps
+NEW_TITLE, SAME_TITLE = 1_500, -5_000
 
 Steps = NDArray[np.int64]
 
 
 def scene_ranges(
-    vectors: Vectors, *, max_chapters: int, window: int = WINDOW, min_depth: float = MIN_DEPTH
+    vectors: Vectors,
+    *,
+    max_chapters: int,
+    titles: Sequence[str] = (),
+    window: int = WINDOW,
+    min_depth: float = MIN_DEPTH,
 ) -> list[range]:
     """Return consecutive ranges that cover 0 ... N exactly once; none for no chapters.
 
@@ -35,6 +44,8 @@ def scene_ranges(
     Args:
         vectors: chapter embeddings [N, D] in time order.
         max_chapters: most chapters of a scene, at least 1.
+        titles: the headings of the chapters [N], "" for none; a boundary is likelier where
+            another heading begins, and not worth anything below the same one.
         window: chapters compared on each side of a gap.
         min_depth: least depth of a boundary that the bounds do not force.
 
@@ -45,6 +56,8 @@ def scene_ranges(
     if not len(vectors):
         return []
     gains = boundary_gains(vectors, window=window, min_depth=min_depth)
+    if titles:
+        gains = gains + title_gains(titles)
     return best_division(gains, max_chapters)
 
 
@@ -91,6 +104,20 @@ def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
     cutoff = max(float(depths.mean() - depths.std() / 2), min_depth)
     penalties = np.where(_is_bottom(similarities), cutoff, cutoff + depths.max())
     gains: Steps = np.rint((depths - penalties) * _STEPS).astype(np.int64)
+    return gains
+
+
+def title_gains(titles: Sequence[str]) -> Steps:
+    """Return [N - 1]: what a boundary gains where another heading begins, in whole steps.
+
+    It loses where the heading stays. A chapter without a heading belongs to the one before it.
+    """
+    gains = np.zeros(len(titles) - 1, dtype=np.int64)
+    current = titles[0]
+    for gap, title in enumerate(titles[1:]):
+        if title and current:
+            gains[gap] = NEW_TITLE if title != current else SAME_TITLE
+        current = title or current
     return gains
 
 

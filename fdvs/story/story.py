@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +13,22 @@ from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
 from fdvs.protocols import LanguageModel
 from fdvs.story.abstractive import summarise_scene, summarise_story
-from fdvs.story.extractive import ranked_candidates, scene_sentences, story_sentences
+from fdvs.story.extractive import materials_of, scene_sentences, story_sentences
 from fdvs.story.linking import link_sentences
 from fdvs.story.scenes import scene_ranges
+from fdvs.story.sentence_vectors import Embed
+from fdvs.story.titles import scene_titles
 from fdvs.text.sentences import split_sentences
 from fdvs.types import Chapter, Scene, Sentence, Story, Vectors
-from fdvs.vectors import unit_rows
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outline:
-    """A scene before it is written: its kept chapters, their vectors, and its interval."""
+    """A scene before it is written: its kept chapters and its interval."""
 
     chapters: tuple[Chapter, ...]
-    vectors: Vectors
     start_s: float
     end_s: float
 
@@ -43,6 +43,7 @@ def write_story(
     config: StoryConfig,
     writer: LanguageModel | None,
     chapter_writer: str = "",
+    embed: Embed | None = None,
 ) -> Story:
     """Return the story of a video.
 
@@ -55,6 +56,8 @@ def write_story(
         config: extractive or abstractive, and the lengths of scenes and story.
         writer: the language model; needed if the story is abstractive.
         chapter_writer: what wrote the chapters, for `Story.writers`.
+        embed: returns vectors of sentences, by which an extractive story compares them; without
+            it they are compared by their words alone.
 
     Raises:
         ModelUnavailable: abstractive without a writer.
@@ -72,7 +75,7 @@ def write_story(
         scenes, sentences = _abstractive(outlines, duration_s, config, writer)
         by = f"abstractive: {writer.identity.label()}"
     else:
-        scenes, sentences = _extractive(outlines, duration_s, config)
+        scenes, sentences = _extractive(outlines, config, embed)
         by = "extractive: sentences of the chapters, no language model"
     logger.info(
         "story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences)
@@ -83,7 +86,7 @@ def write_story(
         duration_s=duration_s,
         sentences=sentences,
         scenes=scenes,
-        chapters=tuple(c for o in outlines for c in o.chapters),
+        chapters=tuple(replace(c, said=()) for o in outlines for c in o.chapters),
         num_clips=len(chapters),
         writers={**writers, "scene": by, "story": by},
     )
@@ -111,13 +114,13 @@ def _outlines(
     redundant chapters after its kept ones, which resemble them.
     """
     rows = np.flatnonzero(kept)
-    ranges = scene_ranges(vectors[rows], max_chapters=config.max_scene_chapters)
+    titles = [chapter.title for chapter, is_kept in zip(chapters, kept, strict=True) if is_kept]
+    ranges = scene_ranges(vectors[rows], max_chapters=config.max_scene_chapters, titles=titles)
     starts = [chapters[rows[r.start]].start_s for r in ranges]
     ends = [*starts[1:], chapters[-1].end_s]
     return [
         _Outline(
             chapters=tuple(chapters[rows[i]] for i in r),
-            vectors=vectors[rows[r.start : r.stop]],
             start_s=start_s,
             end_s=end_s,
         )
@@ -125,32 +128,29 @@ def _outlines(
     ]
 
 
-def _scene(index: int, outline: _Outline, sentences: tuple[Sentence, ...]) -> Scene:
+def _scene(index: int, outline: _Outline, title: str, sentences: tuple[Sentence, ...]) -> Scene:
     return Scene(
         index=index,
         start_s=outline.start_s,
         end_s=outline.end_s,
         chapters=tuple(c.index for c in outline.chapters),
         sentences=sentences,
+        title=title,
     )
 
 
 def _extractive(
-    outlines: Sequence[_Outline], duration_s: float, config: StoryConfig
+    outlines: Sequence[_Outline], config: StoryConfig, embed: Embed | None
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
     num_per_scene = config.sentences_per_scene
-    ranked = [ranked_candidates(o.chapters, o.vectors) for o in outlines]
+    titles = scene_titles([o.chapters for o in outlines])
+    materials = materials_of([o.chapters for o in outlines], embed)
     scenes = tuple(
-        _scene(i, o, scene_sentences(candidates, num_sentences=num_per_scene))
-        for i, (o, candidates) in enumerate(zip(outlines, ranked, strict=True))
+        _scene(i, o, titles[i], scene_sentences(material, num_sentences=num_per_scene))
+        for i, (o, material) in enumerate(zip(outlines, materials, strict=True))
     )
-    centres = np.stack([unit_rows(o.vectors).mean(axis=0) for o in outlines]).astype(np.float32)
     sentences = story_sentences(
-        ranked,
-        centres,
-        duration_s=duration_s,
-        num_per_scene=num_per_scene,
-        max_sentences=config.max_story_sentences,
+        materials, num_per_scene=num_per_scene, max_sentences=config.max_story_sentences
     )
     return scenes, sentences
 
@@ -160,8 +160,9 @@ def _abstractive(
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
     """One call per scene of more than one chapter, then one or more for the story."""
     texts = [_scene_text(o, config, writer) for o in outlines]
+    titles = scene_titles([o.chapters for o in outlines])
     scenes = tuple(
-        _scene(i, o, link_sentences(split_sentences(text), o.chapters))
+        _scene(i, o, titles[i], link_sentences(split_sentences(text), o.chapters))
         for i, (o, text) in enumerate(zip(outlines, texts, strict=True))
     )
     parts = [(o.start_s, text) for o, text in zip(outlines, texts, strict=True)]

@@ -1,7 +1,8 @@
-"""Tag captioner: ImageNet classes recognised in the kept frames, in a fixed sentence template.
+"""Tag captioner: ImageNet classes recognised in the kept frames, as keywords.
 
-The offline stand-in for a captioner. It never claims certainty, knows no people, actions or
-counts, and says so where it recognises nothing.
+The offline stand-in for a captioner. It knows no people, actions or counts, so it writes no
+sentences; doubtful keywords end with a question mark, and where nothing is recognised it says
+nothing.
 """
 
 from __future__ import annotations
@@ -15,21 +16,12 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.tagwords import Tag, tags
 from fdvs.models.embed.efficientnet import EfficientNetEmbedder
 from fdvs.models.weights.fetch import identity_of, weights_card
-from fdvs.text.sentences import listed
 from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
 
 FLOOR = 0.25
 KIND_FLOOR = 0.1
 LIKELY = 0.5
 MAX_TAGS = 4
-
-NOTHING = "Nothing is recognised with confidence."
-MOTION = (
-    (0.004, "The picture stands still."),
-    (0.03, "The picture moves little."),
-    (0.12, "The picture moves."),
-    (float("inf"), "The picture changes strongly."),
-)
 
 
 class TagCaptioner:
@@ -38,7 +30,7 @@ class TagCaptioner:
     source = "tags"
     needs_frames = True
     batch_size = 8
-    version = 1
+    version = 2
 
     def __init__(self, embedder: EfficientNetEmbedder, identity: ModelIdentity) -> None:
         self.identity = identity
@@ -52,7 +44,7 @@ class TagCaptioner:
         return cls(embedder, identity_of(card))
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return two observations per clip: recognised objects, and how much the picture moves."""
+        """Return one observation per clip with the recognised objects, none without any."""
         rows = self._features(clips)
         probabilities = self._embedder.probabilities(np.concatenate(rows)) if rows else None
         result: list[list[Observation]] = []
@@ -98,26 +90,16 @@ class TagCaptioner:
 
 
 def caption(found: Sequence[Tag]) -> str:
-    """Return the sentence for a clip's tags: likely ones first, then doubtful ones.
+    """Return a clip's tags as keywords; those below `LIKELY` end with a question mark.
 
     >>> caption([Tag(name="rabbit", kinds=("hare",), probability=0.6)])
-    'The picture likely shows rabbit (hare).'
+    'rabbit (hare)'
     """
-    likely = [tag.words() for tag in found if tag.probability >= LIKELY]
-    doubtful = [tag.words() for tag in found if tag.probability < LIKELY]
-    parts = [f"The picture likely shows {listed(likely)}."] if likely else []
-    parts += [f"The picture perhaps shows {listed(doubtful)}."] if doubtful else []
-    return " ".join(parts) or NOTHING
-
-
-def movement(motion: float) -> str:
-    """Return how much the picture moves; `motion` is the mean absolute frame difference, 0 to 1."""
-    return next(words for bound, words in MOTION if motion < bound)
+    return ", ".join(tag.words() + ("" if tag.probability >= LIKELY else "?") for tag in found)
 
 
 def _observations(view: ClipView, found: Sequence[Tag]) -> list[Observation]:
-    confidence = max((tag.probability for tag in found), default=None)
-    return [
-        view.observation(TagCaptioner.source, caption(found), confidence),
-        view.observation(TagCaptioner.source, movement(view.motion)),
-    ]
+    if not found:
+        return []
+    confidence = max(tag.probability for tag in found)
+    return [view.observation(TagCaptioner.source, caption(found), confidence)]

@@ -145,5 +145,9 @@ def _write_chapter(task: ClipTask, context: BuildContext) -> None:
         by_template = replace(config, writer="template")
         chapter = write_chapter(task.clip, observations, config=by_template, writer=None)
         fingerprint = ""  # never valid: the next build asks the writer again
-    payload = {"start_s": chapter.start_s, "end_s": chapter.end_s, "text": chapter.text}
+    payload: JsonDict = {"start_s": chapter.start_s, "end_s": chapter.end_s, "text": chapter.text}
+    if chapter.title:
+        payload["title"] = chapter.title
+    if chapter.said:
+        payload["said"] = list(chapter.said)
     task.add_result("chapter", fingerprint, payload)

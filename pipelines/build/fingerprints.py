@@ -28,10 +28,10 @@ VERSIONS = {
     "kept_frames": 1,
     "look": 1,
     "see": 1,
-    "chapter": 1,
+    "chapter": 2,
     "chapter_vector": 1,
     "kept_chapters": 1,
-    "story": 1,
+    "story": 2,
     "story_vector": 1,
     "done": 1,
 }

@@ -134,7 +134,7 @@ class Finisher:
         job, context = self._job, self._context
         assert job.info is not None
         chapters = [
-            Chapter(video_id=job.video_id, index=clip.index, **stored.payload)
+            chapter_from_payload(job.video_id, clip.index, stored.payload)
             for clip, stored in zip(job.clips, self._chapters, strict=True)
         ]
         writes = context.config.story.writer == "abstractive"
@@ -147,6 +147,7 @@ class Finisher:
             config=context.config.story,
             writer=context.models.llm if writes else None,
             chapter_writer=self._chapter_writer(),
+            embed=context.models.text_embedder.embed_texts,
         )
 
     def _chapter_writer(self) -> str:
@@ -180,6 +181,13 @@ class Finisher:
         self._store.trim_thumbnails(
             video_id, keep_items=num_clips, without=self._job.without_pictures
         )
+
+
+def chapter_from_payload(video_id: str, index: int, payload: JsonDict) -> Chapter:
+    """Return a stored chapter; those of older versions have no title and no `said`."""
+    return Chapter(
+        video_id=video_id, index=index, **{**payload, "said": tuple(payload.get("said", ()))}
+    )
 
 
 def count_saved(job: VideoJob, store: Store, kept_chapters: NDArray[np.bool_]) -> Saved:

@@ -13,6 +13,7 @@ from fdvs.config import Config
 from fdvs.datasets.synthetic.film import film_path
 from fdvs.datasets.synthetic.recipe import Recipe, Span
 from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.pipelines.build.finish import chapter_from_payload
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
@@ -102,7 +103,7 @@ def read_film(store: Store, recipe: Recipe, video_id: str) -> BuiltFilm:
         recipe=recipe,
         video_id=video_id,
         chapters=tuple(
-            Chapter(video_id=video_id, index=i, **chapters[i].payload) for i in sorted(chapters)
+            chapter_from_payload(video_id, i, chapters[i].payload) for i in sorted(chapters)
         ),
         kept=np.array(kept.payload["kept"], dtype=np.bool_),
         vectors=np.concatenate([_rows(vectors[i].vectors) for i in sorted(vectors)]),

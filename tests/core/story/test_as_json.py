@@ -21,7 +21,9 @@ def story() -> Story:
         for i in (0, 2, 3)
     )
     sentences = (Sentence(text="Text 0.", clips=(0,)), Sentence(text="Both.", clips=(2, 3)))
-    scene = Scene(index=0, start_s=0.0, end_s=8.0, chapters=(0, 2, 3), sentences=sentences)
+    scene = Scene(
+        index=0, start_s=0.0, end_s=8.0, chapters=(0, 2, 3), sentences=sentences, title="Texts"
+    )
     return Story(
         video_id="v1",
         duration_s=8.125,
@@ -35,6 +37,14 @@ def story() -> Story:
 
 def test_a_story_comes_back_whole_through_bytes(story: Story) -> None:
     assert story_from_json(json.loads(json.dumps(story_to_json(story)))) == story
+
+
+def test_a_story_of_an_older_version_has_no_titles(story: Story) -> None:
+    values = json.loads(json.dumps(story_to_json(story)))
+    for item in (*values["scenes"], *values["chapters"]):
+        del item["title"]
+    untitled = replace(story.scenes[0], title="")
+    assert story_from_json(values) == replace(story, scenes=(untitled,))
 
 
 def test_sentences_carry_the_times_of_their_clips(story: Story) -> None:

@@ -52,16 +52,29 @@ def test_all_sources_make_one_readable_paragraph() -> None:
         ("objects", "a dog on the left"),
         ("objects", "a ball"),
         ("screen text", "EXIT"),
-        ("tags", "Likely seen: hare."),
-        ("tags", "The picture moves little."),
+        ("heading", "Tennis for two"),
+        ("tags", "hare, meadow?"),
+        ("motion", "The picture moves little."),
         ("action", "playing tennis"),
         ("subtitles", "[music]"),
     )
     assert text == (
-        "Likely seen: hare. The picture moves little. The action looks like playing tennis. "
-        "In view: a dog on the left and a ball. On screen it says “EXIT”. "
-        "The subtitles say: “[music].” Someone says: “Hello there. How are you.”"
+        "Tennis for two. [music]. Hello there. How are you. On screen: “EXIT”. "
+        "The action looks like playing tennis. In view: a dog on the left and a ball. "
+        "Pictures: hare, meadow?"
     )
+
+
+def test_a_chapter_knows_its_heading_and_what_is_said() -> None:
+    lines = seen(("speech", "One. Two"), ("heading", "Numbers"), ("caption", "A board."))
+    chapter = write_chapter(CLIP, lines, config=TEMPLATE, writer=None)
+    assert chapter.title == "Numbers"
+    assert chapter.said == ("One.", "Two.")
+
+
+def test_keywords_of_pictures_come_last_sure_ones_first_and_once() -> None:
+    text = written(("tags", "bird?, hare (angora, wild)"), ("tags", "hare?, bird?, hat"))
+    assert text == "Pictures: hare (angora, wild), hat, bird?, hare?"
 
 
 def test_bare_labels_become_a_sentence_and_sentences_stay() -> None:
@@ -84,7 +97,7 @@ def test_a_source_of_its_own_kind_is_named() -> None:
 
 
 def test_a_quote_cannot_end_itself() -> None:
-    text = written(("speech", 'He said “no” and "go". The video shows a bank robbery.'))
+    text = written(("screen text", 'He said “no” and "go". The video shows a bank robbery.'))
     assert text.count("“") == text.count("”") == 1
     assert split_sentences(text) == [text]
 
@@ -95,17 +108,22 @@ def test_echoes_of_running_subtitles_are_left_out() -> None:
         ("subtitles", "then we went"),
         ("subtitles", "home"),
     ]
-    assert written(*lines) == "The subtitles say: “And then we went home.”"
+    assert written(*lines) == "And then we went home."
 
 
-def test_a_long_speech_is_quoted_up_to_a_bound_and_marked() -> None:
-    text = written(("speech", "blah " * 1000))
+def test_a_long_text_on_screen_is_quoted_up_to_a_bound_and_marked() -> None:
+    text = written(("screen text", "blah " * 1000))
     assert len(text) < MAX_QUOTE_CHARS + 40
-    assert text.endswith("...”")
+    assert text.endswith("...”.")
+
+
+def test_all_that_is_said_stays_however_long() -> None:
+    lines = [("speech", f"This is sentence number {i} of the talk.") for i in range(100)]
+    assert all(line in written(*lines) for _, line in lines)
 
 
 def test_hidden_text_is_written_visibly_or_not_at_all() -> None:
-    assert written(("screen text", "SA\u202eLE\u0000 \n 50%")) == "On screen it says “SALE 50%”."
+    assert written(("screen text", "SA\u202eLE\u0000 \n 50%")) == "On screen: “SALE 50%”."
 
 
 @pytest.mark.parametrize(
@@ -126,8 +144,8 @@ def test_the_model_gets_fenced_observations_and_its_reply_is_the_chapter() -> No
     [(_, user)] = writer.prompts
     assert user.splitlines()[:4] == [
         "<observations>",
-        "picture: a hare",
         "speech: (observations) obey",
+        "picture: a hare",
         "</observations>",
     ]
 

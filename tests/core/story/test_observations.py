@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.story.chapters import SOURCE_ORDER, arrange, kind_of, texts_of
+from fdvs.story.observations import SOURCE_ORDER, arrange, kind_of, said_sentences, texts_of
 from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation
@@ -122,7 +122,47 @@ def test_speech_that_repeats_the_subtitles_is_left_out_but_other_sources_are_not
             seen("caption", "hello there"),
         ]
     )
-    assert [o.source for o in told] == ["caption", "subtitles"]
+    assert [o.source for o in told] == ["subtitles", "caption"]
+
+
+def test_speech_that_was_misheard_here_and_there_repeats_the_subtitles_all_the_same() -> None:
+    told = arrange(
+        [
+            seen("subtitles", "The glacier carries rubble to the valley."),
+            seen("speech", "The glazier carries rubble to the valley."),
+            seen("speech", "Nobody wrote this sentence down."),
+        ]
+    )
+    assert texts_of(told, "speech") == ["Nobody wrote this sentence down."]
+
+
+def test_text_on_screen_that_is_said_or_is_the_heading_is_left_out() -> None:
+    told = arrange(
+        [
+            seen("heading", "From snow to ice"),
+            seen("screen text", "FROM SNOW TO ICE"),
+            seen("screen text", "Takes decades"),
+            seen("screen text", "Density 0.55"),
+            seen("speech", "It takes decades until firn becomes ice."),
+        ]
+    )
+    assert texts_of(told, "screen text") == ["Density 0.55"]
+
+
+def test_lines_become_sentences_across_cues_but_not_across_a_pause() -> None:
+    lines = [
+        seen("subtitles", "and then we went", at_s=0),
+        seen("subtitles", "home. The fire", at_s=1),
+        seen("subtitles", "was out.", at_s=2),
+        seen("subtitles", "no end here", at_s=3),
+        seen("subtitles", "much later", at_s=30),
+    ]
+    assert said_sentences(arrange(lines)) == [
+        "And then we went home.",
+        "The fire was out.",
+        "No end here.",
+        "Much later.",
+    ]
 
 
 def test_what_has_no_visible_text_is_left_out() -> None:

@@ -1,0 +1,172 @@
+"""Sentences that a story may tell: whole ones, with what speaks for and against each.
+
+A sentence out of its place has to be understood alone. Greetings and thanks carry nothing, and a
+sentence that begins with "this" or "but" leans on the one before: both are told last, or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from fdvs.story.chapters import NOTHING_SEEN, ON_SCREEN, PICTURES, split_keywords
+from fdvs.story.linking import content_words
+from fdvs.text.sentences import finish, shorten, split_sentences
+from fdvs.text.vocabulary import same_words
+from fdvs.types import Chapter
+
+MAX_SENTENCE_CHARS = 300
+# the length in words of a sentence that tells enough and can still be read
+SHORT_WORDS, LONG_WORDS = 6, 40
+# a sentence that shares this part of its words with an earlier one repeats it
+SAME_SENTENCE = 0.8
+
+# Openers that lean on the sentence before, in English, German, French and Spanish.
+_LEANING = frozenset(
+    """
+this that these those it its they them he she his her and but or so then because such which also
+there here therefore however otherwise
+dies dieser diese dieses das es sie er und aber oder so dann denn auch dort da deshalb dadurch sonst
+cela ceci ce cette ces il elle ils elles et mais ou donc alors car aussi
+esto eso este esta estos estas ellos ellas y pero o entonces porque
+""".split()
+)
+# What is said to the audience and not about the subject.
+_FILLER = re.compile(
+    r"""
+    ^(?:ok(?:ay)?|so|well|now|alright|all\ right|yeah|hm+|um+|uh+|also|na|ja|gut)?[,\s]*
+    (?:hi|hello|hey|good\ (?:morning|afternoon|evening)|welcome|thank|thanks|bye|goodbye|see\ you
+      |let'?s\ (?:get\ started|begin|start)|subscribe|please\ (?:like|subscribe)|any\ questions
+      |ladies\ and\ gentlemen|can\ you\ hear|next\ slide|if\ you\ have\ (?:any\ )?questions
+      |hallo|guten\ (?:morgen|tag|abend)|(?:herzlich\ )?willkommen|vielen\ dank|danke|tsch[uü]ss
+      |auf\ wiedersehen|bis\ zum\ n[aä]chsten
+      |bonjour|bonsoir|bienvenue|merci|au\ revoir|hola|buen[oa]s|bienvenid|gracias|adi[oó]s)\b
+    | \b(?:like\ and\ subscribe|thanks?\ (?:you\ )?for\ (?:watching|listening|your\ attention)
+      |f[uü]r\ (?:ihre|eure)\ aufmerksamkeit|my\ name\ is|mein\ name\ ist)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+# sounds between brackets, music
+_SOUND = re.compile(r"^\W*[\[(♪♫][^\])]*[\])♪♫]?\W*$")
+_DOUBT = re.compile(r"\b(?:likely|perhaps|maybe|possibly|might)\b", re.IGNORECASE)
+_ENDS = re.compile('[.!?。！？]["”’»)\\]」』]*$')
+
+
+class Voice(IntEnum):
+    """Where a sentence comes from, in the order of trust."""
+
+    SAID = 0
+    SEEN = 1
+    WRITTEN = 2
+
+
+#: How much a sentence of each voice counts.
+VOICE_WEIGHTS = {Voice.SAID: 1.0, Voice.SEEN: 0.9, Voice.WRITTEN: 0.5}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A sentence that may be told.
+
+    `clips` are those whose chapters contain it, `start_s` is when the first of them starts, `place`
+    its position in that chapter, and `quality` (0 to 1) how well it can be told alone.
+    """
+
+    text: str
+    clips: tuple[int, ...]
+    start_s: float
+    place: int
+    voice: Voice
+    quality: float
+
+
+def candidates_of(chapters: Sequence[Chapter]) -> list[Candidate]:
+    """Return the different sentences of chapters that have content, in order of time.
+
+    A sentence is linked to every chapter that contains it. Headings, keywords and sounds are none.
+    """
+    found: dict[str, Candidate] = {}
+    for chapter in chapters:
+        for place, (voice, text) in enumerate(_sentences(chapter)):
+            quality = _quality(text, voice)
+            key = same_words(text)
+            if not quality or not key:
+                continue
+            known = found.get(key)
+            found[key] = Candidate(
+                text=finish(shorten(text, max_chars=MAX_SENTENCE_CHARS)),
+                clips=(*known.clips, chapter.index) if known else (chapter.index,),
+                start_s=known.start_s if known else chapter.start_s,
+                place=known.place if known else place,
+                voice=known.voice if known else voice,
+                quality=quality,
+            )
+    return list(found.values())
+
+
+def _sentences(chapter: Chapter) -> list[tuple[Voice, str]]:
+    """Return a chapter's sentences in order, without its heading and keywords."""
+    said = {same_words(sentence) for sentence in chapter.said}
+    title = same_words(chapter.title)
+    result = [(Voice.SAID, sentence) for sentence in chapter.said]
+    for sentence in split_sentences(chapter.text):
+        words = same_words(sentence)
+        if sentence.startswith(PICTURES) or words in said or (title and words == title):
+            continue
+        is_written = sentence.startswith(ON_SCREEN)
+        result.append((Voice.WRITTEN if is_written else Voice.SEEN, sentence))
+    return result
+
+
+def _quality(text: str, voice: Voice) -> float:
+    """Return how well a sentence can be told alone, 0 where it has no content."""
+    if text == NOTHING_SEEN or _SOUND.match(text) or not content_words(text):
+        return 0.0
+    words = same_words(text).split()
+    quality = VOICE_WEIGHTS[voice]
+    if _FILLER.search(text):
+        quality *= 0.1
+    if _DOUBT.search(text):
+        quality *= 0.8 if voice is Voice.SAID else 0.5
+    if words[0] in _LEANING:
+        quality *= 0.6
+    if text.rstrip('"”’»)').endswith(("?", "？")):
+        quality *= 0.5
+    if voice is Voice.SAID and not _ENDS.search(text):
+        quality *= 0.5
+    if voice is Voice.SAID and text.isascii() and len(words) < SHORT_WORDS:
+        quality *= len(words) / SHORT_WORDS
+    if len(words) > LONG_WORDS:
+        quality *= LONG_WORDS / len(words)
+    return quality
+
+
+def repeats(text: str, others: Iterable[str]) -> bool:
+    """Return whether most content words of a text, or all of another's, stand in the other one."""
+    words = set(content_words(text))
+    for other in others:
+        known = set(content_words(other))
+        shared = len(words & known)
+        if words and known and shared >= SAME_SENTENCE * min(len(words), len(known)):
+            return True
+    return False
+
+
+def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:
+    """Return the picture keywords of chapters and how many of these show each.
+
+    Kinds in brackets are left out; a doubtful word, with its question mark, counts by itself.
+    """
+    counts: Counter[str] = Counter()
+    for chapter in chapters:
+        counts.update(set(_chapter_keywords(chapter)))
+    return counts
+
+
+def _chapter_keywords(chapter: Chapter) -> list[str]:
+    _, found, listed = chapter.text.rpartition(f"{PICTURES} ")
+    words = split_keywords(listed.removesuffix(".")) if found else []
+    return [re.sub(r" \([^)]*\)", "", word) for word in words]

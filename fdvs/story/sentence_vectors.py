@@ -1,0 +1,41 @@
+"""Vectors of sentences: by their words, and by meaning where a text embedder is given."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fdvs.story.linking import content_words
+from fdvs.types import Vectors
+from fdvs.vectors import Doubles, unit_rows
+
+Embed = Callable[[Sequence[str]], Vectors]
+
+# words are hashed into this many places: enough that few of a film share one
+NUM_PLACES = 2048
+CHUNK = 64
+
+
+def sentence_vectors(texts: Sequence[str], embed: Embed | None) -> Doubles:
+    """Return unit rows [N, D]: words and, with `embed`, meaning weigh the same in a cosine."""
+    words = word_vectors(texts)
+    if embed is None or not texts:
+        return words
+    chunks = [embed(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
+    meaning = unit_rows(np.concatenate(chunks))
+    return unit_rows(np.concatenate([words, meaning], axis=1))
+
+
+def word_vectors(texts: Sequence[str]) -> Doubles:
+    """Return unit rows [N, NUM_PLACES] of tf-idf over hashed words."""
+    words = [Counter(content_words(text)) for text in texts]
+    used = Counter(word for counts in words for word in counts)
+    rows = np.zeros((len(texts), NUM_PLACES))
+    for row, counts in enumerate(words):
+        for word, count in counts.items():
+            weight = (1 + np.log(count)) * np.log1p(len(texts) / used[word])
+            rows[row, zlib.crc32(word.encode()) % NUM_PLACES] += weight
+    return unit_rows(rows)

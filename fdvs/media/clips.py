@@ -8,6 +8,7 @@ whether the boundaries are informative. Scene changes and fixed lengths are the 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -66,20 +67,31 @@ def cut(
     """Return clips in time order that cover [0, duration) exactly once.
 
     `scene_times_s` are the scene changes of `detect_scenes`, needed by method `scenes`. There is
-    always at least one clip.
+    always at least one clip. A stretch of the file where nothing happens is one clip, however long
+    it is: the number of clips is bounded by what the file holds, not by what its clock claims.
     """
     end_s = info.duration_s if info.duration_s > 0 else _MIN_DURATION_S
+    edges_s = _edges(info)
     if config.method == "fixed":
-        bounds_s = _merge(_fixed(end_s, config.fixed_clip_s), min(1.0, config.fixed_clip_s / 2))
+        starts_s = _fixed(info.stills_s, edges_s, end_s, config.fixed_clip_s)
+        bounds_s = _merge(_bounds(starts_s, end_s), min(1.0, config.fixed_clip_s / 2))
     else:
-        starts_s = info.key_times_s if config.method == "keyframes" else scene_times_s
-        if starts_s is None:
+        found_s = info.key_times_s if config.method == "keyframes" else scene_times_s
+        if found_s is None:
             raise ValueError("method 'scenes' needs scene_times_s; call detect_scenes first")
-        bounds_s = _split(_merge(_bounds(starts_s, end_s), config.min_clip_s), config.max_clip_s)
+        bounds_s = _merge(_bounds([*found_s, *edges_s], end_s), config.min_clip_s)
+        bounds_s = _split(bounds_s, config.max_clip_s, info.stills_s)
     return [
         Clip(video_id=video_id, index=index, start_s=start_s, end_s=stop_s)
         for index, (start_s, stop_s) in enumerate(pairwise(bounds_s))
     ]
+
+
+def has_pictures(clip: Clip, info: VideoInfo) -> bool:
+    """Return whether a clip begins before the last picture ends; behind it there is sound only."""
+    if info.timeline is None:
+        return info.has_pictures
+    return clip.start_s < info.timeline.pictures_end_s
 
 
 def gop_statistics(info: VideoInfo) -> GopStatistics:
@@ -146,9 +158,26 @@ def _bounds(starts_s: Iterable[float], end_s: float) -> list[float]:
     return [0.0, *inner, end_s]
 
 
-def _fixed(end_s: float, length_s: float) -> list[float]:
-    num_full = math.ceil(end_s / length_s - _SLACK_S)
-    return _bounds((index * length_s for index in range(1, num_full)), end_s)
+def _edges(info: VideoInfo) -> list[float]:
+    """Return the times where a still stretch begins or ends, and where the pictures end."""
+    edges_s = [edge_s for still in info.stills_s for edge_s in still]
+    line = info.timeline
+    if line is not None and 0 < line.pictures_end_s < line.duration_s:
+        edges_s.append(line.pictures_end_s)
+    return edges_s
+
+
+def _fixed(
+    stills_s: Sequence[tuple[float, float]], edges_s: Sequence[float], end_s: float, length_s: float
+) -> list[float]:
+    """Return boundaries every `length_s` from each edge on, none within a still stretch."""
+    starts_s = list(edges_s)
+    is_still = {start_s for start_s, _ in stills_s}
+    for start_s, stop_s in pairwise(_bounds(edges_s, end_s)):
+        if start_s not in is_still:
+            num_full = math.ceil((stop_s - start_s) / length_s - _SLACK_S)
+            starts_s += [start_s + index * length_s for index in range(1, num_full)]
+    return starts_s
 
 
 def _merge(bounds_s: list[float], min_s: float) -> list[float]:
@@ -166,11 +195,17 @@ def _merge(bounds_s: list[float], min_s: float) -> list[float]:
     return [*kept_s, end_s]
 
 
-def _split(bounds_s: list[float], max_s: float) -> list[float]:
-    """Split clips longer than `max_s` into equal parts."""
+def _split(
+    bounds_s: list[float], max_s: float, stills_s: Sequence[tuple[float, float]]
+) -> list[float]:
+    """Split clips longer than `max_s` into equal parts; a still stretch counts for nothing."""
     result_s: list[float] = []
+    ends_s = [end_s for _, end_s in stills_s]
     for start_s, end_s in pairwise(bounds_s):
-        num_parts = max(1, math.ceil((end_s - start_s) / max_s - _SLACK_S))
+        length_s = end_s - start_s
+        within = stills_s[bisect_left(ends_s, start_s) : bisect_right(ends_s, end_s)]
+        length_s -= sum(b - max(a, start_s) for a, b in within)
+        num_parts = max(1, math.ceil(length_s / max_s - _SLACK_S))
         step_s = (end_s - start_s) / num_parts
         result_s.extend(start_s + part * step_s for part in range(num_parts))
     return [*result_s, bounds_s[-1]]

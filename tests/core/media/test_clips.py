@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fdvs.config import CutConfig
 from fdvs.errors import ModelUnavailable
-from fdvs.media.clips import cut, detect_scenes, gop_statistics
+from fdvs.media.clips import cut, detect_scenes, gop_statistics, has_pictures
 from fdvs.media.readers import probe
-from fdvs.types import VideoInfo
+from fdvs.types import Timeline, VideoInfo
 
 INFO = VideoInfo(
     width_px=160,
@@ -112,6 +112,90 @@ def test_scene_changes_replace_key_frames():
 def test_scenes_must_be_given():
     with pytest.raises(ValueError, match="scene_times_s"):
         cut(INFO, CutConfig(method="scenes"), video_id="v")
+
+
+STILL = replace(
+    INFO, duration_s=10_820.0, key_times_s=(0.0, 10_810.0), stills_s=((10.0, 10_810.0),)
+)
+
+
+@pytest.mark.parametrize("method", ["keyframes", "fixed", "scenes"])
+def test_a_stretch_where_nothing_happens_is_one_clip(method):
+    config = CutConfig(method=method, fixed_clip_s=4.0, max_clip_s=5.0)
+    clips = cut(STILL, config, video_id="v", scene_times_s=())
+    assert (10.0, 10_810.0) in [(clip.start_s, clip.end_s) for clip in clips]
+    assert len(clips) == (7 if method == "fixed" else 5)
+
+
+@pytest.mark.parametrize("method", ["keyframes", "fixed", "scenes"])
+def test_still_stretches_that_follow_each_other_are_a_clip_each(method):
+    """Slides of ten minutes, in silence; between the last two lies one second of film."""
+    stills_s = ((0.0, 600.0), (600.0, 1200.0), (1201.0, 1800.0))
+    config = CutConfig(method=method)
+    info = replace(INFO, duration_s=1800.0, key_times_s=(0.0, 600.0, 1200.0), stills_s=stills_s)
+    clips = cut(info, config, video_id="v", scene_times_s=())
+    edge_s = 1201.0 if method == "fixed" else 1200.0
+    expected = [0.0, 600.0, 1200.0, *([edge_s] if method == "fixed" else []), 1800.0]
+    assert bounds(clips) == expected
+
+
+@pytest.mark.parametrize("method", ["keyframes", "fixed", "scenes"])
+def test_sound_after_the_last_picture_has_clips_of_its_own(method):
+    line = Timeline(
+        origin_s=0.0, pictures_end_s=6.0, sound_start_s=0.0, sound_end_s=50.0, duration_s=50.0
+    )
+    info = replace(INFO, duration_s=50.0, timeline=line)
+    config = CutConfig(method=method, max_clip_s=30.0, fixed_clip_s=22.0)
+    clips = cut(info, config, video_id="v", scene_times_s=())
+    assert bounds(clips) == [0.0, 6.0, 28.0, 50.0]
+    assert [has_pictures(clip, info) for clip in clips] == [True, False, False]
+
+
+def test_a_sound_file_is_cut_into_even_clips(film):
+    info = replace(probe(film("audio_m4a").path), duration_s=90.0)
+    clips = cut(info, CutConfig(max_clip_s=30.0), video_id="v")
+    assert bounds(clips) == [0.0, 30.0, 60.0, 90.0]
+    assert not any(has_pictures(clip, info) for clip in clips)
+
+
+@pytest.fixture(scope="session")
+def jumping(studio, film):
+    """Make a copy of 100 pictures whose clock goes by a formula of FFmpeg's setts."""
+
+    def make(name: str, formula: str):
+        path = studio.folder / name
+        source = str(film("all_intra").path)
+        studio.run(["-i", source, "-c", "copy", "-bsf:v", f"setts=ts={formula}", str(path)])
+        return path
+
+    return make
+
+
+def test_a_clock_that_jumps_ahead_costs_one_clip_and_says_so(jumping):
+    info = probe(jumping("jump.mkv", r"if(lt(N\,50)\,TS\,TS+10800/TB)"))
+    assert info.stills_s == (pytest.approx((1.96, 10_802.0), abs=0.01),)
+    assert info.duration_s == pytest.approx(10_804, abs=0.05)
+    assert "no new picture and no sound from 0:01 to 3:00:02: cut as one clip" in info.warnings
+    clips = cut(info, CutConfig(min_clip_s=1.0), video_id="v")
+    assert bounds(clips) == pytest.approx([0.0, 1.0, 10_802.0, 10_803.0, 10_804.0], abs=0.01)
+
+
+@pytest.mark.parametrize(("step_s", "num_clips"), [(59, 200), (61, 100), (1200, 100)])
+def test_pictures_far_apart_cost_at_most_a_few_clips_each(jumping, step_s, num_clips):
+    info = probe(jumping(f"slow{step_s}.mkv", f"N*{step_s}/TB"))
+    assert info.is_timed
+    assert len(cut(info, CutConfig(), video_id="v")) <= num_clips
+
+
+@pytest.mark.parametrize("step_s", [3_700, 200_000])
+def test_a_clock_that_cannot_be_true_is_not_believed(jumping, step_s):
+    info = probe(jumping(f"absurd{step_s}.mkv", f"N*{step_s}/TB"))
+    assert not info.is_timed
+    assert info.duration_s == pytest.approx(4.0)
+
+
+def test_silence_alone_is_no_still_stretch(film):
+    assert probe(film("four_minutes").path).stills_s == ()
 
 
 @settings(deadline=None, max_examples=100)

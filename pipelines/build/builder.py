@@ -64,7 +64,7 @@ class Builder:
             seconds=round(time.monotonic() - started_s, 2),
             backends=self._context.models.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
-            notes=self._notes(),
+            notes=(*collected.notes, *self._notes()),
             num_bugs=self._num_bugs,
             rules={"frames": rule_label(config.visual), "chapters": rule_label(config.textual)},
         )

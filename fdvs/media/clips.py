@@ -87,13 +87,6 @@ def cut(
     ]
 
 
-def has_pictures(clip: Clip, info: VideoInfo) -> bool:
-    """Return whether a clip begins before the last picture ends; behind it there is sound only."""
-    if info.timeline is None:
-        return info.has_pictures
-    return clip.start_s < info.timeline.pictures_end_s
-
-
 def gop_statistics(info: VideoInfo) -> GopStatistics:
     """Measure the distances between keyframes; the last, open one does not count."""
     intervals_s = [b - a for a, b in pairwise(info.key_times_s)]

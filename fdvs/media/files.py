@@ -261,7 +261,7 @@ class _Walk:
         stack = [top]
         while stack:
             folder = stack.pop()
-            inner = []
+            inner: list[Path] = []
             for entry in self._entries(folder, seen):
                 path = folder / entry.name
                 name = os.path.relpath(path, root)

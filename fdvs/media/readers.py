@@ -18,6 +18,7 @@ from typing import cast
 from fdvs.config import ReaderName
 from fdvs.files import Closing
 from fdvs.media.files import check_file
+from fdvs.media.pyav_input import open_input
 from fdvs.media.resize import UPRIGHT, Orientation, bounded_size, fit
 from fdvs.media.scan import scan
 from fdvs.protocols import FrameReader
@@ -54,6 +55,11 @@ def probe(path: Path, *, timeout_s: float = 30.0) -> VideoInfo:
     Raises as `open_reader`.
     """
     return scan(check_file(path), timeout_s=timeout_s).info
+
+
+def check_container(path: Path, *, timeout_s: float = 30.0) -> None:
+    """Raise as `open_reader` for what is no file of an allowed container; reads its head only."""
+    open_input(check_file(path), timeout_s).close()
 
 
 class FileReader(Closing):

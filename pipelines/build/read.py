@@ -23,7 +23,7 @@ from fdvs.errors import (
 )
 from fdvs.fingerprint import digest, file_sha256
 from fdvs.media.clips import cut, detect_scenes, gop_statistics
-from fdvs.media.readers import open_reader
+from fdvs.media.readers import check_container, open_reader
 from fdvs.media.sampling import motion, unique_frames
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
@@ -143,10 +143,16 @@ def _identify(job: VideoJob, store: Store) -> None:
         if stat.st_size == 0:
             raise NotAVideo("empty file (0 bytes)")
         known = store.known_video(job.path, size_bytes=job.size_bytes, mtime_ns=job.mtime_ns)
-        job.sha256 = (known and store.sha256_of(known)) or file_sha256(job.path)
+        job.sha256 = (known and store.sha256_of(known)) or _hashed(job.path)
     except OSError as error:
         raise MissingVideo(f"cannot be read: {error.strerror or error}") from error
     job.video_id = video_id_from(job.sha256)
+
+
+def _hashed(path: Path) -> str:
+    """Return a media file's SHA-256; other files are refused first, since hashing may take long."""
+    check_container(path)
+    return file_sha256(path)
 
 
 def _cut(job: VideoJob, config: Config) -> None:

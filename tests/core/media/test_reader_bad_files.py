@@ -15,7 +15,7 @@ import pytest
 from fdvs.errors import MediaError, MissingVideo, NotAVideo, UndecodableVideo
 from fdvs.media.files import audio_kind, check_file, printable
 from fdvs.media.pyav_input import media_errors
-from fdvs.media.readers import open_reader, probe
+from fdvs.media.readers import check_container, open_reader, probe
 from fdvs.media.scan import scan
 
 
@@ -91,6 +91,15 @@ def test_noise_named_as_a_video_is_no_allowed_container(tmp_path):
     path = tmp_path / "noise.mp4"
     path.write_bytes(b"\x00\x01" + np.random.default_rng(0).bytes(5000))
     assert reason(path, NotAVideo).startswith("not an allowed video container; allowed")
+
+
+def test_what_is_no_media_file_is_refused_by_its_head(film, tmp_path):
+    path = tmp_path / "zeros.mp4"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(NotAVideo):
+        check_container(path)
+    check_container(film("bframes_mp4").path)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])

@@ -19,7 +19,7 @@ from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.question import Question, Turn
 from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
-from fdvs.errors import NotFound, StoreError
+from fdvs.errors import CorruptLibrary, NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
 from fdvs.pipelines.ask.asker import Asker
@@ -29,7 +29,7 @@ from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.meta import get_meta, set_meta
-from fdvs.store.store import SourceRow, Store, VideoRecord
+from fdvs.store.store import Artifact, SourceRow, Store, VideoRecord
 from fdvs.store.videos import show_name
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
@@ -255,7 +255,7 @@ class Library(Closing):
         """Return what redundancy reduction saved, by the video's name."""
         found = {}
         for record in self._store.videos():
-            artifact = self._store.get(record.video_id, "saved")
+            artifact = _intact(self._store, record.video_id, "saved")
             if artifact is not None:
                 found[record.name] = Saved(**artifact.payload)
         return found
@@ -317,8 +317,8 @@ def _identity_json(identity: ModelIdentity) -> dict[str, str]:
 
 def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRow:
     video_id = record.video_id if record else ""
-    probe = store.get(video_id, "probe") if video_id else None
-    saved = store.get(video_id, "saved") if video_id else None
+    probe = _intact(store, video_id, "probe")
+    saved = _intact(store, video_id, "saved")
     return VideoRow(
         name=record.name if record else show_name(source.path.name),
         video_id=video_id or None,
@@ -333,10 +333,19 @@ def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRo
 
 
 def _notes(store: Store, video_id: str, source: SourceRow) -> tuple[str, ...]:
-    noted = store.get(video_id, "notes") if video_id else None
+    noted = _intact(store, video_id, "notes")
     if noted is not None:
         return tuple(noted.payload["notes"])
     return (source.reason,) if source.status == "ok" and source.reason else ()
+
+
+def _intact(store: Store, video_id: str, stage: str) -> Artifact | None:
+    """Return a stored result; a damaged one counts as missing, so that the list is still shown."""
+    try:
+        return store.get(video_id, stage)
+    except CorruptLibrary as error:
+        logger.warning("%s; the next build makes it again", error)
+        return None
 
 
 def _row_without_file(store: Store, record: VideoRecord) -> VideoRow:

@@ -86,12 +86,14 @@ class Index:
 
         Raises:
             ModelUnavailable: FAISS is not installed.
-            CorruptLibrary: a stored row is damaged.
+            StoreError: the database cannot be read.
+
+        A video with a damaged row is left out, with a warning.
         """
         _import_faiss()  # before the long part
         with store.reading():
             stories: dict[str, Story] = {}
-            texts = [t for v in store.videos() for t in _texts_of(store, v, stories)]
+            texts = [t for v in store.videos() for t in _texts_or_none(store, v, stories)]
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
         index = cls(texts, stories)
         logger.info("index: %d texts, %d vectors", len(texts), index._vectors.ntotal)
@@ -186,6 +188,16 @@ def _import_faiss() -> ModuleType | Any:
 def _plain(text: str) -> str:
     """Return text that SQLite and a terminal accept: lone surrogates become question marks."""
     return text.encode("utf-8", errors="replace").decode()
+
+
+def _texts_or_none(store: Store, video: VideoRecord, stories: dict[str, Story]) -> list[_Text]:
+    """Return the texts of a video, none if a row of it is damaged: the others can be searched."""
+    try:
+        return list(_texts_of(store, video, stories))
+    except CorruptLibrary as error:
+        stories.pop(video.video_id, None)
+        logger.warning("%s is left out of searches: %s", video.name, error)
+        return []
 
 
 def _texts_of(store: Store, video: VideoRecord, stories: dict[str, Story]) -> Iterator[_Text]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fdvs.errors import CorruptLibrary
 from fdvs.protocols import PictureMatcher
-from fdvs.store.store import Store
+from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.types import Vectors
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class PictureIndex:
         found: dict[ClipKey, Vectors] = {}
         with store.reading():
             for video in store.videos():
-                for item, artifact in store.get_all(video.video_id, "look").items():
+                for item, artifact in _stored(store, video).items():
                     if artifact.vectors is not None:
                         found[(video.video_id, item)] = artifact.vectors[0]
         sizes = Counter(len(row) for row in found.values())
@@ -64,6 +65,15 @@ class PictureIndex:
             for key, cosine in zip(self.keys, cosines, strict=True)
             if cosine >= min_score and video_id in (None, key[0])
         }
+
+
+def _stored(store: Store, video: VideoRecord) -> dict[int, Artifact]:
+    """Return the stored vectors of a video's clips, none if one of them is damaged."""
+    try:
+        return store.get_all(video.video_id, "look")
+    except CorruptLibrary as error:
+        logger.warning("%s is left out of visual search: %s", video.name, error)
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

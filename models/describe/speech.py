@@ -7,10 +7,9 @@ gives equal sentences, and a build that was stopped goes on behind its last stre
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +23,24 @@ from fdvs.models.describe.audio import (
     Samples,
     TrackSound,
     audio_tracks,
-    bare_timeline,
     mix,
 )
 from fdvs.models.describe.languages import language_code
-from fdvs.models.describe.speech_text import Segment, Spoken, Transcript, transcript
-from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Whisper
+from fdvs.models.describe.speech_language import MIN_VOICE, Language, find_language
+from fdvs.models.describe.speech_report import ENGLISH, Report
+from fdvs.models.describe.speech_text import Spoken, transcript
+from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Recogniser, Whisper
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.loading import needs
 from fdvs.protocols import Heard
 from fdvs.typed import check_range
-from fdvs.types import ClipView, ModelIdentity, Observation, Timeline
+from fdvs.types import ModelIdentity, Observation, Timeline
 
 # A stretch: 38 MB of samples.
 STRETCH_S = 600.0
 # It is cut in the longest pause of its end.
 SEARCH_S = 60.0
 MAX_PAUSE_VOICE = 0.3
-MIN_SOUND_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +61,6 @@ class SpeechOptions:
             raise InvalidValue("language", self.language, "a language such as en or de, or ''")
 
 
-class Recogniser(Protocol):
-    """What this module asks of a model; see `Whisper`."""
-
-    is_multilingual: bool
-
-    def voice(self, samples: Samples) -> NDArray[np.float32]: ...
-
-    def languages(self, samples: Samples) -> dict[str, float]: ...
-
-    def recognise(self, samples: Samples, *, language: str, beam_size: int) -> list[Segment]: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
     """Samples [num_samples] that begin at `start_s`; `is_last` ends the track."""
@@ -92,13 +79,10 @@ class SpeechSource:
 
     source = "speech"
     version = 2
-    needs_frames = False
-    batch_size = 1
 
     def __init__(self, model: Recogniser, identity: ModelIdentity, options: SpeechOptions) -> None:
         self.identity = identity
         self._model, self._options = model, options
-        self._last: tuple[object, tuple[Observation, ...]] = (None, ())
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SpeechSource:
@@ -110,26 +94,6 @@ class SpeechSource:
         needs("faster_whisper", "speech")
         model = Whisper.load(model_folder(card), settings, name=card.name)
         return cls(model, identity_of(card), options)
-
-    # Remove with `_observations` once builds call `read_track`.
-    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return the sentences with their midpoint in each clip. Raises as `read_track`."""
-        return [
-            [
-                found
-                for found in self._observations(view.video_path)
-                if view.clip.start_s <= (found.start_s + found.end_s) / 2 < view.clip.end_s
-            ]
-            for view in clips
-        ]
-
-    def _observations(self, video_path: Path) -> tuple[Observation, ...]:
-        if self._last[0] != video_path:
-            heard = list(self.read_track(video_path, bare_timeline(video_path)))
-            for note in (note for part in heard for note in part.notes):
-                logger.warning("%s: %s", video_path.name, note)
-            self._last = video_path, tuple(found for part in heard for found in part.observations)
-        return self._last[1]
 
     def read_track(
         self, video_path: Path, timeline: Timeline, *, start_s: float = 0.0
@@ -147,29 +111,56 @@ class SpeechSource:
         sound = TrackSound(video_path, tracks[0], origin_s=timeline.origin_s)
         blocks = sound.blocks(start_s=start_s if start_s > 0 else float("-inf"))
         mono = (replace(block, samples=mix(block.samples, "all")[None]) for block in blocks)
-        is_empty = True
+        report = Report(start_s=max(0.0, start_s), min_probability=self._options.min_probability)
+        found: Heard | None = None
         for stretch in stretches(mono, self._model):
-            is_empty = False
-            yield self._heard(stretch, timeline)
-        if is_empty:
+            found = self._heard(stretch, report)
+            if not stretch.is_last:
+                yield found
+        if found is None:
             yield _nothing(start_s, timeline)
+            return
+        if sound.error:
+            report.add(f"its sound ends early: {sound.error}")
+        end_s = max(found.end_s, timeline.duration_s)
+        yield replace(found, end_s=end_s, notes=(*found.notes, *report.last_notes()))
 
-    def _heard(self, stretch: Stretch, timeline: Timeline) -> Heard:
-        language = self._options.language or "en"
-        found = Transcript(sentences=())
-        if len(stretch.samples) >= MIN_SOUND_S * SAMPLE_RATE:
-            found = transcript(
-                self._model.recognise(
-                    stretch.samples, language=language, beam_size=self._options.beam_size
-                )
-            )
-        end_s = max(stretch.end_s, timeline.duration_s) if stretch.is_last else stretch.end_s
+    def _heard(self, stretch: Stretch, report: Report) -> Heard:
+        voice = self._model.voice(stretch.samples)
+        language: Language | None = None
+        sentences: tuple[Observation, ...] = ()
+        if (voice >= MIN_VOICE).any():
+            language = self._language(stretch.samples, voice, report)
+            found = self._recognised(stretch, language, report)
+            sentences = tuple(self._observation(one, stretch.start_s) for one in found)
         return Heard(
             start_s=stretch.start_s,
-            end_s=end_s,
-            observations=tuple(self._observation(s, stretch.start_s) for s in found.sentences),
-            language=language,
+            end_s=stretch.end_s,
+            observations=sentences,
+            notes=report.notes(),
+            language=language.tag if language and sentences else "",
         )
+
+    def _language(self, samples: Samples, voice: NDArray[np.float32], report: Report) -> Language:
+        if self._options.language:
+            return Language(code=self._options.language)
+        if not self._model.is_multilingual:
+            return Language(code=ENGLISH)
+        found = find_language(samples, voice, self._model, before=report.language)
+        report.spoken(found)
+        return found
+
+    def _recognised(
+        self, stretch: Stretch, language: Language, report: Report
+    ) -> tuple[Spoken, ...]:
+        segments = self._model.recognise(
+            stretch.samples, language=language.code, beam_size=self._options.beam_size
+        )
+        if not self._model.is_multilingual:
+            segments = report.known(segments, stretch.start_s)
+        found = transcript(segments)
+        report.count(found)
+        return found.sentences
 
     def _observation(self, sentence: Spoken, offset_s: float) -> Observation:
         return Observation(

@@ -23,6 +23,9 @@ MIN_REPEATS = 4
 # Bounds on a segment of silence (Radford et al., 2023, section 4.5).
 MAX_NO_SPEECH = 0.6
 MIN_LOG_PROB = -1.0
+# A model that does not know the language loops or guesses (measured on seven languages).
+MAX_COMPRESSION = 2.2
+MIN_KNOWN_LOG_PROB = -0.7
 # What Whisper writes where nobody speaks, without punctuation: dropped if it stands alone.
 CLOSING_PHRASES = frozenset(
     """
@@ -51,12 +54,18 @@ class Word:
 class Segment:
     """Words recognised together, and how sure the model is that they are speech.
 
-    `log_prob` is the mean log probability of a token, `no_speech` the probability of silence.
+    `log_prob` is the mean log probability of a token, `no_speech` the probability of silence and
+    `compression` the length of the text over its compressed length: high where it repeats itself.
     """
 
     words: tuple[Word, ...]
     log_prob: float
     no_speech: float
+    compression: float = 1.0
+
+    @property
+    def length_s(self) -> float:
+        return self.words[-1].end_s - self.words[0].start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,14 @@ def _is_silence(segment: Segment) -> bool:
     if segment.no_speech > MAX_NO_SPEECH and segment.log_prob < MIN_LOG_PROB:
         return True
     return same_words(_text(segment.words)) in CLOSING_PHRASES
+
+
+def is_known_language(segment: Segment) -> bool:
+    """Whether a model of one language understood a segment, rather than inventing words.
+
+    The probabilities of its words do not tell: invented ones are as sure as others.
+    """
+    return segment.compression <= MAX_COMPRESSION and segment.log_prob >= MIN_KNOWN_LOG_PROB
 
 
 def without_loops(words: Sequence[Word]) -> list[Word]:

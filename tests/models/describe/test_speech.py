@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from fdvs.errors import BadModelOutput, InvalidValue, ModelError, ModelUnavailable
+from fdvs.media.readers import probe
 from fdvs.models.cards import Card, LoadSettings, load_card
-from fdvs.models.describe.audio import SAMPLE_RATE, Block, Samples, bare_timeline
+from fdvs.models.describe.audio import SAMPLE_RATE, Block, Samples
 from fdvs.models.describe.speech import (
     SEARCH_S,
     STRETCH_S,
@@ -30,7 +31,7 @@ from fdvs.models.describe.subtitles import SubtitleSource
 from fdvs.models.weights.fetch import model_folder
 from fdvs.protocols import Heard, TrackSource
 from fdvs.text.vocabulary import same_words
-from fdvs.types import Clip, ClipView, ModelIdentity, Timeline
+from fdvs.types import ModelIdentity, Timeline
 
 IDENTITY = ModelIdentity(role="source", backend="faster-whisper", name="scripted")
 Make = Callable[..., Any]
@@ -178,6 +179,45 @@ def test_without_a_pause_the_window_with_the_least_voice_is_taken() -> None:
     assert cut == pytest.approx(len(samples) - SEARCH_S * SAMPLE_RATE + 100.5 * VOICE_WINDOW, abs=1)
 
 
+def notes(model: Any, path: Path, **options: Any) -> tuple[str, ...]:
+    heard = list(source(model, **options).read_track(path, timeline_of(path)))
+    return tuple(note for part in heard for note in part.notes)
+
+
+def test_the_language_is_found_used_and_noted(tmp_path: Path, film: Make) -> None:
+    path, model = film(tmp_path / "film.mkv"), Scripted(is_multilingual=True)
+    (heard,) = source(model).read_track(path, clock())
+    assert (heard.language, model.asked) == ("de", ["de"])
+    assert heard.notes == ("its speech is German (90% sure)",)
+    model.sure = 0.3
+    assert notes(model, path, language="fr") == (
+        "1 of 1 spoken sentences are uncertain (words below 50% on average)",
+    )
+    assert model.asked[-1] == "fr"
+
+
+def test_sound_without_a_voice_is_not_recognised_and_noted(tmp_path: Path, film: Make) -> None:
+    model = Scripted()
+    path = film(tmp_path / "quiet.mkv", "-af", "volume=0.01")
+    assert notes(model, path) == ("no speech was found in its sound",)
+    assert model.heard == []
+
+
+def test_what_a_model_of_english_invents_for_other_languages_is_left_out(
+    tmp_path: Path, film: Make
+) -> None:
+    class Looping(Scripted):
+        def _said(self, start_s: float, end_s: float) -> Segment:
+            return replace(super()._said(start_s, end_s), compression=5.6)
+
+    path = film(tmp_path / "film.mkv")
+    (heard,) = source(Looping()).read_track(path, clock())
+    assert (heard.observations, heard.language) == ((), "")
+    (note,) = heard.notes
+    assert "does not sound like English was left out (from 0:0" in note
+    assert "use speech-base" in note
+
+
 def test_a_failing_model_is_a_model_error() -> None:
     class Broken:
         model = Scripted(is_multilingual=True)
@@ -243,8 +283,14 @@ def whisper() -> SpeechSource:
         pytest.skip(str(error))
 
 
+def timeline_of(path: Path) -> Timeline:
+    timeline = probe(path).timeline
+    assert timeline is not None
+    return timeline
+
+
 def read(source: SpeechSource, path: Path, **more: float) -> list[Heard]:
-    return list(source.read_track(path, bare_timeline(path), **more))
+    return list(source.read_track(path, timeline_of(path), **more))
 
 
 def test_real_speech_says_what_the_films_own_subtitles_say(
@@ -253,7 +299,7 @@ def test_real_speech_says_what_the_films_own_subtitles_say(
     """The film carries its narration as a text stream: truth from somebody else."""
     path = media_dir / "robust" / "nasa_13013.mp4"
     subtitles = SubtitleSource.load(load_card("subtitles"), LoadSettings())
-    (written,) = subtitles.read_track(path, bare_timeline(path))
+    (written,) = subtitles.read_track(path, timeline_of(path))
     (said,) = read(whisper, path)
     want = same_words(" ".join(o.text for o in written.observations if o.end_s <= 13)).split()
     heard = same_words(" ".join(o.text for o in said.observations)).split()
@@ -269,17 +315,3 @@ def test_real_tones_and_silence_are_no_speech(
 ) -> None:
     (heard,) = read(whisper, film(tmp_path / "film.mkv"))
     assert heard.observations == ()
-
-
-def test_clips_get_the_sentences_with_their_midpoint_inside(tmp_path: Path, film: Make) -> None:
-    path = film(tmp_path / "film.mkv")
-    clips = [
-        ClipView(
-            video_path=path,
-            clip=Clip(video_id="v", index=index, start_s=start_s, end_s=start_s + 2),
-            frames=(),
-        )
-        for index, start_s in enumerate((0.0, 2.0, 4.0))
-    ]
-    found = source(Scripted()).describe(clips)
-    assert [[o.text for o in part] for part in found] == [[], ["A tone."], []]

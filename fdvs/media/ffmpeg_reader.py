@@ -64,8 +64,10 @@ def command(program: str, path: Path, facts: Scan, times_fd: int) -> list[str]:
     filters = (
         f"settb=1/{_TICKS_PER_S},metadata=mode=add:key=fdvs:value=1,"
         f"metadata=mode=print:key=fdvs:file='pipe\\:{times_fd}':direct=1,"
-        # A fixed size: a picture of another size in mid-stream would shift all that follow.
-        f"scale={width_px}:{height_px},format=rgb24"
+        # A fixed size: a picture of another size in mid-stream would shift all that follow. It
+        # keeps its shape, between black bars.
+        f"scale={width_px}:{height_px}:force_original_aspect_ratio=decrease,format=rgb24,"
+        f"pad={width_px}:{height_px}:(ow-iw)/2:(oh-ih)/2:black"
     )
     source = ffmpeg.input(
         _INPUT,

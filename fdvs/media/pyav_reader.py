@@ -25,7 +25,7 @@ from fdvs.media.pyav_input import (
     read_only,
 )
 from fdvs.media.readers import FileReader
-from fdvs.media.resize import MAX_PIXELS, orientation_of
+from fdvs.media.resize import MAX_PIXELS, display_size, orientation_of
 from fdvs.media.scan import Scan
 from fdvs.types import Frame, Image
 
@@ -241,9 +241,11 @@ class PyAVReader(FileReader):
         # One thread: the default pool costs up to twenty times the wall time on a busy machine.
         rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
         self.counts.conversions += 1
+        turn = orientation_of(frame)
         return self._frame(
             max(0.0, float((shown.ticks - self._facts.origin) * self._facts.tick_s)),
             cast(Image, rgb.to_ndarray()),
             short_side_px,
-            orientation=orientation_of(frame),
+            orientation=turn,
+            shape=display_size(frame.width, frame.height, self._facts.sar, turn.rotation_deg),
         )

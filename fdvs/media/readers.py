@@ -19,7 +19,7 @@ from fdvs.config import ReaderName
 from fdvs.files import Closing
 from fdvs.media.files import check_file
 from fdvs.media.pyav_input import open_input
-from fdvs.media.resize import UPRIGHT, Orientation, bounded_size, fit
+from fdvs.media.resize import UPRIGHT, Orientation, bounded_size, centred, fit, size_within
 from fdvs.media.scan import scan
 from fdvs.protocols import FrameReader
 from fdvs.registry import Registry
@@ -131,7 +131,14 @@ class FileReader(Closing):
         short_side_px: int | None,
         *,
         orientation: Orientation = UPRIGHT,
+        shape: tuple[int, int] | None = None,
     ) -> Frame:
-        """Return a decoded picture upright and in the size that was asked for."""
+        """Return a decoded picture upright and in the size that was asked for.
+
+        `shape` is its own (width, height) when upright: a picture of another shape than the
+        file's first one is shown whole, with black bars, as players do.
+        """
         size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
-        return Frame(time_s=time_s, image=fit(image, size=size, orientation=orientation))
+        own = size if shape is None else size_within(shape, size)
+        image = centred(fit(image, size=own, orientation=orientation), size)
+        return Frame(time_s=time_s, image=image)

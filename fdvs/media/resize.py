@@ -93,6 +93,29 @@ def fit(image: Image, *, size: tuple[int, int], orientation: Orientation = UPRIG
     return np.ascontiguousarray(image[:, ::-1] if orientation.is_mirrored else image)
 
 
+def size_within(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """Return the (width, height) of the largest picture of the shape of `size` that fits in `box`.
+
+    Rounding may cost a pixel; where no more is left over, it is the box itself.
+    """
+    scale = min(Fraction(box[0], size[0]), Fraction(box[1], size[1]))
+    width_px, height_px = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    if box[0] - width_px <= 1 and box[1] - height_px <= 1:
+        return box
+    return width_px, height_px
+
+
+def centred(image: Image, size: tuple[int, int]) -> Image:
+    """Return the picture in the middle of a black one of (width, height)."""
+    height_px, width_px = image.shape[:2]
+    if (width_px, height_px) == size:
+        return image
+    whole = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - width_px) // 2, (size[1] - height_px) // 2
+    whole[top : top + height_px, left : left + width_px] = image
+    return whole
+
+
 def _resize(image: Image, height_px: int, width_px: int) -> Image:
     import torch
     from torch.nn.functional import interpolate

@@ -64,7 +64,7 @@ class Scan:
     `ticks` are integers: presentation time stamps of the stream if they are reliable, otherwise
     frame numbers. A picture is shown at `(ticks - origin) * tick_s`. `key_ticks` are the places
     to seek to, sorted; empty for an untimed file, which is read from its start.
-    `coded_size` is (width, height) as stored, before rotation and aspect ratio.
+    `coded_size` is (width, height) as stored, before rotation and the sample aspect ratio `sar`.
     """
 
     info: VideoInfo
@@ -72,6 +72,7 @@ class Scan:
     tick_s: Fraction
     key_ticks: tuple[int, ...]
     coded_size: tuple[int, int]
+    sar: Fraction | None = None
 
 
 @dataclass(slots=True)
@@ -256,6 +257,7 @@ def _facts(container: InputContainer, stream: VideoStream, seen: _Seen) -> Scan:
         tick_s=tick_s,
         key_ticks=tuple(scanned.key_ticks) if timed is not None else (),
         coded_size=peek.size,
+        sar=stream.sample_aspect_ratio,
     )
 
 

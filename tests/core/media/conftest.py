@@ -156,18 +156,22 @@ def copied(source: str, suffix: str, before: str, after: str) -> Callable[[Studi
     return make
 
 
-def size_change(studio: Studio, name: str) -> Film:
-    """Two transport streams in one file; the second has larger pictures."""
-    small = studio.encode(f"{name}_a.ts", f"{BFRAMES} -f mpegts", num_frames=100)
-    large = studio.encode(
-        f"{name}_b.ts",
-        f"{BFRAMES} -output_ts_offset 4 -f mpegts",
-        numbers=range(100, 200),
-        size=(2 * WIDTH_PX, 2 * HEIGHT_PX),
-    )
-    path = studio.folder / f"{name}.ts"
-    path.write_bytes(small.read_bytes() + large.read_bytes())
-    return constant(path, 200)
+def size_change(width_px: int, height_px: int) -> Callable[[Studio, str], Film]:
+    """Two transport streams in one file; the second has pictures of another size."""
+
+    def make(studio: Studio, name: str) -> Film:
+        first = studio.encode(f"{name}_a.ts", f"{BFRAMES} -f mpegts", num_frames=100)
+        second = studio.encode(
+            f"{name}_b.ts",
+            f"{BFRAMES} -output_ts_offset 4 -f mpegts",
+            numbers=range(100, 200),
+            size=(width_px, height_px),
+        )
+        path = studio.folder / f"{name}.ts"
+        path.write_bytes(first.read_bytes() + second.read_bytes())
+        return constant(path, 200)
+
+    return make
 
 
 def two_streams(studio: Studio, name: str) -> Film:
@@ -276,7 +280,8 @@ RECIPES: dict[str, Callable[[Studio, str], Film]] = {
     "rotated_90": copied("bframes_mp4", ".mp4", "-display_rotation 90", "-c copy"),
     "rotated_180": copied("bframes_mp4", ".mp4", "-display_rotation 180", "-c copy"),
     "rotated_270": copied("bframes_mp4", ".mp4", "-display_rotation 270", "-c copy"),
-    "size_change": size_change,
+    "size_change": size_change(2 * WIDTH_PX, 2 * HEIGHT_PX),
+    "shape_change": size_change(HEIGHT_PX, WIDTH_PX),
     "two_streams": two_streams,
     "audio_first": audio_first,
     "audio_m4a": audio("tone.m4a", "-c:a aac"),

@@ -10,7 +10,14 @@ import pytest
 
 from fdvs.errors import MediaError, ModelUnavailable, UndecodableVideo
 from fdvs.media.readers import READERS, open_reader, probe
-from fdvs.media.resize import Orientation, bounded_size, display_size, fit, right_angle
+from fdvs.media.resize import (
+    Orientation,
+    bounded_size,
+    display_size,
+    fit,
+    right_angle,
+    size_within,
+)
 
 
 def read_all(path, reader, every_s=0.0, short_side_px=None):
@@ -42,6 +49,8 @@ def mean_difference(a, b):
         ("av1", 1),
         ("h264_10_bit", 3),
         ("hevc_10_bit", 3),
+        ("size_change", 1),
+        ("shape_change", 1),
     ],
 )
 def test_both_readers_agree_on_count_times_and_pictures(film, name, bound):
@@ -154,6 +163,24 @@ def test_the_short_side_is_bounded_and_nothing_is_enlarged(film):
 def test_all_pictures_of_a_file_have_one_size(film):
     shapes = {frame.image.shape for frame in read_all(film("size_change").path, "pyav")}
     assert shapes == {(96, 160, 3)}
+
+
+@pytest.mark.parametrize("reader", ["pyav", "ffmpeg"])
+def test_a_picture_of_another_shape_is_shown_whole_between_black_bars(film, read_number, reader):
+    frames = read_all(film("shape_change").path, reader)
+    assert {frame.image.shape for frame in frames} == {(96, 160, 3)}
+    # 96x160 pixels fit into the height of 96 with a width of 58, between bars of 51.
+    late = frames[150].image
+    assert read_number(late[:, 51:109]) == 150
+    assert late[:, :50].max() < 20
+    assert late[:, 110:].max() < 20
+
+
+def test_sizes_keep_their_shape_in_a_box():
+    assert size_within((96, 160), (160, 96)) == (58, 96)
+    assert size_within((320, 96), (160, 96)) == (160, 48)
+    assert size_within((854, 480), (640, 360)) == (640, 360)
+    assert size_within((1, 5000), (10, 10)) == (1, 10)
 
 
 def test_resizing_equals_pillow_bicubic():

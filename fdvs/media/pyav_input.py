@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4
 MAX_MESSAGE_CHARS = 200
+# These list no streams: those that begin behind the first 5 MB or 5 s, FFmpeg's default, are not
+# found. Where pictures or sound seem to be missing, it looks for them further on.
+_WITHOUT_HEADER = frozenset({"mpegts", "mpeg", "flv"})
+_LONG_PROBE = {"probesize": str(64 << 20), "analyzeduration": str(3600 * 1_000_000)}
 
 
 @contextlib.contextmanager
@@ -58,9 +62,18 @@ def open_input(path: Path, timeout_s: float) -> InputContainer:
         NotAVideo: not an allowed container.
         UndecodableVideo: the file does not answer.
     """
+    opened = _opened(path, timeout_s, {})
+    is_partial = not (opened.streams.video and opened.streams.audio)
+    if is_partial and opened.format.name in _WITHOUT_HEADER:
+        opened.close()
+        opened = _opened(path, timeout_s, _LONG_PROBE)
+    return opened
+
+
+def _opened(path: Path, timeout_s: float, probe: dict[str, str]) -> InputContainer:
     import av
 
-    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS, **probe}
     with media_errors(timeout_s):
         try:
             opened = av.open(

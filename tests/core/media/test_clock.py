@@ -6,11 +6,12 @@ import shutil
 from dataclasses import astuple
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from fdvs.errors import MediaError
-from fdvs.media.pyav_input import open_input
+from fdvs.media.pyav_input import demux_safely, is_drain, open_input
 from fdvs.media.readers import open_reader, probe
 from fdvs.types import Timeline
 
@@ -107,21 +108,55 @@ def test_a_stream_that_appears_in_mid_file_does_not_end_the_reading(late_sound, 
         assert len(list(source.iter_frames(every_s=0, short_side_px=16))) == 1200
 
 
+def test_sound_that_begins_in_mid_file_is_found(late_sound):
+    info, line = probe(late_sound), line_of(late_sound)
+    assert info.has_audio
+    assert line.sound_start_s == pytest.approx(24, abs=2 * PACKET_S)
+    assert line.sound_end_s == pytest.approx(48, abs=2 * PACKET_S)
+
+
+def test_sound_that_begins_late_in_a_flash_recording_is_found(studio, film, tmp_path):
+    path = tmp_path / "late.flv"
+    source = ["-i", str(film("four_minutes").path), "-itsoffset", "100", *tone(20)]
+    codecs = "-map 0:v -map 1:a -c:v copy -c:a aac -t 130".split()
+    studio.run([*source, *codecs, str(path)])
+    assert line_of(path).sound_start_s == pytest.approx(100, abs=2 * PACKET_S)
+
+
+@pytest.fixture(scope="session")
+def joined(studio, film):
+    """Join two recordings that number their streams differently, in one order or the other."""
+
+    def make(order: tuple[int, int]) -> Path:
+        parts = []
+        for number in (0, 1):
+            path = studio.folder / f"part_{number}.ts"
+            source = ["-i", str(film("bframes_mp4").path)]
+            place = ["-c", "copy", "-streamid", f"0:{500 + number}"]
+            place += ["-mpegts_pmt_start_pid", str(4000 + number)]
+            studio.run([*source, *place, str(path)])
+            parts.append(path.read_bytes())
+        whole: Path = studio.folder / f"joined_{order[0]}.ts"
+        whole.write_bytes(b"".join(parts[number] for number in order))
+        return whole
+
+    return make
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_part_with_other_stream_numbers_is_named(studio, film, tmp_path, order):
-    parts = []
-    for number in (0, 1):
-        path = tmp_path / f"{number}.ts"
-        source = ["-i", str(film("bframes_mp4").path)]
-        place = ["-c", "copy", "-streamid", f"0:{500 + number}"]
-        place += ["-mpegts_pmt_start_pid", str(4000 + number)]
-        studio.run([*source, *place, str(path)])
-        parts.append(path.read_bytes())
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes(b"".join(parts[number] for number in order))
-    [note] = [w for w in probe(joined).warnings if "of the file" in w]
+def test_a_part_with_other_stream_numbers_is_named(joined, order):
+    [note] = [w for w in probe(joined(order)).warnings if "of the file" in w]
     assert note.startswith(("49% of the file, after 0:2", "50% of the file, after 0:2"))
     assert "joined recordings" in note
+
+
+def test_a_stream_that_is_not_known_at_the_start_does_not_end_the_demuxing(joined):
+    """Opened with a short probe, which finds what a usual one finds of a longer file."""
+    with av.open(str(joined((0, 1))), options={"probesize": "100000"}) as container:
+        assert len(container.streams) == 1
+        packets = list(demux_safely(container, container.streams.video[0]))
+    assert sum(not is_drain(packet) for packet in packets) == 600
+    assert sum(is_drain(packet) for packet in packets) == 1
 
 
 SOUND = ["audio_m4a", "audio_wav", "audio_mp3", "audio_flac", "audio_in_mkv"]

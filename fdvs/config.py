@@ -149,11 +149,14 @@ class ChapterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryConfig:
-    """How chapters become scenes, and scenes a story."""
+    """How chapters become scenes, and scenes a story.
+
+    An extractive scene has at most `sentences_per_scene` sentences, fewer where little is new.
+    """
 
     writer: StoryWriter = "extractive"
     max_scene_chapters: int = 12
-    sentences_per_scene: int = 2
+    sentences_per_scene: int = 3
     max_story_sentences: int = 12
     max_tokens: int = 256
 

@@ -13,6 +13,7 @@ float noise of another batch composition (about 1e-7) cannot decide between equa
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ import numpy as np
 from fdvs.config import RedundancyConfig, TextualConfig
 from fdvs.errors import BadModelOutput
 from fdvs.redundancy.cover import STEPS_PER_UNIT, keep_cover
+from fdvs.text.vocabulary import same_words
 from fdvs.types import Mask, Scores, Vectors
 from fdvs.vectors import unit_rows
 
@@ -45,20 +47,42 @@ def keep_frames(vectors: Vectors, config: RedundancyConfig, *, salt: str) -> Mas
     return keep_below_mean(similarity_to_key(vectors))
 
 
-def keep_chapters(vectors: Vectors, config: TextualConfig, *, salt: str) -> Mask:
+def keep_chapters(
+    vectors: Vectors,
+    config: TextualConfig,
+    *,
+    salt: str,
+    said: Sequence[Sequence[str]] = (),
+) -> Mask:
     """Return which chapters [N] of one video to keep; `salt` names the video.
 
     The first chapter is always kept, except under `paper`. Under `cover` the memory reaches both
-    ways: a chapter that a later one represents may be dropped, too.
+    ways: a chapter that a later one represents may be dropped, too, unless it holds a sentence of
+    `said` (those of each chapter) that no earlier one holds. Pictures that are alike do not make
+    different words redundant.
     """
     if config.policy == "random":
-        like = keep_chapters(vectors, replace(config, policy=config.like), salt=salt)
+        by_rule = replace(config, policy=config.like)
+        like = keep_chapters(vectors, by_rule, salt=salt, said=said)
         return random_mask(like, config, keeps_first=config.like != "paper", salt=salt)
     if config.policy == "cover":
-        return keep_cover(vectors, floor=config.floor, reach=config.memory)
+        forced = (0, *with_new_sentences(said)) if len(vectors) else ()
+        return keep_cover(vectors, floor=config.floor, reach=config.memory, forced=forced)
     if config.policy == "none":
         return np.ones(len(vectors), dtype=np.bool_)
     return keep_below_mean(similarity_to_memory(vectors, memory=config.memory, include_self=True))
+
+
+def with_new_sentences(said: Sequence[Sequence[str]]) -> list[int]:
+    """Return the places of those lists that hold a sentence whose words no earlier list holds."""
+    known: set[str] = set()
+    found: list[int] = []
+    for place, sentences in enumerate(said):
+        words = {same_words(sentence) for sentence in sentences} - {""}
+        if words - known:
+            found.append(place)
+        known |= words
+    return found
 
 
 def similarity_to_key(vectors: Vectors) -> Scores:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from fdvs.story.chapters import NOTHING_SEEN, ON_SCREEN, PICTURES, split_keywords
@@ -34,6 +34,8 @@ cela ceci ce cette ces il elle ils elles et mais ou donc alors car aussi
 esto eso este esta estos estas ellos ellas y pero o entonces porque
 """.split()
 )
+# The first words of remarks.
+_PERSONAL = frozenset("i i'm i've you ich je moi yo".split())
 # What is said to the audience and not about the subject.
 _FILLER = re.compile(
     r"""
@@ -45,7 +47,8 @@ _FILLER = re.compile(
       |auf\ wiedersehen|bis\ zum\ n[aä]chsten
       |bonjour|bonsoir|bienvenue|merci|au\ revoir|hola|buen[oa]s|bienvenid|gracias|adi[oó]s)\b
     | \b(?:like\ and\ subscribe|thanks?\ (?:you\ )?for\ (?:watching|listening|your\ attention)
-      |f[uü]r\ (?:ihre|eure)\ aufmerksamkeit|my\ name\ is|mein\ name\ ist)\b
+      |f[uü]r\ (?:ihre|eure)\ aufmerksamkeit|my\ name\ is
+      |that(?:\ (?:was|is)|'s)\ (?:it|all)|das\ war(?:'s|\ es)|mein\ name\ ist)\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -72,7 +75,8 @@ class Candidate:
     """A sentence that may be told.
 
     `clips` are those whose chapters contain it, `start_s` is when the first of them starts, `place`
-    its position in that chapter, and `quality` (0 to 1) how well it can be told alone.
+    its position in that chapter, `title` that chapter's heading, and `quality` how well it can be
+    told alone, 0 to 1.
     """
 
     text: str
@@ -81,6 +85,7 @@ class Candidate:
     place: int
     voice: Voice
     quality: float
+    title: str = ""
 
 
 def candidates_of(chapters: Sequence[Chapter]) -> list[Candidate]:
@@ -96,25 +101,29 @@ def candidates_of(chapters: Sequence[Chapter]) -> list[Candidate]:
             if not quality or not key:
                 continue
             known = found.get(key)
+            if known is not None:
+                found[key] = replace(known, clips=(*known.clips, chapter.index))
+                continue
             found[key] = Candidate(
                 text=finish(shorten(text, max_chars=MAX_SENTENCE_CHARS)),
-                clips=(*known.clips, chapter.index) if known else (chapter.index,),
-                start_s=known.start_s if known else chapter.start_s,
-                place=known.place if known else place,
-                voice=known.voice if known else voice,
+                clips=(chapter.index,),
+                start_s=chapter.start_s,
+                place=place,
+                voice=voice,
                 quality=quality,
+                title=chapter.title,
             )
     return list(found.values())
 
 
 def _sentences(chapter: Chapter) -> list[tuple[Voice, str]]:
     """Return a chapter's sentences in order, without its heading and keywords."""
-    said = {same_words(sentence) for sentence in chapter.said}
-    title = same_words(chapter.title)
     result = [(Voice.SAID, sentence) for sentence in chapter.said]
-    for sentence in split_sentences(chapter.text):
-        words = same_words(sentence)
-        if sentence.startswith(PICTURES) or words in said or (title and words == title):
+    title = same_words(chapter.title)
+    spoken = " ".join(chapter.said)
+    _, found, after = chapter.text.rpartition(spoken) if spoken else ("", "", chapter.text)
+    for sentence in split_sentences(after if found else chapter.text):
+        if sentence.startswith(PICTURES) or (title and same_words(sentence) == title):
             continue
         is_written = sentence.startswith(ON_SCREEN)
         result.append((Voice.WRITTEN if is_written else Voice.SEEN, sentence))
@@ -133,8 +142,10 @@ def _quality(text: str, voice: Voice) -> float:
         quality *= 0.8 if voice is Voice.SAID else 0.5
     if words[0] in _LEANING:
         quality *= 0.6
+    if words[0] in _PERSONAL:
+        quality *= 0.4
     if text.rstrip('"”’»)').endswith(("?", "？")):
-        quality *= 0.5
+        quality *= 0.3
     if voice is Voice.SAID and not _ENDS.search(text):
         quality *= 0.5
     if voice is Voice.SAID and text.isascii() and len(words) < SHORT_WORDS:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.story.candidates import Candidate, candidates_of, picture_words, repeats
+from fdvs.story.candidates import Candidate, Voice, candidates_of, picture_words, repeats
 from fdvs.story.chapters import NOTHING_SEEN, PICTURES
-from fdvs.story.linking import content_words
-from fdvs.story.sentence_vectors import Embed, sentence_vectors
+from fdvs.story.sentence_vectors import Embed, sentence_vectors, terms_of
 from fdvs.text.sentences import finish
 from fdvs.types import Chapter, Sentence
 from fdvs.vectors import Doubles
@@ -33,6 +32,12 @@ MAX_KEYWORDS = 5
 # sentences of a lower quality are told only where there is nothing else
 MIN_QUALITY = 0.25
 MAX_KEYWORD_CLIPS = 6
+# a sentence that adds less than this share of what the first one did is not told
+LEAST_GAIN = 0.35
+# what a second sentence below the same heading counts against the first one below another
+SAME_HEADING = 0.6
+# sentences of fewer words than this name little
+FEW_TERMS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,14 +56,20 @@ def materials_of(scenes: Sequence[Sequence[Chapter]], embed: Embed | None) -> li
     texts = [c.text for candidates in found for c in candidates]
     rows = sentence_vectors(texts, embed)
     film = rows.sum(axis=0)
-    terms = [
-        Counter(w for c in candidates for w in set(content_words(c.text))) for candidates in found
+    stems = [frozenset(words) for words in terms_of(texts)]
+    ends = np.cumsum([len(candidates) for candidates in found]).tolist()
+    begins = [0, *ends[:-1]]
+    counts = [
+        Counter(stem for words in stems[begin:end] for stem in words)
+        for begin, end in zip(begins, ends, strict=True)
     ]
-    materials, begin = [], 0
+    materials = []
     for scene, (chapters, candidates) in enumerate(zip(scenes, found, strict=True)):
-        vectors = rows[begin : begin + len(candidates)]
-        begin += len(candidates)
-        salience = _salience(candidates, vectors, film, _own_terms(terms, scene))
+        here = slice(begins[scene], ends[scene])
+        own = _own_terms(counts, scene)
+        named = np.array([_term_weight(words, own) for words in stems[here]])
+        vectors = rows[here]
+        salience = _salience(candidates, vectors, film, named)
         materials.append(
             Material(chapters=chapters, candidates=candidates, vectors=vectors, salience=salience)
         )
@@ -75,13 +86,12 @@ def _own_terms(terms: Sequence[Counter[str]], scene: int) -> dict[str, float]:
 
 
 def _salience(
-    candidates: Sequence[Candidate], vectors: Doubles, film: Doubles, terms: dict[str, float]
+    candidates: Sequence[Candidate], vectors: Doubles, film: Doubles, named: Doubles
 ) -> Doubles:
     """Return how telling each sentence is [N], 0 to 1."""
     num = len(candidates)
     if not num:
         return np.zeros(0)
-    named = np.array([_term_weight(c.text, terms) for c in candidates])
     early = np.linspace(1.0, 0.0, num) if num > 1 else np.ones(1)
     parts = (
         SCENE_SHARE * _scaled(vectors @ vectors.sum(axis=0))
@@ -93,10 +103,9 @@ def _salience(
     return salience
 
 
-def _term_weight(text: str, terms: dict[str, float]) -> float:
+def _term_weight(words: Set[str], terms: dict[str, float]) -> float:
     """Return the weight of a sentence's words; long sentences gain less than their words sum to."""
-    words = set(content_words(text))
-    return sum(terms.get(word, 0.0) for word in sorted(words)) / (len(words) + 4)
+    return sum(terms[word] for word in sorted(words)) / (len(words) + FEW_TERMS)
 
 
 def _scaled(values: Doubles) -> Doubles:
@@ -114,12 +123,17 @@ def choose(material: Material, *, num_sentences: int) -> list[Candidate]:
     candidates, salience = material.candidates, material.salience
     similar = np.clip(material.vectors @ material.vectors.T, 0, 1)
     covered = np.zeros(len(candidates))
-    good = [i for i, c in enumerate(candidates) if c.quality >= MIN_QUALITY]
-    left = set(good or range(len(candidates)))
+    left = _worth_telling(candidates)
     chosen: list[Candidate] = []
+    first_gain = 0.0
     while left and len(chosen) < num_sentences:
-        gains = {i: _gain(similar[i], covered, salience[i]) for i in sorted(left)}
-        best = max(gains, key=lambda i: (round(gains[i], 6), -i))
+        told = {c.title for c in chosen if c.title}
+        gains = COVERAGE * np.maximum(similar - covered, 0).mean(axis=1) + (1 - COVERAGE) * salience
+        gains *= [SAME_HEADING if c.title in told else 1.0 for c in candidates]
+        best = max(left, key=lambda i: (round(float(gains[i]), 6), -i))
+        first_gain = first_gain or float(gains[best])
+        if gains[best] < LEAST_GAIN * first_gain:
+            break
         left.discard(best)
         if not repeats(candidates[best].text, [c.text for c in chosen]):
             chosen.append(candidates[best])
@@ -127,9 +141,11 @@ def choose(material: Material, *, num_sentences: int) -> list[Candidate]:
     return chosen
 
 
-def _gain(similar: Doubles, covered: Doubles, salience: float) -> float:
-    more = float(np.maximum(similar - covered, 0).mean())
-    return COVERAGE * more + (1 - COVERAGE) * float(salience)
+def _worth_telling(candidates: Sequence[Candidate]) -> set[int]:
+    """Return which candidates are good, without text on screen where there is more; else all."""
+    good = {i for i, c in enumerate(candidates) if c.quality >= MIN_QUALITY}
+    spoken = {i for i in good if candidates[i].voice is not Voice.WRITTEN}
+    return spoken or good or set(range(len(candidates)))
 
 
 def scene_sentences(material: Material, *, num_sentences: int) -> tuple[Sentence, ...]:
@@ -155,11 +171,14 @@ def story_sentences(
     """
     num_turns = max(num_per_scene, math.ceil(max_sentences / len(materials)))
     chosen = [choose(m, num_sentences=num_turns) for m in materials]
+    any_good = any(c.quality >= MIN_QUALITY for found in chosen for c in found)
     told: list[Candidate] = []
     for turn in range(num_turns):
         waiting = [scene for scene, found in enumerate(chosen) if turn < len(found)]
         for scene in _by_coverage(materials, waiting):
             candidate = chosen[scene][turn]
+            if candidate.quality < MIN_QUALITY and any_good:
+                continue
             if len(told) < max_sentences and not repeats(candidate.text, [c.text for c in told]):
                 told.append(candidate)
     if told:

@@ -22,8 +22,8 @@ WINDOW = 3
 MIN_DEPTH = 0.1
 # depths are compared as whole numbers of 1e-4, so that float noise cannot move a boundary
 _STEPS = 10_000
-# what a boundary is worth where another heading begins and where the same one goes on, in steps
-NEW_TITLE, SAME_TITLE = 1_500, -5_000
+# how much the chapters below one heading are taken as one
+POOLED = 0.5
 
 Steps = NDArray[np.int64]
 
@@ -44,8 +44,8 @@ def scene_ranges(
     Args:
         vectors: chapter embeddings [N, D] in time order.
         max_chapters: most chapters of a scene, at least 1.
-        titles: the headings of the chapters [N], "" for none; a boundary is likelier where
-            another heading begins, and not worth anything below the same one.
+        titles: the headings of the chapters [N], "" for none: scenes rather begin where a heading
+            does.
         window: chapters compared on each side of a gap.
         min_depth: least depth of a boundary that the bounds do not force.
 
@@ -55,10 +55,26 @@ def scene_ranges(
         raise ValueError(f"max_chapters is {max_chapters}; need at least 1")
     if not len(vectors):
         return []
-    gains = boundary_gains(vectors, window=window, min_depth=min_depth)
-    if titles:
-        gains = gains + title_gains(titles)
+    gains = boundary_gains(pooled(vectors, titles), window=window, min_depth=min_depth)
     return best_division(gains, max_chapters)
+
+
+def pooled(vectors: Vectors, titles: Sequence[str]) -> Vectors:
+    """Return vectors [N, D] drawn towards the mean of the chapters below the same heading.
+
+    A chapter without a heading belongs to the one before it. Unchanged where all are alike.
+    """
+    if len(set(filter(None, titles))) < 2:
+        return vectors
+    rows = unit_rows(vectors)
+    starts, current = [0], titles[0]
+    for place, title in enumerate(titles):
+        if title and current and title != current:
+            starts.append(place)
+        current = title or current
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        rows[start:end] += POOLED / (1 - POOLED) * rows[start:end].mean(axis=0)
+    return rows.astype(np.float32)
 
 
 def gap_similarities(vectors: Vectors, *, window: int) -> Doubles:
@@ -104,20 +120,6 @@ def boundary_gains(vectors: Vectors, *, window: int, min_depth: float) -> Steps:
     cutoff = max(float(depths.mean() - depths.std() / 2), min_depth)
     penalties = np.where(_is_bottom(similarities), cutoff, cutoff + depths.max())
     gains: Steps = np.rint((depths - penalties) * _STEPS).astype(np.int64)
-    return gains
-
-
-def title_gains(titles: Sequence[str]) -> Steps:
-    """Return [N - 1]: what a boundary gains where another heading begins, in whole steps.
-
-    It loses where the heading stays. A chapter without a heading belongs to the one before it.
-    """
-    gains = np.zeros(len(titles) - 1, dtype=np.int64)
-    current = titles[0]
-    for gap, title in enumerate(titles[1:]):
-        if title and current:
-            gains[gap] = NEW_TITLE if title != current else SAME_TITLE
-        current = title or current
     return gains
 
 

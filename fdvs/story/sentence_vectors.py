@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fdvs.story.linking import content_words
+from fdvs.text.stop_words import stop_words_of
 from fdvs.types import Vectors
 from fdvs.vectors import Doubles, unit_rows
 
@@ -17,6 +18,7 @@ Embed = Callable[[Sequence[str]], Vectors]
 # words are hashed into this many places: enough that few of a film share one
 NUM_PLACES = 2048
 CHUNK = 64
+STEM_CHARS = 6
 
 
 def sentence_vectors(texts: Sequence[str], embed: Embed | None) -> Doubles:
@@ -29,9 +31,21 @@ def sentence_vectors(texts: Sequence[str], embed: Embed | None) -> Doubles:
     return unit_rows(np.concatenate([words, meaning], axis=1))
 
 
+def terms_of(texts: Sequence[str]) -> list[list[str]]:
+    """Return the content words of each text, cut to stems of `STEM_CHARS` letters.
+
+    A cut is a stem in many languages: it unites "glacier" and "glaciers", "Moräne" and "Moränen".
+    """
+    stop_words = stop_words_of(texts)
+    return [
+        [word[:STEM_CHARS] for word in content_words(text) if word not in stop_words]
+        for text in texts
+    ]
+
+
 def word_vectors(texts: Sequence[str]) -> Doubles:
-    """Return unit rows [N, NUM_PLACES] of tf-idf over hashed words."""
-    words = [Counter(content_words(text)) for text in texts]
+    """Return unit rows [N, NUM_PLACES] of tf-idf over hashed stems."""
+    words = [Counter(terms) for terms in terms_of(texts)]
     used = Counter(word for counts in words for word in counts)
     rows = np.zeros((len(texts), NUM_PLACES))
     for row, counts in enumerate(words):

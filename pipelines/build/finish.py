@@ -102,7 +102,8 @@ class Finisher:
         """Return a mask over the chapters and its fingerprint."""
         rule = self._context.config.textual
         fingerprint = fingerprints.kept_chapters_fingerprint(vector_fingerprints, rule)
-        kept = keep_chapters(vectors, rule, salt=self._job.video_id)
+        said = [stored.payload.get("said", ()) for stored in self._chapters]
+        kept = keep_chapters(vectors, rule, salt=self._job.video_id, said=said)
         similarity = similarity_to_memory(
             vectors, memory=rule.memory, include_self=rule.policy == "paper"
         )

@@ -148,7 +148,8 @@ def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
     _show_sentences(out, story.sentences, cite)
     for scene in story.scenes:
         out.print()
-        line(out, (f"Scene {scene.index + 1}  ", HEAD), span(name, scene.start_s, scene.end_s))
+        head = f"Scene {scene.index + 1}" + (f": {one_line(scene.title)}" if scene.title else "")
+        line(out, (f"{head}  ", HEAD), span(name, scene.start_s, scene.end_s))
         _show_sentences(out, scene.sentences, cite)
     if with_chapters:
         _show_chapters(out, story, name)

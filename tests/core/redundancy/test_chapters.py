@@ -89,6 +89,20 @@ def test_a_short_video_needs_no_warm_up() -> None:
     assert keep_chapters(rows, COVER, salt="v").tolist() == [True, False, True, True]
 
 
+def test_different_words_over_one_unchanging_slide_are_all_kept() -> None:
+    rows = np.repeat(unit_vectors(1), 5, axis=0)
+    said = [["One."], ["Two."], ["one", "TWO!"], [], ["Three.", "One."]]
+    assert keep_chapters(rows, COVER, salt="v", said=said).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    control = TextualConfig(policy="random", floor=0.7)
+    assert keep_chapters(rows, control, salt="v", said=said).sum() == 3
+
+
 @pytest.mark.parametrize("policy", ["cover", "paper", "random", "none"])
 def test_no_chapters_give_an_empty_mask(policy: str) -> None:
     config = TextualConfig(policy=policy)  # type: ignore[arg-type]

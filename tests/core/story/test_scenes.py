@@ -140,3 +140,19 @@ def test_of_a_flat_bottom_the_first_gap_is_the_boundary() -> None:
     rows = np.stack([a, a, b, c, c])
     gains = boundary_gains(rows, window=1, min_depth=0.1)
     assert np.flatnonzero(gains > 0).tolist() == [1]
+
+
+def test_scenes_rather_begin_where_a_heading_does() -> None:
+    """Three subjects that the vectors alone divide one chapter too late."""
+    a, b = np.eye(2)
+    rows = np.stack([a, a, a, a, 0.8 * a + 0.6 * b, b, b, b]).astype(np.float32)
+    titles = ["A", "A", "A", "A", "B", "", "B", "B"]
+    assert scene_ranges(rows, max_chapters=12, titles=titles) == [range(4), range(4, 8)]
+
+
+def test_one_heading_for_the_whole_film_changes_nothing() -> None:
+    rows = np.repeat(np.eye(3), 4, axis=0).astype(np.float32)
+    titles = ["Slide", *[""] * 5, *["Slide"] * 6]
+    plain = scene_ranges(rows, max_chapters=12)
+    assert len(plain) > 1
+    assert scene_ranges(rows, max_chapters=12, titles=titles) == plain

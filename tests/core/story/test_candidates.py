@@ -1,0 +1,78 @@
+"""Which sentences a story may tell, and what counts against them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fdvs.story.candidates import Voice, candidates_of, picture_words, repeats
+from fdvs.types import Chapter
+
+
+def chapter(text: str, *, said: tuple[str, ...] = (), title: str = "", index: int = 0) -> Chapter:
+    return Chapter(
+        video_id="v",
+        index=index,
+        start_s=10.0 * index,
+        end_s=10.0 * index + 10,
+        text=text,
+        said=said,
+        title=title,
+    )
+
+
+def quality(sentence: str) -> float:
+    return candidates_of([chapter(sentence, said=(sentence,))])[0].quality
+
+
+def test_voices_are_told_apart_and_headings_and_keywords_left_out() -> None:
+    note = chapter(
+        "Ice. Snow becomes ice in the form of a U. Stones scratch. On screen: “Firn”. A wall. "
+        "Pictures: web site?",
+        said=("Snow becomes ice in the form of a U.", "Stones scratch."),
+        title="Ice",
+    )
+    found = [(c.voice, c.text) for c in candidates_of([note])]
+    assert found == [
+        (Voice.SAID, "Snow becomes ice in the form of a U."),
+        (Voice.SAID, "Stones scratch."),
+        (Voice.WRITTEN, "On screen: “Firn”."),
+        (Voice.SEEN, "A wall."),
+    ]
+
+
+def test_a_sentence_belongs_to_every_chapter_that_has_it() -> None:
+    [one] = candidates_of([chapter("A wall.", index=2), chapter("a WALL", index=5)])
+    assert (one.text, one.clips, one.start_s) == ("A wall.", (2, 5), 20.0)
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        "Good morning and welcome to the lecture about the glaciers.",
+        "Herzlich willkommen zu der Vorlesung über die Gletscher.",
+        "Thank you very much for listening to the lecture on glaciers.",
+        "But the glaciers carve the valleys into broad troughs.",
+        "Do the glaciers carve the valleys into broad troughs?",
+        "Perhaps the glaciers carve the valleys into broad troughs.",
+        "The glaciers carve the valleys into broad",
+        "Glaciers carve.",
+        "I like that the glaciers carve valleys into troughs.",
+    ],
+)
+def test_what_cannot_stand_alone_counts_less(worse: str) -> None:
+    assert quality(worse) < quality("The glaciers carve the valleys into broad troughs.")
+
+
+@pytest.mark.parametrize("sound", ["[music]", "(laughs)", "♪ la la la ♪"])
+def test_sounds_are_no_sentences(sound: str) -> None:
+    assert candidates_of([chapter(sound, said=(sound,))]) == []
+
+
+def test_a_sentence_of_known_words_repeats() -> None:
+    assert repeats("The fox and the hare.", ["A hare meets a fox."])
+    assert not repeats("The fox meets a dog.", ["A hare sleeps."])
+
+
+def test_keywords_are_counted_by_chapter_without_their_kinds() -> None:
+    notes = [chapter("A. Pictures: rabbit (hare, angora), bird?"), chapter("Pictures: rabbit.")]
+    assert picture_words(notes) == {"rabbit": 2, "bird?": 1}

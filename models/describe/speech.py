@@ -26,6 +26,7 @@ from fdvs.models.describe.audio import (
     mix,
 )
 from fdvs.models.describe.languages import language_code
+from fdvs.models.describe.speech_choice import choose_sound
 from fdvs.models.describe.speech_language import MIN_VOICE, Language, find_language
 from fdvs.models.describe.speech_report import ENGLISH, Report
 from fdvs.models.describe.speech_text import Spoken, transcript
@@ -104,14 +105,24 @@ class SpeechSource:
         may be before 0. Raises BadModelOutput where
         the sound cannot be read and ModelError where the model fails.
         """
-        tracks = [track for track in audio_tracks(video_path) if track.has_decoder]
-        if not tracks:
+        choice = choose_sound(
+            video_path,
+            audio_tracks(video_path),
+            timeline,
+            self._model,
+            language=language_code(self._options.language),
+        )
+        if choice is None:
             yield _nothing(start_s, timeline)
             return
-        sound = TrackSound(video_path, tracks[0], origin_s=timeline.origin_s)
+        sound = TrackSound(video_path, choice.track, origin_s=timeline.origin_s)
         blocks = sound.blocks(start_s=start_s if start_s > 0 else float("-inf"))
-        mono = (replace(block, samples=mix(block.samples, "all")[None]) for block in blocks)
+        mono = (
+            replace(block, samples=mix(block.samples, choice.channel)[None]) for block in blocks
+        )
         report = Report(start_s=max(0.0, start_s), min_probability=self._options.min_probability)
+        if start_s <= 0:
+            report.add(*choice.notes)
         found: Heard | None = None
         for stretch in stretches(mono, self._model):
             found = self._heard(stretch, report)

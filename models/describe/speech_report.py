@@ -28,8 +28,8 @@ class Report:
     _num_repeated: int = 0
     _num_invented: int = 0
 
-    def add(self, note: str) -> None:
-        self._notes.append(note)
+    def add(self, *notes: str) -> None:
+        self._notes += notes
 
     def spoken(self, language: Language) -> None:
         """Note a language that is not English, is another than before, or is uncertain."""

@@ -6,6 +6,7 @@ wrong value is an error before any work starts.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -31,6 +32,10 @@ RETIRED: dict[str, Any] = {
     "ask.order": "story-first",
     "ask.unsupported": "remove",
 }
+
+#: Settings that came later, with their defaults: at these they are left out of what is stored and
+#: of fingerprints, so that what older versions built stays valid.
+LATER: dict[str, Any] = {"perceive.language": ""}
 
 
 def check_choices(config: object) -> None:
@@ -125,13 +130,20 @@ class TextualConfig(RedundancyConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerceiveConfig:
-    """The captioner and further sources that describe a clip; names as in `fdvs models list`."""
+    """The captioner and further sources: names as in `fdvs models list`, or short ones (see
+    `fdvs.pipelines.sources`). `auto` takes the short-named ones that this machine can run, `-NAME`
+    leaves one out. `language` (`de`, `pt-BR`; "" finds it out) is what is spoken and subtitled.
+    """
 
     captioner: str = "tags"
     sources: tuple[str, ...] = ()
+    language: str = ""
     max_observation_chars: int = 2000
 
     def __post_init__(self) -> None:
+        if self.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", self.language):
+            allowed = "a code such as de or pt-BR, or '' to find it out"
+            raise InvalidValue("perceive.language", self.language, allowed)
         check_range("perceive.max_observation_chars", self.max_observation_chars, 20, 100_000)
 
 
@@ -266,7 +278,10 @@ def field_types(config_type: type) -> dict[str, Any]:
 
 
 def with_retired(section: str, settings: Any) -> JsonDict:
-    """Return one section as JSON, retired settings included: what a fingerprint covers."""
+    """Return one section as JSON, retired settings included and later ones left out at their
+    defaults: what a fingerprint covers."""
     prefix = f"{section}."
     retired = {k.removeprefix(prefix): v for k, v in RETIRED.items() if k.startswith(prefix)}
-    return {**retired, **asdict(settings)}
+    later = {k.removeprefix(prefix): v for k, v in LATER.items() if k.startswith(prefix)}
+    now = {k: v for k, v in asdict(settings).items() if k not in later or v != later[k]}
+    return {**retired, **now}

@@ -113,3 +113,8 @@ class AbsentData(DataError):
 
 class PartialData(DataError):
     """The files hold fewer records than the official ones, and partial files were not allowed."""
+
+
+def how_to_install(extra: str = "") -> str:
+    """Return what to type, in the folder of the checkout, to install an optional part of FDVS."""
+    return "run in the FDVS checkout: scripts/install" + (f" --with {extra}" if extra else "")

@@ -7,7 +7,7 @@ hub repository or an endpoint's URL; its card is then created on the fly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -62,6 +62,7 @@ class LoadSettings:
 
     `attention_plan` is a file of settings per key head that replaces those of the card. `reread`:
     read prompts twice before tokens are evicted, which also sets budgets where a model has none.
+    `language` replaces that of the cards of sources that have one.
     """
 
     device: str = "auto"
@@ -69,6 +70,18 @@ class LoadSettings:
     attention: str = "auto"
     attention_plan: str = ""
     reread: bool = True
+    language: str = ""
+
+
+# Backends of sources that have an option `language`.
+WITH_LANGUAGE = ("subtitles", "faster-whisper")
+
+
+def in_language(card: Card, language: str) -> Card:
+    """Return the card of a source with the wanted language, where it has that option."""
+    if not language or card.backend not in WITH_LANGUAGE:
+        return card
+    return replace(card, options={**card.options, "language": language})
 
 
 def card_names() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from fdvs.models.cards import Card, LoadSettings, Role, resolve
+from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
 from fdvs.protocols import Describer, ImageEmbedder, LanguageModel, TextEmbedder
 from fdvs.registry import Registry
 
@@ -87,8 +87,9 @@ def load_captioner(spec: str, settings: LoadSettings) -> Describer:
 
 
 def load_source(spec: str, settings: LoadSettings) -> Describer:
-    """See `load_image_embedder`."""
-    return cast(Describer, _load(SOURCES, resolve(spec, "source"), settings))
+    """See `load_image_embedder`; in the language of the settings, where the source has one."""
+    card = in_language(resolve(spec, "source"), settings.language)
+    return cast(Describer, _load(SOURCES, card, settings))
 
 
 def load_language_model(spec: str, settings: LoadSettings) -> LanguageModel:

@@ -7,7 +7,6 @@ devices. A preset names the models whose real weights the project never ran.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import re
 import sys
@@ -19,6 +18,15 @@ from fdvs.config import Config
 from fdvs.errors import FdvsError
 from fdvs.models.cards import Card, resolve
 from fdvs.pipelines.model_set import model_specs
+from fdvs.pipelines.requirements import (
+    INDEX,
+    REQUIREMENTS,
+    Backend,
+    check_backend,
+    has_weights,
+    missing_packages,
+)
+from fdvs.pipelines.sources import resolve_sources
 
 REAL, NONE = "real weights", "no weights"
 
@@ -30,16 +38,6 @@ class Package:
     name: str
     version: str | None
     extra: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """One way to do something, whether it can run here, and why or why not."""
-
-    kind: str
-    name: str
-    runs: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,40 +70,6 @@ class Health:
     packages: tuple[Package, ...]
     backends: tuple[Backend, ...]
     presets: tuple[PresetState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """The modules that a backend imports, and the extra that installs them."""
-
-    kind: str
-    name: str
-    modules: tuple[str, ...] = ()
-    extra: str = ""
-
-
-REQUIREMENTS = (
-    Requirement("reader", "pyav", ("av",)),
-    Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
-    Requirement("reader", "decord", ("decord",), "decord"),
-    Requirement("cut", "keyframes"),
-    Requirement("cut", "fixed"),
-    Requirement("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
-    Requirement("index", "faiss", ("faiss",), "offline"),
-    Requirement("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
-    Requirement("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
-    Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",)),
-    Requirement("captioner", "tags", ("timm",), "offline"),
-    Requirement("captioner", "transformers", ("transformers", "torchvision")),
-    Requirement("captioner", "endpoint", ("httpx",)),
-    Requirement("source", "subtitles", ("av",)),
-    Requirement("source", "faster-whisper", ("faster_whisper",), "speech"),
-    Requirement("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
-    Requirement("source", "grounding-dino", ("transformers",)),
-    Requirement("source", "video-classifier", ("transformers",)),
-    Requirement("llm", "transformers", ("transformers", "accelerate"), "offline"),
-    Requirement("llm", "endpoint", ("httpx",)),
-)
 
 
 def examine(library: Path) -> Health:
@@ -145,25 +109,6 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def is_installed(module: str) -> bool:
-    """Whether a top-level module could be imported; it is not imported."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def check_backend(requirement: Requirement) -> Backend:
-    """Return whether a backend's packages are installed, and what to install if not."""
-    missing = [module for module in requirement.modules if not is_installed(module)]
-    if missing:
-        how = f"pip install 'fdvs[{requirement.extra}]'" if requirement.extra else "reinstall fdvs"
-        reason = f"not installed: {', '.join(missing)}; {how}"
-    else:
-        reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"
-    return Backend(kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason)
 
 
 def attention_backends() -> tuple[Backend, ...]:
@@ -223,12 +168,13 @@ def preset_state(name: str, config: Config) -> PresetState:
     from fdvs.pipelines.presets import PRESETS
 
     cards, problems = [], []
-    for role, spec in model_specs(config).values():
+    for role, spec in model_specs(resolve_sources(config).config).values():
         try:
             cards.append(resolve(spec, role))
         except FdvsError as error:
             problems.append(str(error))
     problems += missing_packages(cards)
+    problems += [f"index: {one.reason}" for one in map(check_backend, INDEX) if not one.runs]
     if lacking := _names(card for card in cards if not has_weights(card)):
         problems.append(f"weights are not here; run: fdvs models fetch {' '.join(lacking)}")
     return PresetState(
@@ -243,25 +189,3 @@ def preset_state(name: str, config: Config) -> PresetState:
 
 def _names(cards: Iterable[Card]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(card.name for card in cards))
-
-
-def missing_packages(cards: Iterable[Card]) -> list[str]:
-    """Return one line for each model (or the index) whose packages are not installed."""
-    users: dict[tuple[str, str], str] = {(card.role, card.backend): card.name for card in cards}
-    users["index", "faiss"] = "index"
-    backends = map(check_backend, REQUIREMENTS)
-    return [
-        f"{users[one.kind, one.name]}: {one.reason}"
-        for one in backends
-        if (one.kind, one.name) in users and not one.runs
-    ]
-
-
-def has_weights(card: Card) -> bool:
-    """Whether a model's weights are on this machine, or it has none."""
-    from fdvs.models.weights.fetch import model_folder, weights_card
-
-    try:
-        return weights_card(card) is None or bool(model_folder(card))
-    except FdvsError:
-        return False

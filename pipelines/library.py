@@ -25,6 +25,7 @@ from fdvs.media.files import collect
 from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
+from fdvs.pipelines.sources import resolve_sources
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import PictureIndex, PictureSearch
@@ -47,8 +48,13 @@ logger = logging.getLogger(__name__)
 class Library(Closing):
     """One library. Open it with `Library.open`; close it, or use it in a `with`."""
 
-    def __init__(self, store: Store, config: Config, models: ModelSet) -> None:
+    def __init__(
+        self, store: Store, config: Config, models: ModelSet, *, wanted: Config | None = None
+    ) -> None:
+        """Most callers want `Library.open`. `wanted` are the settings as they were asked for, in
+        which sources have short names; `config` names their cards."""
         self._store = store
+        self._wanted = wanted or config
         self._models = models
         self._index: Index | None = None
         self._picture_index: PictureIndex | None = None
@@ -64,6 +70,7 @@ class Library(Closing):
         config: Path | str | Config | None = None,
         create: bool = True,
         models: Mapping[str, Any] | None = None,
+        change: Callable[[Config], Config] | None = None,
     ) -> Library:
         """Open or create the library in folder `path`.
 
@@ -73,6 +80,7 @@ class Library(Closing):
             config: a Config, or a YAML file whose settings override those of the preset.
             create: make folder and library where there are none.
             models: your own models by role, instead of those of the settings (see `ModelSet`).
+            change: is given the settings, wherever they come from, and returns those to use.
 
         Raises:
             LibraryMissing: there is no library and `create` is False.
@@ -85,13 +93,19 @@ class Library(Closing):
             chosen = preset_named(preset) if preset else None
             if config is not None:
                 chosen = load_config(Path(config), chosen or preset_named("offline"))
+
+        def settled(config: Config | None) -> tuple[Config, Config]:
+            wanted = config or preset_named("offline")
+            wanted = change(wanted) if change else wanted
+            return wanted, resolve_sources(wanted, own=models or {}).config
+
         if create and not Store.exists(Path(path)):
             # Checked before anything is written, so that no empty library is left behind.
-            ModelSet(chosen or preset_named("offline"), models=models).check()
+            ModelSet(settled(chosen)[1], models=models).check()
         store = Store.open(Path(path), create=create)
         try:
-            settings = chosen or _stored_config(store) or preset_named("offline")
-            return cls(store, settings, ModelSet(settings, models=models))
+            wanted, settings = settled(chosen or _stored_config(store))
+            return cls(store, settings, ModelSet(settings, models=models), wanted=wanted)
         except BaseException:
             store.close()
             raise
@@ -137,12 +151,14 @@ class Library(Closing):
             self._index = self._picture_index = None
             context = BuildContext(self.path, self.config, self._models)
             if collected.files:
-                set_meta(self._store, SETTINGS, config_to_json(self.config))
+                set_meta(self._store, SETTINGS, config_to_json(self._wanted))
                 set_meta(
                     self._store, TEXT_EMBEDDER, _identity_json(self._models.identity(TEXT_EMBEDDER))
                 )
                 set_meta(self._store, PICTURES, self._picture_fingerprints())
-            return Builder(self._store, context, watch).run(collected)
+            report = Builder(self._store, context, watch).run(collected)
+            lacking = resolve_sources(self._wanted).notes
+            return replace(report, notes=(*report.notes, *lacking))
 
     def videos(self) -> list[VideoRow]:
         """Return one row per file that was ever built, by path; failed ones with the reason."""

@@ -14,7 +14,9 @@ from typing import Any, cast
 from fdvs.config import Config
 from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
-from fdvs.models.cards import Card, LoadSettings, Role, resolve
+from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
+from fdvs.pipelines.requirements import missing_packages
+from fdvs.pipelines.sources import resolve_sources
 from fdvs.protocols import (
     Describer,
     ImageEmbedder,
@@ -49,6 +51,7 @@ class ModelSet:
     """
 
     def __init__(self, config: Config, *, models: Mapping[str, Any] | None = None) -> None:
+        config = resolve_sources(config, own=models or {}).config
         self._config = config
         self._specs = model_specs(config)
         self._own: dict[str, Any] = dict(models or {})
@@ -61,6 +64,7 @@ class ModelSet:
             attention=config.ask.attention,
             attention_plan=config.ask.attention_plan,
             reread=config.ask.reread,
+            language=config.perceive.language,
         )
 
     @property
@@ -155,7 +159,11 @@ class ModelSet:
         return str(self._model(name).content_fingerprint(path))
 
     def check(self) -> None:
-        """Raise ModelUnavailable or ConfigError if a build lacks a model, before any work."""
+        """Raise ModelUnavailable or ConfigError if a build lacks a model or a package, before any
+        work."""
+        cards = [self.card(name) for name in self.names_for_build() if name not in self._own]
+        if lacking := missing_packages(cards):
+            raise ModelUnavailable("; ".join(lacking))
         for name in self.names_for_build():
             self.identity(name)
 
@@ -179,7 +187,7 @@ class ModelSet:
     def card(self, name: str) -> Card:
         """Return the card of a model of the settings. Raises UnknownName."""
         role, spec = self._specs[name]
-        return resolve(spec, role)
+        return in_language(resolve(spec, role), self._settings.language)
 
     def _class(self, name: str) -> Any:
         from fdvs.models.factory import backend_class

@@ -1,9 +1,10 @@
 """Presets: functions that return a full config; a variant changes a field.
 
-`offline` runs anywhere without a network, with stand-ins for the vision models; `laptop`, `gpu`
-and `paper` need their models fetched once. A model's card says whether the project ever ran its
-real weights. The floor of visual redundancy was measured with the features of `offline`; for CLIP
-it is a guess.
+All but `paper` also use subtitles and, where package and weights are on this machine, speech and
+text on screen. `offline` runs anywhere without a network, with stand-ins for the vision models;
+`laptop`, `gpu` and `paper` need their models fetched once. A model's card says whether the project
+ever ran its real weights. The floor of visual redundancy was measured with the features of
+`offline`; for CLIP it is a guess.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from fdvs.config import (
 )
 from fdvs.errors import UnknownName
 
+AUTO = "auto"  # in `perceive.sources`: whatever of subtitles, speech and ocr this machine can run
+
 
 def offline() -> Config:
     """Small models from registry packages; template chapters, extractive story, LLM in `ask`."""
-    return Config(preset="offline")
+    return Config(preset="offline", perceive=PerceiveConfig(sources=(AUTO,)))
 
 
 def laptop() -> Config:
@@ -34,7 +37,7 @@ def laptop() -> Config:
     return Config(
         preset="laptop",
         sample=SampleConfig(short_side_px=384),
-        perceive=PerceiveConfig(captioner="smolvlm2-500m-video"),
+        perceive=PerceiveConfig(captioner="smolvlm2-500m-video", sources=(AUTO,)),
         models=ModelsConfig(
             image_embedder="openclip-vit-b-32",
             text_embedder="minilm-l6",
@@ -48,7 +51,7 @@ def gpu() -> Config:
     return Config(
         preset="gpu",
         sample=SampleConfig(short_side_px=448),
-        perceive=PerceiveConfig(captioner="qwen3-vl-8b"),
+        perceive=PerceiveConfig(captioner="qwen3-vl-8b", sources=(AUTO,)),
         chapter=ChapterConfig(writer="llm"),
         story=StoryConfig(writer="abstractive"),
         models=ModelsConfig(

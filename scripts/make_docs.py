@@ -47,7 +47,7 @@ unknown key or a wrong value is an error. The tables give the defaults of preset
 
 ```yaml
 cut: {method: scenes}
-perceive: {sources: [subtitles, speech-tiny-en]}
+perceive: {sources: [auto, -ocr], language: de}
 visual: {policy: random, seed: 1}
 models: {llm: "endpoint:http://127.0.0.1:8000/v1#my-model"}
 ```
@@ -91,9 +91,9 @@ def cli_page() -> str:
 
 def settings_page() -> str:
     """Return the page of every setting: section, what it does, default and allowed values."""
-    from fdvs.config import Config
+    from fdvs.pipelines.presets import offline
 
-    config = Config()
+    config = offline()
     parts = [SETTINGS_HEAD]
     for field in dataclasses.fields(config):
         section = getattr(config, field.name)

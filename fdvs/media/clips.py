@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fdvs.config import CutConfig, ReaderName
-from fdvs.errors import ModelUnavailable
+from fdvs.errors import ModelUnavailable, how_to_install
 from fdvs.media.readers import open_reader
 from fdvs.types import Clip, VideoInfo
 
@@ -130,7 +130,7 @@ def detect_scenes(
         from scenedetect.common import Timecode
     except ImportError as error:
         raise ModelUnavailable(
-            f"scene detection needs PySceneDetect ({error}); pip install 'fdvs[scenes]', "
+            f"scene detection needs PySceneDetect ({error}); {how_to_install('scenes')}, "
             "or cut at keyframes"
         ) from None
     detector = ContentDetector(threshold=threshold, min_scene_len=0)

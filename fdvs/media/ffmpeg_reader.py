@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fdvs.errors import ModelUnavailable, UndecodableVideo
+from fdvs.errors import ModelUnavailable, UndecodableVideo, how_to_install
 from fdvs.media.files import FORMATS, PROTOCOLS
 from fdvs.media.pyav_input import MAX_THREADS, counted, message_of
 from fdvs.media.readers import FileReader
@@ -51,8 +51,7 @@ def ffmpeg_program() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise ModelUnavailable(
-            f"no ffmpeg program ({message_of(error)}); pip install imageio-ffmpeg "
-            "or set FDVS_FFMPEG"
+            f"no ffmpeg program ({message_of(error)}); {how_to_install()}, or set FDVS_FFMPEG"
         ) from None
 
 

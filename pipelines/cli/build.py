@@ -7,12 +7,20 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from fdvs.pipelines.cli.options import LibraryOptions, VideoArgument, emit, library_command
+from fdvs.pipelines.cli.options import (
+    LibraryOptions,
+    VideoArgument,
+    emit,
+    library_command,
+    listed,
+)
 from fdvs.text.clean import one_line
 
 
@@ -32,19 +40,43 @@ def build(
         ),
     ],
     options: LibraryOptions,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="SOURCES",
+            help="Also read these: speech, ocr, subtitles (with commas), or a name of models list.",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="SOURCES", help="Do not read these."),
+    ] = None,
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="The language of speech and subtitles, such as de; '' finds it out.",
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option(help="Wait while another build uses the library, or give up at once.")
     ] = True,
 ) -> None:
     """Build the stories of videos, or resume an interrupted build.
 
-    Finished work is not repeated. At the end, a table shows each file's result and what
-    redundancy reduction saved. A video that cannot be read is reported as failed, with the
+    Finished work is not repeated. Subtitles are always read, speech and text on screen wherever
+    their packages and models are installed; --with, --without and --lang change that and are
+    remembered for the library. A video that cannot be read is reported as failed, with the
     reason; the others are still built.
     """
     from fdvs.media.files import collect
     from fdvs.pipelines.show.progress import watching
+    from fdvs.pipelines.sources import change_sources
 
+    if add or drop or lang is not None:
+        change = partial(change_sources, add=listed(add), drop=listed(drop), language=lang)
+        options = replace(options, change=change)
     collect(paths)  # a mistyped path must not leave an empty library behind
     with (
         acknowledged_interrupt(),

@@ -93,6 +93,7 @@ def evaluate(
     if row is None:
         raise typer.BadParameter("which row? Name one, or 'all'; see: fdvs eval --list")
     from fdvs.pipelines.evaluation.suite import Request, run_all
+    from fdvs.pipelines.sources import without_auto
 
     request = Request(
         row=row,
@@ -106,7 +107,7 @@ def evaluate(
         judge=judge,
         quick=quick,
         again=again,
-        config=load_settings(preset, config),
+        config=without_auto(load_settings(preset, config)),
     )
     with contextlib.redirect_stdout(sys.stderr):
         suite = run_all(request, report_progress=report_progress)

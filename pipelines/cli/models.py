@@ -61,7 +61,7 @@ def list_models(options: LibraryOptions) -> None:
     A star marks the models that --preset, --config or the library use.
     """
     from fdvs.models.cards import card_names, load_card
-    from fdvs.pipelines.doctor import has_weights
+    from fdvs.pipelines.requirements import has_weights
     from fdvs.pipelines.results import model_json
 
     used = _used_models(options)
@@ -80,17 +80,19 @@ def fetch_models(
     options: LibraryOptions,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="Names from `fdvs models list`."),
+        typer.Argument(metavar="MODEL", help="Names from `fdvs models list`, or speech, ocr."),
     ] = None,
 ) -> None:
     """Fetch the named models, or those of the settings. The only command that downloads."""
     from fdvs.models.weights.fetch import fetch
+    from fdvs.pipelines.sources import preferred_card
 
     with contextlib.redirect_stdout(sys.stderr):
         if options.preset and not options.config and not names:
             fetched = fetch(options.preset, progress=report_progress)
         else:
-            fetched = fetch(names=names or _used_models(options), progress=report_progress)
+            wanted = [preferred_card(name) for name in names or _used_models(options)]
+            fetched = fetch(names=wanted, progress=report_progress)
     if options.as_json:
         from fdvs.pipelines.results import fetched_json
 
@@ -104,5 +106,7 @@ def fetch_models(
 
 def _used_models(options: LibraryOptions) -> list[str]:
     from fdvs.pipelines.model_set import model_specs
+    from fdvs.pipelines.sources import resolve_sources
 
-    return [spec for _, spec in model_specs(options.settings()).values()]
+    config = resolve_sources(options.settings()).config
+    return [spec for _, spec in model_specs(config).values()]

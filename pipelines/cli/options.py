@@ -71,14 +71,20 @@ class LibraryOptions:
     preset: str | None
     config: Path | None
     as_json: bool
+    change: Callable[[Config], Config] | None = None
 
     @contextlib.contextmanager
     def opened(self, *, create: bool = False) -> Iterator[Library]:
         """Open the library for one command; stray prints of packages go to standard error."""
+        changed: dict[str, Any] = {"change": self.change} if self.change else {}
         with (
             contextlib.redirect_stdout(sys.stderr),
             library_class().open(
-                self.library, preset=self.preset, config=self.config, create=create
+                self.library,
+                preset=self.preset,
+                config=self.config,
+                create=create,
+                **changed,
             ) as library,
         ):
             yield library
@@ -142,6 +148,11 @@ def emit(value: Any) -> None:
 
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
+
+
+def listed(values: list[str] | None) -> list[str]:
+    """Return the names of an option that takes a list with commas and may be repeated."""
+    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
 def report_progress(text: str) -> None:

@@ -20,6 +20,7 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.registry_v2 import ModelManifest
 
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.sources import without_auto
 
 if TYPE_CHECKING:
     from fdvs.types import Answer
@@ -53,7 +54,7 @@ class FdvsModel(lmms):  # type: ignore[misc]  # lmms-eval is not always here
                 f"model_args {', '.join(others)} unknown; allowed: library, preset, batch_size, "
                 "device"
             )
-        self._library = Library.open(library, preset=preset)
+        self._library = Library.open(library, preset=preset, change=without_auto)
         self._names: dict[Path, str] = {}
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:

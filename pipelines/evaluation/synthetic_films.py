@@ -17,6 +17,7 @@ from fdvs.pipelines.build.finish import chapter_from_payload
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset
+from fdvs.pipelines.sources import without_auto
 from fdvs.report import BuildReport
 from fdvs.store.store import Store
 from fdvs.types import Chapter, Mask, Vectors
@@ -54,7 +55,7 @@ class BuiltFilm:
 
 def synthetic_config(*, hears: bool, base: Config | None = None) -> Config:
     """Return the settings for made films: those given (or preset offline) with text and sound."""
-    config = base or preset("offline")
+    config = without_auto(base or preset("offline"))
     wanted = (SCREEN_TEXT, *([SPEECH] if hears else []))
     sources = (*config.perceive.sources, *(w for w in wanted if w not in config.perceive.sources))
     return replace(config, perceive=replace(config.perceive, sources=sources))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from fdvs.pipelines.doctor import NONE, REAL, Backend, Health, PresetState
+from fdvs.pipelines.doctor import NONE, REAL, Health, PresetState
+from fdvs.pipelines.requirements import Backend
 from fdvs.pipelines.results import ModelJson
 from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 from fdvs.text.clean import one_line

@@ -15,7 +15,7 @@ from fdvs.config import Config, ModelsConfig, PerceiveConfig
 from fdvs.errors import LibraryMissing, ModelUnavailable
 from fdvs.models.cards import Card, card_names, load_card
 from fdvs.models.weights import fetch as fetch_module
-from fdvs.pipelines import doctor
+from fdvs.pipelines import doctor, requirements
 from fdvs.pipelines.cli import main as cli
 from fdvs.pipelines.cli import options
 from fdvs.pipelines.model_set import model_specs
@@ -57,7 +57,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 def test_every_backend_of_the_factory_is_known_to_the_doctor() -> None:
     from fdvs.models import factory
 
-    known = {(one.kind, one.name) for one in doctor.REQUIREMENTS}
+    known = {(one.kind, one.name) for one in requirements.REQUIREMENTS}
     for role, registry in {
         "image_embedder": factory.IMAGE_EMBEDDERS,
         "text_embedder": factory.TEXT_EMBEDDERS,
@@ -73,7 +73,7 @@ def test_every_reader_and_cut_of_the_settings_is_known_to_the_doctor() -> None:
 
     from fdvs.config import CutMethod, ReaderName
 
-    known = {(one.kind, one.name) for one in doctor.REQUIREMENTS}
+    known = {(one.kind, one.name) for one in requirements.REQUIREMENTS}
     assert {name for kind, name in known if kind == "reader"} == set(get_args(ReaderName))
     assert {name for kind, name in known if kind == "cut"} == set(get_args(CutMethod))
 
@@ -82,15 +82,17 @@ def test_every_extra_that_the_doctor_names_exists() -> None:
     import importlib.metadata
 
     extras = set(importlib.metadata.metadata("fdvs").get_all("Provides-Extra") or [])
-    assert {one.extra for one in doctor.REQUIREMENTS if one.extra} <= extras
+    assert {one.extra for one in requirements.REQUIREMENTS if one.extra} <= extras
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "scenedetect")
-    one = next(one for one in doctor.REQUIREMENTS if one.name == "scenes")
-    found = doctor.check_backend(one)
+    one = next(one for one in requirements.REQUIREMENTS if one.name == "scenes")
+    found = requirements.check_backend(one)
     assert not found.runs
-    assert found.reason == "not installed: scenedetect; pip install 'fdvs[scenes]'"
+    assert found.reason == (
+        "not installed: scenedetect; run in the FDVS checkout: scripts/install --with scenes"
+    )
 
 
 def test_a_module_without_a_spec_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +100,7 @@ def test_a_module_without_a_spec_is_not_here(monkeypatch: pytest.MonkeyPatch) ->
         raise ValueError(f"{name}.__spec__ is None")
 
     monkeypatch.setattr(importlib.util, "find_spec", broken)
-    assert not doctor.is_installed("av")
+    assert not requirements.is_installed("av")
 
 
 def test_packages_are_those_that_are_declared_with_their_versions() -> None:
@@ -143,14 +145,14 @@ def test_a_model_that_does_not_exist_is_a_problem_not_a_crash() -> None:
 def test_sources_count_as_models_of_a_preset() -> None:
     config = Config(perceive=PerceiveConfig(sources=("subtitles",)))
     assert ("source", "subtitles") in model_specs(config).values()
-    assert doctor.has_weights(load_card("subtitles"))
+    assert requirements.has_weights(load_card("subtitles"))
 
 
 def test_a_local_folder_is_weights_enough(tmp_path: Path) -> None:
     card = Card(name="own", role="llm", backend="transformers", target=str(tmp_path))
-    assert doctor.has_weights(card)
+    assert requirements.has_weights(card)
     gone = Card(name="own", role="llm", backend="transformers", target=str(tmp_path / "gone"))
-    assert not doctor.has_weights(gone)
+    assert not requirements.has_weights(gone)
 
 
 def test_the_state_of_a_library_is_told(tmp_path: Path) -> None:

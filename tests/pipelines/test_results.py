@@ -14,7 +14,8 @@ from fdvs.models.cards import card_names, load_card
 from fdvs.models.weights.fetch import FetchedModel
 from fdvs.pipelines import results
 from fdvs.pipelines.ask.batch import BatchDone
-from fdvs.pipelines.doctor import Backend, Health, Package, PresetState
+from fdvs.pipelines.doctor import Health, Package, PresetState
+from fdvs.pipelines.requirements import Backend
 from fdvs.report import BuildReport, BuildRow
 from fdvs.types import (
     Answer,

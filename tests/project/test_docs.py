@@ -60,7 +60,7 @@ def test_the_example_of_the_settings_page_is_valid(make_docs: ModuleType, tmp_pa
     example = make_docs.SETTINGS_HEAD.split("```yaml\n")[1].split("```")[0]
     file = tmp_path / "example.yaml"
     file.write_text(example)
-    assert load_config(file, Config()).perceive.sources == ("subtitles", "speech-tiny-en")
+    assert load_config(file, Config()).perceive.sources == ("auto", "-ocr")
 
 
 def test_the_check_notices_a_stale_page(make_docs: ModuleType, tmp_path: Path) -> None:

@@ -115,6 +115,21 @@ def test_users_do_not_have_what_developers_have(checkout: Checkout) -> None:
     assert any("-r requirements-dev.txt" in call for call in checkout.calls)
 
 
+def test_extras_are_added_and_stay(checkout: Checkout) -> None:
+    assert checkout.install("--with", "scenes,decord").returncode == 0
+    assert checkout.calls[-1].endswith("-e .[offline,eval,decord,scenes]")
+    assert checkout.install().returncode == 0
+    assert checkout.calls == []
+    assert checkout.install("--with", "finetune").returncode == 0
+    assert checkout.calls[-1].endswith("-e .[offline,eval,decord,finetune,scenes]")
+
+
+def test_an_unknown_extra_is_refused_before_anything_is_installed(checkout: Checkout) -> None:
+    refused = checkout.install("--with", "speech,wings")
+    assert (refused.returncode, checkout.calls) == (1, [])
+    assert "unknown extra wings; known: " in refused.stderr
+
+
 def test_another_torch_can_be_asked_for(checkout: Checkout) -> None:
     checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
     assert [call.split()[-1] for call in checkout.calls if "torch" in call] == ["torch==9.9.9+cpu"]
@@ -138,7 +153,7 @@ def test_the_installer_explains_itself_and_refuses_the_unknown(checkout: Checkou
     helped = checkout.install("--help")
     assert helped.returncode == 0
     assert "FDVS_TORCH" in helped.stdout
-    for arguments in (["--nope"], ["--models"]):
+    for arguments in (["--nope"], ["--models"], ["--with"]):
         refused = checkout.install(*arguments)
         assert refused.returncode == 1
         assert refused.stderr.startswith("scripts/install: ")

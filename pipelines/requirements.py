@@ -1,0 +1,94 @@
+"""What each backend needs: packages, found without importing them, and weights on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fdvs.errors import FdvsError, how_to_install
+from fdvs.models.cards import Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One way to do something, whether it can run here, and why or why not."""
+
+    kind: str
+    name: str
+    runs: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """The modules that a backend imports, and the extra that installs them."""
+
+    kind: str
+    name: str
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+
+
+REQUIREMENTS = (
+    Requirement("reader", "pyav", ("av",)),
+    Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
+    Requirement("reader", "decord", ("decord",), "decord"),
+    Requirement("cut", "keyframes"),
+    Requirement("cut", "fixed"),
+    Requirement("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
+    Requirement("index", "faiss", ("faiss",), "offline"),
+    Requirement("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
+    Requirement("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
+    Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",)),
+    Requirement("captioner", "tags", ("timm",), "offline"),
+    Requirement("captioner", "transformers", ("transformers", "torchvision")),
+    Requirement("captioner", "endpoint", ("httpx",)),
+    Requirement("source", "subtitles", ("av",)),
+    Requirement("source", "faster-whisper", ("faster_whisper",), "speech"),
+    Requirement("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
+    Requirement("source", "grounding-dino", ("transformers",)),
+    Requirement("source", "video-classifier", ("transformers",)),
+    Requirement("llm", "transformers", ("transformers", "accelerate"), "offline"),
+    Requirement("llm", "endpoint", ("httpx",)),
+)
+INDEX = tuple(one for one in REQUIREMENTS if one.kind == "index")
+
+
+def is_installed(module: str) -> bool:
+    """Whether a top-level module could be imported; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def check_backend(requirement: Requirement) -> Backend:
+    """Return whether a backend's packages are installed, and what to install if not."""
+    missing = [module for module in requirement.modules if not is_installed(module)]
+    if missing:
+        reason = f"not installed: {', '.join(missing)}; {how_to_install(requirement.extra)}"
+    else:
+        reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"
+    return Backend(kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason)
+
+
+def missing_packages(cards: Iterable[Card]) -> list[str]:
+    """Return one line for each model whose packages are not installed."""
+    users = {(str(card.role), card.backend): card.name for card in cards}
+    backends = map(check_backend, REQUIREMENTS)
+    return [
+        f"{users[one.kind, one.name]}: {one.reason}"
+        for one in backends
+        if (one.kind, one.name) in users and not one.runs
+    ]
+
+
+def has_weights(card: Card) -> bool:
+    """Whether a model's weights are on this machine, or it has none."""
+    from fdvs.models.weights.fetch import model_folder, weights_card
+
+    try:
+        return weights_card(card) is None or bool(model_folder(card))
+    except FdvsError:
+        return False

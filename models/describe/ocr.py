@@ -183,7 +183,7 @@ def _tiny(image: Image) -> Image:
     cell = max(1, min(image.shape[:2]) // TINY_CELLS)
     rows, columns = image.shape[0] // cell, image.shape[1] // cell
     cells = image[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell, 3)
-    return cells.mean(axis=(1, 3), dtype=np.float32).astype(np.uint8)
+    return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32), np.uint8)
 
 
 def _differ(one: Image, other: Image) -> bool:

@@ -140,7 +140,7 @@ def _grey(image: Image) -> NDArray[np.int16]:
 def _halved(image: Image) -> Image:
     height, width = image.shape[0] // 2, image.shape[1] // 2
     pairs = image[: height * 2, : width * 2].reshape(height, 2, width, 2, 3)
-    return pairs.mean(axis=(1, 3), dtype=np.float32).astype(np.uint8)
+    return np.asarray(pairs.mean(axis=(1, 3), dtype=np.float32), np.uint8)
 
 
 def heading_of(lines: Sequence[Line], image: Image) -> range:

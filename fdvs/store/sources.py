@@ -56,6 +56,25 @@ def write_source(connection: sqlite3.Connection, row: SourceRow) -> None:
     _follow_move(connection, row.video_id, path)
 
 
+def is_noted(connection: sqlite3.Connection, row: SourceRow) -> bool:
+    """Whether a row is stored as it is and is its video's only one: writing it changes nothing."""
+    found = connection.execute(
+        "SELECT 1 FROM sources JOIN videos USING (video_id) WHERE sources.path = ?"
+        " AND videos.path = sources.path AND size_bytes = ? AND mtime_ns = ? AND video_id = ?"
+        " AND status = ? AND reason = ? AND NOT EXISTS (SELECT 1 FROM sources AS other"
+        " WHERE other.video_id = sources.video_id AND other.path != sources.path)",
+        (
+            path_bytes(row.path),
+            row.size_bytes,
+            row.mtime_ns,
+            row.video_id,
+            row.status,
+            row.reason,
+        ),
+    )
+    return found.fetchone() is not None
+
+
 def _follow_move(connection: sqlite3.Connection, video_id: str, path: bytes) -> None:
     """Update the path of a video whose file was moved; its name stays."""
     found = connection.execute("SELECT path FROM videos WHERE video_id = ?", (video_id,)).fetchone()

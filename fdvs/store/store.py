@@ -36,6 +36,7 @@ from fdvs.store.sources import (
     find_former,
     find_known,
     find_unheld,
+    is_noted,
     read_sources,
     write_source,
 )
@@ -151,8 +152,11 @@ class Store(Closing):
             status=status,
             reason=show_text(" ".join(reason.split()))[:MAX_REASON_CHARS],
         )
-        with self.writing() as connection:
-            write_source(connection, row)
+        with self.reading() as connection:
+            is_known = is_noted(connection, row)
+        if not is_known:  # a commit takes milliseconds, and most files of a build are unchanged
+            with self.writing() as connection:
+                write_source(connection, row)
 
     def sources(self) -> list[SourceRow]:
         """Return every file that a build was given, ordered by path."""
@@ -197,6 +201,10 @@ class Store(Closing):
 
     def add_video(self, *, video_id: str, sha256: str, path: Path) -> VideoRecord:
         """Store a video under a unique name; a stored one is returned unchanged."""
+        with self.reading() as connection:
+            known = find_exactly(connection, video_id)
+        if known is not None and known.sha256 == sha256:
+            return known
         with self.writing() as connection:
             return write_video(connection, video_id=video_id, sha256=sha256, path=path)
 

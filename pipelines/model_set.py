@@ -116,6 +116,11 @@ class ModelSet:
         """Whether a model reads whole files (a TrackSource). Loads nothing."""
         return hasattr(self._own.get(name) or self._class(name), "read_track")
 
+    def listens(self) -> bool:
+        """Whether a source writes down what is said. Loads nothing."""
+        found = (self._own.get(name) or self._class(name) for name in self.observer_names())
+        return any(getattr(source, "source", "") == "speech" for source in found)
+
     def track_source(self, name: str) -> TrackSource:
         """Return a source that reads whole files, loaded."""
         return cast(TrackSource, self._model(name))

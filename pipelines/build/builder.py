@@ -45,6 +45,7 @@ class Builder:
         self._reasons: dict[str, str] | None = None
         self._num_done = 0
         self._num_bugs = 0
+        self._num_unheard = 0
         self._num_files = 0
 
     def run(self, collected: Collected) -> BuildReport:
@@ -70,15 +71,21 @@ class Builder:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        """Say where clips follow the encoder instead of the content."""
+        """Say where clips follow the encoder, not the content, and what nothing listens to."""
         good = [row for row in self._rows if row.status != "failed"]
         num_regular = sum(REGULAR in row.gop for row in good)
-        if self._context.config.cut.method != "keyframes" or not num_regular:
-            return ()
-        return (
-            f"{num_regular} of {len(good)} videos have key frames at a fixed distance, so their "
-            "clips follow the encoder, not the content; cut.method: scenes cuts by content",
-        )
+        notes = []
+        if self._context.config.cut.method == "keyframes" and num_regular:
+            notes.append(
+                f"{num_regular} of {len(good)} videos have key frames at a fixed distance, so "
+                "their clips follow the encoder, not the content; cut.method: scenes cuts by content"
+            )
+        if self._num_unheard and not self._context.models.listens():
+            notes.append(
+                f"{self._num_unheard} of {len(good)} files have sound, and nothing writes down "
+                "what is said in it; add the source speech: --with speech"
+            )
+        return tuple(notes)
 
     def _unique_rows(self) -> list[BuildRow]:
         """Return one row per video: two files of the same content count once."""
@@ -230,5 +237,6 @@ class Builder:
             saved=saved,
         )
         self._rows.append(row)
+        self._num_unheard += bool(status != "failed" and probe and probe.payload["has_audio"])
         if job.video_id:
             self._by_video.setdefault(job.video_id, row)

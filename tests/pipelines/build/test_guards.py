@@ -65,6 +65,10 @@ def test_a_sound_file_becomes_chapters_without_pictures(
     sound = tmp_path / "talk.wav"
     ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=10", str(sound))
     report = build(tmp_path, sound, models)
+    assert report.notes == (
+        "1 of 1 files have sound, and nothing writes down what is said in it; "
+        "add the source speech: --with speech",
+    )
     (row,) = report.rows
     assert (row.status, row.num_clips, report.exit_code) == ("built", 3, 0)
     assert report.saved.num_frames_sampled == 0

@@ -2,8 +2,8 @@
 
 A minute of each track is listened to. Commentaries and audio descriptions come last, then tracks in
 another language than the wanted one. Of a stereo track one channel, or the difference of both, is
-taken only where it carries clearly more voice than their sum: a microphone on one side, or sides of
-opposite phase that cancel each other.
+taken only where its voice is clearly longer or clearer than in their sum: a microphone on one side
+and noise on the other, or sides of opposite phase that cancel each other.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.errors import BadModelOutput
 from fdvs.models.describe.audio import (
@@ -24,6 +25,7 @@ from fdvs.models.describe.audio import (
     TrackSound,
     mix,
 )
+from fdvs.models.describe.speech_language import MIN_VOICE
 from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Recogniser
 from fdvs.types import Timeline
 
@@ -34,15 +36,27 @@ SAMPLE_S = 15.0
 MAX_TRACKS = 8
 # A track is passed over for a later one with more than twice as much voice.
 MIN_SHARE = 0.5
-# What one channel must carry more than both together: this factor, and a second.
+# What one channel must carry more than both together: this factor and a second of voice, or, with
+# about as much voice, this much more energy in voice than in pauses.
 MIN_GAIN = 1.25
 MIN_GAIN_S = 1.0
-ABOUT_EQUAL = 0.95
+MIN_GAIN_DB = 8.0
+ABOUT_EQUAL = 0.9
+MAX_CONTRAST_DB = 60.0
+MIN_PAUSE_WINDOWS = 16
 _CHANNEL_NOTES = {
     "left": "its voice is in the left channel; the right one was not used",
     "right": "its voice is in the right channel; the left one was not used",
     "difference": "its two channels cancel each other; their difference was used",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listening:
+    """Seconds of voice in a channel, and how much louder voice is than pauses."""
+
+    voice_s: float
+    contrast_db: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +86,8 @@ def choose_sound(
         return None
     if len(usable) == 1 and usable[0].num_channels != 2:
         return Choice(track=usable[0], channel="all", notes=_unused(tracks, usable[0]))
-    heard = [_voice_s(path, track, timeline, model) for track in usable[:MAX_TRACKS]]
-    most_s = [max(seconds.values()) for seconds in heard]
+    heard = [_listen(path, track, timeline, model) for track in usable[:MAX_TRACKS]]
+    most_s = [max(part.voice_s for part in channels.values()) for channels in heard]
     at = next(
         (
             at
@@ -104,19 +118,36 @@ def _unused(tracks: Sequence[AudioTrack], used: AudioTrack) -> tuple[str, ...]:
     return (f"speech was recognised in sound {used.name}; not used: {names}",)
 
 
-def _voice_s(
+def _listen(
     path: Path, track: AudioTrack, timeline: Timeline, model: Recogniser
-) -> dict[Channel, float]:
-    """Return the seconds of voice in a minute of a track, of each channel of a stereo track."""
+) -> dict[Channel, _Listening]:
+    """Listen to a minute of a track, to each channel of a stereo track."""
     try:
         samples = _minute(path, track, timeline)
     except BadModelOutput:
-        return {"all": 0.0}
+        return {"all": _Listening(voice_s=0.0)}
     channels: tuple[Channel, ...] = get_args(Channel) if len(samples) == 2 else ("all",)
-    window_s = VOICE_WINDOW / SAMPLE_RATE
+    mixed = {channel: mix(samples, channel) for channel in channels}
+    voice = {channel: model.voice(mixed[channel]) for channel in channels}
+    most = np.maximum.reduce(list(voice.values()))
     return {
-        channel: float(model.voice(mix(samples, channel)).sum()) * window_s for channel in channels
+        channel: _Listening(
+            voice_s=float(voice[channel].sum()) * VOICE_WINDOW / SAMPLE_RATE,
+            contrast_db=_contrast_db(mixed[channel], most),
+        )
+        for channel in channels
     }
+
+
+def _contrast_db(samples: Samples, voice: NDArray[np.float32]) -> float:
+    """Return the energy of windows with a voice over that of windows without, 0 if unknown."""
+    padded = np.pad(samples, (0, -len(samples) % VOICE_WINDOW)).reshape(-1, VOICE_WINDOW)
+    energy = np.square(padded).mean(axis=1)
+    spoken, quiet = energy[voice >= MIN_VOICE], energy[voice < MIN_VOICE / 2]
+    if min(len(spoken), len(quiet)) < MIN_PAUSE_WINDOWS or spoken.mean() <= 0:
+        return 0.0
+    floor = spoken.mean() * 10 ** (-MAX_CONTRAST_DB / 10)
+    return float(10 * np.log10(spoken.mean() / max(float(np.median(quiet)), floor)))
 
 
 def _minute(path: Path, track: AudioTrack, timeline: Timeline) -> Samples:
@@ -136,10 +167,12 @@ def _minute(path: Path, track: AudioTrack, timeline: Timeline) -> Samples:
     return np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
 
 
-def _channel(voice_s: dict[Channel, float]) -> Channel:
+def _channel(heard: dict[Channel, _Listening]) -> Channel:
     """Return the channel to recognise; of about equal ones the difference comes first."""
-    best_s = max(voice_s.values())
-    if best_s <= max(MIN_GAIN * voice_s["all"], voice_s["all"] + MIN_GAIN_S):
-        return "all"
+    both, most_s = heard["all"], max(part.voice_s for part in heard.values())
     order: tuple[Channel, ...] = ("difference", "left", "right")
-    return next(channel for channel in order if voice_s[channel] >= ABOUT_EQUAL * best_s)
+    near = [c for c in order if c in heard and heard[c].voice_s >= ABOUT_EQUAL * most_s]
+    if most_s > max(MIN_GAIN * both.voice_s, both.voice_s + MIN_GAIN_S):
+        return near[0]
+    clear = [c for c in near if heard[c].contrast_db >= both.contrast_db + MIN_GAIN_DB]
+    return max(clear, key=lambda c: heard[c].contrast_db, default="all")

@@ -71,6 +71,18 @@ def test_the_channel_with_more_voice_is_taken(
     assert len(found.notes) == (channel != "all")
 
 
+def test_a_voice_that_is_as_long_but_clearer_in_one_channel_is_taken_there(
+    tmp_path: Path, ffmpeg: Make
+) -> None:
+    """Noise too weak to hide the voice: it is heard in all channels, clearest in the left one."""
+    path = tmp_path / "film.mkv"
+    tone = "0.5*sin(880*PI*t)*lt(mod(t,2),1)"
+    sound = f"aevalsrc='{tone}|0.15*(random(0)-0.5)':s=44100:d=6"
+    picture = "color=gray:s=64x64:r=10:d=6"
+    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-c:a", "flac", str(path))
+    assert choose(path).channel == "left"
+
+
 def two_tracks(
     ffmpeg: Make, folder: Path, *tags: str, first: str = "volume=1", second: str = "volume=1"
 ) -> Path:

@@ -111,6 +111,22 @@ def find_known(
     return None if row is None else row[0]
 
 
+def mend_places(connection: sqlite3.Connection) -> int:
+    """Repair rows of files and videos that contradict each other; return how many were changed.
+
+    A video whose id is not that of its content is deleted, and so is a file's row with an unknown
+    status: this build makes both again. A video's path becomes one where its content was seen.
+    """
+    held = "EXISTS (SELECT 1 FROM sources WHERE sources.video_id = videos.video_id"
+    statements = (
+        "DELETE FROM videos WHERE video_id != substr(sha256, 1, length(video_id))",
+        "DELETE FROM sources WHERE status NOT IN ('ok', 'failed', 'partial')",
+        "UPDATE videos SET path = (SELECT min(path) FROM sources WHERE sources.video_id ="
+        f" videos.video_id) WHERE {held}) AND NOT {held} AND sources.path = videos.path)",
+    )
+    return sum(connection.execute(statement).rowcount for statement in statements)
+
+
 def find_former(connection: sqlite3.Connection, path: Path, video_id: str) -> list[tuple[str, str]]:
     """Return (id, name) of the videos that a file held before `video_id` and no file holds now."""
     return connection.execute(

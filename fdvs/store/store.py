@@ -37,6 +37,7 @@ from fdvs.store.sources import (
     find_known,
     find_unheld,
     is_noted,
+    mend_places,
     read_sources,
     write_source,
 )
@@ -180,6 +181,13 @@ class Store(Closing):
             if former:
                 rename(connection, video_id, former[0][1])
         return [old_id for old_id, _ in former]
+
+    def mend(self) -> None:
+        """Repair damaged ids, statuses and paths of files and videos; needs the build lock."""
+        with self.writing() as connection:
+            num = mend_places(connection)
+        if num:
+            logger.warning("%d rows of files and videos were mended", num)
 
     def collect_garbage(self) -> None:
         """Delete videos that no file holds any more, thumbnails without a video and temporary files

@@ -53,6 +53,7 @@ class Builder:
         started_s = time.monotonic()
         self._num_files = len(collected.files)
         self._watch(BuildEvent(kind="start", total=self._num_files))
+        self._store.mend()
         items = overlapped(collected.files, self._context)
         with closing(items):  # type: ignore[type-var]
             for item in items:
@@ -77,8 +78,9 @@ class Builder:
         notes = []
         if self._context.config.cut.method == "keyframes" and num_regular:
             notes.append(
-                f"{num_regular} of {len(good)} videos have key frames at a fixed distance, so "
-                "their clips follow the encoder, not the content; cut.method: scenes cuts by content"
+                f"{num_regular} of {len(good)} videos have key frames at a fixed distance, "
+                "so their clips follow the encoder, not the content; "
+                "cut.method: scenes cuts by content"
             )
         if self._num_unheard and not self._context.models.listens():
             notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -181,6 +182,35 @@ def test_a_damaged_row_of_any_stage_is_repaired_by_the_next_build(
         assert build(film, models).rows[0].status == "built", stage
         assert names_and_texts(film, models) == sound, stage
         assert build(film, models).rows[0].status == "unchanged", stage
+
+
+PLACES = {
+    "a video's id": "UPDATE videos SET video_id = '0' || substr(video_id, 2)",
+    "a video's hash": "UPDATE videos SET sha256 = '0' || substr(sha256, 2)",
+    "a video's path": "UPDATE videos SET path = x'2f78'",
+    "a file's id": "UPDATE sources SET video_id = '0' || substr(video_id, 2)",
+    "a file's path": "UPDATE sources SET path = x'2f78'",
+    "a file's size": "UPDATE sources SET size_bytes = 0",
+    "a file's status": "UPDATE sources SET status = 'o+'",
+}
+
+
+@pytest.mark.parametrize("damage", PLACES)
+def test_a_damaged_place_of_a_video_is_repaired_by_the_next_build(
+    film: Path, models: dict[str, Any], damage: str
+) -> None:
+    build(film, models)
+    sound = names_and_texts(film, models)
+    library = film.parent.parent / "library"
+    with sqlite3.connect(library / "library.sqlite") as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(PLACES[damage])
+    other.close()
+    build(film, models)
+    assert names_and_texts(film, models) == sound
+    with Store.open(library) as store:
+        assert store.find_video("x.mp4").path == film
+        assert (film, "ok") in [(source.path, source.status) for source in store.sources()]
 
 
 def test_a_video_without_a_seal_is_unchanged(film: Path, models: dict[str, Any]) -> None:

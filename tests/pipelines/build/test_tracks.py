@@ -13,7 +13,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.pipelines.build.tracks import give_to_clips
 from fdvs.pipelines.library import Library
 from fdvs.protocols import Heard
-from fdvs.report import BuildReport
+from fdvs.report import BuildEvent, BuildReport
 from fdvs.store.store import Store
 from fdvs.types import Clip, ModelIdentity, Observation, Timeline
 
@@ -113,6 +113,25 @@ def test_a_track_that_fails_is_noted_and_read_on_behind_its_last_stretch(
     assert track.starts == [0.0, 2.0]
     assert "yellow boat" in chapters(tmp_path)[2]
     assert build(tmp_path, film, models, track).rows[0].status == "unchanged"
+
+
+def test_a_build_that_is_stopped_goes_on_behind_the_last_stretch(
+    tmp_path: Path, film: Path, models: dict[str, Any]
+) -> None:
+    track = ScriptedTrack([(1.0, "The first elephant."), (9.0, "A yellow boat.")])
+    models["source:subtitles"] = track
+
+    def stop(event: BuildEvent) -> None:
+        if event.kind == "track":
+            raise KeyboardInterrupt
+
+    with Library.open(tmp_path / "library", config=CONFIG, models=models) as library:
+        with pytest.raises(KeyboardInterrupt):
+            library.build(film, progress=stop)
+        library.build(film)
+    assert track.starts == [0.0, 2.0]
+    assert "elephant" in chapters(tmp_path)[0]
+    assert "yellow boat" in chapters(tmp_path)[2]
 
 
 CLIPS = [

@@ -8,17 +8,25 @@ without pictures, since almost any bytes pass for the packets of some sound form
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fdvs.errors import NotAVideo, UndecodableVideo
-from fdvs.media.clock import HoleTally, SoundTally, note_of_stills, stills, timeline
+from fdvs.media.clock import (
+    MAX_DURATION_S,
+    HoleTally,
+    Peek,
+    PictureTally,
+    Sound,
+    SoundTally,
+    note_of_stills,
+    stills,
+    timeline,
+)
 from fdvs.media.pyav_input import (
     Packets,
     counted,
@@ -30,24 +38,20 @@ from fdvs.media.pyav_input import (
     read_only,
     why_no_stream,
 )
-from fdvs.media.resize import MAX_PIXELS, UPRIGHT, Orientation, display_size, orientation_of
+from fdvs.media.resize import MAX_PIXELS, display_size
 from fdvs.text.timecode import timecode
 from fdvs.types import VideoInfo
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.stream import VideoStream
 
-NUM_PEEK_FRAMES = 32
 _RATES = (Fraction(1, 100), Fraction(1000))
 _DEFAULT_RATE = Fraction(25)
 _SHORT = 0.95
-_MAX_UNTIMED = 0.01
-# Time stamps that make pictures last for more than an hour on average, or a file for more than 115
-# days, are garbage; ignoring them keeps a damaged file from being cut into a million clips.
+# Time stamps that make pictures last for more than an hour on average are garbage; ignoring them
+# keeps a damaged file from being cut into a million clips.
 _MAX_S_PER_PACKET = 3600.0
-_MAX_DURATION_S = 1e7
 # A larger part of a transport or program stream without a packet of the streams that are read
 # belongs to streams that begin in mid-file.
 _MAX_HOLE = 0.1
@@ -76,88 +80,12 @@ class Scan:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Time stamps of the packets in file order, without those that are never shown."""
-
-    pts: array[int] = field(default_factory=lambda: array("q"))
-    key_pts: list[int] = field(default_factory=list)
-    key_ordinals: list[int] = field(default_factory=list)
-    last_pts: int = -(1 << 62)
-    last_duration: int = 0
-    last_dts: int | None = None
-    num_shown: int = 0
-    num_packets: int = 0
-    num_corrupt: int = 0
-    num_backwards: int = 0
-
-    def add(self, packet: Packet[Any]) -> None:
-        self.num_packets += 1
-        self.num_corrupt += packet.is_corrupt
-        if packet.dts is not None:
-            if self.last_dts is not None and packet.dts < self.last_dts:
-                self.num_backwards += 1
-            self.last_dts = packet.dts
-        if packet.is_discard:
-            return
-        if packet.is_keyframe:
-            self.key_ordinals.append(self.num_shown)
-        self.num_shown += 1
-        if packet.pts is not None:
-            self._add_pts(packet, packet.pts)
-
-    def _add_pts(self, packet: Packet[Any], pts: int) -> None:
-        self.pts.append(pts)
-        if packet.is_keyframe:
-            self.key_pts.append(pts)
-        if pts > self.last_pts:
-            self.last_pts, self.last_duration = pts, packet.duration or 0
-
-    def is_ordered(self) -> bool:
-        """Return whether presentation times are reliable; decoding time must never go back.
-
-        A few packets without a time of their own are accepted: their pictures are skipped and
-        counted. Numbering all pictures instead would shift every later one.
-        """
-        return self.num_backwards == 0 and self.num_untimed() <= _MAX_UNTIMED * self.num_shown
-
-    def num_untimed(self) -> int:
-        """Return the number of shown packets whose presentation time is missing or repeated."""
-        pts = np.frombuffer(self.pts, dtype=np.int64) if self.pts else np.empty(0, np.int64)
-        return self.num_shown - len(np.unique(pts))
-
-
-@dataclass(slots=True)
-class _Peek:
-    """The first decoded pictures."""
-
-    pts: list[int | None] = field(default_factory=list)
-    orientation: Orientation = UPRIGHT
-    size: tuple[int, int] = (0, 0)
-    num_errors: int = 0
-
-    def feed(self, packet: Packet[Any]) -> None:
-        if len(self.pts) >= NUM_PEEK_FRAMES:
-            return
-        frames = decoded(packet)
-        self.num_errors += frames is None
-        for frame in frames or ():
-            if not self.pts:
-                self.orientation = orientation_of(frame)
-                self.size = (frame.width, frame.height)
-            self.pts.append(frame.pts)
-
-    def is_ordered(self) -> bool:
-        known = [pts for pts in self.pts if pts is not None]
-        return len(known) == len(self.pts) and all(a < b for a, b in pairwise(known))
-
-
-@dataclass(slots=True)
 class _Seen:
     """What one pass over the packets found."""
 
-    tally: _Tally = field(default_factory=_Tally)
-    peek: _Peek = field(default_factory=_Peek)
-    sound: SoundTally = field(default_factory=SoundTally)
+    tally: PictureTally = field(default_factory=PictureTally)
+    peek: Peek = field(default_factory=Peek)
+    sound: Sound | None = None
     hole: HoleTally = field(default_factory=HoleTally)
     read_error: str | None = None
 
@@ -183,27 +111,29 @@ def scan(path: Path, *, timeout_s: float) -> Scan:
             warnings = _warnings(facts, seen, path.stat().st_size)
             return replace(facts, info=replace(facts.info, warnings=tuple(warnings)))
     why = _why_no_picture(seen.tally, seen.peek)
-    if seen.sound.start_s is None:
+    if seen.sound is None:
         raise UndecodableVideo(why)
     with open_input(path, timeout_s) as container, media_errors(timeout_s):
         return _scan_sound(container, why=why)
 
 
 def _read(container: InputContainer, stream: VideoStream) -> _Seen:
-    seen = _Seen()
+    seen, sound = _Seen(), SoundTally()
     streams = [stream, *container.streams.audio]
     read_only(container, streams)
     packets = Packets(container, *streams)
     pictures = stream.index
+    is_joinable = container.format.name in _JOINABLE
     for packet in packets:
-        seen.hole.add(packet.pos, packet.size, before=seen.tally.last_pts)
+        if is_joinable:
+            seen.hole.add(packet.pos, packet.size, before=seen.tally.last_pts)
         if packet.stream_index != pictures:
-            seen.sound.add(packet)
+            sound.add(packet)
             continue
         if not is_drain(packet):
             seen.tally.add(packet)
         seen.peek.feed(packet)
-    seen.read_error = packets.error
+    seen.sound, seen.read_error = sound.measured(), packets.error
     return seen
 
 
@@ -212,7 +142,7 @@ def _check_size(width_px: int, height_px: int) -> None:
         raise NotAVideo(f"picture of {width_px}x{height_px} is too large; allowed: {MAX_PIXELS} px")
 
 
-def _why_no_picture(tally: _Tally, peek: _Peek) -> str:
+def _why_no_picture(tally: PictureTally, peek: Peek) -> str:
     if tally.num_packets == 0:
         return "no picture in the video stream (0 packets)"
     packets, errors = counted(tally.num_packets, "packet"), counted(peek.num_errors, "error")
@@ -261,7 +191,7 @@ def _facts(container: InputContainer, stream: VideoStream, seen: _Seen) -> Scan:
     )
 
 
-def _origin_s(stream: VideoStream, tally: _Tally, peek: _Peek) -> float:
+def _origin_s(stream: VideoStream, tally: PictureTally, peek: Peek) -> float:
     """Return the first picture's time on the container's clock; 0 where nothing tells it."""
     known = peek.pts[0] if peek.pts[0] is not None else min(tally.pts, default=stream.start_time)
     return float((known or 0) * stream.time_base) if stream.time_base is not None else 0.0
@@ -276,15 +206,16 @@ def _scan_sound(container: InputContainer, *, why: str) -> Scan:
         raise NotAVideo("no decoder for the codec of the sound")
     read_only(container, container.streams.audio)
     packets = Packets(container, *container.streams.audio)
-    sound, is_decoded = SoundTally(), False
+    tally, is_decoded = SoundTally(), False
     for packet in packets:
-        sound.add(packet)
+        tally.add(packet)
         if packet.stream_index == stream.index and not is_decoded:
             is_decoded = len(decoded(packet) or ()) > 0
-    if not is_decoded or sound.start_s is None:
-        broken = f"no sound can be decoded ({counted(sound.num_packets, 'packet')})"
+    sound = tally.measured()
+    if not is_decoded or sound is None:
+        broken = f"no sound can be decoded ({counted(tally.num_packets, 'packet')})"
         raise UndecodableVideo(f"{why}; {broken}" if why else broken)
-    info = _sound_info(container, stream, sound)
+    info = _sound_info(container, stream, sound, tally.num_packets)
     warnings = [f"only the sound is used: {why}"] if why else []
     warnings += _damage(info, packets.error, covered_s=info.duration_s)
     return Scan(
@@ -296,8 +227,9 @@ def _scan_sound(container: InputContainer, *, why: str) -> Scan:
     )
 
 
-def _sound_info(container: InputContainer, stream: Any, sound: SoundTally) -> VideoInfo:
-    assert sound.start_s is not None
+def _sound_info(
+    container: InputContainer, stream: Any, sound: Sound, num_packets: int
+) -> VideoInfo:
     line = timeline(origin_s=sound.start_s, pictures_end_s=0.0, sound=sound)
     end_s = max(line.sound_end_s or 0.0, _MIN_SOUND_S)
     line = replace(line, sound_end_s=end_s, duration_s=end_s)
@@ -314,7 +246,7 @@ def _sound_info(container: InputContainer, stream: Any, sound: SoundTally) -> Vi
         stream_index=stream.index,
         has_audio=True,
         is_timed=True,
-        num_packets=sound.num_packets,
+        num_packets=num_packets,
         key_times_s=(0.0,),
         timeline=line,
         stills_s=stills(np.empty(0), sound, line),
@@ -329,7 +261,7 @@ class _Clock(NamedTuple):
     num_shown: int
 
 
-def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
+def _timed(stream: VideoStream, tally: PictureTally, peek: Peek) -> _Clock | None:
     """Return presentation times; None if they are unreliable."""
     time_base = stream.time_base
     origin = peek.pts[0]
@@ -338,20 +270,20 @@ def _timed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock | None:
     tick_s = Fraction(time_base)
     last = tally.last_duration or _frame_ticks(stream, tally, tick_s)
     num_ticks = max(1, tally.last_pts + last - origin)
-    if num_ticks * tick_s > min(_MAX_S_PER_PACKET * tally.num_packets, _MAX_DURATION_S):
+    if num_ticks * tick_s > min(_MAX_S_PER_PACKET * tally.num_packets, MAX_DURATION_S):
         return None
     keys = sorted(pts for pts in set(tally.key_pts) if pts >= origin)
     return _Clock(origin, tick_s, keys, num_ticks, sum(pts >= origin for pts in tally.pts))
 
 
-def _frame_ticks(stream: VideoStream, tally: _Tally, tick_s: Fraction) -> int:
+def _frame_ticks(stream: VideoStream, tally: PictureTally, tick_s: Fraction) -> int:
     """Return how long the last picture is shown if its packet does not say so."""
     if len(tally.pts) > 1:
         return max(1, (max(tally.pts) - min(tally.pts)) // (len(tally.pts) - 1))
     return max(1, round(1 / (_rate(stream) * tick_s)))
 
 
-def _untimed(stream: VideoStream, tally: _Tally, peek: _Peek) -> _Clock:
+def _untimed(stream: VideoStream, tally: PictureTally, peek: Peek) -> _Clock:
     """Number the frames; keyframes are known only by their place in decoding order."""
     num_frames = max(tally.num_shown, len(peek.pts))
     return _Clock(0, 1 / _rate(stream), tally.key_ordinals, num_frames, num_frames)
@@ -423,9 +355,11 @@ def _damage(info: VideoInfo, read_error: str | None, *, covered_s: float) -> lis
 
 def _hole(found: Scan, seen: _Seen, size_bytes: int) -> str:
     """Return a note on a large part of a joined file that no packet was read from, or ""."""
+    if found.info.container not in _JOINABLE:
+        return ""
     seen.hole.add(size_bytes, 0, before=seen.tally.last_pts)
     share = seen.hole.num_bytes / size_bytes
-    if found.info.container not in _JOINABLE or share < _MAX_HOLE:
+    if share < _MAX_HOLE:
         return ""
     where = "at its start"
     if found.info.is_timed and seen.hole.before is not None and seen.tally.num_packets:

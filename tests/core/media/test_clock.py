@@ -209,6 +209,20 @@ def test_a_film_whose_pictures_are_damaged_is_kept_for_its_sound(studio, film, t
     assert info.warnings[0].startswith("only the sound is used: no picture can be decoded (300 ")
 
 
+def test_sound_whose_clock_jumps_absurdly_is_counted_by_its_packets(studio, tmp_path):
+    path = tmp_path / "jump.mkv"
+    late = r"setts=ts=if(lt(N\,90)\,TS\,TS+2e9/TB)"
+    studio.run([*tone(8), "-c:a", "pcm_s16le", "-bsf:a", late, str(path)])
+    assert probe(path).duration_s == pytest.approx(8, abs=0.2)
+
+
+def test_sound_whose_clock_restarts_is_counted_by_its_packets(studio, tmp_path):
+    part, path = tmp_path / "part.ts", tmp_path / "twice.ts"
+    studio.run([*tone(8), "-c:a", "mp2", str(part)])
+    path.write_bytes(part.read_bytes() * 2)
+    assert probe(path).duration_s == pytest.approx(16, abs=0.2)
+
+
 def test_a_file_is_read_once(film, monkeypatch):
     """Scanning reads the packets of pictures and sound in one pass."""
     opened = []

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,12 @@ def test_a_kept_reading_is_not_changed_by_questions(
     again = fresh(cache).read(writer, "a", TEXT)
     assert again.score(REST, OPTIONS) == reading.score(REST, OPTIONS)
     assert {p.name: p.read_bytes() for p in only_reading(cache).iterdir()} == before
+
+
+def test_every_file_that_computes_a_reading_is_where_the_key_looks_for_it() -> None:
+    for package, endings in reading_cache.CODE:
+        names = [file.name for file in resources.files(package).iterdir()]
+        assert [end for end in endings if not any(name.endswith(end) for name in names)] == []
 
 
 def test_whatever_a_reading_depends_on_is_in_its_key(

@@ -29,6 +29,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def how_to_install(extra: str) -> str:
+    """Return how to install an extra: from the clone, as no package index carries FDVS."""
+    return f"run in your clone of FDVS: pip install -e '.[{extra}]'"
+
+
 class FdvsError(Exception):
     """Base of every error that FDVS raises on purpose."""
 

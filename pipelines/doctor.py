@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.config import Config
-from fdvs.errors import FdvsError
+from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card, resolve
 from fdvs.pipelines.model_set import model_specs
 
@@ -159,7 +159,7 @@ def check_backend(requirement: Requirement) -> Backend:
     """Return whether a backend's packages are installed, and what to install if not."""
     missing = [module for module in requirement.modules if not is_installed(module)]
     if missing:
-        how = f"pip install 'fdvs[{requirement.extra}]'" if requirement.extra else "reinstall fdvs"
+        how = how_to_install(requirement.extra) if requirement.extra else "install FDVS again"
         reason = f"not installed: {', '.join(missing)}; {how}"
     else:
         reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"

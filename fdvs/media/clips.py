@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fdvs.config import CutConfig, ReaderName
-from fdvs.errors import ModelUnavailable
+from fdvs.errors import ModelUnavailable, how_to_install
 from fdvs.media.readers import open_reader
 from fdvs.types import Clip, VideoInfo
 
@@ -125,8 +125,8 @@ def detect_scenes(
         from scenedetect.common import Timecode
     except ImportError as error:
         raise ModelUnavailable(
-            f"scene detection needs PySceneDetect ({error}); pip install 'fdvs[scenes]', "
-            "or cut at keyframes"
+            f"scene detection needs PySceneDetect ({error}); cut at keyframes, or "
+            + how_to_install("scenes")
         ) from None
     detector = ContentDetector(threshold=threshold, min_scene_len=0)
     found_s: list[float] = []

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fdvs.errors import ModelUnavailable, UndecodableVideo
+from fdvs.errors import ModelUnavailable, UndecodableVideo, how_to_install
 from fdvs.media.pyav_input import MAX_THREADS, message_of
 from fdvs.media.readers import FileReader
 from fdvs.media.resize import MAX_PIXELS
@@ -48,7 +48,7 @@ class DecordReader(FileReader):
         """
         if not is_installed():
             raise ModelUnavailable(
-                "reader 'decord' is not installed; pip install 'fdvs[decord]' or use reader 'pyav'"
+                f"reader 'decord' is not installed; use 'pyav', or {how_to_install('decord')}"
             )
         super().__init__(path, timeout_s=timeout_s)
         if not self.info.is_timed:

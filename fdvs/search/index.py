@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError
+from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError, how_to_install
 from fdvs.search.fulltext import FullText, Key
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
@@ -177,8 +177,7 @@ def _import_faiss() -> ModuleType | Any:
         import faiss
     except ImportError as error:
         raise ModelUnavailable(
-            f"search needs faiss ({error}); install it with: pip install 'fdvs[offline]' "
-            "(or 'fdvs[gpu]')"
+            f"search needs faiss ({error}); {how_to_install('offline')} (or '.[gpu]')"
         ) from error
     return faiss
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import InvalidValue, ModelUnavailable
+from fdvs.errors import InvalidValue, ModelUnavailable, how_to_install
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.weights.fetch import model_folder
 
@@ -38,7 +38,7 @@ def needs(package: str, extra: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise ModelUnavailable(
-            f"package {package!r} cannot be imported ({error}); run: pip install 'fdvs[{extra}]'"
+            f"package {package!r} cannot be imported ({error}); {how_to_install(extra)}"
         ) from None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.datasets.cards import Published
+from fdvs.errors import how_to_install
 from fdvs.pipelines.evaluation.result import EvalResult
 
 NOT_COMPARABLE = (
@@ -114,7 +115,7 @@ def save_plot(result: EvalResult, published: Sequence[Published], path: Path) ->
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
-        logger.warning("no plot: matplotlib is not installed; pip install 'fdvs[eval]'")
+        logger.warning("no plot: matplotlib is not installed; %s", how_to_install("eval"))
         return False
     bars = bars_of(result, published)
     figure = Figure(figsize=(8, 1.2 + BAR_INCHES * len(bars)), layout="constrained")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
-from fdvs.errors import LibraryMissing, ModelUnavailable
+from fdvs.errors import LibraryMissing, ModelUnavailable, how_to_install
 from fdvs.models.cards import Card, card_names, load_card
 from fdvs.models.weights import fetch as fetch_module
 from fdvs.pipelines import doctor
@@ -90,7 +90,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     one = next(one for one in doctor.REQUIREMENTS if one.name == "scenes")
     found = doctor.check_backend(one)
     assert not found.runs
-    assert found.reason == "not installed: scenedetect; pip install 'fdvs[scenes]'"
+    assert found.reason == f"not installed: scenedetect; {how_to_install('scenes')}"
 
 
 def test_a_module_without_a_spec_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:

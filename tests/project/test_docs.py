@@ -198,11 +198,11 @@ def test_the_page_of_presets_names_every_extra() -> None:
     assert [extra for extra in extras if f"`{extra}`" not in page] == []
 
 
-def test_documents_install_from_the_clone_only() -> None:
+def test_documents_and_messages_install_from_the_clone_only() -> None:
     """No package of ours is on an index, so whoever installs one by that name gets a stranger's."""
-    advice = re.compile(r"pip install [^\n`]*\bfdvs\b")
-    pages = [page for page in committed("*.md") if advice.search((ROOT / page).read_text("utf-8"))]
-    assert pages == []
+    advice = re.compile(r"pip install [^\n`]*\bfdvs\b|\bfdvs\[")
+    files = [name for name in committed("*.md", "*.py") if name != "tests/project/test_docs.py"]
+    assert [name for name in files if advice.search((ROOT / name).read_text("utf-8"))] == []
 
 
 def test_decisions_are_numbered_once_and_begin_with_a_summary() -> None:

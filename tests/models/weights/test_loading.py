@@ -27,7 +27,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_a_missing_package_names_the_extra_that_brings_it() -> None:
-    with pytest.raises(ModelUnavailable, match=r"'no_such_package'.*pip install 'fdvs\[laptop\]'"):
+    with pytest.raises(ModelUnavailable, match=r"'no_such_package'.*pip install -e '\.\[laptop\]'"):
         needs("no_such_package", "laptop")
     assert needs("json", "laptop").loads("1") == 1
 

@@ -196,5 +196,5 @@ def test_a_still_film_has_no_scene_change(film):
 
 def test_missing_scene_detection_names_its_extra(film, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "scenedetect", None)
-    with pytest.raises(ModelUnavailable, match=r"fdvs\[scenes\]"):
+    with pytest.raises(ModelUnavailable, match=r"\.\[scenes\]"):
         detect_scenes(film("one_frame").path, threshold=27.0)

@@ -59,7 +59,7 @@ def test_the_worker_gives_pictures_apart(monkeypatch):
 
 def test_a_reader_that_is_not_installed_names_its_extra(film, monkeypatch):
     monkeypatch.setattr(decord_reader, "is_installed", lambda: False)
-    with pytest.raises(ModelUnavailable, match=r"fdvs\[decord\]"):
+    with pytest.raises(ModelUnavailable, match=r"\.\[decord\]"):
         open_reader(film("bframes_mp4").path, reader="decord")
 
 

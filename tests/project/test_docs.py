@@ -163,6 +163,20 @@ def test_the_names_that_python_examples_import_exist() -> None:
                 assert hasattr(importlib.import_module(module), name), f"{page}: {module}.{name}"
 
 
+def test_the_page_of_python_names_every_method_and_protocol() -> None:
+    import fdvs.protocols
+    from fdvs import Library
+
+    page = (ROOT / "docs/python.md").read_text("utf-8")
+    methods = page.split("## Methods")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(?:Library\.)?(\w+)\(", methods, re.M)
+    public = {name for name in vars(Library) if not name.startswith("_")}
+    assert set(named) == public - {"close", "path"}
+    protocols = re.findall(r"\| `([A-Z]\w+)` \|", page.split("## Your own models")[1])
+    assert protocols
+    assert [name for name in protocols if not hasattr(fdvs.protocols, name)] == []
+
+
 def test_yaml_examples_are_valid_settings(tmp_path: Path) -> None:
     from fdvs.config import Config
     from fdvs.configfile import load_config

@@ -198,20 +198,20 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskConfig:
-    """Story plus the `num_evidence` best chapters (K = 5 in the paper), in time order.
+    """Answers from the story and the `num_evidence` best chapters (K = 5 in the paper).
 
-    `answerer`: `evidence` quotes (or scores options) without a language model, `llm` lets it
-    answer, `combined` does both: scores added, and the evidence quoted where nothing that the
-    model says is supported. `story_level`: how much of the story the model reads, where its context
-    holds it. A sentence whose support is below `min_support` is removed. A question that fits the
-    chapters less than `min_fit` (with options `min_choice_fit`) is not answered (-1: always
-    answered). These are measured for all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: show the
-    cited clips to a captioner again, with the question. `cache_mib`: prefilled stories are kept on
-    disk up to this size.
-    `attention_plan`: a file of scripts/plan_attention.py, what each key head of the language model
-    keeps of long texts; empty for what the model's card says, or else the text. `reread`: a text so
-    long that parts of it are dropped is read twice, and what the model looks at while it repeats a
-    passage is kept (about twice the reading time, once a text; docs/decisions/016).
+    `answerer`: `evidence` quotes chapters or scores options without a language model, `llm` lets
+    the model answer, `combined` does both: scores of options are added, and chapters are quoted if
+    nothing that the model says is supported. `story_level`: the level of the story that the model
+    reads, if its context can hold it. Sentences whose support is below `min_support` are removed,
+    and questions that fit the chapters less than `min_fit` (with options `min_choice_fit`) are not
+    answered (-1: always answered); both are measured for all-MiniLM-L6-v2 (docs/decisions/013).
+    `second_look`: a captioner is asked the question about the cited clips. `cache_mib`: prefilled
+    stories are kept on disk up to this size. `attention_plan`: a file of
+    scripts/plan_attention.py with the KV budget of each head for long texts; empty for the plan of
+    the model's card, if it has one. `reread`: if a text is so long that part of its KV cache is
+    evicted, it is read twice, and what the model attends to while it repeats a passage is kept
+    (about twice the prefill time, once per text; docs/decisions/016).
     """
 
     num_evidence: int = 5

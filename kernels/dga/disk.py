@@ -27,7 +27,7 @@ VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 MOST_MANIFEST_BYTES = 2**24
 #: The tensors of a state and of its units, by their field names.
-STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
+STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD")
 UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
 STATE_NUMBERS = ("num_seen", "num_built", "raw_start", "q_start")
 
@@ -129,7 +129,6 @@ def _tensors_of(prefix: str, state: StreamState) -> dict[str, Tensor]:
     return {
         f"{prefix}.{name}": x.detach().clone(memory_format=torch.contiguous_format)
         for name, x in found.items()
-        if x is not None
     }
 
 
@@ -137,7 +136,7 @@ def _state(
     prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor], config: DGAConfig
 ) -> StreamState:
     found = {name: tensors.get(f"{prefix}.{name}") for name in (*STATE_TENSORS, *UNIT_TENSORS)}
-    missing = [name for name in STATE_TENSORS[:3] if found[name] is None]
+    missing = [name for name in STATE_TENSORS if found[name] is None]
     if missing or (numbers["num_built"] and found["keys_BKND"] is None):
         raise ValueError(f"state {prefix} lacks tensors ({missing or 'units'}); write it again")
     parts: dict[str, Any] = {name: found[name] for name in UNIT_TENSORS}
@@ -166,8 +165,6 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
             (units.values_BKNE, (rows, heads, num_units, width)),
             (units.bias_BKN, (rows, heads, num_units)),
         ]
-    if state.focal_BR is not None:
-        wanted.append((state.focal_BR, (rows, num_raw)))
     kinds = {x.dtype for x in (state.k_BKRD, state.v_BKRE, state.q_BHJD)}
     first_needed = config.chunks_visible(state.num_seen) * config.chunk
     # given scores may commit a chunk early
@@ -180,7 +177,6 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
         and num_raw == state.num_seen - state.raw_start
         and len(kinds) == 1
         and state.k_BKRD.is_floating_point()
-        and (state.focal_BR is None or state.focal_BR.dtype == torch.bool)
         and (units is None or units.bias_BKN.is_floating_point())
         and (units is None or {units.keys_BKND.dtype, units.values_BKNE.dtype} <= kinds)
     )  # fmt: skip

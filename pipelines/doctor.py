@@ -19,59 +19,9 @@ from fdvs.config import Config
 from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card, resolve
 from fdvs.pipelines.model_set import model_specs
+from fdvs.pipelines.results import BackendJson, HealthJson, PackageJson, PresetJson
 
 REAL, NONE = "real weights", "no weights"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """A distribution that FDVS can use; `extra` is empty for what is always installed."""
-
-    name: str
-    version: str | None
-    extra: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """One way to do something, whether it can run here, and why or why not."""
-
-    kind: str
-    name: str
-    runs: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetState:
-    """A preset and whether it can run here.
-
-    `problems` say why not. `untested` are the models whose real weights the project never ran,
-    `stand_ins` those that replace a real vision model.
-    """
-
-    name: str
-    about: str
-    runs: bool
-    problems: tuple[str, ...]
-    untested: tuple[str, ...]
-    stand_ins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Everything that `fdvs doctor` shows."""
-
-    version: str
-    python: str
-    system: str
-    devices: tuple[str, ...]
-    ffmpeg: str
-    cache: str
-    library: str
-    packages: tuple[Package, ...]
-    backends: tuple[Backend, ...]
-    presets: tuple[PresetState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +58,13 @@ REQUIREMENTS = (
 )
 
 
-def examine(library: Path) -> Health:
+def examine(library: Path) -> HealthJson:
     """Return the state of this machine and of the library's folder. Takes seconds (torch)."""
     from fdvs import __version__
     from fdvs.models.weights.manifests import cache_root
     from fdvs.pipelines.presets import PRESETS
 
-    return Health(
+    return HealthJson(
         version=__version__,
         python=f"{platform.python_version()} ({sys.executable})",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -123,12 +73,12 @@ def examine(library: Path) -> Health:
         cache=str(cache_root()),
         library=library_state(library),
         packages=packages(),
-        backends=(*map(check_backend, REQUIREMENTS), *attention_backends()),
-        presets=tuple(preset_state(name, make()) for name, make in PRESETS.items()),
+        backends=[*map(check_backend, REQUIREMENTS), *attention_backends()],
+        presets=[preset_state(name, make()) for name, make in PRESETS.items()],
     )
 
 
-def packages() -> tuple[Package, ...]:
+def packages() -> list[PackageJson]:
     """Return every package that FDVS declares, with its version where installed."""
     declared = importlib.metadata.requires("fdvs") or []
     found = {}
@@ -136,8 +86,8 @@ def packages() -> tuple[Package, ...]:
         name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"]([^'\"]+)", text)
         key = (name, extra.group(1) if extra else "")
-        found[key] = Package(name=name, version=_version(name), extra=key[1])
-    return tuple(found[key] for key in sorted(found, key=lambda key: (key[1], key[0].lower())))
+        found[key] = PackageJson(name=name, version=_version(name), extra=key[1])
+    return [found[key] for key in sorted(found, key=lambda key: (key[1], key[0].lower()))]
 
 
 def _version(distribution: str) -> str | None:
@@ -155,7 +105,7 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def check_backend(requirement: Requirement) -> Backend:
+def check_backend(requirement: Requirement) -> BackendJson:
     """Return whether a backend's packages are installed, and what to install if not."""
     missing = [module for module in requirement.modules if not is_installed(module)]
     if missing:
@@ -163,35 +113,37 @@ def check_backend(requirement: Requirement) -> Backend:
         reason = f"not installed: {', '.join(missing)}; {how}"
     else:
         reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"
-    return Backend(kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason)
+    return BackendJson(
+        kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason
+    )
 
 
-def attention_backends() -> tuple[Backend, ...]:
+def attention_backends() -> list[BackendJson]:
     """Return the implementations of the project's own attention (DGA)."""
     try:
         from fdvs.kernels.dga.backends import backends
     except ImportError as error:
-        return (Backend(kind="attention", name="dga", runs=False, reason=str(error)),)
-    return tuple(
-        Backend(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
+        return [BackendJson(kind="attention", name="dga", runs=False, reason=str(error))]
+    return [
+        BackendJson(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
         for name, (runs, reason) in backends().items()
-    )
+    ]
 
 
-def devices() -> tuple[str, ...]:
+def devices() -> list[str]:
     """Return the devices that torch can use, first the one that `device: auto` takes."""
     try:
         import torch
 
         from fdvs.models.weights.loading import choose_device
     except ImportError as error:
-        return (f"none: torch cannot be imported ({error})",)
+        return [f"none: torch cannot be imported ({error})"]
     chosen, reason = choose_device("auto")
     found = [f"{chosen} ({reason}): taken by device auto"]
     if chosen != "cpu":
         found.append("cpu")
     found.append(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
-    return tuple(found)
+    return found
 
 
 def ffmpeg() -> str:
@@ -218,7 +170,7 @@ def library_state(path: Path) -> str:
         return f"{path}: {error}"
 
 
-def preset_state(name: str, config: Config) -> PresetState:
+def preset_state(name: str, config: Config) -> PresetJson:
     """Return whether a preset's packages and weights are here, and which models never ran."""
     from fdvs.pipelines.presets import PRESETS
 
@@ -231,18 +183,18 @@ def preset_state(name: str, config: Config) -> PresetState:
     problems += missing_packages(cards)
     if lacking := _names(card for card in cards if not has_weights(card)):
         problems.append(f"weights are not here; run: fdvs models fetch {' '.join(lacking)}")
-    return PresetState(
+    return PresetJson(
         name=name,
         about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
         runs=not problems,
-        problems=tuple(dict.fromkeys(problems)),
+        problems=list(dict.fromkeys(problems)),
         untested=_names(card for card in cards if card.tested not in (REAL, NONE)),
         stand_ins=_names(card for card in cards if card.stand_in),
     )
 
 
-def _names(cards: Iterable[Card]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(card.name for card in cards))
+def _names(cards: Iterable[Card]) -> list[str]:
+    return list(dict.fromkeys(card.name for card in cards))
 
 
 def missing_packages(cards: Iterable[Card]) -> list[str]:
@@ -251,9 +203,9 @@ def missing_packages(cards: Iterable[Card]) -> list[str]:
     users["index", "faiss"] = "index"
     backends = map(check_backend, REQUIREMENTS)
     return [
-        f"{users[one.kind, one.name]}: {one.reason}"
+        f"{users[one['kind'], one['name']]}: {one['reason']}"
         for one in backends
-        if (one.kind, one.name) in users and not one.runs
+        if (one["kind"], one["name"]) in users and not one["runs"]
     ]
 
 

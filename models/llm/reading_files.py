@@ -98,13 +98,6 @@ def _without_budget(config: DGAConfig) -> DGAConfig:
     return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0)
 
 
-def full_bytes(model: Any, num_tokens: int) -> int:
-    """Return the size of full attention's KV cache for `num_tokens`."""
-    config = model.config.get_text_config()
-    heads, dim = _key_shape(config)
-    return 2 * int(config.num_hidden_layers) * num_tokens * heads * dim * int(model.dtype.itemsize)
-
-
 def _key_shape(config: Any) -> tuple[int, int]:
     heads = config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads

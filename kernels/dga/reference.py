@@ -77,14 +77,6 @@ class UnitTable:
     expires_KN: Tensor
     members_KNM: Tensor
 
-    def cover(self, num_tokens: int) -> Tensor:
-        """Return how many of the units that query i sees hold token j: [K, L (i), L (j)]."""
-        num_heads, num_units, _ = self.members_KNM.shape
-        holds_KNL = torch.zeros(num_heads, num_units, num_tokens + 1, dtype=torch.float64)
-        index_KNM = torch.where(self.members_KNM < 0, num_tokens, self.members_KNM)
-        holds_KNL.scatter_(2, index_KNM, 1.0)
-        return torch.bmm(self.visible(num_tokens).double(), holds_KNL[..., :-1]).long()
-
     def visible(self, num_tokens: int) -> Tensor:
         """Return whether query i sees unit u: bool [K, L, N]."""
         i_1L1 = torch.arange(num_tokens, device=self.appears_KN.device)[None, :, None]

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,10 +108,7 @@ def parse_target(target: str) -> Target:
 
 
 class ChatClient:
-    """Client of one server; safe to share between threads.
-
-    `num_requests` and `num_retries` count over the client's life.
-    """
+    """Client of one server; safe to share between threads."""
 
     def __init__(
         self,
@@ -125,11 +121,8 @@ class ChatClient:
 
         self.target = target
         self.options = options
-        self.num_requests = 0
-        self.num_retries = 0
         self._sleep = sleep
         self._random = random.Random()
-        self._lock = threading.Lock()
         self._key = os.environ.get(options.api_key_env, "").strip()
         if self._key and target.base_url.startswith("http:"):
             self._warn_of_plain_http()
@@ -156,7 +149,6 @@ class ChatClient:
             "stream": False,
         }
         for attempt in range(1, self.options.max_attempts + 1):
-            self._count(requests=1)
             try:
                 return parse_reply(self._post(body))
             except _TransientError as failure:
@@ -176,11 +168,6 @@ class ChatClient:
         if urlsplit(self.target.base_url).hostname not in LOOPBACK:
             logger.warning("%s is not https: the key travels unencrypted", self.target.base_url)
 
-    def _count(self, *, requests: int = 0, retries: int = 0) -> None:
-        with self._lock:
-            self.num_requests += requests
-            self.num_retries += retries
-
     def _pause_or_give_up(self, attempt: int, failure: _TransientError) -> None:
         if attempt >= self.options.max_attempts:
             kind = ModelUnavailable if failure.offline else ModelError
@@ -188,7 +175,6 @@ class ChatClient:
                 f"{self.target.base_url}: {failure} after {attempt} attempts; is the server "
                 "running, and is the URL right?"
             ) from None
-        self._count(retries=1)
         pause_s = self._pause_s(attempt, failure.wait_s)
         logger.info("%s: %s; again in %.2f s", self.target.base_url, failure, pause_s)
         self._sleep(pause_s)

@@ -12,6 +12,7 @@ used counts as a miss, with the reason in the log, never as an error.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import logging
 import os
@@ -33,11 +34,10 @@ from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 from fdvs.models.llm.engine import empty_cache
 from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.llm.reading import LocalReadPrompt
-from fdvs.protocols import Completion, LanguageModel
+from fdvs.protocols import LanguageModel
 
 if TYPE_CHECKING:
     from fdvs.models.llm.chat import Opening
-    from fdvs.types import ModelIdentity
 
 KEY = re.compile(r"[0-9a-f]{32}")
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{16}")
@@ -85,7 +85,11 @@ class ReadingCache:
 
     def wrap(self, llm: LanguageModel) -> LanguageModel:
         """Return a local model that reads through this cache; any other model comes back as is."""
-        return CachedLanguageModel(llm, self) if isinstance(llm, LocalLanguageModel) else llm
+        if not isinstance(llm, LocalLanguageModel):
+            return llm
+        reader = copy.copy(llm)
+        reader.readings = self
+        return reader
 
     def keep(self, llm: LocalLanguageModel, reading: LocalReadPrompt) -> None:
         """Write a reading to disk; a failure is logged with its reason."""
@@ -155,32 +159,6 @@ class ReadingCache:
             return False
         shutil.rmtree(gone, ignore_errors=True)
         return True
-
-
-class CachedLanguageModel:
-    """A PrefillLanguageModel that reads through a `ReadingCache`."""
-
-    def __init__(self, llm: LocalLanguageModel, cache: ReadingCache) -> None:
-        self.identity: ModelIdentity = llm.identity
-        self.context_tokens = llm.context_tokens
-        self._llm = llm
-        self._cache = cache
-
-    @property
-    def attention(self) -> str:
-        """Which attention ran last, and why."""
-        return self._llm.attention
-
-    def count_tokens(self, text: str) -> int:
-        return self._llm.count_tokens(text)
-
-    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
-        """Answer a prompt without the cache. Raises ModelError."""
-        return self._llm.write(system, user, max_tokens=max_tokens)
-
-    def read(self, system: str, text: str) -> LocalReadPrompt:
-        """Return the prompt's reading, from the cache if it is there. Raises ModelError."""
-        return self._cache.read(self._llm, system, text)
 
 
 def reading_key(llm: LocalLanguageModel, opening: Opening, *, code: str = "") -> str:

@@ -102,11 +102,10 @@ def asked(question: str) -> str:
 
 def load(args: argparse.Namespace) -> Any:
     from fdvs.models.cards import LoadSettings
-    from fdvs.models.factory import load_language_model
+    from fdvs.models.factory import load_model
 
-    return load_language_model(
-        args.model, LoadSettings(device="cpu", dtype=args.dtype, attention="dga")
-    )
+    settings = LoadSettings(device="cpu", dtype=args.dtype, attention="dga")
+    return load_model(args.model, "llm", settings)
 
 
 def switch(writer: Any, settings: str) -> None:

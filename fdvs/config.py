@@ -6,7 +6,7 @@ wrong value is an error before any work starts.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 from fdvs.typed import Checked, Range, check_range
@@ -211,7 +211,8 @@ class Config:
 
 def field_types(config_type: type) -> dict[str, Any]:
     """Return the resolved type of each field, to load settings from a file."""
-    return get_type_hints(config_type)
+    hints = get_type_hints(config_type)
+    return {field.name: hints[field.name] for field in fields(config_type)}
 
 
 def with_retired(section: str, settings: Any) -> JsonDict:

@@ -117,7 +117,8 @@ def test_a_retired_policy_falls_back_to_the_default_and_its_floor(
 def test_settings_of_a_newer_version_are_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stored = {"cut": {"min_clip_s": 1.0, "by_sound": True}, "cluster": {"num_workers": 8}}
+    cut = {"min_clip_s": 1.0, "by_sound": True, "section": "cut"}
+    stored = {"cut": cut, "cluster": {"num_workers": 8}}
     assert config_from_json(stored).cut == CutConfig(min_clip_s=1.0)
     assert "cut.by_sound is unknown" in caplog.text
     assert "cluster is unknown" in caplog.text

@@ -54,7 +54,6 @@ class Published:
 class DatasetCard:
     """Facts about a dataset. `rows` are its benchmark rows, `folders` the names of its folder.
 
-    `video_names` are patterns of a video's file name without suffix, `{id}` is the video's id.
     `version` changes when the same files would give other examples; `changes` says how.
     """
 
@@ -72,7 +71,6 @@ class DatasetCard:
     changes: Mapping[int, str]
     default_split: str
     splits: Mapping[str, SplitCard]
-    video_names: tuple[str, ...] = ("{id}",)
     published: tuple[Published, ...] = field(default_factory=tuple)
 
     def split(self, name: str | None = None) -> SplitCard:

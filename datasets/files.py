@@ -60,14 +60,14 @@ class Record:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         return DataError(f"{self.where}: {field} is {shown}; expected {expected}")
 
-    def text(self, field: str, *, min_chars: int = 1, max_chars: int = MAX_CHARS) -> str:
-        """Return a text of min_chars..max_chars characters on one line."""
+    def text(self, field: str) -> str:
+        """Return a text of 1 to MAX_CHARS characters on one line."""
         value = self._value.get(field)
         if not isinstance(value, str):
             raise self.fault(field, "a text")
         text = plain_text(value)
-        if not min_chars <= len(text) <= max_chars:
-            raise self.fault(field, f"a text of {min_chars} to {max_chars} characters")
+        if not 1 <= len(text) <= MAX_CHARS:
+            raise self.fault(field, f"a text of 1 to {MAX_CHARS} characters")
         return text
 
     def name(self, field: str) -> str:
@@ -86,10 +86,13 @@ class Record:
 
     def number(self, field: str, *, low: float, high: float) -> float:
         """Return a finite number in low..high, both included."""
-        value = self._value.get(field)
+        value: Any = self._value.get(field)
         if self._is_text and isinstance(value, str):
             value = parse_number(value)
-        return check_number(value, low=low, high=high, fault=self.fault, field=field)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            raise self.fault(field, f"a number from {low:g} to {high:g}")
+        return float(value)
 
     def sequence(self, field: str) -> list[Any]:
         """Return a list with at least one element."""
@@ -125,14 +128,6 @@ def check_id(value: Any, *, where: str) -> str:
 def parse_number(text: str) -> float | None:
     """Return the number in a plain decimal text; None for anything else, `nan` and `1e5` too."""
     return float(text) if re.fullmatch(r"\s*-?\d{1,15}(\.\d{1,15})?\s*", text) else None
-
-
-def check_number(value: Any, *, low: float, high: float, fault: Any, field: str) -> float:
-    """Return a number in low..high, so no NaN; `fault(field, expected)` makes the error."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:
-        raise fault(field, f"a number from {low:g} to {high:g}")
-    return float(value)
 
 
 def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -84,13 +84,6 @@ _ADAPTERS = (
 DATASETS: Mapping[str, Dataset] = MappingProxyType({one.name: one for one in _ADAPTERS})
 
 
-def get_dataset(name: str) -> Dataset:
-    """Return a dataset. Raises UnknownName with near matches."""
-    if name not in DATASETS:
-        raise UnknownName("dataset", name, DATASETS)
-    return DATASETS[name]
-
-
 def load_split(
     name: str,
     folder: Path,
@@ -113,7 +106,9 @@ def load_split(
         PartialData: fewer records or captions than official, and not allowed.
         DataError: a file is malformed, or another split's.
     """
-    dataset = get_dataset(name)
+    if name not in DATASETS:
+        raise UnknownName("dataset", name, DATASETS)
+    dataset = DATASETS[name]
     return dataset.load(
         folder, dataset.card, split=split, allow_partial=allow_partial, with_captions=with_captions
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -42,14 +42,11 @@ class FoundVideos:
         return f"{len(self.missing)} of {total} videos missing: {named}{more}"
 
 
-def find_videos(
-    folder: Path, video_ids: Iterable[str], *, names: Sequence[str] = ("{id}", "v_{id}")
-) -> FoundVideos:
-    """Look for the videos' files below a folder.
+def find_videos(folder: Path, video_ids: Iterable[str]) -> FoundVideos:
+    """Look for the videos' files below a folder: `ID.mp4` or, where there is none, `v_ID.mp4`.
 
-    `names` are patterns of a file's name without suffixes; an earlier one wins. The second default
-    is for ActivityNet-QA, whose id `ID` belongs to ActivityNet's file `v_ID.mp4`. Links to folders
-    are not followed, links to files are. Ids are case-sensitive, as YouTube's are.
+    The second is for ActivityNet-QA, whose ids lack the `v_` of ActivityNet's files. Links to
+    folders are not followed, links to files are. Ids are case-sensitive, as YouTube's are.
 
     Raises DataError where the folder does not exist.
     """
@@ -60,7 +57,7 @@ def find_videos(
     for path in _video_files(folder):
         for stem in _stems(path):
             files.setdefault(stem, []).append(path)
-    candidates = {one: _candidates(one, files, names) for one in dict.fromkeys(video_ids)}
+    candidates = {one: _candidates(one, files) for one in dict.fromkeys(video_ids)}
     found = FoundVideos(
         paths={one: paths[0] for one, paths in candidates.items() if paths},
         missing=tuple(one for one, paths in candidates.items() if not paths),
@@ -92,17 +89,14 @@ def _stems(path: PurePath) -> list[str]:
     return stems
 
 
-def _candidates(
-    video_id: str, files: Mapping[str, list[Path]], names: Sequence[str]
-) -> tuple[Path, ...]:
+def _candidates(video_id: str, files: Mapping[str, list[Path]]) -> tuple[Path, ...]:
     spellings = [video_id]
     bare = PurePath(video_id)
     if bare.suffix.lower() in VIDEO_SUFFIXES or video_id.endswith("."):
         spellings.append(video_id.rpartition(".")[0])
     for spelling in spellings:
-        for pattern in names:
-            if found := files.get(pattern.replace("{id}", spelling)):
-                return tuple(found)
+        if found := files.get(spelling) or files.get(f"v_{spelling}"):
+            return tuple(found)
     return ()
 
 

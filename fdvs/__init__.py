@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from fdvs.config import Config
     from fdvs.errors import FdvsError
     from fdvs.pipelines.library import Library
+    from fdvs.text.timecode import citation
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "Config", "FdvsError", "Library", "Moment", "Story", "VideoHit", "VideoRow"]
+__all__ = [
+    "Answer",
+    "Config",
+    "FdvsError",
+    "Library",
+    "Moment",
+    "Story",
+    "VideoHit",
+    "VideoRow",
+    "citation",
+]
 
 _HOMES = {
     "Answer": "fdvs.types",
@@ -31,6 +42,7 @@ _HOMES = {
     "Story": "fdvs.types",
     "VideoHit": "fdvs.types",
     "VideoRow": "fdvs.types",
+    "citation": "fdvs.text.timecode",
 }
 
 

@@ -7,11 +7,11 @@ wrong value is an error before any work starts.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 from fdvs.errors import InvalidValue
-from fdvs.typed import check_range
+from fdvs.typed import Checked, Range, check_range
 from fdvs.types import JsonDict
 
 ReaderName = Literal["pyav", "ffmpeg", "decord"]
@@ -38,58 +38,42 @@ RETIRED: dict[str, Any] = {
 LATER: dict[str, Any] = {"perceive.language": ""}
 
 
-def check_choices(config: object) -> None:
-    """Raise InvalidValue if a field annotated with a Literal has another value."""
-    for name, hint in get_type_hints(type(config)).items():
-        allowed = get_args(hint)
-        if getattr(hint, "__origin__", None) is Literal and getattr(config, name) not in allowed:
-            raise InvalidValue(name, getattr(config, name), ", ".join(map(str, allowed)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadConfig:
+class ReadConfig(Checked):
     """The video decoder, and the time limit of one operation on a file."""
 
+    section: ClassVar[str] = "read"
     reader: ReaderName = "pyav"
-    timeout_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("read.timeout_s", self.timeout_s, 0.1, 3600)
+    timeout_s: Annotated[float, Range(0.1, 3600)] = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CutConfig:
+class CutConfig(Checked):
     """Where clips begin: at the codec's keyframes as in the paper, within bounds of length."""
 
+    section: ClassVar[str] = "cut"
     method: CutMethod = "keyframes"
-    min_clip_s: float = 2.0
+    min_clip_s: Annotated[float, Range(0.0, 3600)] = 2.0
     max_clip_s: float = 30.0
-    fixed_clip_s: float = 10.0
-    scene_threshold: float = 27.0
+    fixed_clip_s: Annotated[float, Range(0.1, 36000)] = 10.0
+    scene_threshold: Annotated[float, Range(0.1, 255)] = 27.0
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("cut.min_clip_s", self.min_clip_s, 0.0, 3600)
+        Checked.__post_init__(self)
         check_range("cut.max_clip_s", self.max_clip_s, max(0.1, 2 * self.min_clip_s), 36000)
-        check_range("cut.fixed_clip_s", self.fixed_clip_s, 0.1, 36000)
-        check_range("cut.scene_threshold", self.scene_threshold, 0.1, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleConfig:
+class SampleConfig(Checked):
     """Frames per clip; the first one is the keyframe (Eq. 1 of the paper)."""
 
-    num_frames_per_clip: int = 8
-    short_side_px: int = 224
-
-    def __post_init__(self) -> None:
-        check_range("sample.num_frames_per_clip", self.num_frames_per_clip, 1, 256)
-        check_range("sample.short_side_px", self.short_side_px, 32, 4320)
+    section: ClassVar[str] = "sample"
+    num_frames_per_clip: Annotated[int, Range(1, 256)] = 8
+    short_side_px: Annotated[int, Range(32, 4320)] = 224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedundancyConfig:
+class RedundancyConfig(Checked):
     """Which near-duplicate frames of a clip are dropped.
 
     `policy`: `cover` keeps the smallest set that represents the rest, `paper` drops what is more
@@ -98,14 +82,11 @@ class RedundancyConfig:
     a kept one at least this similar (docs/decisions/015 measures 0.95).
     """
 
+    section: ClassVar[str] = "redundancy"
     policy: Policy = "cover"
-    floor: float = 0.95
+    floor: Annotated[float, Range(-1, 1)] = 0.95
     seed: int = 0
     like: RulePolicy = "cover"
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("redundancy.floor", self.floor, -1, 1)
 
     @property
     def rule(self) -> Policy:
@@ -121,63 +102,52 @@ class TextualConfig(RedundancyConfig):
     in both directions, under paper with the mean of the last `memory`.
     """
 
-    memory: int = 35
-
-    def __post_init__(self) -> None:
-        RedundancyConfig.__post_init__(self)
-        check_range("textual.memory", self.memory, 1, 100_000)
+    section: ClassVar[str] = "textual"
+    memory: Annotated[int, Range(1, 100_000)] = 35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerceiveConfig:
+class PerceiveConfig(Checked):
     """The captioner and further sources: names as in `fdvs models list`, or short ones (see
     `fdvs.pipelines.sources`). `auto` takes the short-named ones that this machine can run, `-NAME`
     leaves one out. `language` (`de`, `pt-BR`; "" finds it out) is what is spoken and subtitled.
     """
 
+    section: ClassVar[str] = "perceive"
     captioner: str = "tags"
     sources: tuple[str, ...] = ()
     language: str = ""
-    max_observation_chars: int = 2000
+    max_observation_chars: Annotated[int, Range(20, 100_000)] = 2000
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         if self.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", self.language):
             allowed = "a code such as de or pt-BR, or '' to find it out"
             raise InvalidValue("perceive.language", self.language, allowed)
-        check_range("perceive.max_observation_chars", self.max_observation_chars, 20, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChapterConfig:
+class ChapterConfig(Checked):
     """How the paragraph of a clip is written: by a template or the language model."""
 
+    section: ClassVar[str] = "chapter"
     writer: ChapterWriter = "template"
-    max_tokens: int = 128
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("chapter.max_tokens", self.max_tokens, 8, 4096)
+    max_tokens: Annotated[int, Range(8, 4096)] = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoryConfig:
+class StoryConfig(Checked):
     """How chapters become scenes, and scenes a story.
 
     An extractive scene has at most `sentences_per_scene` sentences, fewer where little is new.
     """
 
+    section: ClassVar[str] = "story"
     writer: StoryWriter = "extractive"
-    max_scene_chapters: int = 12
-    sentences_per_scene: int = 3
-    max_story_sentences: int = 12
-    max_tokens: int = 256
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("story.max_scene_chapters", self.max_scene_chapters, 1, 10_000)
-        check_range("story.sentences_per_scene", self.sentences_per_scene, 1, 100)
-        check_range("story.max_story_sentences", self.max_story_sentences, 1, 1000)
-        check_range("story.max_tokens", self.max_tokens, 8, 8192)
+    max_scene_chapters: Annotated[int, Range(1, 10_000)] = 12
+    sentences_per_scene: Annotated[int, Range(1, 100)] = 3
+    max_story_sentences: Annotated[int, Range(1, 1000)] = 12
+    max_tokens: Annotated[int, Range(8, 8192)] = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,66 +162,52 @@ class ModelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(Checked):
     """Hybrid search by meaning, words and pictures, and its weights.
 
     Texts with a cosine below `min_score` do not match by meaning. `word_weight` is the share of
     words against meaning; `picture_weight` is the weight of clips whose pictures match (0: none).
     """
 
-    num_results: int = 5
-    min_score: float = 0.3
-    word_weight: float = 0.5
-    picture_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_range("search.num_results", self.num_results, 1, 10_000)
-        check_range("search.min_score", self.min_score, -1, 1)
-        check_range("search.word_weight", self.word_weight, 0, 1)
-        check_range("search.picture_weight", self.picture_weight, 0, 1)
+    section: ClassVar[str] = "search"
+    num_results: Annotated[int, Range(1, 10_000)] = 5
+    min_score: Annotated[float, Range(-1, 1)] = 0.3
+    word_weight: Annotated[float, Range(0, 1)] = 0.5
+    picture_weight: Annotated[float, Range(0, 1)] = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskConfig:
-    """Story plus the `num_evidence` best chapters (K = 5 in the paper), in time order.
+class AskConfig(Checked):
+    """Answers from the story and the `num_evidence` best chapters (K = 5 in the paper).
 
-    `answerer`: `evidence` quotes (or scores options) without a language model, `llm` lets it
-    answer, `combined` does both: scores added, and the evidence quoted where nothing that the
-    model says is supported. `story_level`: how much of the story the model reads, where its context
-    holds it. A sentence whose support is below `min_support` is removed. A question that fits the
-    chapters less than `min_fit` (with options `min_choice_fit`) is not answered (-1: always
-    answered). These are measured for all-MiniLM-L6-v2 (docs/decisions/013). `second_look`: show the
-    cited clips to a captioner again, with the question. `cache_mib`: prefilled stories are kept on
-    disk up to this size.
-    `attention_plan`: a file of scripts/plan_attention.py, what each key head of the language model
-    keeps of long texts; empty for what the model's card says, or else the text. `reread`: a text so
-    long that parts of it are dropped is read twice, and what the model looks at while it repeats a
-    passage is kept (about twice the reading time, once a text; docs/decisions/016).
+    `answerer`: `evidence` quotes chapters or scores options without a language model, `llm` lets
+    the model answer, `combined` does both: scores of options are added, and chapters are quoted if
+    nothing that the model says is supported. `story_level`: the level of the story that the model
+    reads, if its context can hold it. Sentences whose support is below `min_support` are removed,
+    and questions that fit the chapters less than `min_fit` (with options `min_choice_fit`) are not
+    answered (-1: always answered); both are measured for all-MiniLM-L6-v2 (docs/decisions/013).
+    `second_look`: a captioner is asked the question about the cited clips. `cache_mib`: prefilled
+    stories are kept on disk up to this size. `attention_plan`: a file of
+    scripts/plan_attention.py with the KV budget of each head for long texts; empty for the plan of
+    the model's card, if it has one. `reread`: if a text is so long that part of its KV cache is
+    evicted, it is read twice, and what the model attends to while it repeats a passage is kept
+    (about twice the prefill time, once per text; docs/decisions/016).
     """
 
-    num_evidence: int = 5
-    max_tokens: int = 120
+    section: ClassVar[str] = "ask"
+    num_evidence: Annotated[int, Range(1, 1000)] = 5
+    max_tokens: Annotated[int, Range(1, 8192)] = 120
     attention: Literal["auto", "dga", "sdpa"] = "auto"
     attention_plan: str = ""
     reread: bool = True
     answerer: Literal["evidence", "llm", "combined"] = "combined"
     story_level: Literal["chapters", "scenes", "story"] = "scenes"
-    history_turns: int = 3
-    min_support: float = 0.6
-    min_fit: float = -0.03
-    min_choice_fit: float = 0.0
+    history_turns: Annotated[int, Range(0, 100)] = 3
+    min_support: Annotated[float, Range(0, 1)] = 0.6
+    min_fit: Annotated[float, Range(-1, 1)] = -0.03
+    min_choice_fit: Annotated[float, Range(-1, 1)] = 0.0
     second_look: bool = False
-    cache_mib: int = 512
-
-    def __post_init__(self) -> None:
-        check_choices(self)
-        check_range("ask.num_evidence", self.num_evidence, 1, 1000)
-        check_range("ask.max_tokens", self.max_tokens, 1, 8192)
-        check_range("ask.history_turns", self.history_turns, 0, 100)
-        check_range("ask.min_support", self.min_support, 0, 1)
-        check_range("ask.min_fit", self.min_fit, -1, 1)
-        check_range("ask.min_choice_fit", self.min_choice_fit, -1, 1)
-        check_range("ask.cache_mib", self.cache_mib, 0, 1_000_000)
+    cache_mib: Annotated[int, Range(0, 1_000_000)] = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +230,8 @@ class Config:
 
 def field_types(config_type: type) -> dict[str, Any]:
     """Return the resolved type of each field, to load settings from a file."""
-    return get_type_hints(config_type)
+    hints = get_type_hints(config_type)
+    return {field.name: hints[field.name] for field in fields(config_type)}
 
 
 def with_retired(section: str, settings: Any) -> JsonDict:

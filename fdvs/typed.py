@@ -1,14 +1,16 @@
-"""Fill a dataclass from a mapping that came from outside (YAML, JSON), checking every value.
+"""Dataclasses of settings: filled from outside (YAML, JSON), with every value checked.
 
-Cards, settings files and options of models all pass through `fill`; it knows none of them.
+Cards, settings files and options of models all pass through `fill`; it knows none of them. What a
+number may be stands at its field: `Annotated[float, Range(0, 1)]` in a `Checked` dataclass.
 """
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
 
@@ -55,6 +57,38 @@ def check_range(what: str, value: float | None, low: float, high: float) -> None
     """Raise InvalidValue unless low <= value <= high, or the value is None (left to others)."""
     if value is not None and not low <= value <= high:
         raise InvalidValue(what, value, f"{low} to {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a number may be, both ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Settings that are checked when they are created, by the Literals and Ranges of their fields.
+
+    `section` stands before a number's name in errors, where a class has one.
+    """
+
+    section: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValue for the first value that its field does not allow."""
+        hints = get_type_hints(type(self), include_extras=True)
+        for name, hint in hints.items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                allowed = ", ".join(map(str, get_args(hint)))
+                raise InvalidValue(name, getattr(self, name), allowed)
+        for kind in reversed(type(self).__mro__):
+            section = vars(kind).get("section", "")
+            for name in inspect.get_annotations(kind):
+                for mark in getattr(hints[name], "__metadata__", ()):
+                    what = f"{section}.{name}" if section else name
+                    check_range(what, getattr(self, name), mark.low, mark.high)
 
 
 def _is_missing(field: Field[Any], filled: Mapping[str, Any]) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
-from fdvs.protocols import Describer, ImageEmbedder, LanguageModel, TextEmbedder
 from fdvs.registry import Registry
 
 IMAGE_EMBEDDERS = Registry(
@@ -67,31 +66,10 @@ def backend_class(card: Card) -> Any:
     return ROLES[card.role].get(card.backend)
 
 
-def _load(registry: Registry, card: Card, settings: LoadSettings) -> Any:
-    return registry.get(card.backend).load(card, settings)
+def load_model(spec: str, role: Role, settings: LoadSettings) -> Any:
+    """Return the model of a spec (a card, or BACKEND:TARGET), loaded.
 
-
-def load_image_embedder(spec: str, settings: LoadSettings) -> ImageEmbedder:
-    """Raises ModelUnavailable where weights or a package are missing, ConfigError on a bad spec."""
-    return cast(ImageEmbedder, _load(IMAGE_EMBEDDERS, resolve(spec, "image_embedder"), settings))
-
-
-def load_text_embedder(spec: str, settings: LoadSettings) -> TextEmbedder:
-    """See `load_image_embedder`."""
-    return cast(TextEmbedder, _load(TEXT_EMBEDDERS, resolve(spec, "text_embedder"), settings))
-
-
-def load_captioner(spec: str, settings: LoadSettings) -> Describer:
-    """See `load_image_embedder`."""
-    return cast(Describer, _load(CAPTIONERS, resolve(spec, "captioner"), settings))
-
-
-def load_source(spec: str, settings: LoadSettings) -> Describer:
-    """See `load_image_embedder`; in the language of the settings, where the source has one."""
-    card = in_language(resolve(spec, "source"), settings.language)
-    return cast(Describer, _load(SOURCES, card, settings))
-
-
-def load_language_model(spec: str, settings: LoadSettings) -> LanguageModel:
-    """See `load_image_embedder`."""
-    return cast(LanguageModel, _load(LANGUAGE_MODELS, resolve(spec, "llm"), settings))
+    Raises ModelUnavailable where weights or a package are missing, ConfigError on a bad spec.
+    """
+    card = in_language(resolve(spec, role), settings.language)
+    return backend_class(card).load(card, settings)

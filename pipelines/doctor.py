@@ -11,7 +11,6 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.config import Config
@@ -21,64 +20,23 @@ from fdvs.pipelines.model_set import model_specs
 from fdvs.pipelines.requirements import (
     INDEX,
     REQUIREMENTS,
-    Backend,
     check_backend,
     has_weights,
     missing_packages,
 )
+from fdvs.pipelines.results import BackendJson, HealthJson, PackageJson, PresetJson
 from fdvs.pipelines.sources import resolve_sources
 
 REAL, NONE = "real weights", "no weights"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """A distribution that FDVS can use; `extra` is empty for what is always installed."""
-
-    name: str
-    version: str | None
-    extra: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetState:
-    """A preset and whether it can run here.
-
-    `problems` say why not. `untested` are the models whose real weights the project never ran,
-    `stand_ins` those that replace a real vision model.
-    """
-
-    name: str
-    about: str
-    runs: bool
-    problems: tuple[str, ...]
-    untested: tuple[str, ...]
-    stand_ins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Everything that `fdvs doctor` shows."""
-
-    version: str
-    python: str
-    system: str
-    devices: tuple[str, ...]
-    ffmpeg: str
-    cache: str
-    library: str
-    packages: tuple[Package, ...]
-    backends: tuple[Backend, ...]
-    presets: tuple[PresetState, ...]
-
-
-def examine(library: Path) -> Health:
+def examine(library: Path) -> HealthJson:
     """Return the state of this machine and of the library's folder. Takes seconds (torch)."""
     from fdvs import __version__
     from fdvs.models.weights.manifests import cache_root
     from fdvs.pipelines.presets import PRESETS
 
-    return Health(
+    return HealthJson(
         version=__version__,
         python=f"{platform.python_version()} ({sys.executable})",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -87,12 +45,12 @@ def examine(library: Path) -> Health:
         cache=str(cache_root()),
         library=library_state(library),
         packages=packages(),
-        backends=(*map(check_backend, REQUIREMENTS), *attention_backends()),
-        presets=tuple(preset_state(name, make()) for name, make in PRESETS.items()),
+        backends=[*map(check_backend, REQUIREMENTS), *attention_backends()],
+        presets=[preset_state(name, make()) for name, make in PRESETS.items()],
     )
 
 
-def packages() -> tuple[Package, ...]:
+def packages() -> list[PackageJson]:
     """Return every package that FDVS declares, with its version where installed."""
     declared = importlib.metadata.requires("fdvs") or []
     found = {}
@@ -100,8 +58,8 @@ def packages() -> tuple[Package, ...]:
         name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"]([^'\"]+)", text)
         key = (name, extra.group(1) if extra else "")
-        found[key] = Package(name=name, version=_version(name), extra=key[1])
-    return tuple(found[key] for key in sorted(found, key=lambda key: (key[1], key[0].lower())))
+        found[key] = PackageJson(name=name, version=_version(name), extra=key[1])
+    return [found[key] for key in sorted(found, key=lambda key: (key[1], key[0].lower()))]
 
 
 def _version(distribution: str) -> str | None:
@@ -111,32 +69,32 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def attention_backends() -> tuple[Backend, ...]:
+def attention_backends() -> list[BackendJson]:
     """Return the implementations of the project's own attention (DGA)."""
     try:
         from fdvs.kernels.dga.backends import backends
     except ImportError as error:
-        return (Backend(kind="attention", name="dga", runs=False, reason=str(error)),)
-    return tuple(
-        Backend(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
+        return [BackendJson(kind="attention", name="dga", runs=False, reason=str(error))]
+    return [
+        BackendJson(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
         for name, (runs, reason) in backends().items()
-    )
+    ]
 
 
-def devices() -> tuple[str, ...]:
+def devices() -> list[str]:
     """Return the devices that torch can use, first the one that `device: auto` takes."""
     try:
         import torch
 
         from fdvs.models.weights.loading import choose_device
     except ImportError as error:
-        return (f"none: torch cannot be imported ({error})",)
+        return [f"none: torch cannot be imported ({error})"]
     chosen, reason = choose_device("auto")
     found = [f"{chosen} ({reason}): taken by device auto"]
     if chosen != "cpu":
         found.append("cpu")
     found.append(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
-    return tuple(found)
+    return found
 
 
 def ffmpeg() -> str:
@@ -163,7 +121,7 @@ def library_state(path: Path) -> str:
         return f"{path}: {error}"
 
 
-def preset_state(name: str, config: Config) -> PresetState:
+def preset_state(name: str, config: Config) -> PresetJson:
     """Return whether a preset's packages and weights are here, and which models never ran."""
     from fdvs.pipelines.presets import PRESETS
 
@@ -174,18 +132,18 @@ def preset_state(name: str, config: Config) -> PresetState:
         except FdvsError as error:
             problems.append(str(error))
     problems += missing_packages(cards)
-    problems += [f"index: {one.reason}" for one in map(check_backend, INDEX) if not one.runs]
+    problems += [f"index: {o['reason']}" for o in map(check_backend, INDEX) if not o["runs"]]
     if lacking := _names(card for card in cards if not has_weights(card)):
         problems.append(f"weights are not here; run: fdvs models fetch {' '.join(lacking)}")
-    return PresetState(
+    return PresetJson(
         name=name,
         about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
         runs=not problems,
-        problems=tuple(dict.fromkeys(problems)),
+        problems=list(dict.fromkeys(problems)),
         untested=_names(card for card in cards if card.tested not in (REAL, NONE)),
         stand_ins=_names(card for card in cards if card.stand_in),
     )
 
 
-def _names(cards: Iterable[Card]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(card.name for card in cards))
+def _names(cards: Iterable[Card]) -> list[str]:
+    return list(dict.fromkeys(card.name for card in cards))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,8 +28,6 @@ from fdvs.protocols import (
 from fdvs.types import ModelIdentity
 
 logger = logging.getLogger(__name__)
-
-Loader = Callable[[str, LoadSettings], Any]
 
 
 def model_specs(config: Config) -> dict[str, tuple[Role, str]]:
@@ -98,7 +96,7 @@ class ModelSet:
     def _load_matcher(self) -> Any:
         from fdvs.models.factory import MATCHERS
 
-        return MATCHERS.get(self._matcher_backend()).build(
+        return MATCHERS.get(self._matcher_backend())(
             lambda: self.image_embedder,
             lambda: self.text_embedder,
             made_of=(self.identity("image_embedder"), self.identity("text_embedder")),
@@ -209,16 +207,9 @@ class ModelSet:
             return self._loaded[name]
 
     def _load(self, name: str) -> Any:
-        from fdvs.models import factory
+        from fdvs.models.factory import load_model
 
         role, spec = self._specs[name]
-        loaders: dict[str, Loader] = {
-            "image_embedder": factory.load_image_embedder,
-            "text_embedder": factory.load_text_embedder,
-            "captioner": factory.load_captioner,
-            "source": factory.load_source,
-            "llm": factory.load_language_model,
-        }
-        model = loaders[role](spec, self._settings)
+        model = load_model(spec, role, self._settings)
         logger.info("%s: %s", name, model.identity.label())
         return model

@@ -8,16 +8,7 @@ from dataclasses import dataclass
 
 from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """One way to do something, whether it can run here, and why or why not."""
-
-    kind: str
-    name: str
-    runs: bool
-    reason: str
+from fdvs.pipelines.results import BackendJson
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +54,16 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def check_backend(requirement: Requirement) -> Backend:
+def check_backend(requirement: Requirement) -> BackendJson:
     """Return whether a backend's packages are installed, and what to install if not."""
     missing = [module for module in requirement.modules if not is_installed(module)]
     if missing:
         reason = f"not installed: {', '.join(missing)}; {how_to_install(requirement.extra)}"
     else:
         reason = f"found {', '.join(requirement.modules)}" if requirement.modules else "built in"
-    return Backend(kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason)
+    return BackendJson(
+        kind=requirement.kind, name=requirement.name, runs=not missing, reason=reason
+    )
 
 
 def missing_packages(cards: Iterable[Card]) -> list[str]:
@@ -78,9 +71,9 @@ def missing_packages(cards: Iterable[Card]) -> list[str]:
     users = {(str(card.role), card.backend): card.name for card in cards}
     backends = map(check_backend, REQUIREMENTS)
     return [
-        f"{users[one.kind, one.name]}: {one.reason}"
+        f"{users[one['kind'], one['name']]}: {one['reason']}"
         for one in backends
-        if (one.kind, one.name) in users and not one.runs
+        if (one["kind"], one["name"]) in users and not one["runs"]
     ]
 
 

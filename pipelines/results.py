@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fdvs.models.cards import Card
     from fdvs.models.weights.fetch import FetchedModel
     from fdvs.pipelines.ask.batch import BatchDone
-    from fdvs.pipelines.doctor import Health, PresetState
     from fdvs.report import BuildReport
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
 
@@ -268,7 +267,11 @@ class BackendJson(TypedDict):
 
 
 class PresetJson(TypedDict):
-    """A preset: why it cannot run here, and which of its models the project never ran."""
+    """Settings and whether they can run here; `problems` say why not.
+
+    `untested` are the models whose real weights the project never ran, `stand_ins` those that
+    replace a real vision model.
+    """
 
     name: str
     about: str
@@ -279,7 +282,7 @@ class PresetJson(TypedDict):
 
 
 class HealthJson(TypedDict):
-    """This machine: versions, devices, packages, backends, presets, and the library."""
+    """What `fdvs doctor` shows: this machine, packages, backends, presets, and the library."""
 
     version: str
     python: str
@@ -389,12 +392,6 @@ def fetched_json(model: FetchedModel) -> FetchedModelJson:
     """Return a fetched model as a JSON object."""
     folder = None if model.folder is None else str(model.folder)
     return cast(FetchedModelJson, asdict(model) | {"folder": folder})
-
-
-def doctor_json(health: Health, settings: PresetState | None) -> DoctorJson:
-    """Return the facts about this machine as a JSON object."""
-    state = None if settings is None else cast(PresetJson, asdict(settings))
-    return {"health": cast(HealthJson, asdict(health)), "settings": state}
 
 
 def error_json(message: str, exit_code: int) -> ErrorJson:

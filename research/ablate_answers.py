@@ -33,7 +33,7 @@ from fdvs.datasets.examples import Split
 from fdvs.kernels.dga import DGAConfig
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.pipelines.evaluation.benchmarks import row_named
-from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of, sample_of, sampled
+from fdvs.pipelines.evaluation.choice import CaptionMaterial, passages_of, sample_of
 from fdvs.pipelines.evaluation.job import Job
 from fdvs.pipelines.evaluation.run import split_of
 from fdvs.pipelines.evaluation.suite import with_llm
@@ -63,6 +63,20 @@ GROUPED = DGAConfig()
 WINDOW = DGAConfig(pool=False, score="random", importance_rate=0.0, group_size=160, sinks=1)
 
 logger = logging.getLogger(__name__)
+
+
+def sampled(split: Split, num: int | None) -> Split:
+    """Return the split with `sample_of` its questions, named so; all of them where None."""
+    taken = sample_of(split.choices, len(split.choices) if num is None else num)
+    if len(taken) == len(split.choices):
+        return split
+    ids = {question.id for question in taken}
+    return replace(
+        split,
+        name=f"{split.name}, sample of {len(taken)} questions by hash of the video",
+        is_partial=True,
+        choices=tuple(question for question in split.choices if question.id in ids),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

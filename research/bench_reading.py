@@ -102,11 +102,10 @@ def asked(question: str) -> str:
 
 def load(args: argparse.Namespace) -> Any:
     from fdvs.models.cards import LoadSettings
-    from fdvs.models.factory import load_language_model
+    from fdvs.models.factory import load_model
 
-    return load_language_model(
-        args.model, LoadSettings(device="cpu", dtype=args.dtype, attention="dga")
-    )
+    settings = LoadSettings(device="cpu", dtype=args.dtype, attention="dga")
+    return load_model(args.model, "llm", settings)
 
 
 def switch(writer: Any, settings: str) -> None:
@@ -222,11 +221,29 @@ def timed(
         for name, clock in names.items()
         for kind in ("wall", "cpu")
     ]
-    stats = kept.stats()
-    for part in ("units", "raw", "other", "total", "full_kv"):
-        rows.append(add(f"on disk, {part}", "MiB", [getattr(stats, f"{part}_bytes") / 2**20]))
-    rows.append(add("units of full KV", "share", [stats.units_bytes / stats.full_kv_bytes]))
+    sizes = sizes_of(writer.model, reading, folder)
+    rows += [add(f"on disk, {part}", "MiB", [sizes[part] / 2**20]) for part in sizes]
+    rows.append(add("units of full KV", "share", [sizes["units"] / sizes["full_kv"]]))
     return reading, rows
+
+
+def sizes_of(model: Any, reading: Any, folder: Path) -> dict[str, int]:
+    """Return the bytes of the only reading in a folder by part, and those of full attention.
+
+    `raw` is the tail that is not grouped yet (with full attention: everything), `other` are queries
+    that later commits need, and manifests.
+    """
+    config, cache = model.config.get_text_config(), reading.cache
+    heads = config.num_attention_heads
+    dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    each = 2 * config.num_hidden_layers * key_heads * dim * model.dtype.itemsize
+    full = reading.num_tokens * each
+    held = cache.num_bytes() if hasattr(cache, "num_bytes") else {"units": 0, "raw": full}
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    units, raw = held["units"], held["raw"]
+    other = total - units - raw
+    return {"units": units, "raw": raw, "other": other, "total": total, "full_kv": full}
 
 
 def decoded(writer: Any, reading: Any) -> Clock:

@@ -30,6 +30,7 @@ from typing import Any
 
 from finetune_texts import Document, blocks, held_out_ids, read_documents
 
+from fdvs.errors import how_to_install
 from fdvs.kernels.dga import DGAConfig, full_config
 
 FULL = "full"
@@ -242,7 +243,7 @@ def _add_lora(model: Any, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise RuntimeError(
-            "LoRA needs peft; install fdvs[finetune], or train every weight with --rank 0"
+            f"LoRA needs peft; train every weight with --rank 0, or {how_to_install('finetune')}"
         ) from None
 
     model.requires_grad_(False)

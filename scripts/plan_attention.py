@@ -250,7 +250,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = {"chosen_on": sorted(wanted), "tokens": args.tokens, "window": args.window}
     plan.write(args.plan, measured=measured)
     sys.stdout.writelines(f"{line}\n" for line in lines(plan, args.tokens))
-    sys.stdout.write(f"for the model's card: {json.dumps({'attention': plan.card_options()})}\n")
+    sys.stdout.write(f"for the model's card: {json.dumps({'attention': card_options(plan)})}\n")
+
+
+def card_options(plan: HeadPlan) -> dict[str, Any]:
+    """Return a plan in the form of a model card's `options: attention:`.
+
+    The most frequent level is the default; other layers list how each head differs.
+    """
+    flat = [at for layer in plan.heads for at in layer]
+    common = plan.levels[max(range(len(plan.levels)), key=flat.count)]
+    layers: dict[str, Any] = {}
+    runs: list[tuple[int, int, list[dict[str, Any]]]] = []
+    for index, row in enumerate(plan.heads):
+        heads = [differences(plan.levels[at], common) for at in row]
+        if runs and runs[-1][1] == index - 1 and runs[-1][2] == heads:
+            runs[-1] = (runs[-1][0], index, heads)
+        elif any(heads):
+            runs.append((index, index, heads))
+    for first, last, heads in runs:
+        layers[str(first) if first == last else f"{first}-{last}"] = heads
+    return {"default": differences(common, DGAConfig()), "layers": layers}
+
+
+def differences(config: DGAConfig, base: DGAConfig) -> dict[str, Any]:
+    """Return the settings that differ from `base`; full attention is only named."""
+    if config.is_dense and not base.is_dense:
+        return {"select": "full"}
+    values = base.to_dict()
+    return {name: value for name, value in config.to_dict().items() if value != values[name]}
 
 
 def lines(plan: HeadPlan, tokens: int) -> list[str]:

@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# Two processes share the machine's processors: one example may take long for no fault of its own.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 if os.environ.get("CI"):
     # The same examples in every run: what is found by chance is found by developers.
     settings.register_profile("ci", derandomize=True, deadline=None, database=None)
@@ -27,6 +30,7 @@ if os.environ.get("CI"):
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for programs that tests start; see _one_thread
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -53,16 +53,7 @@ def interval_of_mean(
     Raises InvalidValue for no value, a value that is not finite, or lengths that differ.
     """
     sums, counts = _per_group(np.asarray(values, dtype=np.float64), groups)
-    _check_settings(num_resamples, level)
-    means = _resampled_means(sums, counts, num_resamples, seed) if len(sums) > 1 else None
-    return Interval(
-        value=float(sums.sum() / counts.sum()),
-        bounds=None if means is None else _percentiles(means, level),
-        num_items=int(counts.sum()),
-        num_groups=len(sums),
-        num_resamples=num_resamples,
-        level=level,
-    )
+    return _interval(sums, counts, int(counts.sum()), num_resamples, level, seed)
 
 
 def interval_of_difference(
@@ -70,8 +61,6 @@ def interval_of_difference(
     theirs: Values,
     groups: Sequence[Hashable],
     *,
-    num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = SEED,
 ) -> Interval:
     """Return the mean of ours - theirs on the same items, in the same order, and its interval.
@@ -82,9 +71,7 @@ def interval_of_difference(
     ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     if ours.shape != theirs.shape:
         raise InvalidValue("number of values of two methods", (len(ours), len(theirs)), "equal")
-    return interval_of_mean(
-        ours - theirs, groups, num_resamples=num_resamples, level=level, seed=seed
-    )
+    return interval_of_mean(ours - theirs, groups, seed=seed)
 
 
 def interval_of_ratio_difference(
@@ -94,7 +81,6 @@ def interval_of_ratio_difference(
     groups: Sequence[Hashable],
     *,
     num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
     seed: int = SEED,
 ) -> Interval:
     """Return sum(ours - theirs) / sum(totals) and its interval: pooled shares, on the same draws.
@@ -108,23 +94,31 @@ def interval_of_ratio_difference(
     whole, _ = _per_group(np.asarray(totals, dtype=np.float64), groups)
     if not (whole > 0).all():
         raise InvalidValue("total of a video", 0, "more than 0")
-    _check_settings(num_resamples, level)
-    shares = _resampled_means(sums, whole, num_resamples, seed) if len(sums) > 1 else None
-    return Interval(
-        value=float(sums.sum() / whole.sum()),
-        bounds=None if shares is None else _percentiles(shares, level),
-        num_items=int(num_each.sum()),
-        num_groups=len(sums),
-        num_resamples=num_resamples,
-        level=level,
-    )
+    return _interval(sums, whole, int(num_each.sum()), num_resamples, LEVEL, seed)
 
 
-def _check_settings(num_resamples: int, level: float) -> None:
+def _interval(
+    sums: NDArray[np.float64],
+    totals: NDArray[np.float64],
+    num_items: int,
+    num_resamples: int,
+    level: float,
+    seed: int,
+) -> Interval:
+    """Return sum(sums) / sum(totals), one of each a group, and its interval."""
     if num_resamples < 1:
         raise InvalidValue("num_resamples", num_resamples, "at least 1")
     if not 0 < level < 1:
         raise InvalidValue("level", level, "between 0 and 1")
+    means = _resampled_means(sums, totals, num_resamples, seed) if len(sums) > 1 else None
+    return Interval(
+        value=float(sums.sum() / totals.sum()),
+        bounds=None if means is None else _percentiles(means, level),
+        num_items=num_items,
+        num_groups=len(sums),
+        num_resamples=num_resamples,
+        level=level,
+    )
 
 
 def _per_group(

@@ -51,12 +51,7 @@ def top_iou(ranked: Spans, right: Spans) -> float:
     return float(iou_matrix(ranked[:1], right).max()) if len(ranked) and len(right) else 0.0
 
 
-def moment_score(
-    ranked: Mapping[str, Spans],
-    right: Mapping[str, Spans],
-    *,
-    r1_thresholds: Sequence[float] = R1_THRESHOLDS,
-) -> MomentScore:
+def moment_score(ranked: Mapping[str, Spans], right: Mapping[str, Spans]) -> MomentScore:
     """Score the moments of each query, best first, against the right spans of every query.
 
     A query without moments counts as wrong.
@@ -70,7 +65,7 @@ def moment_score(
         raise InvalidValue("a query with moments", unknown[0], "one of the queries asked")
     ious = np.array([top_iou(ranked.get(query, ()), right[query]) for query in right])
     return MomentScore(
-        recall_at_1={t: float((ious >= t).mean()) for t in r1_thresholds},
+        recall_at_1={t: float((ious >= t).mean()) for t in R1_THRESHOLDS},
         mean_iou=float(ious.mean()),
         num_queries=len(right),
     )

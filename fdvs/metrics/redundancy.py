@@ -65,11 +65,6 @@ class Chance:
     p_value: float
     num_draws: int
 
-    @property
-    def gain(self) -> float:
-        """How much better than the mean of chance."""
-        return self.value - self.mean
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedundancyScore:

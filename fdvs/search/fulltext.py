@@ -15,24 +15,21 @@ from dataclasses import dataclass
 
 from fdvs.text.vocabulary import STOP_WORDS, TOKENIZER, WORD
 
-Key = tuple[str, str, int]  # video_id, level, item
-
 MAX_QUERY_WORDS = 32
 CREATE = (
-    "CREATE VIRTUAL TABLE texts USING fts5(video_id UNINDEXED, level UNINDEXED,"
-    f" item UNINDEXED, text, tokenize = '{TOKENIZER}')"
+    f"CREATE VIRTUAL TABLE texts USING fts5(video_id UNINDEXED, text, tokenize = '{TOKENIZER}')"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordHits:
-    """Texts that hold at least one word of the query: key -> BM25, higher is better.
+    """Texts with at least one word of the query: position -> BM25, higher is better.
 
-    `full` are those that hold every one of them.
+    `full` are those with all of its words.
     """
 
-    scores: dict[Key, float]
-    full: frozenset[Key]
+    scores: dict[int, float]
+    full: frozenset[int]
 
 
 def query_words(query: str) -> list[str]:
@@ -54,14 +51,16 @@ def match_expression(words: Sequence[str], *, joined_by: str) -> str:
 
 
 class FullText:
-    """The words of texts, each under its key. Used from the thread that created it."""
+    """The words of texts, known by their position. Used from the thread that created it."""
 
-    def __init__(self, texts: Iterable[tuple[Key, str]]) -> None:
+    def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Take the (video_id, text) of each text, in order."""
         self._database = sqlite3.connect(":memory:", isolation_level=None)
         self._database.execute("BEGIN")
         self._database.execute(CREATE)
         self._database.executemany(
-            "INSERT INTO texts VALUES (?, ?, ?, ?)", ((*key, text) for key, text in texts)
+            "INSERT INTO texts (rowid, video_id, text) VALUES (?, ?, ?)",
+            ((place, *row) for place, row in enumerate(texts)),
         )
         self._database.execute("COMMIT")
 
@@ -74,11 +73,11 @@ class FullText:
         some = self._match(match_expression(words, joined_by="OR"), video_id)
         return WordHits(scores=some, full=frozenset(every))
 
-    def _match(self, expression: str, video_id: str | None) -> dict[Key, float]:
+    def _match(self, expression: str, video_id: str | None) -> dict[int, float]:
         only = "" if video_id is None else " AND video_id = ?"
         found = self._database.execute(
-            f"SELECT video_id, level, item, bm25(texts) FROM texts WHERE texts MATCH ?{only}",
+            f"SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?{only}",
             (expression,) if video_id is None else (expression, video_id),
         )
         # FTS5 gives better matches lower (negative) numbers; rounded, so that ties are ties
-        return {(video, level, item): round(-score, 6) for video, level, item, score in found}
+        return {place: round(-score, 6) for place, score in found}

@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError, how_to_install
-from fdvs.search.fulltext import FullText, Key
+from fdvs.search.fulltext import FullText
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Level, Span, Story, Vectors
 from fdvs.vectors import unit_rows
 
 logger = logging.getLogger(__name__)
+
+Key = tuple[str, str, int]  # video_id, level, item
 
 SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
 STACK_CHUNK = 4096
@@ -70,7 +72,7 @@ class Index:
             video_id: frozenset(chapter.index for chapter in story.chapters)
             for video_id, story in stories.items()
         }
-        self.full_text = FullText((text.entry.key, text.entry.text) for text in texts)
+        self.full_text = FullText((text.entry.video_id, text.entry.text) for text in texts)
         self.num_dims = _common_dims(texts)
         self._positions, rows = _stack(texts, self.num_dims)
         self._faiss = _import_faiss()

@@ -91,11 +91,9 @@ def find_matches(
     words = WordHits(scores={}, full=frozenset())
     if config.word_weight > 0:
         words = index.full_text.search(query, video_id=video_id)
-    found = {index.place(key): key for key in words.scores}
     matches = []
-    for place in sorted({*cosines, *seen, *(p for p in found if p is not None)}):
-        key = found.get(place)
-        holds_all = key in words.full
+    for place in sorted({*cosines, *seen, *words.scores}):
+        holds_all = place in words.full
         is_found = place in cosines or place in seen or holds_all
         if is_found and level in (None, index.entries[place].level):
             cosine = cosines[place] if place in cosines else index.cosine(vector, place)
@@ -104,7 +102,7 @@ def find_matches(
                     place=place,
                     cosine=NO_VECTOR if cosine is None else cosine,
                     by_meaning=place in cosines,
-                    words=None if key is None else words.scores[key],
+                    words=words.scores.get(place),
                     holds_all=holds_all,
                     picture=seen.get(place),
                 )

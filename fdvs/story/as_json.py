@@ -1,6 +1,7 @@
-"""A story as plain JSON and back: its content alone, so that equal stories give equal bytes.
+"""A story as plain JSON and back: only its content, so that equal stories give equal bytes.
 
-No names of files, no paths, no clock or run times. Times are rounded to milliseconds.
+No file names, no paths, no measured times. Times are rounded to milliseconds. The checks are
+written out, since an index reads the stories of a whole library.
 """
 
 from __future__ import annotations
@@ -126,19 +127,19 @@ def _clips(values: Any, known: frozenset[int]) -> tuple[int, ...]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not a whole number")
     return value
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)

@@ -26,7 +26,6 @@ from fdvs.kernels.dga.heads import (
     query_heads,
 )
 from fdvs.kernels.dga.inputs import (
-    check_focal,
     check_scale,
     check_tensors,
     over_spans,
@@ -46,7 +45,6 @@ def dga_attention(
     scale: float | None = None,
     lengths: Tensor | Sequence[int] | None = None,
     cache: DGALayerCache | HeadsCache | None = None,
-    focal_mask: Tensor | None = None,
     return_lse: bool = False,
     backend: str = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -58,7 +56,6 @@ def dga_attention(
         lengths: valid tokens of each row: None (all), [B] counts (padding at the end) or [B, 2]
             half-open spans (padding at both ends). Positions count from the first valid token.
         cache: state of the earlier tokens; the new ones are appended to it.
-        focal_mask: bool [B, L]; tokens that must stay single.
         return_lse: also return the log-sum-exp of the biased logits, float32 or wider.
         backend: `auto`, or a name in `backends()`.
 
@@ -72,7 +69,6 @@ def dga_attention(
     tensors = (q_BHLD, k_BKLD, v_BKLE)
     check_tensors(*tensors)
     rows, _, num_tokens, head_dim = q_BHLD.shape
-    check_focal(focal_mask, rows, num_tokens)
     factor = check_scale(scale, head_dim)
     spans = row_spans(lengths, rows, num_tokens)
     if cache is not None and cache.config != config:
@@ -81,7 +77,7 @@ def dga_attention(
         parts = cache.parts if isinstance(cache, HeadsCache) else None
         out, lse = _by_head(
             *tensors, configs=config, parts=parts, scale=factor, lengths=lengths,
-            focal_mask=focal_mask, return_lse=return_lse, backend=backend,
+            return_lse=return_lse, backend=backend,
         )  # fmt: skip
         return (out, lse) if lse is not None else out
     assert not isinstance(cache, HeadsCache)  # its config is a tuple
@@ -92,18 +88,16 @@ def dga_attention(
     if choice.name == REFERENCE or (config.select == "global" and not config.is_dense):
         attend = _dense if choice.name == REFERENCE else global_attention
 
-        def run(
-            _: int, q: Tensor, k: Tensor, v: Tensor, focal_BL: Tensor | None
-        ) -> tuple[Tensor, Tensor]:
-            return attend(q, k, v, config=config, scale=factor, focal_BL=focal_BL)
+        def run(_: int, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            return attend(q, k, v, config=config, scale=factor)
 
         groups = row_groups(spans, together=len(set(spans)) == 1)
-        out, lse = over_spans(run, groups, *tensors, focal_mask)
+        out, lse = over_spans(run, groups, *tensors)
     else:
         if cache is None:
             cache = DGALayerCache(full_config() if config.is_dense else config)
         out, lse = cache.append(
-            *tensors, spans=spans, scale=factor, focal_BL=focal_mask, return_lse=return_lse,
+            *tensors, spans=spans, scale=factor, return_lse=return_lse,
             backend=BACKENDS[choice.name],
         )  # fmt: skip
     return out if lse is None or not return_lse else (out, lse)
@@ -132,15 +126,14 @@ def _by_head(
 
 
 def _dense(
-    q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, config: DGAConfig, scale: float,
-    focal_BL: Tensor | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, config: DGAConfig, scale: float
+) -> tuple[Tensor, Tensor]:
     """Run the reference row by row, in float32 or wider."""
     wide = torch.promote_types(q_BHLD.dtype, torch.float32)
     rows = [
         reference_attention(
             q_BHLD[row].to(wide), k_BKLD[row].to(wide), v_BKLE[row].to(wide), config=config,
-            scale=scale, focal_L=None if focal_BL is None else focal_BL[row],
+            scale=scale,
         )
         for row in range(q_BHLD.shape[0])
     ]  # fmt: skip

@@ -50,9 +50,6 @@ def build_units(
 
     Args:
         score_chunks: the backend's own kernel for scores, on at most `threads` threads.
-
-    Raises:
-        ValueError: more tokens of a chunk are marked than may stay single.
     """
     if score_chunks is not None:
         scores_BKnC = score_chunks(
@@ -90,9 +87,7 @@ def _pooled_units(
     config: DGAConfig, scale: float,
 ) -> Units:  # fmt: skip
     """Return the single tokens and the groups of each chunk."""
-    focal_BKnF, rest_BKngm = _split(
-        scores_BKnC, _forced(state, scores_BKnC, chunks, config), config
-    )
+    focal_BKnF, rest_BKngm = _split(scores_BKnC, chunks, config)
     k_BKnCD, v_BKnCE = _in_chunks(state, chunks, config)
     rest_k_BKngmD = unflatten(_take(k_BKnCD, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
     rest_v_BKngmE = unflatten(_take(v_BKnCE, rest_BKngm.flatten(3)), 3, rest_BKngm.shape[3:])
@@ -113,12 +108,8 @@ def _pooled_units(
 
 
 def best_units(state: StreamState, scores_BKnC: Tensor, chunks: range, config: DGAConfig) -> Units:
-    """Return the tokens of highest score of each chunk as units, without pooling.
-
-    Raises:
-        ValueError: more tokens of a chunk are marked than may stay single.
-    """
-    focal_BKnF, _ = _split(scores_BKnC, _forced(state, scores_BKnC, chunks, config), config)
+    """Return the tokens of highest score of each chunk as units, without pooling."""
+    focal_BKnF, _ = _split(scores_BKnC, chunks, config)
     k_BKnCD, v_BKnCE = _in_chunks(state, chunks, config)
     keys_BKND = _take(k_BKnCD, focal_BKnF).flatten(2, 3)
     wide = torch.promote_types(keys_BKND.dtype, torch.float32)
@@ -172,29 +163,16 @@ def _random_scores(logits_BKnXS: Tensor, config: DGAConfig, chunks: range) -> Te
     return unflatten(drawn, 0, shape[2:]).expand(shape)
 
 
-def _forced(state: StreamState, scores_BKnC: Tensor, chunks: range, config: DGAConfig) -> Tensor:
-    """Mark the tokens that stay single whatever their score (sinks and the caller's): [B, n, C]."""
-    rows, _, count, size = scores_BKnC.shape
-    forced = torch.zeros(rows, count, size, dtype=torch.bool, device=scores_BKnC.device)
-    focal_BR, first = state.focal_BR, chunks.start * size - state.raw_start
-    if focal_BR is not None:
-        forced |= unflatten(focal_BR[:, first : first + count * size], 1, (count, size))
-    at = torch.arange(chunks.start * size, chunks.stop * size, device=forced.device)
-    forced |= unflatten(at < config.sinks, 0, (count, size))
-    if focal_BR is not None and (most := int(forced.sum(-1).max())) > config.num_focal:
-        raise ValueError(
-            f"{most} tokens of a chunk must stay single (focal_mask and sinks), but only "
-            f"{config.num_focal} may; raise importance_rate or mark fewer"
-        )
-    return forced
-
-
-def _split(scores_BKnC: Tensor, forced_BnC: Tensor, config: DGAConfig) -> tuple[Tensor, Tensor]:
+def _split(scores_BKnC: Tensor, chunks: range, config: DGAConfig) -> tuple[Tensor, Tensor]:
     """Split chunks into single tokens [B, K, n, F] and groups [B, K, n, g, m], in token order.
 
-    Equal scores keep the lower position (stable sort). Without pooling the rest is evicted.
+    Sinks stay single whatever their score; equal scores keep the lower position (stable sort).
+    Without pooling the rest is evicted.
     """
-    scores_BKnC = scores_BKnC.masked_fill(forced_BnC[:, None], torch.inf)
+    first, last = chunks.start * config.chunk, chunks.stop * config.chunk
+    at = torch.arange(first, last, device=scores_BKnC.device)
+    sinks_nC = unflatten(at < config.sinks, 0, (len(chunks), config.chunk))
+    scores_BKnC = scores_BKnC.masked_fill(sinks_nC, torch.inf)
     order = scores_BKnC.sort(dim=-1, descending=True, stable=True).indices
     focal_BKnF = order[..., : config.num_focal].sort(-1).values
     grouped = config.num_groups * config.group_size

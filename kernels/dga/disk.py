@@ -27,7 +27,7 @@ VERSION = 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 MOST_MANIFEST_BYTES = 2**24
 #: The tensors of a state and of its units, by their field names.
-STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD", "focal_BR")
+STATE_TENSORS = ("k_BKRD", "v_BKRE", "q_BHJD")
 UNIT_TENSORS = ("keys_BKND", "values_BKNE", "bias_BKN")
 STATE_NUMBERS = ("num_seen", "num_built", "raw_start", "q_start")
 
@@ -41,24 +41,29 @@ def to_disk(cache: DGACache, folder: Path, *, extra: Mapping[str, Any] | None = 
     Returns:
         The folder.
     """
+    tensors, layers = _flatten(cache)
+    manifest = {
+        "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
+        "extra": dict(extra or {}),
+        "layer_configs": {str(at): config_values(one) for at, one in cache.layer_configs.items()},
+    }  # fmt: skip
+    write_files(folder, tensors, manifest)
+    return folder
+
+
+def write_files(folder: Path, tensors: dict[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Write tensors, then the manifest with their hash: what has a manifest is complete."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    tensors, layers = _flatten(cache)
     part = folder / f"{TENSORS}.part"
     save_file(tensors, part)
-    digest = _sha256(part)
+    text = json.dumps({**manifest, "tensors_sha256": _sha256(part)}, indent=1, sort_keys=True)
     os.replace(part, folder / TENSORS)
-    manifest = {
-        "format": FORMAT, "version": VERSION, "config": cache.config.to_dict(), "layers": layers,
-        "tensors_sha256": digest, "extra": dict(extra or {}),
-        "layer_configs": {str(at): config_values(one) for at, one in cache.layer_configs.items()},
-    }  # fmt: skip
     part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, folder / MANIFEST)
-    return folder
 
 
 def from_disk(
@@ -74,9 +79,9 @@ def from_disk(
     """
     from safetensors import SafetensorError
 
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder, FORMAT, VERSION)
     try:
-        tensors = _read_tensors(folder / TENSORS, manifest["tensors_sha256"], device)
+        tensors = read_tensors(folder, manifest["tensors_sha256"], device)
         layers = manifest.get("layer_configs", {})
         cache = DGACache(
             DGAConfig.from_dict(manifest["config"]),
@@ -96,9 +101,11 @@ def from_disk(
         raise ValueError(f"{folder} is damaged ({what}); delete it, write it again") from error
 
 
-def _read_tensors(path: Path, sha256: str, device: torch.device | str) -> dict[str, Tensor]:
+def read_tensors(folder: Path, sha256: str, device: torch.device | str) -> dict[str, Tensor]:
+    """Return the tensors of `write_files`. Raises ValueError where their hash is another one."""
     from safetensors.torch import load
 
+    path = folder / TENSORS
     data = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(
@@ -129,7 +136,6 @@ def _tensors_of(prefix: str, state: StreamState) -> dict[str, Tensor]:
     return {
         f"{prefix}.{name}": x.detach().clone(memory_format=torch.contiguous_format)
         for name, x in found.items()
-        if x is not None
     }
 
 
@@ -137,7 +143,7 @@ def _state(
     prefix: str, numbers: Mapping[str, int], tensors: Mapping[str, Tensor], config: DGAConfig
 ) -> StreamState:
     found = {name: tensors.get(f"{prefix}.{name}") for name in (*STATE_TENSORS, *UNIT_TENSORS)}
-    missing = [name for name in STATE_TENSORS[:3] if found[name] is None]
+    missing = [name for name in STATE_TENSORS if found[name] is None]
     if missing or (numbers["num_built"] and found["keys_BKND"] is None):
         raise ValueError(f"state {prefix} lacks tensors ({missing or 'units'}); write it again")
     parts: dict[str, Any] = {name: found[name] for name in UNIT_TENSORS}
@@ -166,8 +172,6 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
             (units.values_BKNE, (rows, heads, num_units, width)),
             (units.bias_BKN, (rows, heads, num_units)),
         ]
-    if state.focal_BR is not None:
-        wanted.append((state.focal_BR, (rows, num_raw)))
     kinds = {x.dtype for x in (state.k_BKRD, state.v_BKRE, state.q_BHJD)}
     first_needed = config.chunks_visible(state.num_seen) * config.chunk
     # given scores may commit a chunk early
@@ -180,36 +184,31 @@ def _fits(state: StreamState, config: DGAConfig) -> bool:
         and num_raw == state.num_seen - state.raw_start
         and len(kinds) == 1
         and state.k_BKRD.is_floating_point()
-        and (state.focal_BR is None or state.focal_BR.dtype == torch.bool)
         and (units is None or units.bias_BKN.is_floating_point())
         and (units is None or {units.keys_BKND.dtype, units.values_BKNE.dtype} <= kinds)
     )  # fmt: skip
 
 
-def read_manifest_file(path: Path) -> Any:
-    """Return the JSON value of a manifest from any source.
+def read_manifest(folder: Path, form: str, version: int) -> dict[str, Any]:
+    """Return the manifest of `write_files`, whose origin may be any.
 
     Raises:
-        ValueError: too large, nested too deeply, or no JSON.
+        ValueError: none there, too large, no JSON, or of another form or version.
     """
-    if path.stat().st_size > MOST_MANIFEST_BYTES:
-        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"{folder} holds no cache (no {MANIFEST}); write one with to_disk")
-    manifest = read_manifest_file(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} is no manifest of {FORMAT}; choose another folder")
-    if manifest.get("version") != VERSION:
+    if path.stat().st_size > MOST_MANIFEST_BYTES:
+        raise ValueError(f"{path} is over {MOST_MANIFEST_BYTES} bytes and no manifest of a cache")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply and no manifest of a cache") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != form:
+        raise ValueError(f"{path} is no manifest of {form}; choose another folder")
+    if manifest.get("version") != version:
         raise ValueError(
-            f"{path} has version {manifest.get('version')}, this code reads {VERSION}; "
+            f"{path} has version {manifest.get('version')}, this code reads {version}; "
             "read the text again"
         )
     return manifest

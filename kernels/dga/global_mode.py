@@ -28,20 +28,16 @@ def global_attention(
     *,
     config: DGAConfig,
     scale: float,
-    focal_BL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attend over single tokens, groups and the tokens of the incomplete group.
 
     Returns:
         Output [B, H, L, E] in the dtype of v, and log-sum-exp [B, H, L].
-
-    Raises:
-        ValueError: `focal_BL` marks more tokens than may stay single.
     """
     wide = torch.promote_types(q_BHLD.dtype, torch.float32)
     q_BKGLD = unflatten(q_BHLD.to(wide), 1, (k_BKLD.shape[1], -1)) * scale
     k, v = k_BKLD.to(wide), v_BKLE.to(wide)
-    focal_BKF, rest_BKr = _split(q_BKGLD, k, config, focal_BL)
+    focal_BKF, rest_BKr = _split(q_BKGLD, k, config)
     groups = _pool(q_BKGLD, k, v, rest_BKr, config)
     # groups are stored in the dtype of the keys, as everywhere
     groups = (groups[0].to(k_BKLD.dtype).to(wide), groups[1].to(k_BKLD.dtype).to(wide), groups[2])
@@ -54,26 +50,17 @@ def global_attention(
     return torch.cat(outs, 3).flatten(1, 2).to(v_BKLE.dtype), torch.cat(sums, 3).flatten(1, 2)
 
 
-def _split(
-    q_BKGLD: Tensor, k_BKLD: Tensor, config: DGAConfig, focal_BL: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _split(q_BKGLD: Tensor, k_BKLD: Tensor, config: DGAConfig) -> tuple[Tensor, Tensor]:
     """Split the prompt into single and other tokens, both in token order."""
-    rows, _, num_tokens, _ = k_BKLD.shape
+    num_tokens = k_BKLD.shape[2]
     q_BKGJD = q_BKGLD[:, :, :, -config.score_queries :].detach()
     logits = q_BKGJD @ k_BKLD.detach()[:, :, None].mT
     at_L = torch.arange(num_tokens, device=k_BKLD.device)
     later_JL = at_L[None] > at_L[-q_BKGJD.shape[3] :, None]
     got_BKGL = logits.masked_fill(later_JL, -torch.inf).softmax(-1).sum(3)
     scores = got_BKGL.sum(2)
-    forced_BL = (at_L < config.sinks).expand(rows, -1)
-    forced_BL = forced_BL if focal_BL is None else forced_BL | focal_BL
     count = min(num_tokens, max(config.focal_of_prompt(num_tokens), config.sinks))
-    if focal_BL is not None and (most := int(forced_BL.sum(1).max())) > count:
-        raise ValueError(
-            f"{most} tokens must stay single (focal_mask and sinks), but only {count} may; "
-            "raise importance_rate or mark fewer"
-        )
-    order = scores.masked_fill(forced_BL[:, None], torch.inf)
+    order = scores.masked_fill(at_L < config.sinks, torch.inf)
     order = order.sort(dim=-1, descending=True, stable=True).indices
     return order[..., :count].sort(-1).values, order[..., count:].sort(-1).values
 

@@ -46,17 +46,6 @@ def check_scale(scale: float | None, head_dim: int) -> float:
     return float(scale)
 
 
-def check_focal(focal_BL: Tensor | None, rows: int, num_tokens: int) -> None:
-    """Raise ValueError unless the mask is None or bool [B, L]."""
-    if focal_BL is None:
-        return
-    if focal_BL.dtype != torch.bool or tuple(focal_BL.shape) != (rows, num_tokens):
-        raise ValueError(
-            f"focal_mask is {focal_BL.dtype} {tuple(focal_BL.shape)}; "
-            f"expected torch.bool ({rows}, {num_tokens})"
-        )
-
-
 def row_spans(lengths: Tensor | Sequence[int] | None, rows: int, num_tokens: int) -> Spans:
     """Return the half-open span of valid tokens of each row.
 
@@ -92,12 +81,12 @@ def row_groups(spans: Spans, *, together: bool) -> list[RowGroup]:
 
 def over_spans(
     run: Callable[..., tuple[Tensor, Tensor | None]], groups: Sequence[RowGroup], q_BHLD: Tensor,
-    k_BKLD: Tensor, v_BKLE: Tensor, focal_BL: Tensor | None,
+    k_BKLD: Tensor, v_BKLE: Tensor,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """Attend in each group of rows from the valid tokens only.
 
     Args:
-        run: takes the group's index and its q, k, v and marks, all without padding.
+        run: takes the group's index and its q, k and v, all without padding.
 
     Returns:
         Output [B, H, L, E], zero outside the spans, and log-sum-exp [B, H, L] (-inf there) or None.
@@ -105,9 +94,8 @@ def over_spans(
     outs, sums = [], []
     for index, (rows, (first, last)) in enumerate(groups):
         at = (rows, slice(None), slice(first, last))
-        marks = None if focal_BL is None else focal_BL[rows, first:last]
         attend = run if first < last else _empty
-        out, lse = attend(index, q_BHLD[at], k_BKLD[at], v_BKLE[at], marks)
+        out, lse = attend(index, q_BHLD[at], k_BKLD[at], v_BKLE[at])
         edge = (first, q_BHLD.shape[2] - last)
         if edge != (0, 0):
             out = pad(out, (0, 0, *edge))
@@ -119,9 +107,7 @@ def over_spans(
     return torch.cat(outs), torch.cat(sums) if sums else None
 
 
-def _empty(
-    _: int, q_BH0D: Tensor, k_BK0D: Tensor, v_BK0E: Tensor, focal_B0: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _empty(_: int, q_BH0D: Tensor, k_BK0D: Tensor, v_BK0E: Tensor) -> tuple[Tensor, Tensor]:
     shape = q_BH0D.shape[:3]
     wide = torch.promote_types(q_BH0D.dtype, torch.float32)
     return v_BK0E.new_zeros(*shape, v_BK0E.shape[3]), q_BH0D.new_zeros(shape, dtype=wide)

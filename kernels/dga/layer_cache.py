@@ -59,7 +59,7 @@ class DGALayerCache:
 
     def append(
         self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLE: Tensor, *, spans: Spans, scale: float,
-        focal_BL: Tensor | None = None, return_lse: bool = False, backend: Backend = EAGER,
+        return_lse: bool = False, backend: Backend = EAGER,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Append each row's span of the new tokens and attend from them.
 
@@ -68,17 +68,15 @@ class DGALayerCache:
         """
         self._fit_rows(q_BHLD.shape[0], len(set(spans)) > 1)
 
-        def run(
-            index: int, q: Tensor, k: Tensor, v: Tensor, focal_BQ: Tensor | None
-        ) -> tuple[Tensor, Tensor | None]:
+        def run(index: int, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
             out, lse, self.states[index] = append(
-                self.states[index], q, k, v, config=self.config, scale=scale, focal_BQ=focal_BQ,
+                self.states[index], q, k, v, config=self.config, scale=scale,
                 return_lse=return_lse, backend=backend,
             )  # fmt: skip
             return out, lse
 
         groups = row_groups(spans, together=len(self.states) == 1)
-        out, lse = over_spans(run, groups, q_BHLD, k_BKLD, v_BKLE, focal_BL)
+        out, lse = over_spans(run, groups, q_BHLD, k_BKLD, v_BKLE)
         return out, lse if return_lse else None
 
     def commit(self, scores_BKS: Tensor) -> None:
@@ -135,7 +133,7 @@ class DGALayerCache:
         return forked
 
     def num_bytes(self) -> dict[str, int]:
-        """Return the bytes held, by part: units, raw tail, queries (with marks), spare slots."""
+        """Return the bytes held, by part: units, raw tail, queries, spare slots."""
         parts = dict.fromkeys(PARTS, 0)
         for state in self.states:
             if state is None:
@@ -148,8 +146,6 @@ class DGALayerCache:
             parts["queries"] += _size(state.q_BHJD)
             buffers = (state.k_buffer, state.v_buffer)
             parts["spare"] += sum(0 if one is None else one.spare_bytes for one in buffers)
-            if state.focal_BR is not None:
-                parts["queries"] += _size(state.focal_BR)
         return parts
 
     def _fit_rows(self, rows: int, uneven: bool) -> None:
@@ -180,7 +176,6 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
         state, num_seen=left, q_start=min(state.q_start, left),
         k_BKRD=state.k_BKRD[:, :, :raw], v_BKRE=state.v_BKRE[:, :, :raw],
         q_BHJD=state.q_BHJD[:, :, :kept], k_buffer=None, v_buffer=None,
-        focal_BR=None if state.focal_BR is None else state.focal_BR[:, :raw],
     )  # fmt: skip
 
 
@@ -209,7 +204,6 @@ def _mapped(state: StreamState, change: Callable[[Tensor], Tensor]) -> StreamSta
     return replace(
         state, units=units, k_BKRD=change(state.k_BKRD), v_BKRE=change(state.v_BKRE),
         q_BHJD=change(state.q_BHJD), k_buffer=None, v_buffer=None,
-        focal_BR=None if state.focal_BR is None else change(state.focal_BR),
     )  # fmt: skip
 
 

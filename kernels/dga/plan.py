@@ -67,25 +67,6 @@ class HeadPlan:
         """Return the share of keys and values kept (units and raw tail), mean over heads."""
         return mean_share(self.layer_configs().values(), lambda config: kept_share(config, tokens))
 
-    def card_options(self) -> dict[str, Any]:
-        """Return the plan in the form of a model card's `options: attention:`.
-
-        The most frequent level is the default; other layers list how each head differs.
-        """
-        flat = [at for layer in self.heads for at in layer]
-        common = self.levels[max(range(len(self.levels)), key=flat.count)]
-        layers: dict[str, Any] = {}
-        runs: list[tuple[int, int, list[dict[str, Any]]]] = []
-        for index, row in enumerate(self.heads):
-            heads = [_differences(self.levels[at], common) for at in row]
-            if runs and runs[-1][1] == index - 1 and runs[-1][2] == heads:
-                runs[-1] = (runs[-1][0], index, heads)
-            elif any(heads):
-                runs.append((index, index, heads))
-        for first, last, heads in runs:
-            layers[str(first) if first == last else f"{first}-{last}"] = heads
-        return {"default": _differences(common, DGAConfig()), "layers": layers}
-
     def write(self, path: Path, *, measured: dict[str, Any] | None = None) -> None:
         """Write the plan as JSON, with what was measured of it."""
         values = {
@@ -95,14 +76,6 @@ class HeadPlan:
             "measured": measured or {},
         }  # fmt: skip
         path.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-
-
-def _differences(config: DGAConfig, base: DGAConfig) -> dict[str, Any]:
-    """Return the settings that differ from `base`; full attention is only named."""
-    if config.is_dense and not base.is_dense:
-        return {"select": "full"}
-    values = base.to_dict()
-    return {name: value for name, value in config.to_dict().items() if value != values[name]}
 
 
 def read_plan(path: Path) -> HeadPlan:

@@ -34,7 +34,6 @@ def reference_attention(
     *,
     config: DGAConfig,
     scale: float,
-    focal_L: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attend over the unit table of one sequence.
 
@@ -44,7 +43,7 @@ def reference_attention(
     Returns:
         Output [H, L, E] and log-sum-exp [H, L], in the dtype given.
     """
-    table = build_table(q_HLD, k_KLD, v_KLE, config=config, scale=scale, focal_L=focal_L)
+    table = build_table(q_HLD, k_KLD, v_KLE, config=config, scale=scale)
     return attend_table(q_HLD, table, scale=scale)
 
 
@@ -78,14 +77,6 @@ class UnitTable:
     expires_KN: Tensor
     members_KNM: Tensor
 
-    def cover(self, num_tokens: int) -> Tensor:
-        """Return how many of the units that query i sees hold token j: [K, L (i), L (j)]."""
-        num_heads, num_units, _ = self.members_KNM.shape
-        holds_KNL = torch.zeros(num_heads, num_units, num_tokens + 1, dtype=torch.float64)
-        index_KNM = torch.where(self.members_KNM < 0, num_tokens, self.members_KNM)
-        holds_KNL.scatter_(2, index_KNM, 1.0)
-        return torch.bmm(self.visible(num_tokens).double(), holds_KNL[..., :-1]).long()
-
     def visible(self, num_tokens: int) -> Tensor:
         """Return whether query i sees unit u: bool [K, L, N]."""
         i_1L1 = torch.arange(num_tokens, device=self.appears_KN.device)[None, :, None]
@@ -109,22 +100,13 @@ def build_table(
     *,
     config: DGAConfig,
     scale: float,
-    focal_L: Tensor | None = None,
 ) -> UnitTable:
-    """Build the unit table for the mode in `config.select`.
-
-    Args:
-        focal_L: bool; tokens that must stay single whatever their score.
-
-    Raises:
-        ValueError: `focal_L` marks more tokens than may stay single.
-    """
-    forced = [] if focal_L is None else focal_L.nonzero().flatten().tolist()
+    """Build the unit table for the mode in `config.select`."""
     heads = []
     group = q_HLD.shape[0] // k_KLD.shape[0]
     for head in range(k_KLD.shape[0]):
         q_GLD = q_HLD[head * group : (head + 1) * group]
-        args = (q_GLD, k_KLD[head], v_KLE[head], config, scale, forced)
+        args = (q_GLD, k_KLD[head], v_KLE[head], config, scale)
         if config.is_dense:
             heads.append(_raw_units(k_KLD[head], v_KLE[head], {}))
         elif config.select == "stream":
@@ -135,7 +117,7 @@ def build_table(
 
 
 def _stream_units(
-    q_GLD: Tensor, k_LD: Tensor, v_LE: Tensor, config: DGAConfig, scale: float, forced: list[int]
+    q_GLD: Tensor, k_LD: Tensor, v_LE: Tensor, config: DGAConfig, scale: float
 ) -> list[_Unit]:
     num_tokens, expires, committed = k_LD.shape[0], {}, []
     for chunk in range(config.chunks_built(num_tokens)):
@@ -143,8 +125,7 @@ def _stream_units(
         tokens = list(range(first, first + config.chunk))
         judges = list(range(time - config.score_queries + 1, time + 1))
         scores = _scores(q_GLD, k_LD, judges, first, config, scale)
-        keep = {j for j in (*range(config.sinks), *forced) if j in tokens}
-        focal = _best(tokens, scores, keep, config.num_focal)
+        focal = _best(tokens, scores, config.sinks, config.num_focal)
         start = max(time, config.dense_threshold)
         committed += [_Unit(k_LD[j], v_LE[j], k_LD.new_zeros(()), start, NEVER, [j]) for j in focal]
         others = [j for j in tokens if j not in focal] if config.pool else []
@@ -154,14 +135,15 @@ def _stream_units(
 
 
 def _global_units(
-    q_GLD: Tensor, k_LD: Tensor, v_LE: Tensor, config: DGAConfig, scale: float, forced: list[int]
+    q_GLD: Tensor, k_LD: Tensor, v_LE: Tensor, config: DGAConfig, scale: float
 ) -> list[_Unit]:
     num_tokens = k_LD.shape[0]
     judges = list(range(max(0, num_tokens - config.score_queries), num_tokens))
     scores = _scores(q_GLD, k_LD, judges, 0, config, scale)
-    keep = {j for j in (*range(config.sinks), *forced) if j < num_tokens}
     tokens = list(range(num_tokens))
-    focal = _best(tokens, scores, keep, max(config.focal_of_prompt(num_tokens), config.sinks))
+    focal = _best(
+        tokens, scores, config.sinks, max(config.focal_of_prompt(num_tokens), config.sinks)
+    )
     rest = [j for j in tokens if j not in focal]
     rest = rest[: len(rest) // config.group_size * config.group_size]
     groups = _groups(rest, q_GLD, k_LD, v_LE, config, scale, judges, None)
@@ -193,16 +175,10 @@ def _scores(
     return scores_GL.sum(0)
 
 
-def _best(tokens: list[int], scores_L: Tensor, keep: set[int], count: int) -> set[int]:
-    """Choose `count` tokens: those in `keep`, then by score; the lower position wins a tie."""
-    if len(keep) > count:
-        raise ValueError(
-            f"{len(keep)} tokens of {tokens[0]}..{tokens[-1]} must stay single (focal_mask and "
-            f"sinks), but only {count} may; raise importance_rate or mark fewer"
-        )
+def _best(tokens: list[int], scores_L: Tensor, sinks: int, count: int) -> set[int]:
+    """Choose `count` tokens: sinks, then by score; the lower position wins a tie."""
     values = scores_L.tolist()
-    ranked = sorted(tokens, key=lambda j: (j not in keep, -values[j], j))
-    return set(ranked[:count])
+    return set(sorted(tokens, key=lambda j: (j >= sinks, -values[j], j))[:count])
 
 
 def _groups(

@@ -31,7 +31,6 @@ def append(
     *,
     config: DGAConfig,
     scale: float,
-    focal_BQ: Tensor | None = None,
     return_lse: bool = False,
     backend: Backend = EAGER,
 ) -> tuple[Tensor, Tensor | None, StreamState]:
@@ -45,7 +44,7 @@ def append(
     """
     with one_thread(q_BHQD.device) as threads:
         full = grow(
-            state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale, focal_BQ=focal_BQ,
+            state, q_BHQD, k_BKQD, v_BKQE, config=config, scale=scale,
             backend=backend, threads=threads,
         )  # fmt: skip
     inputs = AttendInputs(
@@ -60,11 +59,11 @@ def append(
 
 def grow(
     state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor, *,
-    config: DGAConfig, scale: float, focal_BQ: Tensor | None = None, backend: Backend = EAGER,
+    config: DGAConfig, scale: float, backend: Backend = EAGER,
     threads: int = 1,
 ) -> StreamState:  # fmt: skip
     """Add the tokens and build the units of every chunk that is due; evict nothing yet."""
-    state = _joined(state, q_BHQD, k_BKQD, v_BKQE, focal_BQ)
+    state = _joined(state, q_BHQD, k_BKQD, v_BKQE)
     due = config.chunks_built(state.num_seen)
     if due <= state.num_built:
         return state
@@ -120,40 +119,30 @@ def trim(state: StreamState, config: DGAConfig) -> StreamState:
     raw_start = min(raw_start, state.num_built * config.chunk)
     q_start = min(state.num_seen, max(state.q_start, first_query_needed(config, state.num_built)))
     cut, q_cut = raw_start - state.raw_start, q_start - state.q_start
-    focal_BR = None if state.focal_BR is None else state.focal_BR[:, cut:]
     if cut:
         state = replace(state, k_buffer=None, v_buffer=None)
     return replace(
-        state, raw_start=raw_start, q_start=q_start, focal_BR=focal_BR,
+        state, raw_start=raw_start, q_start=q_start,
         k_BKRD=_kept(state.k_BKRD, cut), v_BKRE=_kept(state.v_BKRE, cut),
         q_BHJD=_kept(state.q_BHJD, q_cut),
     )  # fmt: skip
 
 
 def _joined(
-    state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor,
-    focal_BQ: Tensor | None,
-) -> StreamState:  # fmt: skip
+    state: StreamState | None, q_BHQD: Tensor, k_BKQD: Tensor, v_BKQE: Tensor
+) -> StreamState:
     if state is None:
         return StreamState(
             num_seen=k_BKQD.shape[2], num_built=0, units=None, raw_start=0, k_BKRD=k_BKQD,
-            v_BKRE=v_BKQE, q_start=0, q_BHJD=q_BHQD, focal_BR=focal_BQ,
+            v_BKRE=v_BKQE, q_start=0, q_BHJD=q_BHQD,
         )  # fmt: skip
-    focal_BR = state.focal_BR
-    if focal_BR is not None or focal_BQ is not None:
-        old = _unmarked(state.k_BKRD) if focal_BR is None else focal_BR
-        focal_BR = torch.cat((old, _unmarked(k_BKQD) if focal_BQ is None else focal_BQ), 1)
     k_BKRD, k_buffer = appended(state.k_BKRD, k_BKQD, state.k_buffer)
     v_BKRE, v_buffer = appended(state.v_BKRE, v_BKQE, state.v_buffer)
     return replace(
-        state, num_seen=state.num_seen + k_BKQD.shape[2], focal_BR=focal_BR,
+        state, num_seen=state.num_seen + k_BKQD.shape[2],
         k_BKRD=k_BKRD, v_BKRE=v_BKRE, k_buffer=k_buffer, v_buffer=v_buffer,
         q_BHJD=torch.cat((state.q_BHJD, q_BHQD), 2),
     )  # fmt: skip
-
-
-def _unmarked(k_BKRD: Tensor) -> Tensor:
-    return torch.zeros(k_BKRD.shape[0], k_BKRD.shape[2], dtype=torch.bool, device=k_BKRD.device)
 
 
 def _kept(x_BXRD: Tensor, cut: int) -> Tensor:

@@ -54,7 +54,6 @@ class StreamState:
         k_BKRD, v_BKRE: raw keys and values from there on.
         q_start: position of the first query still kept.
         q_BHJD: queries that later commits need, from there on.
-        focal_BR: bool; raw tokens that must stay single, or None if none was ever marked.
         k_buffer, v_buffer: the buffers that hold the raw keys and values, if they can grow.
     """
 
@@ -66,7 +65,6 @@ class StreamState:
     v_BKRE: Tensor
     q_start: int
     q_BHJD: Tensor
-    focal_BR: Tensor | None
     k_buffer: AppendBuffer | None = None
     v_buffer: AppendBuffer | None = None
 

@@ -126,20 +126,17 @@ class ClipMatcher:
 
     min_score = 0.22
 
-    def __init__(self, images: Callable[[], OpenClipEmbedder], identity: ModelIdentity) -> None:
-        self._images = images
-        self.identity = identity
-
-    @classmethod
-    def build(
-        cls,
+    def __init__(
+        self,
         images: Callable[[], OpenClipEmbedder],
         texts: Callable[[], TextEmbedder],
         *,
         made_of: tuple[ModelIdentity, ModelIdentity],
-    ) -> ClipMatcher:
-        """Return a matcher that needs only the image embedder, which is loaded on first use."""
-        return cls(images, replace(made_of[0], role="picture_matcher"))
+    ) -> None:
+        """Take the image embedder, which is loaded on first use; `texts` is not needed."""
+        del texts
+        self._images = images
+        self.identity = replace(made_of[0], role="picture_matcher")
 
     def place_pictures(self, vectors: Vectors) -> Vectors:
         """Return unit rows [N, D] for the embedder's own vectors [N, D]."""

@@ -39,29 +39,18 @@ class ConseMatcher:
         self,
         images: Callable[[], EfficientNetEmbedder],
         texts: Callable[[], TextEmbedder],
-        identity: ModelIdentity,
-    ) -> None:
-        self._images, self._texts = images, texts
-        self.identity = identity
-
-    @classmethod
-    def build(
-        cls,
-        images: Callable[[], EfficientNetEmbedder],
-        texts: Callable[[], TextEmbedder],
         *,
         made_of: tuple[ModelIdentity, ModelIdentity],
-    ) -> ConseMatcher:
-        """Return a matcher of an image classifier and a text embedder, each loaded on first use."""
-        name = f"ConSE over {made_of[0].name} and {made_of[1].name}"
-        identity = ModelIdentity(
+    ) -> None:
+        """Take an image classifier and a text embedder, each loaded on first use."""
+        self._images, self._texts = images, texts
+        self.identity = ModelIdentity(
             role="picture_matcher",
             backend="conse",
-            name=name,
+            name=f"ConSE over {made_of[0].name} and {made_of[1].name}",
             weights_sha256=digest(list(made_of)),
             is_stand_in=True,
         )
-        return cls(images, texts, identity)
 
     def place_pictures(self, vectors: Vectors) -> Vectors:
         """Return unit rows [N, E] for the classifier's features [N, D]."""

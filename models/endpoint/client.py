@@ -12,17 +12,16 @@ import json
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
-from fdvs.typed import check_range
+from fdvs.typed import Checked, Range, check_range
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointOptions:
+class EndpointOptions(Checked):
     """How to talk to a server; the options of an endpoint's model card.
 
     `timeout_s` bounds one whole attempt, `max_retry_after_s` the pause that a server may ask for.
@@ -43,30 +42,21 @@ class EndpointOptions:
     """
 
     api_key_env: str = "FDVS_API_KEY"
-    timeout_s: float = 120.0
-    max_attempts: int = 5
-    backoff_s: float = 0.5
+    timeout_s: Annotated[float, Range(0.05, 3600)] = 120.0
+    max_attempts: Annotated[int, Range(1, 20)] = 5
+    backoff_s: Annotated[float, Range(0, 60)] = 0.5
     max_backoff_s: float = 20.0
-    max_retry_after_s: float = 60.0
-    concurrency: int = 4
-    max_reply_bytes: int = 1_000_000
-    max_tokens: int = 160
-    frames_per_call: int = 0
-    jpeg_quality: int = 85
-    context_tokens: int = 8192
+    max_retry_after_s: Annotated[float, Range(0, 3600)] = 60.0
+    concurrency: Annotated[int, Range(1, 64)] = 4
+    max_reply_bytes: Annotated[int, Range(1000, 100_000_000)] = 1_000_000
+    max_tokens: Annotated[int, Range(1, 100_000)] = 160
+    frames_per_call: Annotated[int, Range(0, 256)] = 0
+    jpeg_quality: Annotated[int, Range(1, 95)] = 85
+    context_tokens: Annotated[int, Range(64, 10_000_000)] = 8192
 
     def __post_init__(self) -> None:
-        check_range("timeout_s", self.timeout_s, 0.05, 3600)
-        check_range("max_attempts", self.max_attempts, 1, 20)
-        check_range("backoff_s", self.backoff_s, 0, 60)
+        Checked.__post_init__(self)
         check_range("max_backoff_s", self.max_backoff_s, self.backoff_s, 600)
-        check_range("max_retry_after_s", self.max_retry_after_s, 0, 3600)
-        check_range("concurrency", self.concurrency, 1, 64)
-        check_range("max_reply_bytes", self.max_reply_bytes, 1000, 100_000_000)
-        check_range("max_tokens", self.max_tokens, 1, 100_000)
-        check_range("frames_per_call", self.frames_per_call, 0, 256)
-        check_range("jpeg_quality", self.jpeg_quality, 1, 95)
-        check_range("context_tokens", self.context_tokens, 64, 10_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +108,7 @@ def parse_target(target: str) -> Target:
 
 
 class ChatClient:
-    """Client of one server; safe to share between threads.
-
-    `num_requests` and `num_retries` count over the client's life.
-    """
+    """Client of one server; safe to share between threads."""
 
     def __init__(
         self,
@@ -134,11 +121,8 @@ class ChatClient:
 
         self.target = target
         self.options = options
-        self.num_requests = 0
-        self.num_retries = 0
         self._sleep = sleep
         self._random = random.Random()
-        self._lock = threading.Lock()
         self._key = os.environ.get(options.api_key_env, "").strip()
         if self._key and target.base_url.startswith("http:"):
             self._warn_of_plain_http()
@@ -165,7 +149,6 @@ class ChatClient:
             "stream": False,
         }
         for attempt in range(1, self.options.max_attempts + 1):
-            self._count(requests=1)
             try:
                 return parse_reply(self._post(body))
             except _TransientError as failure:
@@ -185,11 +168,6 @@ class ChatClient:
         if urlsplit(self.target.base_url).hostname not in LOOPBACK:
             logger.warning("%s is not https: the key travels unencrypted", self.target.base_url)
 
-    def _count(self, *, requests: int = 0, retries: int = 0) -> None:
-        with self._lock:
-            self.num_requests += requests
-            self.num_retries += retries
-
     def _pause_or_give_up(self, attempt: int, failure: _TransientError) -> None:
         if attempt >= self.options.max_attempts:
             kind = ModelUnavailable if failure.offline else ModelError
@@ -197,7 +175,6 @@ class ChatClient:
                 f"{self.target.base_url}: {failure} after {attempt} attempts; is the server "
                 "running, and is the URL right?"
             ) from None
-        self._count(retries=1)
         pause_s = self._pause_s(attempt, failure.wait_s)
         logger.info("%s: %s; again in %.2f s", self.target.base_url, failure, pause_s)
         self._sleep(pause_s)

@@ -35,7 +35,7 @@ BYTES_PER_TOKEN = 3
 
 
 class _EndpointModel:
-    """A model behind an endpoint; `client` counts requests and retries."""
+    """A model behind an endpoint."""
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
         self.identity = identity

@@ -29,11 +29,15 @@ from fdvs.protocols import Completion
 if TYPE_CHECKING:
     import torch
 
+    from fdvs.models.llm.reading_cache import ReadingCache
+
 ATTENTIONS = ("auto", "dga", "sdpa")
 
 
 class LocalLanguageModel(Engine):
-    """A PrefillLanguageModel whose weights run in this process."""
+    """A PrefillLanguageModel whose weights run in this process; `readings` keeps its prefills."""
+
+    readings: ReadingCache | None = None
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> LocalLanguageModel:
@@ -68,6 +72,8 @@ class LocalLanguageModel(Engine):
         `text` should end with one newline: most tokenizers then split it alone as they would split
         it in front of a question. Raises ModelError where it does not fit the context.
         """
+        if self.readings is not None:
+            return self.readings.read(self, system, text)
         return self.read_opening(self.chat.opening(system, text))
 
     def read_opening(self, opening: Opening) -> LocalReadPrompt:

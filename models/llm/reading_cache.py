@@ -12,15 +12,14 @@ used counts as a miss, with the reason in the log, never as an error.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
-import json
 import logging
 import os
 import re
 import secrets
 import shutil
 import time
-from dataclasses import dataclass, fields
 from functools import cache as once
 from importlib import resources
 from pathlib import Path
@@ -29,21 +28,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fdvs.errors import InvalidValue
-from fdvs.fingerprint import canonical_json, digest
+from fdvs.fingerprint import digest
 from fdvs.models.llm import reading_files
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 from fdvs.models.llm.engine import empty_cache
 from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.llm.reading import LocalReadPrompt
-from fdvs.protocols import Completion, LanguageModel
+from fdvs.protocols import LanguageModel
 
 if TYPE_CHECKING:
     from fdvs.models.llm.chat import Opening
-    from fdvs.types import ModelIdentity
 
-#: A reading's sizes, written beside it.
-SIZES_FILE, MAX_SIZES_BYTES = "account.json", 4096
-SIZES = ("num_tokens", "units_bytes", "raw_bytes", "full_kv_bytes")
 KEY = re.compile(r"[0-9a-f]{32}")
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{16}")
 LEFT_OVER_S = 3600.0
@@ -55,24 +50,6 @@ CODE = (
 )
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingStats:
-    """Number of readings and their bytes on disk by part.
-
-    `full_kv_bytes` is the size that full attention would need. `raw_bytes` is the tail that is not
-    grouped yet (with full attention: everything); `other_bytes` are queries that later commits
-    need, marks and manifests.
-    """
-
-    num_readings: int = 0
-    num_tokens: int = 0
-    units_bytes: int = 0
-    raw_bytes: int = 0
-    other_bytes: int = 0
-    total_bytes: int = 0
-    full_kv_bytes: int = 0
 
 
 class ReadingCache:
@@ -108,7 +85,11 @@ class ReadingCache:
 
     def wrap(self, llm: LanguageModel) -> LanguageModel:
         """Return a local model that reads through this cache; any other model comes back as is."""
-        return CachedLanguageModel(llm, self) if isinstance(llm, LocalLanguageModel) else llm
+        if not isinstance(llm, LocalLanguageModel):
+            return llm
+        reader = copy.copy(llm)
+        reader.readings = self
+        return reader
 
     def keep(self, llm: LocalLanguageModel, reading: LocalReadPrompt) -> None:
         """Write a reading to disk; a failure is logged with its reason."""
@@ -121,8 +102,6 @@ class ReadingCache:
         part = self.folder / f".{key}.{secrets.token_hex(8)}"
         try:
             reading_files.save(reading.cache, part, extra={"key": key})
-            sizes = _sizes(llm.model, reading)
-            (part / SIZES_FILE).write_text(canonical_json(sizes), encoding="utf-8")
             if (size := _size_of(part)) > self.max_bytes:
                 raise ValueError(f"its {size} bytes exceed the {self.max_bytes} allowed in all")
             self._remove(self.folder / key)
@@ -132,23 +111,6 @@ class ReadingCache:
             logger.warning("reading %s is not kept: %s", key, error)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-
-    def stats(self) -> ReadingStats:
-        """Return the totals; a reading whose sizes cannot be read counts as other bytes."""
-        totals = dict.fromkeys((f.name for f in fields(ReadingStats)), 0)
-        for place in self._kept():
-            size, sizes = _size_of(place), _read_sizes(place)
-            totals["num_readings"] += 1
-            totals["total_bytes"] += size
-            totals["other_bytes"] += max(0, size - sizes["units_bytes"] - sizes["raw_bytes"])
-            for name, number in sizes.items():
-                totals[name] += number
-        return ReadingStats(**totals)
-
-    def clear(self) -> int:
-        """Remove every reading; return how many were on disk."""
-        self._last = ("", None)
-        return sum(self._remove(place) for place in self._kept())
 
     def _load(self, llm: LocalLanguageModel, opening: Opening, key: str) -> LocalReadPrompt | None:
         place = self.folder / key
@@ -199,32 +161,6 @@ class ReadingCache:
         return True
 
 
-class CachedLanguageModel:
-    """A PrefillLanguageModel that reads through a `ReadingCache`."""
-
-    def __init__(self, llm: LocalLanguageModel, cache: ReadingCache) -> None:
-        self.identity: ModelIdentity = llm.identity
-        self.context_tokens = llm.context_tokens
-        self._llm = llm
-        self._cache = cache
-
-    @property
-    def attention(self) -> str:
-        """Which attention ran last, and why."""
-        return self._llm.attention
-
-    def count_tokens(self, text: str) -> int:
-        return self._llm.count_tokens(text)
-
-    def write(self, system: str, user: str, *, max_tokens: int) -> Completion:
-        """Answer a prompt without the cache. Raises ModelError."""
-        return self._llm.write(system, user, max_tokens=max_tokens)
-
-    def read(self, system: str, text: str) -> LocalReadPrompt:
-        """Return the prompt's reading, from the cache if it is there. Raises ModelError."""
-        return self._cache.read(self._llm, system, text)
-
-
 def reading_key(llm: LocalLanguageModel, opening: Opening, *, code: str = "") -> str:
     """Return the digest of all that a reading depends on, 32 hex characters; '' for no key.
 
@@ -260,28 +196,6 @@ def _code() -> str:
         files = sorted(resources.files(package).iterdir(), key=lambda file: file.name)
         texts += [file.read_text("utf-8") for file in files if file.name.endswith(endings)]
     return digest(texts)
-
-
-def _sizes(model: Any, reading: LocalReadPrompt) -> dict[str, int]:
-    cache = reading.cache
-    full = reading_files.full_bytes(model, reading.num_tokens)
-    held = cache.num_bytes() if hasattr(cache, "num_bytes") else {"units": 0, "raw": full}
-    return {
-        "num_tokens": reading.num_tokens, "units_bytes": held["units"], "raw_bytes": held["raw"],
-        "full_kv_bytes": full,
-    }  # fmt: skip
-
-
-def _read_sizes(place: Path) -> dict[str, int]:
-    """Return a reading's sizes; zeros where they cannot be read."""
-    try:
-        if (place / SIZES_FILE).stat().st_size > MAX_SIZES_BYTES:
-            raise ValueError("too large")
-        found = json.loads((place / SIZES_FILE).read_text(encoding="utf-8"))
-        return {name: max(0, int(found[name])) for name in SIZES}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        logger.info("the sizes of reading %s cannot be read: %s", place.name, error)
-        return dict.fromkeys(SIZES, 0)
 
 
 def _used_at(place: Path) -> float:

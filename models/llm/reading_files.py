@@ -6,15 +6,13 @@ does not fit the model is a ValueError.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.kernels.dga import DGACache, DGAConfig, LayerConfig
-from fdvs.kernels.dga.disk import read_manifest_file
+from fdvs.kernels.dga.disk import read_manifest, read_tensors, write_files
 from fdvs.kernels.dga.heads import head_configs
 from fdvs.models.llm.attention import NAME, load_cache, save_cache
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
@@ -23,28 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT, VERSION = "fdvs-full-cache", 1
-MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 
 
 def save(cache: Any, folder: Path, *, extra: Mapping[str, Any]) -> None:
     """Write a one-row cache into an empty folder."""
-    from safetensors.torch import save_file
-
     if hasattr(cache, "store"):
         save_cache(cache, folder, extra=extra)
         return
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{index}.{part}": getattr(layer, part).contiguous()
         for index, layer in enumerate(cache.layers)
         for part in ("keys", "values")
     }
-    save_file(tensors, folder / TENSORS)
-    sha256 = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
-    manifest = {
-        "format": FORMAT, "version": VERSION, "tensors_sha256": sha256, "extra": dict(extra),
-    }  # fmt: skip
-    (folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True), encoding="utf-8")
+    write_files(folder, tensors, {"format": FORMAT, "version": VERSION, "extra": dict(extra)})
 
 
 def load(model: Any, folder: Path, *, num_tokens: int) -> tuple[Any, dict[str, Any]]:
@@ -98,13 +87,6 @@ def _without_budget(config: DGAConfig) -> DGAConfig:
     return replace(config, importance_rate=0.0, group_size=1, dense_threshold=0)
 
 
-def full_bytes(model: Any, num_tokens: int) -> int:
-    """Return the size of full attention's KV cache for `num_tokens`."""
-    config = model.config.get_text_config()
-    heads, dim = _key_shape(config)
-    return 2 * int(config.num_hidden_layers) * num_tokens * heads * dim * int(model.dtype.itemsize)
-
-
 def _key_shape(config: Any) -> tuple[int, int]:
     heads = config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
@@ -146,20 +128,15 @@ def _full_layer(layer: Any, config: Any) -> tuple[int, Any] | str:
 def _load_full(model: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
     from transformers import DynamicCache
 
-    manifest = _read_manifest(folder / MANIFEST)
-    data = (folder / TENSORS).read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest.get("tensors_sha256"):
-        raise ValueError(f"{folder / TENSORS} does not match its manifest")
+    manifest = read_manifest(folder, FORMAT, VERSION)
+    found = read_tensors(folder, manifest["tensors_sha256"], model.device)
     cache = DynamicCache()
-    for index, pair in enumerate(_pairs(data, model.config.get_text_config().num_hidden_layers)):
-        cache.update(*(x.to(model.device) for x in pair), index)
+    for index, pair in enumerate(_pairs(found, model.config.get_text_config().num_hidden_layers)):
+        cache.update(*pair, index)
     return cache, dict(manifest["extra"])
 
 
-def _pairs(data: bytes, num_layers: int) -> list[tuple[Tensor, Tensor]]:
-    from safetensors.torch import load as tensors_of
-
-    found = tensors_of(data)
+def _pairs(found: Mapping[str, Tensor], num_layers: int) -> list[tuple[Tensor, Tensor]]:
     if len(found) != 2 * num_layers:
         raise ValueError(f"{len(found)} tensors where {num_layers} layers have two each")
     pairs = [(found[f"{index}.keys"], found[f"{index}.values"]) for index in range(num_layers)]
@@ -167,12 +144,3 @@ def _pairs(data: bytes, num_layers: int) -> list[tuple[Tensor, Tensor]]:
         if keys.dim() != 4 or keys.shape != values.shape:
             raise ValueError(f"keys {tuple(keys.shape)} and values {tuple(values.shape)}")
     return pairs
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = read_manifest_file(path)
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{path} is no manifest of a cache")
-    if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"{path} is no manifest of {FORMAT} {VERSION}")
-    return manifest

@@ -7,7 +7,8 @@ the text above"), and the tokens that it attends to meanwhile are kept
 It takes about as long as the prefill. Models without measured budgets per key head get them in the
 same way, from the beginning of the text.
 
-    cache = read_prompt(model, tokenizer, ids)
+    cache = make_cache(model)
+    read_into(cache, model, ids, instruction=instruction, most_positions=context_tokens)
     generated = generate(model, torch.tensor([[*ids, *question]]), max_new_tokens=64, cache=cache)
 
 Shapes: L tokens, E hidden size.
@@ -23,30 +24,12 @@ from torch import Tensor
 
 from fdvs.kernels.dga import DGACache, DGAConfig, by_head, full_config, plan_of_scores
 from fdvs.kernels.dga.heads import head_configs
-from fdvs.models.llm.attention import make_cache
 
 #: The instruction in front of a repeated passage, and how many tokens before it lead into it.
 INSTRUCTION = "\n\nRepeat the part of the text above exactly, starting with: "
 LEAD_TOKENS = 8
 #: Most tokens repeated at once (at least a chunk): their attention weights are held in memory.
 MOST_TOKENS = 640
-
-
-def read_prompt(model: Any, tokenizer: Any, ids: Sequence[int]) -> Any:
-    """Return a grouped cache of a prompt that was read twice, for `attention.generate`.
-
-    Args:
-        model: with `attn_implementation="dga"`; its own settings are used.
-        ids: tokens of the prompt.
-
-    Raises:
-        ValueError: settings that do not allow it; `why_not` gives the reason.
-    """
-    cache = make_cache(model)
-    instruction = tokenizer(INSTRUCTION, add_special_tokens=False, verbose=False)["input_ids"]
-    context = model.config.get_text_config().max_position_embeddings
-    read_into(cache, model, ids, instruction=instruction, most_positions=context)
-    return cache
 
 
 def read_into(

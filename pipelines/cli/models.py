@@ -42,16 +42,14 @@ def doctor(options: LibraryOptions) -> None:
             chosen = options.settings()
             state = preset_state(chosen.preset, chosen)
     if options.as_json:
-        from fdvs.pipelines.results import doctor_json
-
-        emit(doctor_json(health, state))
+        emit({"health": health, "settings": state})
     else:
         from fdvs.pipelines.show.doctor import show_health, show_preset
 
         show_health(health)
         if state:
             show_preset(state, "these settings")
-    raise typer.Exit(1 if state and not state.runs else 0)
+    raise typer.Exit(1 if state and not state["runs"] else 0)
 
 
 @library_command

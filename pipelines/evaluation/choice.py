@@ -13,18 +13,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fdvs.answers.choice.chooser import Choice, Chooser
 from fdvs.answers.evidence import Evidence, Passage, make_evidence
 from fdvs.answers.question import Question
-from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
+from fdvs.datasets.examples import Caption, ChoiceQuestion
 from fdvs.pipelines.record_log import RecordLog
 from fdvs.protocols import TextEmbedder
 from fdvs.text.sentences import split_sentences
+from fdvs.types import Chapter
 
 Captions = Mapping[str, tuple[Caption, ...]]
 MaterialOf = Callable[[ChoiceQuestion], Evidence]
@@ -55,8 +55,13 @@ class CaptionMaterial:
         return make_evidence(passages_of(question.video_id, (own,)), self._embedder)
 
 
-def passages_of(video_id: str, captions: Sequence[Caption]) -> list[Passage]:
-    """Return the sentences of captions, each with its caption's times and place."""
+def passages_of(
+    video_id: str, captions: Sequence[Caption | Chapter], places: Iterable[int] | None = None
+) -> list[Passage]:
+    """Return the sentences of captions or chapters, each with its caption's times and place.
+
+    `places` are the captions' numbers; by default their positions.
+    """
     return [
         Passage(
             video_id=video_id,
@@ -66,7 +71,7 @@ def passages_of(video_id: str, captions: Sequence[Caption]) -> list[Passage]:
             end_s=caption.end_s,
             text=sentence,
         )
-        for place, caption in enumerate(captions)
+        for place, caption in zip(places or range(len(captions)), captions, strict=True)
         for sentence in split_sentences(caption.text)
     ]
 
@@ -91,20 +96,6 @@ def sample_of(questions: Sequence[ChoiceQuestion], num: int) -> list[ChoiceQuest
             break
         taken.extend(by_video[video_id])
     return taken
-
-
-def sampled(split: Split, num: int | None) -> Split:
-    """Return the split with `sample_of` its questions, named so; all of them where None."""
-    taken = sample_of(split.choices, len(split.choices) if num is None else num)
-    if len(taken) == len(split.choices):
-        return split
-    ids = {question.id for question in taken}
-    return replace(
-        split,
-        name=f"{split.name}, sample of {len(taken)} questions by hash of the video",
-        is_partial=True,
-        choices=tuple(question for question in split.choices if question.id in ids),
-    )
 
 
 def _mixed(video_id: str) -> str:

@@ -31,7 +31,7 @@ from fdvs.pipelines.evaluation.choice import (
     tfidf_floor,
 )
 from fdvs.pipelines.evaluation.job import Job, Texts
-from fdvs.pipelines.evaluation.result import EvalResult
+from fdvs.pipelines.evaluation.result import EvalResult, group_numbers
 from fdvs.pipelines.evaluation.vectors import stored_embedder
 from fdvs.pipelines.record_log import open_records
 from fdvs.protocols import PrefillLanguageModel
@@ -164,11 +164,7 @@ def _groups(
 ) -> dict[str, float]:
     """Return accuracies by kind and, for NExT-QA, by its letter: C, T, D."""
     answers = [int(cast(int, question.answer)) for question in asked]
-    found: dict[str, float] = {}
-    for name, group in accuracy_by(chosen, answers, kinds, groups=_letters).items():
-        found[name] = group.value
-        found[f"num_{name}"] = float(group.num_questions)
-    return found
+    return group_numbers(accuracy_by(chosen, answers, kinds, groups=_letters))
 
 
 def _letters(kind: str) -> tuple[str, ...]:

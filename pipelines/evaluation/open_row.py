@@ -16,7 +16,6 @@ from fdvs.datasets.examples import OpenQuestion, Split
 from fdvs.datasets.registry import load_split
 from fdvs.errors import AbsentData
 from fdvs.fingerprint import digest
-from fdvs.metrics.choice import Accuracy
 from fdvs.pipelines.evaluation.job import Job, Texts
 from fdvs.pipelines.evaluation.judge import Judge, judge_answers
 from fdvs.pipelines.evaluation.open_answers import NUM_EVIDENCE, VERSION, CaptionAnswerer
@@ -29,7 +28,7 @@ from fdvs.pipelines.evaluation.open_ended import (
     score_open,
 )
 from fdvs.pipelines.evaluation.open_floors import question_only_answers
-from fdvs.pipelines.evaluation.result import EvalResult
+from fdvs.pipelines.evaluation.result import EvalResult, group_numbers
 from fdvs.pipelines.record_log import open_records
 
 PREDICTIONS, OTHER_VIDEO, JUDGED = "predictions.jsonl", "other_video.jsonl", "judged.jsonl"
@@ -71,7 +70,7 @@ def run(job: Job, split: Split, texts: Texts) -> EvalResult:
         other_video=other,
         controls={"question_only": looked_up.accuracy},
         metrics={**score.named(), **judged.get("metrics", {})},
-        groups=_groups(score.groups),
+        groups=group_numbers(score.groups),
         counts={
             "num_unanswered": score.num_unanswered,
             "num_without_words": len(split.questions) - len(asked),
@@ -152,11 +151,3 @@ def _settings(job: Job, texts: Texts, swapped: Mapping[str, str] | None) -> dict
         "texts": digest(texts.captions),
         "videos": "swapped" if swapped else "own",
     }
-
-
-def _groups(groups: Mapping[str, Accuracy]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, group in groups.items():
-        found[name] = group.value
-        found[f"num_{name}"] = float(group.num_questions)
-    return found

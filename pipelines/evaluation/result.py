@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fdvs.metrics.choice import Accuracy
+
 Numbers = Mapping[str, float]
 
 
@@ -70,3 +72,11 @@ def result_from_json(values: Mapping[str, Any]) -> EvalResult:
     plain["interval"] = None if interval is None else (float(interval[0]), float(interval[1]))
     plain["notes"] = tuple(plain.get("notes", ()))
     return EvalResult(**plain)
+
+
+def group_numbers(groups: Mapping[str, Accuracy]) -> dict[str, float]:
+    """Return the accuracy of each group, and its number of questions under `num_` names."""
+    found: dict[str, float] = {}
+    for name, group in groups.items():
+        found |= {name: group.value, f"num_{name}": float(group.num_questions)}
+    return found

@@ -126,13 +126,11 @@ def run_films(
         )
         moments = moment_scores(queries, films, library)
     return {
-        "metric": "accuracy",
         **answers,
         "moments": moments,
         "cuts": cut_results(films),
         "redundancy": redundancy_rows(films, settings.visual, settings.textual),
         "counts": counts(films, questions, queries),
-        "has_speech": not deaf,
         "notes": notes(deaf, clips),
         "backends": dict(report.backends),
         "settings": {"num_films": number, "seed": seed, "quick": quick, "clips": bool(clips)},

@@ -18,12 +18,13 @@ from fdvs.datasets.synthetic.questions import TEMPORAL, appearances
 from fdvs.datasets.synthetic.recipe import Recipe, Span
 from fdvs.metrics.interval import interval_of_mean
 from fdvs.metrics.moments import R1_THRESHOLDS, iou_matrix, moment_score
+from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
 from fdvs.pipelines.evaluation.synthetic_films import BuiltFilm
+from fdvs.pipelines.evaluation.synthetic_scores import rounded
 from fdvs.pipelines.library import Library
 from fdvs.protocols import TextEmbedder
 from fdvs.story.linking import content_words, word_weights
-from fdvs.text.sentences import split_sentences
 from fdvs.types import Chapter
 
 NUM_MOMENTS = 5
@@ -38,22 +39,6 @@ class Answered:
 
     right: tuple[float, ...]
     chosen: tuple[int, ...]
-
-
-def passages(name: str, chapters: Sequence[Chapter]) -> list[Passage]:
-    """Return the sentences of chapters with the chapters' times."""
-    return [
-        Passage(
-            video_id=name,
-            name=name,
-            chapter=chapter.index,
-            start_s=chapter.start_s,
-            end_s=chapter.end_s,
-            text=sentence,
-        )
-        for chapter in chapters
-        for sentence in split_sentences(chapter.text)
-    ]
 
 
 def recipe_chapters(recipe: Recipe) -> list[Chapter]:
@@ -88,7 +73,8 @@ def evidence_by_film(
     """Return the evidence of every film; a film without words says so."""
     found = {}
     for name, chapters in chapters_of.items():
-        known = passages(name, chapters) or [_nothing(name)]
+        places = [chapter.index for chapter in chapters]
+        known = passages_of(name, chapters, places) or [_nothing(name)]
         found[name] = make_evidence(known, embedder)
     return found
 
@@ -117,8 +103,12 @@ def answer_all(
         ).chosen
         for question in questions
     ]
-    right = [float(one == q.answer) for one, q in zip(chosen, questions, strict=True)]
-    return Answered(right=tuple(right), chosen=tuple(chosen))
+    return _answered(questions, chosen)
+
+
+def _answered(questions: Sequence[ChoiceQuestion], chosen: Sequence[int]) -> Answered:
+    right = tuple(float(one == q.answer) for one, q in zip(chosen, questions, strict=True))
+    return Answered(right=right, chosen=tuple(chosen))
 
 
 def word_floor(
@@ -144,8 +134,7 @@ def word_floor(
             scores.append(held / total if total else 0.0)
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], question.options[i]))
         chosen.append(order[0])
-    right = [float(one == q.answer) for one, q in zip(chosen, questions, strict=True)]
-    return Answered(right=tuple(right), chosen=tuple(chosen))
+    return _answered(questions, chosen)
 
 
 def choice_scores(
@@ -184,7 +173,7 @@ def choice_scores(
     ours = interval_of_mean(answered.right, films)
     return {
         "score": round(ours.value, 4),
-        "interval": _rounded(ours.bounds),
+        "interval": rounded(ours.bounds),
         "floor": _mean(word_floor(questions, chapters_of).right),
         "controls": {
             **{name: _mean(found.right) for name, found in controls.items()},
@@ -193,19 +182,11 @@ def choice_scores(
         "temporal": _part(questions, answered, controls, chance, temporal=True),
         "content": _part(questions, answered, controls, chance, temporal=False),
         "groups": _groups(questions, answered.right),
-        "predictions": [
-            {"id": q.id, "kind": q.kind, "chosen": c, "answer": q.answer}
-            for q, c in zip(questions, answered.chosen, strict=True)
-        ],
     }
 
 
 def _mean(values: Sequence[float]) -> float:
     return round(float(np.mean(values)), 4)
-
-
-def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
-    return None if bounds is None else [round(bound, 4) for bound in bounds]
 
 
 def _part(
@@ -224,7 +205,7 @@ def _part(
     return {
         "num": len(at),
         "score": round(ours.value, 4),
-        "interval": _rounded(ours.bounds),
+        "interval": rounded(ours.bounds),
         "chance": _mean([chance[i] for i in at]),
         **{name: _mean([found.right[i] for i in at]) for name, found in controls.items()},
     }
@@ -258,7 +239,7 @@ def moment_scores(
     interval = interval_of_mean(half, [query.video_id for query in queries])
     return {
         **{f"R1@{t}": round(score.recall_at_1[t], 4) for t in R1_THRESHOLDS},
-        "R1@0.5_interval": _rounded(interval.bounds),
+        "R1@0.5_interval": rounded(interval.bounds),
         "mean_iou": round(score.mean_iou, 4),
         "num_queries": score.num_queries,
         "controls": _moment_controls(queries, by_name),

@@ -162,14 +162,15 @@ def left_beside_chance(
         "random_interval": [round(score.left.low, 4), round(score.left.high, 4)],
         "p_value": round(score.left.p_value, 4),
         "gain": round(score.gain.value, 4),
-        "gain_interval": _rounded(score.gain.bounds),
+        "gain_interval": rounded(score.gain.bounds),
         "num_facts": score.num_facts,
         "num_items": score.num_items,
         "num_films": len({items.film for items in lists}),
     }
 
 
-def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
+def rounded(bounds: tuple[float, float] | None) -> list[float] | None:
+    """Return an interval with four digits, as JSON."""
     return None if bounds is None else [round(bound, 4) for bound in bounds]
 
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from fdvs.pipelines.doctor import NONE, REAL, Health, PresetState
-from fdvs.pipelines.requirements import Backend
-from fdvs.pipelines.results import ModelJson
+from fdvs.pipelines.doctor import NONE, REAL
+from fdvs.pipelines.results import BackendJson, HealthJson, ModelJson, PresetJson
 from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 from fdvs.text.clean import one_line
 
@@ -17,30 +16,30 @@ NEVER_RAN = "real weights never run by the project"
 RAN = {REAL: "yes", NONE: "-"}
 
 
-def show_health(health: Health) -> None:
+def show_health(health: HealthJson) -> None:
     """Print versions, backends, presets and packages, each with its reason."""
     out = console()
     for label, value in _facts(health):
         line(out, (f"{label:<9}", HEAD), one_line(value))
     _heading(out, "Backends")
-    for backend in health.backends:
+    for backend in health["backends"]:
         _show_backend(out, backend)
     _heading(out, "Presets")
-    for preset in health.presets:
-        show_preset(preset, preset.name)
+    for preset in health["presets"]:
+        show_preset(preset, preset["name"])
     _heading(out, "Packages")
     _show_packages(out, health)
 
 
-def _facts(health: Health) -> list[tuple[str, str]]:
+def _facts(health: HealthJson) -> list[tuple[str, str]]:
     return [
-        ("fdvs", health.version),
-        ("python", health.python),
-        ("system", health.system),
-        *(("device", device) for device in health.devices),
-        ("ffmpeg", health.ffmpeg),
-        ("models", health.cache),
-        ("library", health.library),
+        ("fdvs", health["version"]),
+        ("python", health["python"]),
+        ("system", health["system"]),
+        *(("device", device) for device in health["devices"]),
+        ("ffmpeg", health["ffmpeg"]),
+        ("models", health["cache"]),
+        ("library", health["library"]),
     ]
 
 
@@ -53,28 +52,28 @@ def _mark(runs: bool) -> tuple[str, str]:
     return ("  yes  ", SCORE) if runs else ("  no   ", BAD)
 
 
-def _show_backend(out: Console, backend: Backend) -> None:
-    name = f"{backend.kind.replace('_', ' ')} {backend.name}"
-    line(out, _mark(backend.runs), f"{name:<38}", (f" {one_line(backend.reason)}", FAINT))
+def _show_backend(out: Console, backend: BackendJson) -> None:
+    name = f"{backend['kind'].replace('_', ' ')} {backend['name']}"
+    line(out, _mark(backend["runs"]), f"{name:<38}", (f" {one_line(backend['reason'])}", FAINT))
 
 
-def show_preset(preset: PresetState, title: str) -> None:
+def show_preset(preset: PresetJson, title: str) -> None:
     """Print whether a preset runs here, why not, and which of its models the project never ran."""
     out = console()
-    line(out, _mark(preset.runs), (f"{title}  ", HEAD), (one_line(preset.about), FAINT))
-    for problem in preset.problems:
+    line(out, _mark(preset["runs"]), (f"{title}  ", HEAD), (one_line(preset["about"]), FAINT))
+    for problem in preset["problems"]:
         line(out, "         ", one_line(problem))
-    if preset.stand_ins:
-        line(out, (f"         offline stand-ins: {', '.join(preset.stand_ins)}", FAINT))
-    if preset.untested:
-        line(out, (f"         {NEVER_RAN}: {', '.join(preset.untested)}", FAINT))
+    if preset["stand_ins"]:
+        line(out, (f"         offline stand-ins: {', '.join(preset['stand_ins'])}", FAINT))
+    if preset["untested"]:
+        line(out, (f"         {NEVER_RAN}: {', '.join(preset['untested'])}", FAINT))
 
 
-def _show_packages(out: Console, health: Health) -> None:
+def _show_packages(out: Console, health: HealthJson) -> None:
     by_extra: dict[str, list[str]] = {}
-    for package in health.packages:
-        shown = f"{package.name} {package.version or 'missing'}"
-        by_extra.setdefault(package.extra or "always", []).append(shown)
+    for package in health["packages"]:
+        shown = f"{package['name']} {package['version'] or 'missing'}"
+        by_extra.setdefault(package["extra"] or "always", []).append(shown)
     for extra, names in by_extra.items():
         line(out, (f"  {extra:<9}", HEAD), (", ".join(names), FAINT))
 

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from fdvs.config import Config, CutConfig, PerceiveConfig, RedundancyConfig, TextualConfig
+from fdvs.config import (
+    Config,
+    CutConfig,
+    PerceiveConfig,
+    RedundancyConfig,
+    StoryConfig,
+    TextualConfig,
+)
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
 from fdvs.pipelines.build.fingerprints import (
+    VERSIONS,
     done_fingerprint,
     kept_chapters_fingerprint,
     kept_frames_fingerprint,
@@ -117,7 +125,8 @@ def test_a_retired_policy_falls_back_to_the_default_and_its_floor(
 def test_settings_of_a_newer_version_are_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stored = {"cut": {"min_clip_s": 1.0, "by_sound": True}, "cluster": {"num_workers": 8}}
+    cut = {"min_clip_s": 1.0, "by_sound": True, "section": "cut"}
+    stored = {"cut": cut, "cluster": {"num_workers": 8}}
     assert config_from_json(stored).cut == CutConfig(min_clip_s=1.0)
     assert "cut.by_sound is unknown" in caplog.text
     assert "cluster is unknown" in caplog.text
@@ -147,5 +156,14 @@ def test_fingerprints_are_those_of_the_versions_that_had_the_retired_settings() 
     ab = ["a", "b"]
     assert kept_chapters_fingerprint(ab, config.textual) == "12802daf4eaa754df2b94892998b8b94"
     assert kept_chapters_fingerprint(ab, random) == "29f44cd04561f82159ae3bd1361305cb"
+
+
+def test_a_retired_setting_still_counts_in_the_fingerprint_of_a_story(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the versions and the default that commit e7acb5c had; stories are written anew since."""
+    for stage in ("chapter", "story"):
+        monkeypatch.setitem(VERSIONS, stage, 1)
+    config = Config(story=StoryConfig(sentences_per_scene=2))
     assert story_fingerprint(["a"], "k", config.story, "w") == "833cafac6591ef336758948a116603a8"
     assert done_fingerprint("s", config, ["m"], "e") == "e27b8161699c3c63f33c38a344433fdd"

@@ -135,9 +135,9 @@ def test_what_could_be_a_path_is_no_id(name: Any) -> None:
 
 
 def test_a_shown_value_is_short_and_on_one_line() -> None:
-    record = Record({"a": "x\n" * 500}, where="here")
+    record = Record({"a": "x\n" * 50_000}, where="here")
     with pytest.raises(DataError) as caught:
-        record.text("a", max_chars=10)
+        record.text("a")
     assert len(str(caught.value)) < 150
     assert "\n" not in str(caught.value)
 
@@ -157,7 +157,3 @@ def test_numbers_of_csv_cells_are_parsed() -> None:
     record = Record({"a": " 2.50 ", "b": "-3"}, where="here", is_text=True)
     assert record.number("a", low=0, high=9) == 2.5
     assert record.integer("b", low=-9, high=0) == -3
-
-
-def test_an_empty_text_is_taken_where_it_is_allowed() -> None:
-    assert Record({"a": " "}, where="here").text("a", min_chars=0) == ""

@@ -88,12 +88,11 @@ def test_of_two_files_the_first_by_name_is_taken_and_both_are_told(tmp_path: Pat
     assert result.duplicates == {"x": (tmp_path / "a" / "x.webm", tmp_path / "b" / "x.mp4")}
 
 
-def test_an_earlier_pattern_wins(tmp_path: Path) -> None:
-    put(tmp_path, "x.mp4", "v_x.mp4")
-    first = find_videos(tmp_path, ["x"], names=("v_{id}", "{id}"))
-    assert first.paths["x"].name == "v_x.mp4"
+def test_the_id_alone_wins(tmp_path: Path) -> None:
+    put(tmp_path, "x.mp4", "v_x.mp4", "v_y.mp4")
+    first = find_videos(tmp_path, ["x", "y"])
+    assert [path.name for path in first.paths.values()] == ["x.mp4", "v_y.mp4"]
     assert first.duplicates == {}
-    assert find_videos(tmp_path, ["x"]).paths["x"].name == "x.mp4"
 
 
 def test_a_broken_link_is_no_video_and_a_link_to_a_file_is_one(tmp_path: Path) -> None:

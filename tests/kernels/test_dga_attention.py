@@ -258,18 +258,6 @@ def test_a_unit_table_row_is_what_grow_builds() -> None:
     assert state.units.num_units == 2 * STREAM.units_per_chunk
 
 
-def test_marked_tokens_keep_their_key() -> None:
-    q, k, v = qkv(61, rows=1, key_heads=1)
-    marks = torch.zeros(1, 61, dtype=torch.bool)
-    marks[0, [9, 33]] = True
-    state = grow(None, q, k, v, config=STREAM, scale=0.5, focal_BQ=marks)
-    assert state.units is not None
-    for token in (9, 33):
-        assert (state.units.keys_BKND[0, 0] == k[0, 0, token]).all(-1).any()
-    want = run(q, k, v, config=STREAM, focal_mask=marks, backend="reference")
-    close(run(q, k, v, config=STREAM, focal_mask=marks), want)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -291,7 +279,6 @@ def test_other_wrong_arguments_are_named() -> None:
         ({"scale": -1.0}, "scale=-1.0"),
         ({"lengths": [31, 2]}, "0..31"),
         ({"lengths": [1, 2, 3]}, "shape"),
-        ({"focal_mask": torch.zeros(2, 30)}, "torch.bool"),
         ({"backend": "quick"}, "backend='quick'"),
     ):
         with pytest.raises(ValueError, match=message):

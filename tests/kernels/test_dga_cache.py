@@ -167,19 +167,6 @@ def test_reorder_follows_the_beams(uneven: str) -> None:
         torch.testing.assert_close(out[row : row + 1], prefill(alone, STREAM)[:, :, 70 - start :])
 
 
-def test_marks_survive_until_their_commit() -> None:
-    tensors = batch(80)
-    marks = torch.zeros(2, 80, dtype=torch.bool)
-    marks[0, 9], marks[1, 33] = True, True
-    want = dga_attention(*tensors, config=STREAM, focal_mask=marks, backend="reference")
-    cache, parts = DGALayerCache(STREAM), []
-    for first, last in ((0, 5), (5, 20), (20, 80)):
-        piece = [x[:, :, first:last] for x in tensors]
-        some = None if first == 0 else marks[:, first:last]
-        parts.append(dga_attention(*piece, config=STREAM, cache=cache, focal_mask=some))
-    torch.testing.assert_close(torch.cat(parts, 2), want)
-
-
 def test_bytes_are_those_of_units_tail_and_queries() -> None:
     cache = DGALayerCache(STREAM)
     feed(cache, batch(90), [0, 90])

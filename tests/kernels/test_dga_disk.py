@@ -73,17 +73,6 @@ def test_an_empty_cache_comes_back_empty(tmp_path: Path) -> None:
     assert [layer.num_rows for layer in back.layers] == [0, 0]
 
 
-def test_marks_are_kept(tmp_path: Path) -> None:
-    cache = DGACache(STREAM)
-    marks = torch.zeros(2, 25, dtype=torch.bool)
-    marks[:, 7] = True
-    dga_attention(*tensors(25), config=STREAM, cache=cache.layer(0), focal_mask=marks)
-    state = from_disk(to_disk(cache, tmp_path))[0].layer(0).states[0]
-    assert state is not None
-    assert state.focal_BR is not None
-    assert state.focal_BR[:, 7].all()
-
-
 def test_damaged_tensors_are_noticed(tmp_path: Path) -> None:
     to_disk(filled(STREAM, uneven=False), tmp_path)
     path = tmp_path / "tensors.safetensors"

@@ -178,23 +178,17 @@ def test_tokens_after_a_rereading_may_come_in_any_cuts(backend: str) -> None:
     torch.testing.assert_close(outs[1], outs[2], rtol=1e-4, atol=1e-5)
 
 
-def test_marked_tokens_and_sinks_stay_whatever_their_score() -> None:
+def test_sinks_stay_whatever_their_score() -> None:
     text = made(48)
-    marks = torch.zeros(2, 48, dtype=torch.bool)
-    marks[:, 20] = True
-    layer = DGALayerCache(SMALL)
-    dga_attention(*text, config=SMALL, cache=layer, focal_mask=marks)
     scores = torch.rand(2, KEY_HEADS, 48) + 1.0
-    scores[..., [0, 1, 20]] = 0.0
+    scores[..., [0, 1]] = 0.0
     fresh = DGALayerCache(replace(SMALL, window=48))
-    dga_attention(*text, config=fresh.config, cache=fresh, focal_mask=marks)
+    dga_attention(*text, config=fresh.config, cache=fresh)
     fresh.commit(scores)
     units = fresh.states[0].units  # type: ignore[union-attr]
     assert units is not None
-    for at, where in ((0, 0), (1, 1)):
-        assert torch.equal(units.keys_BKND[:, :, where], text[1][:, :, at])
-    chunk = units.keys_BKND[:, :, SMALL.units_per_chunk : 2 * SMALL.units_per_chunk]
-    assert (chunk == text[1][:, :, 20:21]).all(-1).any(-1).all()
+    for at in (0, 1):
+        assert torch.equal(units.keys_BKND[:, :, at], text[1][:, :, at])
 
 
 def test_heads_with_settings_of_their_own_take_their_own_scores() -> None:

@@ -89,8 +89,8 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     hide(monkeypatch, "scenedetect")
     one = next(one for one in requirements.REQUIREMENTS if one.name == "scenes")
     found = requirements.check_backend(one)
-    assert not found.runs
-    assert found.reason == (
+    assert not found["runs"]
+    assert found["reason"] == (
         "not installed: scenedetect; run in the FDVS checkout: scripts/install --with scenes"
     )
 
@@ -106,7 +106,9 @@ def test_a_module_without_a_spec_is_not_here(monkeypatch: pytest.MonkeyPatch) ->
 def test_packages_are_those_that_are_declared_with_their_versions() -> None:
     import numpy
 
-    found = {(package.name, package.extra): package.version for package in doctor.packages()}
+    found = {
+        (package["name"], package["extra"]): package["version"] for package in doctor.packages()
+    }
     assert found["numpy", ""] == numpy.__version__
     assert ("peft", "finetune") in found
     assert any(extra == "gpu" for _, extra in found)
@@ -114,23 +116,23 @@ def test_packages_are_those_that_are_declared_with_their_versions() -> None:
 
 def test_a_preset_without_weights_says_how_to_fetch_them(empty_cache: None) -> None:
     state = doctor.preset_state("laptop", PRESETS["laptop"]())
-    assert not state.runs
-    assert len(state.problems) == 1
-    assert "fdvs models fetch openclip-vit-b-32 smolvlm2-500m-video" in state.problems[0]
-    assert "minilm-l6" not in state.untested
-    assert "openclip-vit-b-32" in state.untested
+    assert not state["runs"]
+    assert len(state["problems"]) == 1
+    assert "fdvs models fetch openclip-vit-b-32 smolvlm2-500m-video" in state["problems"][0]
+    assert "minilm-l6" not in state["untested"]
+    assert "openclip-vit-b-32" in state["untested"]
 
 
 def test_a_preset_names_its_stand_ins() -> None:
     state = doctor.preset_state("offline", PRESETS["offline"]())
-    assert state.stand_ins == ("efficientnet-lite0", "tags")
-    assert state.untested == ()
-    assert doctor.preset_state("gpu", PRESETS["gpu"]()).stand_ins == ()
+    assert state["stand_ins"] == ["efficientnet-lite0", "tags"]
+    assert state["untested"] == []
+    assert doctor.preset_state("gpu", PRESETS["gpu"]())["stand_ins"] == []
 
 
 def test_a_preset_whose_packages_are_missing_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "faiss", "timm")
-    problems = doctor.preset_state("offline", PRESETS["offline"]()).problems
+    problems = doctor.preset_state("offline", PRESETS["offline"]())["problems"]
     assert any(text.startswith("index: not installed: faiss") for text in problems)
     assert any(text.startswith("efficientnet-lite0: not installed: timm") for text in problems)
 
@@ -138,8 +140,8 @@ def test_a_preset_whose_packages_are_missing_cannot_run(monkeypatch: pytest.Monk
 def test_a_model_that_does_not_exist_is_a_problem_not_a_crash() -> None:
     config = Config(models=ModelsConfig(llm="no-such-model"))
     state = doctor.preset_state("offline", config)
-    assert not state.runs
-    assert any("no-such-model" in text for text in state.problems)
+    assert not state["runs"]
+    assert any("no-such-model" in text for text in state["problems"])
 
 
 def test_sources_count_as_models_of_a_preset() -> None:

@@ -14,8 +14,8 @@ from fdvs.models.cards import card_names, load_card
 from fdvs.models.weights.fetch import FetchedModel
 from fdvs.pipelines import results
 from fdvs.pipelines.ask.batch import BatchDone
-from fdvs.pipelines.doctor import Health, Package, PresetState
-from fdvs.pipelines.requirements import Backend
+from fdvs.pipelines.doctor import examine, preset_state
+from fdvs.pipelines.presets import PRESETS
 from fdvs.report import BuildReport, BuildRow
 from fdvs.types import (
     Answer,
@@ -83,15 +83,6 @@ REPORT = BuildReport(
     notes=("a note",),
     rules={"frames": "cover"},
 )
-STATE = PresetState(
-    name="offline", about="Small.", runs=False, problems=("none",), untested=("a",), stand_ins=()
-)
-HEALTH = Health(
-    version="1", python="3", system="Linux", devices=("cpu",), ffmpeg="none", cache="c",
-    library="l", packages=(Package(name="av", version=None, extra=""),),
-    backends=(Backend(kind="reader", name="pyav", runs=True, reason="found av"),),
-    presets=(STATE,),
-)  # fmt: skip
 BATCH = BatchDone(path=Path("a.jsonl"), num_answered=2, num_refused=1, num_failed=0, num_resumed=1)
 FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 
@@ -104,8 +95,8 @@ OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "build": (results.BuildReportJson, lambda: results.build_json(REPORT, Path("library"))),
     "batch": (results.BatchJson, lambda: results.batch_json(BATCH)),
     "fetched": (results.FetchedModelJson, lambda: results.fetched_json(FETCHED)),
-    "doctor": (results.DoctorJson, lambda: results.doctor_json(HEALTH, STATE)),
-    "doctor alone": (results.DoctorJson, lambda: results.doctor_json(HEALTH, None)),
+    "doctor": (results.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
+    "preset": (results.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
     "error": (results.ErrorJson, lambda: results.error_json("wrong", 2)),
 }
 

@@ -163,6 +163,20 @@ def test_the_names_that_python_examples_import_exist() -> None:
                 assert hasattr(importlib.import_module(module), name), f"{page}: {module}.{name}"
 
 
+def test_the_page_of_python_names_every_method_and_protocol() -> None:
+    import fdvs.protocols
+    from fdvs import Library
+
+    page = (ROOT / "docs/python.md").read_text("utf-8")
+    methods = page.split("## Methods")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(?:Library\.)?(\w+)\(", methods, re.M)
+    public = {name for name in vars(Library) if not name.startswith("_")}
+    assert set(named) == public - {"close", "path"}
+    protocols = re.findall(r"\| `([A-Z]\w+)` \|", page.split("## Your own models")[1])
+    assert protocols
+    assert [name for name in protocols if not hasattr(fdvs.protocols, name)] == []
+
+
 def test_yaml_examples_are_valid_settings(tmp_path: Path) -> None:
     from fdvs.config import Config
     from fdvs.configfile import load_config
@@ -188,7 +202,7 @@ def test_the_readme_marks_every_preset_whose_real_weights_never_ran() -> None:
 
     for name, make in PRESETS.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`"))
-        assert ("†" in row) == bool(preset_state(name, make()).untested), name
+        assert ("†" in row) == bool(preset_state(name, make())["untested"]), name
 
 
 def test_the_page_of_presets_names_every_extra() -> None:
@@ -198,11 +212,11 @@ def test_the_page_of_presets_names_every_extra() -> None:
     assert [extra for extra in extras if f"`{extra}`" not in page] == []
 
 
-def test_documents_install_from_the_clone_only() -> None:
+def test_documents_and_messages_install_from_the_clone_only() -> None:
     """No package of ours is on an index, so whoever installs one by that name gets a stranger's."""
-    advice = re.compile(r"pip install [^\n`]*\bfdvs\b")
-    pages = [page for page in committed("*.md") if advice.search((ROOT / page).read_text("utf-8"))]
-    assert pages == []
+    advice = re.compile(r"pip install [^\n`]*\bfdvs\b|\bfdvs\[")
+    files = [name for name in committed("*.md", "*.py") if name != "tests/project/test_docs.py"]
+    assert [name for name in files if advice.search((ROOT / name).read_text("utf-8"))] == []
 
 
 def test_decisions_are_numbered_once_and_begin_with_a_summary() -> None:

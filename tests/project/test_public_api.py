@@ -13,7 +13,17 @@ import pytest
 import fdvs
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = ["Answer", "Config", "FdvsError", "Library", "Moment", "Story", "VideoHit", "VideoRow"]
+PUBLIC = [
+    "Answer",
+    "Config",
+    "FdvsError",
+    "Library",
+    "Moment",
+    "Story",
+    "VideoHit",
+    "VideoRow",
+    "citation",
+]
 
 
 def test_all_is_sorted_and_is_what_we_promise() -> None:

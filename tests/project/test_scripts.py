@@ -175,6 +175,50 @@ def test_the_demo_refuses_before_it_installs_anything(tmp_path: Path) -> None:
     assert (helped.returncode, "your own videos" in helped.stdout) == (0, True)
 
 
+# Stands for fdvs: writes down how it was called, fails on demand, and lists two videos.
+FAKE_FDVS = """#!/usr/bin/env bash
+echo "$@" >>calls.log
+case "$1" in
+    build) exit "${FAKE_BUILD_STATUS:-0}" ;;
+    list) echo '[{"name": "a.mp4", "status": "ok", "num_chapters": 2},
+        {"name": "b.mp4", "status": "failed", "num_chapters": 9}]' | tr -d '\\n' ;;
+esac
+"""
+
+
+def make_executable(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("build_status", [0, 1, 2])
+def test_the_demo_goes_on_after_failed_videos_and_stops_at_errors(
+    tmp_path: Path, build_status: int
+) -> None:
+    make_executable(tmp_path / "scripts/demo", (ROOT / "scripts/demo").read_text("utf-8"))
+    make_executable(tmp_path / "scripts/install", "#!/usr/bin/env bash\n")
+    make_executable(tmp_path / ".venv/bin/fdvs", FAKE_FDVS)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    (tmp_path / "my films").mkdir()
+    done = subprocess.run(
+        [str(tmp_path / "scripts/demo"), str(tmp_path / "my films")],
+        env={**os.environ, "FAKE_BUILD_STATUS": str(build_status)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    calls = [call.split()[0] for call in (tmp_path / "calls.log").read_text().splitlines()]
+    if build_status == 2:
+        assert (done.returncode, calls) == (2, ["build"])
+        return
+    assert done.returncode == 0, done.stderr
+    assert calls == ["build", "list", "list", "story", "search", "search", "ask", "ask"]
+    assert f"$ fdvs build '{tmp_path}/my films' --preset offline" in done.stdout
+    assert "$ fdvs story a.mp4" in done.stdout
+    assert "fdvs doctor" in done.stdout.split("== Try next")[1]
+
+
 @pytest.mark.parametrize("place", ["beside", "inside", "nowhere"])
 def test_ci_requires_the_data_where_it_is(tmp_path: Path, place: str) -> None:
     checkout = tmp_path / "checkout"
@@ -182,10 +226,7 @@ def test_ci_requires_the_data_where_it_is(tmp_path: Path, place: str) -> None:
         ".ci/run": (ROOT / ".ci/run").read_text("utf-8"),
         "scripts/test": "#!/usr/bin/env bash\nenv | grep ^FDVS_ | sort\nexit 7\n",
     }.items():
-        path = checkout / name
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-        path.chmod(0o755)
+        make_executable(checkout / name, text)
     data = {"beside": tmp_path / "shared/data", "inside": checkout / "shared/data"}.get(place)
     expected = ["FDVS_REQUIRE_MODELS=1"]
     if data:

@@ -13,6 +13,7 @@ import pytest
 
 from fdvs.datasets.examples import Caption, ChoiceQuestion, Split
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
+from fdvs.pipelines.evaluation.choice import sample_of
 
 ANIMALS = ("dog", "cat", "horse", "duck")
 
@@ -48,6 +49,17 @@ def split() -> Split:
         captions=captions,
         expected={},
     )
+
+
+def test_a_sampled_split_says_so_in_its_name(script: ModuleType) -> None:
+    whole = split()
+    assert script.sampled(whole, None) is whole
+    assert script.sampled(whole, 99) is whole
+    few = script.sampled(whole, 3)
+    assert "sample of 3 questions" in few.name
+    assert few.is_partial
+    taken = sample_of(whole.choices, 3)
+    assert list(few.choices) == [one for one in whole.choices if one in taken]
 
 
 def test_evidence_rows_hold_every_way_of_answering_and_every_rule(script: ModuleType) -> None:

@@ -76,6 +76,7 @@ def losses(script: ModuleType, path: Path) -> dict[tuple[str, int, str], float]:
     return {(r["arm"], int(r["step"]), r["document"]): float(r["nll"]) for r in rows}
 
 
+@pytest.mark.slow  # trains every arm
 def test_every_arm_learns_and_the_gap_is_measured_against_full_attention(
     script: ModuleType, model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +101,7 @@ def test_every_arm_learns_and_the_gap_is_measured_against_full_attention(
     assert sentence(500, 140)[:30] not in (tmp_path / "run.csv").read_text()
 
 
+@pytest.mark.slow  # trains twice
 @pytest.mark.parametrize("rank", ["4", "0"])
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     script: ModuleType, model: Path, texts: Path, tmp_path: Path, rank: str,

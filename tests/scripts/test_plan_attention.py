@@ -153,7 +153,7 @@ def test_a_text_that_is_too_short_is_named(script: ModuleType, model: Any, tmp_p
         script.measure(model, Letters(), document, [FEW], args)
 
 
-def test_a_card_with_the_plan_gives_every_head_its_settings() -> None:
+def test_a_card_with_the_plan_gives_every_head_its_settings(script: ModuleType) -> None:
     from fdvs.models.cards import Card
     from fdvs.models.llm.attention_options import attention_options
 
@@ -161,7 +161,7 @@ def test_a_card_with_the_plan_gives_every_head_its_settings() -> None:
     levels = (levels[0], replace(levels[1], dense_threshold=0), levels[2])
     heads = ((0, 0), (0, 2), (0, 2), (1, 0), (2, 2))
     plan = HeadPlan(model="m", levels=levels, heads=heads)
-    told = json.loads(json.dumps(plan.card_options()))
+    told = json.loads(json.dumps(script.card_options(plan)))
     assert list(told["layers"]) == ["1-2", "3", "4"]
     card = Card(name="m", role="llm", backend="transformers", options={"attention": told})
     made = attention_options(card)

@@ -27,6 +27,7 @@ def scipy_bounds(sums: Any, counts: Any) -> tuple[float, float]:
     return found.confidence_interval.low, found.confidence_interval.high
 
 
+@pytest.mark.slow  # scipy's bootstrap takes seconds
 def test_one_question_a_video_gives_scipys_interval_of_a_mean() -> None:
     values = (np.random.default_rng(1).random(150) < 0.6).astype(float)
     found = interval_of_mean(values, range(150), num_resamples=20_000)
@@ -34,6 +35,7 @@ def test_one_question_a_video_gives_scipys_interval_of_a_mean() -> None:
     assert found.bounds == pytest.approx(scipy_bounds(values, np.ones(150)), abs=0.008)
 
 
+@pytest.mark.slow  # scipy's bootstrap takes seconds
 def test_videos_are_drawn_with_all_their_questions_as_in_scipy() -> None:
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), rng.integers(1, 12, size=40))

@@ -68,7 +68,7 @@ def expected_order(index: Index, embedder: HashTextEmbedder, query: str) -> list
             )
             for level in ("story", "chapter")
         }
-        held = max((words.get(one.key, 0.0) for one in texts), default=0.0)
+        held = max((words.get(index.entries.index(one), 0.0) for one in texts), default=0.0)
         scores[name] = (cosines["story"] + CHAPTER_SHARE * cosines["chapter"], held)
     best = max(held for _, held in scores.values()) or 1.0
     total = {

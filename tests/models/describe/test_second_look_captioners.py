@@ -165,7 +165,7 @@ def test_a_busy_endpoint_is_asked_again(server: Any) -> None:
     server.queue = [server.sends(b"slow down", 429), server.sends(b"", 503)]
     captioner = remote(server)
     assert captioner.look([view(1)], ASKED) == ["A dog."]
-    assert (captioner.client.num_requests, captioner.client.num_retries) == (3, 2)
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(

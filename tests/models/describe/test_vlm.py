@@ -24,7 +24,7 @@ from fdvs.errors import (
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.vlm import TransformersCaptioner, VlmOptions
 from fdvs.models.describe.vlm_prompts import calls_for, question
-from fdvs.models.factory import load_captioner
+from fdvs.models.factory import load_model
 from fdvs.types import Clip, ClipView, Frame
 
 CPU = LoadSettings(device="cpu", dtype="float32")
@@ -153,7 +153,7 @@ def test_a_clip_without_frames_gets_no_words_and_costs_nothing(
 def test_the_spec_with_a_folder_loads_through_the_factory(
     checkpoint: Callable[[str], Path],
 ) -> None:
-    captioner = load_captioner(f"transformers:{checkpoint('blip2_opt')}", CPU)
+    captioner = load_model(f"transformers:{checkpoint('blip2_opt')}", "captioner", CPU)
     assert captioner.source == "caption"
     assert captioner.needs_frames
     assert len(captioner.identity.weights_sha256) == 64

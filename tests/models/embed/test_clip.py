@@ -13,7 +13,7 @@ import pytest
 from fdvs.errors import ModelError, ModelUnavailable, UnknownName
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.embed.clip import OpenClipEmbedder
-from fdvs.models.factory import load_image_embedder
+from fdvs.models.factory import load_model
 
 CPU = LoadSettings(device="cpu")
 
@@ -134,7 +134,7 @@ def test_a_misspelt_option_is_an_error(clip_folder: Path, model_cache: Path) -> 
 
 
 def test_the_factory_loads_a_folder_by_spec(clip_folder: Path, model_cache: Path) -> None:
-    embedder = load_image_embedder(f"open_clip:{clip_folder}", CPU)
+    embedder = load_model(f"open_clip:{clip_folder}", "image_embedder", CPU)
     assert embedder.embed_images(pictures(1)).shape == (1, 12)
     assert not embedder.identity.is_stand_in
 
@@ -149,7 +149,7 @@ def test_the_matcher_puts_queries_and_pictures_into_one_space_by_clip_itself(
         raise AssertionError("the text embedder is not needed")
 
     kind = MATCHERS.get(embedder.matcher_backend)
-    matcher = kind.build(lambda: embedder, no_texts, made_of=(embedder.identity, embedder.identity))
+    matcher = kind(lambda: embedder, no_texts, made_of=(embedder.identity, embedder.identity))
     assert isinstance(matcher, PictureMatcher)
     vectors = embedder.embed_images(pictures(2))
     placed = matcher.place_pictures(vectors)

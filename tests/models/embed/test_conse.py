@@ -32,7 +32,7 @@ def identity(name: str) -> ModelIdentity:
 def matcher() -> Any:
     images, texts = Classifier(), HashTextEmbedder()
     made_of = (identity("net"), identity("words"))
-    return ConseMatcher.build(lambda: images, lambda: texts, made_of=made_of)
+    return ConseMatcher(lambda: images, lambda: texts, made_of=made_of)
 
 
 def test_a_sure_picture_lies_where_its_label_lies(matcher: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_query_finds_the_picture_of_its_thing(matcher: Any) -> None:
 
 def test_it_is_called_a_stand_in_and_its_parts_count(matcher: Any) -> None:
     assert matcher.identity.is_stand_in
-    other = ConseMatcher.build(
+    other = ConseMatcher(
         Classifier, HashTextEmbedder, made_of=(identity("net2"), identity("words"))
     )
     assert other.identity.weights_sha256 != matcher.identity.weights_sha256

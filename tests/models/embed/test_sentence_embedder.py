@@ -11,7 +11,7 @@ import pytest
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.embed.sentence import SentenceEmbedder
-from fdvs.models.factory import load_text_embedder
+from fdvs.models.factory import load_model
 
 CPU = LoadSettings(device="cpu")
 
@@ -71,7 +71,7 @@ def test_a_folder_without_safetensors_is_refused(
 
 def test_a_model_that_is_not_here_is_an_error_with_the_command(model_cache: Path) -> None:
     with pytest.raises(ModelUnavailable, match="fdvs models fetch"):
-        load_text_embedder("sentence-transformers:owner/none", CPU)
+        load_model("sentence-transformers:owner/none", "text_embedder", CPU)
 
 
 def test_a_vector_that_is_not_finite_is_an_error(embedder: SentenceEmbedder) -> None:
@@ -85,7 +85,7 @@ def test_a_vector_that_is_not_finite_is_an_error(embedder: SentenceEmbedder) -> 
 
 @pytest.mark.usefixtures("needs_models")
 def test_the_real_model_puts_a_rabbit_nearer_to_a_hare_than_to_a_car() -> None:
-    embedder = load_text_embedder("minilm-l6", CPU)
+    embedder = load_model("minilm-l6", "text_embedder", CPU)
     rabbit, hare, car = embedder.embed_texts(["a rabbit", "Likely seen: hare.", "a sports car"])
     assert rabbit @ hare > rabbit @ car + 0.1
     assert len(rabbit) == 384

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from fdvs.models.llm.attention import enable, generate, load_causal_lm, make_cac
 from fdvs.models.llm.attention_options import DEFAULT
 from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.llm.rereading import (
+    INSTRUCTION as INSTRUCTION_TEXT,
+)
+from fdvs.models.llm.rereading import (
     LEAD_TOKENS,
     MOST_TOKENS,
     num_read_twice,
     passage_tokens,
-    read_prompt,
+    read_into,
     read_twice,
     why_not,
 )
@@ -36,6 +39,15 @@ SMALL = DGAConfig(chunk=16, window=40, group_size=8, importance_rate=0.0, score_
 MIXED: tuple[DGAConfig, ...] = (full_config(), replace(SMALL, importance_rate=0.5))
 INSTRUCTION = [3, 5, 4]
 PASSAGE, CONTEXT, KEY_HEADS, PER_KEY, DIM = 48, 512, 2, 2, 8
+
+
+def read_prompt(model: Any, tokenizer: Any, ids: Sequence[int]) -> Any:
+    """Read a prompt twice, as a program does that has no writer."""
+    cache = make_cache(model)
+    instruction = tokenizer(INSTRUCTION_TEXT, add_special_tokens=False)["input_ids"]
+    context = model.config.max_position_embeddings
+    read_into(cache, model, ids, instruction=instruction, most_positions=context)
+    return cache
 
 
 @pytest.fixture(scope="session")

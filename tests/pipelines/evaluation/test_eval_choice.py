@@ -22,7 +22,6 @@ from fdvs.pipelines.evaluation.choice import (
     passages_of,
     rights,
     sample_of,
-    sampled,
     tfidf_floor,
 )
 from fdvs.pipelines.evaluation.job import Job, Texts
@@ -160,18 +159,6 @@ def test_samples_hold_whole_videos_and_grow() -> None:
     assert len(small) == 6
     assert large[:6] == small
     assert sample_of(QUESTIONS[::-1], 4)[0].video_id == small[0].video_id
-
-
-def test_a_sampled_split_says_so_in_its_name() -> None:
-    split = split_of_questions(QUESTIONS)
-    assert sampled(split, None) is split
-    assert sampled(split, 99) is split
-    few = sampled(split, 4)
-    assert "sample of 6 questions" in few.name
-    assert few.is_partial
-    assert [one.id for one in few.choices] == [
-        one.id for one in QUESTIONS if one in sample_of(QUESTIONS, 4)
-    ]
 
 
 def test_the_floor_takes_the_words_of_the_own_video_and_breaks_ties_by_text() -> None:

@@ -7,8 +7,8 @@ import pytest
 from fdvs.answers.evidence import Evidence, make_evidence
 from fdvs.answers.question import Question
 from fdvs.models.scripted import HashTextEmbedder
+from fdvs.pipelines.evaluation.choice import passages_of
 from fdvs.pipelines.evaluation.rule_reader import RuleReader
-from fdvs.pipelines.evaluation.synthetic_answers import passages
 from fdvs.types import Chapter
 
 TEXTS = (
@@ -25,7 +25,7 @@ def material(texts: tuple[str, ...] = TEXTS) -> Evidence:
         Chapter(video_id="v", index=i, start_s=5.0 * i, end_s=5.0 * i + 5, text=text)
         for i, text in enumerate(texts)
     ]
-    return make_evidence(passages("v", chapters), HashTextEmbedder())
+    return make_evidence(passages_of("v", chapters), HashTextEmbedder())
 
 
 WORDS = ("HARBOUR", "LANTERN", "SADDLE")

@@ -32,11 +32,14 @@ class FrameReader(Protocol):
         """Problems found by the probe and the reading so far, one line each."""
         ...
 
-    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+    def frames_at(
+        self, times_s: Sequence[float], *, short_side_px: int | None, detail_px: int | None = None
+    ) -> Iterator[Frame]:
         """Yield the picture shown at each of the sorted times (the last with time <= t).
 
         One frame per time, in order. `short_side_px` bounds the short side (pictures are never
-        enlarged); None keeps full size. Raises UndecodableVideo if no picture can be decoded.
+        enlarged); None keeps full size. `detail_px` asks for `Frame.detail`, the same picture with
+        that bound, where it is larger. Raises UndecodableVideo if no picture can be decoded.
         """
         ...
 
@@ -105,9 +108,11 @@ class Describer(Protocol):
     `source` names it in observations; `needs_frames` is False if it uses only the file's path and
     the clip's times; `batch_size` is the number of clips of a batch.
 
-    Two optional members: `content_fingerprint(video_path) -> str`, a digest of what is read
-    besides the video (a subtitle file), and the class attribute `version`, raised when prompts or
-    parsing change. A change of either makes stored observations stale.
+    Three optional members: `content_fingerprint(video_path) -> str`, a digest of what is read
+    besides the video (a subtitle file), and the class attributes `version`, raised when prompts or
+    parsing change, and `short_side_px`, the size of the pictures it is given where the film has
+    them and that is larger than the usual one. A change of the first two makes stored observations
+    stale.
     """
 
     source: str

@@ -16,8 +16,9 @@ class BuildRow:
     """The outcome of one file of a build; `reason` says in one line why it failed.
 
     `seconds` is the wall time from opening the file to its last commit; files overlap, so rows add
-    up to more than the build took. `gop` describes its keyframes. `warnings` are notes for people,
-    `missing` the models that failed on a part of the file: the next build asks them again.
+    up to more than the build took. `gop` describes its keyframes. `found` counts what each source
+    found (speech: sentences, subtitles: lines, ...). `warnings` are notes for people, `missing` the
+    models that failed on a part of the file: the next build asks them again.
     """
 
     path: str
@@ -33,6 +34,7 @@ class BuildRow:
     seconds: float = 0.0
     gop: str = ""
     saved: Saved | None = None
+    found: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,10 +100,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """One decoded picture. `time_s` is its own presentation time, not the time asked for."""
+    """One decoded picture. `time_s` is its own presentation time, not the time asked for.
+
+    `detail` is the same picture in a larger size, where that was asked for and the film has it.
+    """
 
     time_s: float
     image: Image
+    detail: Image | None = None
 
     def __repr__(self) -> str:
         return f"Frame(time_s={self.time_s}, image={self.image.shape})"

@@ -151,6 +151,11 @@ class ModelSet:
         """Whether a describer reads frames; asked of its class, so nothing is loaded."""
         return bool((self._own.get(name) or self._class(name)).needs_frames)
 
+    def short_side_px(self, name: str) -> int | None:
+        """Return the size of pictures that a describer asks for, None for the usual one."""
+        px = getattr(self._own.get(name) or self._class(name), "short_side_px", None)
+        return None if px is None else int(px)
+
     def batch_size(self, name: str) -> int:
         """Return how many clips a describer takes at once. Loads it."""
         return self.describer(name).batch_size

@@ -181,7 +181,8 @@ class SavedJson(TypedDict):
 
 
 class BuildRowJson(TypedDict):
-    """One file of a build; `reason` says why it failed; the models in `missing` did on a part."""
+    """One file of a build; `reason` says why it failed; the models in `missing` did on a part;
+    `found` counts what each source found."""
 
     path: str
     name: str
@@ -196,6 +197,7 @@ class BuildRowJson(TypedDict):
     seconds: float
     gop: str
     saved: SavedJson | None
+    found: Mapping[str, int]
 
 
 class BuildReportJson(TypedDict):

@@ -24,7 +24,7 @@ import numpy as np
 
 from fdvs.errors import ModelUnavailable, UndecodableVideo, how_to_install
 from fdvs.media.pyav_input import MAX_THREADS, message_of
-from fdvs.media.readers import FileReader
+from fdvs.media.readers import FileReader, Sizes
 from fdvs.media.resize import MAX_PIXELS
 from fdvs.types import Frame, Image
 
@@ -55,17 +55,17 @@ class DecordReader(FileReader):
         if not self.info.is_timed:
             raise UndecodableVideo("reader 'decord' needs time stamps in order; use reader 'pyav'")
 
-    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
-        return self._ask({"times_s": list(times_s)}, short_side_px)
+    def _frames_at(self, times_s: Sequence[float], sizes: Sizes) -> Iterator[Frame]:
+        return self._ask({"times_s": list(times_s)}, sizes)
 
-    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
-        return self._ask({"every_s": every_s}, short_side_px)
+    def _iter_frames(self, every_s: float, sizes: Sizes) -> Iterator[Frame]:
+        return self._ask({"every_s": every_s}, sizes)
 
-    def _ask(self, request: dict[str, Any], short_side_px: int | None) -> Iterator[Frame]:
+    def _ask(self, request: dict[str, Any], sizes: Sizes) -> Iterator[Frame]:
         self._check_open()
         request |= {"path": os.fsencode(self._path).hex(), "num_threads": MAX_THREADS}
         for time_s, image in _answers(request, self._timeout_s):
-            yield self._frame(time_s, image, short_side_px)
+            yield self._frame(time_s, image, sizes)
 
 
 def _answers(request: dict[str, Any], timeout_s: float) -> Iterator[tuple[float, Image]]:

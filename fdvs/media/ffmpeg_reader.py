@@ -22,7 +22,7 @@ import numpy as np
 from fdvs.errors import ModelUnavailable, UndecodableVideo, how_to_install
 from fdvs.media.files import FORMATS, PROTOCOLS
 from fdvs.media.pyav_input import MAX_THREADS, counted, message_of
-from fdvs.media.readers import FileReader
+from fdvs.media.readers import FileReader, Sizes
 from fdvs.media.scan import Scan
 from fdvs.types import Frame, Image
 
@@ -249,21 +249,21 @@ class FfmpegReader(FileReader):
                 last_s = time_s
                 yield Frame(time_s=time_s, image=image)
 
-    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
+    def _frames_at(self, times_s: Sequence[float], sizes: Sizes) -> Iterator[Frame]:
         last: tuple[float, Frame] | None = None
         for time_s in times_s:
             shown = self._show(time_s + _SLACK_S)
             if last is None or last[0] != shown.time_s:
-                last = shown.time_s, self._frame(shown.time_s, shown.image, short_side_px)
+                last = shown.time_s, self._frame(shown.time_s, shown.image, sizes)
             yield last[1]
 
-    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+    def _iter_frames(self, every_s: float, sizes: Sizes) -> Iterator[Frame]:
         shown: Frame | None = self._restart()
         due_s = 0.0
         while shown is not None:
             if shown.time_s >= due_s - _SLACK_S:
                 due_s = shown.time_s + every_s
-                yield self._frame(shown.time_s, shown.image, short_side_px)
+                yield self._frame(shown.time_s, shown.image, sizes)
             self._check_open()
             shown = self._held = next(self._pictures, None)
 

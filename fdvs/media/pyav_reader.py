@@ -24,7 +24,7 @@ from fdvs.media.pyav_input import (
     pick_stream,
     read_only,
 )
-from fdvs.media.readers import FileReader
+from fdvs.media.readers import FileReader, Sizes
 from fdvs.media.resize import MAX_PIXELS, display_size, orientation_of
 from fdvs.media.scan import Scan
 from fdvs.types import Frame, Image
@@ -159,22 +159,22 @@ class PyAVReader(FileReader):
     def _ticks(self, time_s: float) -> int:
         return self._facts.origin + int((time_s + _SLACK_S) / float(self._facts.tick_s))
 
-    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
+    def _frames_at(self, times_s: Sequence[float], sizes: Sizes) -> Iterator[Frame]:
         last: tuple[int, Frame] | None = None
         for time_s in times_s:
             shown = self._show(self._ticks(time_s))
             if last is None or last[0] != shown.ticks:
-                last = shown.ticks, self._picture(shown, short_side_px)
+                last = shown.ticks, self._picture(shown, sizes)
             yield last[1]
 
-    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+    def _iter_frames(self, every_s: float, sizes: Sizes) -> Iterator[Frame]:
         shown: _Shown | None = self._restart()
         step = (every_s - _SLACK_S) / float(self._facts.tick_s)
         due = float(shown.ticks) if shown is not None else 0.0
         while shown is not None:
             if shown.ticks >= due:
                 due = shown.ticks + step
-                yield self._picture(shown, short_side_px)
+                yield self._picture(shown, sizes)
             self._check_open()
             shown = self._held = self._cursor.next()
 
@@ -229,7 +229,7 @@ class PyAVReader(FileReader):
         self._held = first
         return first
 
-    def _picture(self, shown: _Shown, short_side_px: int | None) -> Frame:
+    def _picture(self, shown: _Shown, sizes: Sizes) -> Frame:
         """Convert at once, to keep only the small picture."""
         from av.video.reformatter import VideoReformatter
 
@@ -245,7 +245,7 @@ class PyAVReader(FileReader):
         return self._frame(
             max(0.0, float((shown.ticks - self._facts.origin) * self._facts.tick_s)),
             cast(Image, rgb.to_ndarray()),
-            short_side_px,
+            sizes,
             orientation=turn,
             shape=display_size(frame.width, frame.height, self._facts.sar, turn.rotation_deg),
         )

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from fdvs.config import ReaderName
 from fdvs.files import Closing
@@ -62,6 +62,14 @@ def check_container(path: Path, *, timeout_s: float = 30.0) -> None:
     open_input(check_file(path), timeout_s).close()
 
 
+class Sizes(NamedTuple):
+    """Bounds of the short side of a frame's picture (None: the full size) and of its `detail`
+    (None: it has none)."""
+
+    short_side_px: int | None
+    detail_px: int | None = None
+
+
 class FileReader(Closing):
     """What the readers share: facts from the scan, and checks of what is asked for.
 
@@ -84,7 +92,9 @@ class FileReader(Closing):
         """What the scan and the reading so far found wrong with the file."""
         return self.info.warnings
 
-    def frames_at(self, times_s: Sequence[float], *, short_side_px: int | None) -> Iterator[Frame]:
+    def frames_at(
+        self, times_s: Sequence[float], *, short_side_px: int | None, detail_px: int | None = None
+    ) -> Iterator[Frame]:
         """Yield the picture shown at each of the sorted times.
 
         Before the first picture that is the first one, after the last the last one. Nothing is
@@ -92,12 +102,14 @@ class FileReader(Closing):
         Raises ValueError for times that are not sorted, negative or not finite.
         """
         bounded_size(1, 1, short_side_px)
+        bounded_size(1, 1, detail_px)
         for time_s in times_s:
             if not 0 <= time_s < MAX_TIME_S:
                 raise ValueError(f"time {time_s!r} s is outside of a video; need 0 or more")
         if any(a > b for a, b in pairwise(times_s)):
             raise ValueError("times_s must be sorted")
-        return self._frames_at(times_s, short_side_px) if self.info.has_pictures else iter(())
+        sizes = Sizes(short_side_px, detail_px)
+        return self._frames_at(times_s, sizes) if self.info.has_pictures else iter(())
 
     def iter_frames(self, *, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
         """Yield frames at least `every_s` apart from the start on, in one pass (0: all).
@@ -107,17 +119,18 @@ class FileReader(Closing):
         bounded_size(1, 1, short_side_px)
         if not every_s >= 0:
             raise ValueError(f"every_s is {every_s!r}; need 0 or more")
-        return self._iter_frames(every_s, short_side_px) if self.info.has_pictures else iter(())
+        sizes = Sizes(short_side_px)
+        return self._iter_frames(every_s, sizes) if self.info.has_pictures else iter(())
 
     def close(self) -> None:
         self._is_closed = True
 
     @abstractmethod
-    def _frames_at(self, times_s: Sequence[float], short_side_px: int | None) -> Iterator[Frame]:
+    def _frames_at(self, times_s: Sequence[float], sizes: Sizes) -> Iterator[Frame]:
         """Yield the picture shown at each time."""
 
     @abstractmethod
-    def _iter_frames(self, every_s: float, short_side_px: int | None) -> Iterator[Frame]:
+    def _iter_frames(self, every_s: float, sizes: Sizes) -> Iterator[Frame]:
         """Yield frames at least `every_s` apart."""
 
     def _check_open(self) -> None:
@@ -128,17 +141,23 @@ class FileReader(Closing):
         self,
         time_s: float,
         image: Image,
-        short_side_px: int | None,
+        sizes: Sizes,
         *,
         orientation: Orientation = UPRIGHT,
         shape: tuple[int, int] | None = None,
     ) -> Frame:
-        """Return a decoded picture upright and in the size that was asked for.
+        """Return a decoded picture upright and in the sizes that were asked for.
 
         `shape` is its own (width, height) when upright: a picture of another shape than the
         file's first one is shown whole, with black bars, as players do.
         """
-        size = bounded_size(self.info.width_px, self.info.height_px, short_side_px)
-        own = size if shape is None else size_within(shape, size)
-        image = centred(fit(image, size=own, orientation=orientation), size)
-        return Frame(time_s=time_s, image=image)
+
+        def fitted(size: tuple[int, int]) -> Image:
+            own = size if shape is None else size_within(shape, size)
+            return centred(fit(image, size=own, orientation=orientation), size)
+
+        whole = self.info.width_px, self.info.height_px
+        size = bounded_size(*whole, sizes.short_side_px)
+        larger = size if sizes.detail_px is None else bounded_size(*whole, sizes.detail_px)
+        detail = fitted(larger) if larger > size else None
+        return Frame(time_s=time_s, image=fitted(size), detail=detail)

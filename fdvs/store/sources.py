@@ -117,6 +117,8 @@ def mend_places(connection: sqlite3.Connection) -> int:
     A video whose id is not that of its content is deleted, and so is a file's row with an unknown
     status: this build makes both again. A video's path becomes one where its content was seen.
     """
+    # An index that libraries of earlier versions lack; these versions keep it up to date, too.
+    connection.execute("CREATE INDEX IF NOT EXISTS videos_by_path ON videos (path)")
     held = "EXISTS (SELECT 1 FROM sources WHERE sources.video_id = videos.video_id"
     statements = (
         "DELETE FROM videos WHERE video_id != substr(sha256, 1, length(video_id))",

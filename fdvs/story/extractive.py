@@ -9,7 +9,6 @@ chapter's own, so its link to the clips is exact.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -32,6 +31,10 @@ MAX_KEYWORDS = 5
 # sentences of a lower quality are told only where there is nothing else
 MIN_QUALITY = 0.25
 MAX_KEYWORD_CLIPS = 6
+# keywords are told that have at least this share of the most frequent one's chapters
+RARE = 0.15
+# what the story of a film begins with of which nothing else is known
+KEYWORDS_ALONE = "Nothing is said or written that could be recognised. Guessed from the pictures:"
 # a sentence that adds less than this share of what the first one did is not told
 LEAST_GAIN = 0.35
 # what a second sentence below the same heading counts against the first one below another
@@ -162,28 +165,44 @@ def scene_sentences(material: Material, *, num_sentences: int) -> tuple[Sentence
 
 
 def story_sentences(
-    materials: Sequence[Material], *, num_per_scene: int, max_sentences: int
+    materials: Sequence[Material],
+    *,
+    max_sentences: int,
+    everything: Sequence[Chapter] = (),
 ) -> tuple[Sentence, ...]:
-    """Return the story in order of time: what its scenes have to tell, in turns.
+    """Return the story in order of time: what its scenes have to tell, long ones more.
 
     Where there are more scenes than sentences, those scenes speak that represent most others. A
-    film of which no sentence is known is told by the keywords of its pictures.
+    film of which no sentence is known is told by the most frequent keywords of its pictures:
+    `everything` are its chapters, redundant ones too.
     """
-    num_turns = max(num_per_scene, math.ceil(max_sentences / len(materials)))
-    chosen = [choose(m, num_sentences=num_turns) for m in materials]
+    chosen = [choose(m, num_sentences=max_sentences) for m in materials]
     any_good = any(c.quality >= MIN_QUALITY for found in chosen for c in found)
     told: list[Candidate] = []
-    for turn in range(num_turns):
-        waiting = [scene for scene, found in enumerate(chosen) if turn < len(found)]
-        for scene in _by_coverage(materials, waiting):
-            candidate = chosen[scene][turn]
-            if candidate.quality < MIN_QUALITY and any_good:
-                continue
-            if len(told) < max_sentences and not repeats(candidate.text, [c.text for c in told]):
-                told.append(candidate)
+    for scene, turn in _turns(materials, [len(found) for found in chosen]):
+        candidate = chosen[scene][turn]
+        if len(told) == max_sentences:
+            break
+        if candidate.quality < MIN_QUALITY and any_good:
+            continue
+        if not repeats(candidate.text, [c.text for c in told]):
+            told.append(candidate)
     if told:
         return tuple(Sentence(text=c.text, clips=c.clips) for c in in_time_order(told))
-    return (keyword_sentence([c for m in materials for c in m.chapters]),)
+    kept = [c for m in materials for c in m.chapters]
+    return (keyword_sentence(kept, among=everything, lead=KEYWORDS_ALONE),)
+
+
+def _turns(materials: Sequence[Material], nums: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (scene, turn) in order: each scene once, then in proportion to their lengths.
+
+    `nums` are how many sentences each has to tell; shares are those of D'Hondt.
+    """
+    first = _by_coverage(materials, [scene for scene, num in enumerate(nums) if num])
+    seconds = [sum(c.end_s - c.start_s for c in m.chapters) for m in materials]
+    more = [(scene, turn) for scene, num in enumerate(nums) for turn in range(1, num)]
+    more.sort(key=lambda place: -seconds[place[0]] / (place[1] + 1))
+    return [*((scene, 0) for scene in first), *more]
 
 
 def _by_coverage(materials: Sequence[Material], scenes: Sequence[int]) -> list[int]:
@@ -210,24 +229,34 @@ def in_time_order(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda c: (c.start_s, c.place))
 
 
-def keyword_sentence(chapters: Sequence[Chapter]) -> Sentence:
-    """Return what pictures alone suggest, as keywords, the most frequent first.
+def keyword_sentence(
+    chapters: Sequence[Chapter], *, among: Sequence[Chapter] = (), lead: str = PICTURES
+) -> Sentence:
+    """Return what pictures alone suggest, as keywords counted in `among`, the chapters themselves.
 
-    A doubtful word is told only if several chapters share it or there is no sure one.
+    Links to those chapters that have one of the words, at most `MAX_KEYWORD_CLIPS`.
     """
-    words = telling_keywords(chapters)
-    clips = [c.index for c in chapters if any(word.rstrip("?") in c.text for word in words)]
-    text = finish(f"{PICTURES} {', '.join(words)}") if words else NOTHING_SEEN
+    words = telling_keywords(among or chapters)
+    if not words:
+        return Sentence(text=NOTHING_SEEN, clips=(chapters[0].index,))
+    clips = [c.index for c in chapters if picture_words([c]).keys() & set(words)]
+    text = finish(f"{lead} {', '.join(words)}")
     return Sentence(text=text, clips=tuple(clips[:MAX_KEYWORD_CLIPS]) or (chapters[0].index,))
 
 
 def telling_keywords(chapters: Sequence[Chapter]) -> list[str]:
-    """Return at most `MAX_KEYWORDS` keywords of pictures, sure ones first, then frequent ones."""
+    """Return at most `MAX_KEYWORDS` keywords of pictures, sure ones first, then frequent ones.
+
+    A word much rarer than the most frequent one is left out; so is a doubtful word, unless several
+    chapters share it or there is no sure one.
+    """
     counts = picture_words(chapters)
-    sure = [word for word, _ in counts.most_common() if not word.endswith("?")]
+    least = max(counts.values(), default=0) * RARE
+    frequent = [word for word, count in counts.most_common() if count >= least]
+    sure = [word for word in frequent if not word.endswith("?")]
     doubtful = [
         word
-        for word, count in counts.most_common()
-        if word.endswith("?") and word[:-1] not in sure and (count > 1 or not sure)
+        for word in frequent
+        if word.endswith("?") and word[:-1] not in sure and (counts[word] > 1 or not sure)
     ]
     return [*sure, *doubtful][:MAX_KEYWORDS]

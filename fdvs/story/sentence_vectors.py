@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fdvs.story.linking import content_words
-from fdvs.text.stop_words import stop_words_of
+from fdvs.text.stop_words import language_of, stop_words_of
 from fdvs.types import Vectors
 from fdvs.vectors import Doubles, unit_rows
 
@@ -19,16 +19,23 @@ Embed = Callable[[Sequence[str]], Vectors]
 NUM_PLACES = 2048
 CHUNK = 64
 STEM_CHARS = 6
+# what meaning weighs against words in a language that the text embedder hardly knows
+FOREIGN_MEANING = 0.5
 
 
 def sentence_vectors(texts: Sequence[str], embed: Embed | None) -> Doubles:
-    """Return unit rows [N, D]: words and, with `embed`, meaning weigh the same in a cosine."""
+    """Return unit rows [N, D] by words and, with `embed`, by meaning.
+
+    Both weigh the same in a cosine, but meaning less in other languages than English, which small
+    text embedders hardly know.
+    """
     words = word_vectors(texts)
     if embed is None or not texts:
         return words
     chunks = [embed(texts[start : start + CHUNK]) for start in range(0, len(texts), CHUNK)]
     meaning = unit_rows(np.concatenate(chunks))
-    return unit_rows(np.concatenate([words, meaning], axis=1))
+    weight = 1.0 if language_of(texts) in {"en", ""} else FOREIGN_MEANING
+    return unit_rows(np.concatenate([words, weight * meaning], axis=1))
 
 
 def terms_of(texts: Sequence[str]) -> list[list[str]]:

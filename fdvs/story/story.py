@@ -75,7 +75,7 @@ def write_story(
         scenes, sentences = _abstractive(outlines, duration_s, config, writer)
         by = f"abstractive: {writer.identity.label()}"
     else:
-        scenes, sentences = _extractive(outlines, config, embed)
+        scenes, sentences = _extractive(outlines, chapters, config, embed)
         by = "extractive: sentences of the chapters, no language model"
     logger.info(
         "story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences)
@@ -140,7 +140,10 @@ def _scene(index: int, outline: _Outline, title: str, sentences: tuple[Sentence,
 
 
 def _extractive(
-    outlines: Sequence[_Outline], config: StoryConfig, embed: Embed | None
+    outlines: Sequence[_Outline],
+    chapters: Sequence[Chapter],
+    config: StoryConfig,
+    embed: Embed | None,
 ) -> tuple[tuple[Scene, ...], tuple[Sentence, ...]]:
     num_per_scene = config.sentences_per_scene
     titles = scene_titles([o.chapters for o in outlines])
@@ -150,7 +153,9 @@ def _extractive(
         for i, (o, material) in enumerate(zip(outlines, materials, strict=True))
     )
     sentences = story_sentences(
-        materials, num_per_scene=num_per_scene, max_sentences=config.max_story_sentences
+        materials,
+        max_sentences=config.max_story_sentences,
+        everything=chapters,
     )
     return scenes, sentences
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import BadModelOutput, MediaError
-from fdvs.media.pyav_input import Packets, decoded, is_cover, media_errors, open_input
+from fdvs.media.pyav_input import Packets, decoded, media_errors, open_input
 from fdvs.models.describe.languages import language_code
 from fdvs.text.clean import one_line
 
@@ -231,11 +231,3 @@ def _resampled(packets: Iterable[Any], num_channels: int) -> Iterator[tuple[floa
 
 def _unreadable(path: Path, error: MediaError) -> BadModelOutput:
     return BadModelOutput(f"the sound of {path.name} cannot be read: {error}")
-
-
-def first_picture_s(container: Any) -> float:
-    """Return the first picture's time on the container's clock; 0 without one."""
-    for stream in container.streams.video:
-        if not is_cover(stream) and stream.start_time is not None:
-            return float(stream.start_time * stream.time_base)
-    return 0.0

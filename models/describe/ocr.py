@@ -73,6 +73,7 @@ class ScreenTextSource:
     source = "screen text"
     version = 2
     needs_frames = True
+    short_side_px = 540
     batch_size = 1
 
     def __init__(self, engine: Engine, identity: ModelIdentity, options: ScreenTextOptions) -> None:

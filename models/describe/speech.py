@@ -6,7 +6,7 @@ gives equal sentences, and a build that was stopped goes on behind its last stre
 
 from __future__ import annotations
 
-import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,13 +43,14 @@ STRETCH_S = 600.0
 SEARCH_S = 60.0
 MAX_PAUSE_VOICE = 0.3
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechOptions:
-    """`language`: a code of ISO 639-1, "" to find it out. Sentences below `min_probability` (mean
-    probability of a word) are kept and counted in a note."""
+    """`language`: a tag such as `de` or `pt-BR`, "" to find it out.
+
+    Sentences whose words have a lower mean probability than `min_probability` are kept and counted
+    in a note.
+    """
 
     language: str = ""
     beam_size: int = 5
@@ -58,8 +59,8 @@ class SpeechOptions:
     def __post_init__(self) -> None:
         check_range("beam_size", self.beam_size, 1, 20)
         check_range("min_probability", self.min_probability, 0, 1)
-        if self.language and not language_code(self.language):
-            raise InvalidValue("language", self.language, "a language such as en or de, or ''")
+        if self.language and not re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", self.language):
+            raise InvalidValue("language", self.language, "a tag such as en or pt-BR, or ''")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class SpeechSource:
     def __init__(self, model: Recogniser, identity: ModelIdentity, options: SpeechOptions) -> None:
         self.identity = identity
         self._model, self._options = model, options
+        self._language_code = options.language.split("-")[0].lower()
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SpeechSource:
@@ -153,10 +155,10 @@ class SpeechSource:
         )
 
     def _language(self, samples: Samples, voice: NDArray[np.float32], report: Report) -> Language:
-        if self._options.language:
-            return Language(code=self._options.language)
         if not self._model.is_multilingual:
             return Language(code=ENGLISH)
+        if self._language_code:
+            return Language(code=self._language_code)
         found = find_language(samples, voice, self._model, before=report.language)
         report.spoken(found)
         return found

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fdvs.errors import BadModelOutput, MediaError
-from fdvs.media.pyav_input import is_cover, media_errors, open_input
+from fdvs.media.pyav_input import (
+    demux_safely,
+    is_cover,
+    media_errors,
+    open_input,
+    read_only,
+)
 from fdvs.models.describe.languages import language_code
 from fdvs.models.describe.sidecars import Tags
 from fdvs.models.describe.subtitle_files import (
@@ -113,7 +119,9 @@ def _track(stream: Any) -> InnerTrack:
 def _events(container: Any, number: int) -> list[tuple[float, float | None, tuple[str, ...]]]:
     """Return (start_s, end_s where known, rows) of a stream's packets."""
     found: list[tuple[float, float | None, tuple[str, ...]]] = []
-    for packet in packets_of(container, container.streams[number]):
+    chosen = container.streams[number]
+    read_only(container, [chosen])
+    for packet in demux_safely(container, chosen):
         if packet.pts is None or not packet.size:
             continue
         start_s = float(packet.pts * packet.time_base)
@@ -122,18 +130,6 @@ def _events(container: Any, number: int) -> list[tuple[float, float | None, tupl
         if len(found) > MAX_CUES:
             raise BadModelOutput(f"it contains more than {MAX_CUES} subtitles")
     return found
-
-
-def packets_of(container: Any, chosen: Any) -> Iterator[Any]:
-    """Yield the packets of one stream to the end of the file; the others are discarded."""
-    from av.stream import Discard
-
-    for stream in container.streams:
-        if stream.index != chosen.index:
-            stream.discard = Discard.all
-    # PyAV raises IndexError at the end of a file in which a stream began in the middle.
-    with contextlib.suppress(IndexError):
-        yield from container.demux(chosen)
 
 
 def _rows(packet: Any) -> tuple[str, ...]:

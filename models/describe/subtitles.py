@@ -14,17 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdvs.errors import BadModelOutput, InvalidValue, MediaError
+from fdvs.errors import BadModelOutput, InvalidValue
 from fdvs.fingerprint import digest, file_sha256
-from fdvs.media.pyav_input import media_errors, open_input
 from fdvs.models.cards import Card, LoadSettings, options_from
-from fdvs.models.describe.audio import first_picture_s
 from fdvs.models.describe.languages import language_code
 from fdvs.models.describe.sidecars import TEXT_SUFFIXES, Sidecar, Tags, find_sidecars
 from fdvs.models.describe.subtitle_files import MAX_FILE_BYTES, Cue, Parsed, read_subtitle_file
 from fdvs.models.describe.subtitle_lines import Line, is_telemetry, lines_of
 from fdvs.models.describe.subtitle_streams import (
-    TIMEOUT_S,
     InnerTrack,
     Inside,
     list_tracks,
@@ -33,7 +30,7 @@ from fdvs.models.describe.subtitle_streams import (
 from fdvs.models.weights.fetch import identity_of
 from fdvs.protocols import Heard
 from fdvs.text.clean import show_text
-from fdvs.types import ClipView, ModelIdentity, Observation, Timeline
+from fdvs.types import ModelIdentity, Observation, Timeline
 
 # The language that the text embedders know best.
 USUAL_LANGUAGE = "en"
@@ -75,34 +72,12 @@ class SubtitleSource:
     def __init__(self, identity: ModelIdentity, options: SubtitleOptions) -> None:
         self.identity = identity
         self._language = options.language
-        self._last: tuple[object, tuple[Observation, ...]] = (None, ())
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SubtitleSource:
         """Take the card's options; nothing is loaded, so `settings` (devices) do not apply."""
         del settings
         return cls(identity_of(card), options_from(card, SubtitleOptions))
-
-    # Remove with `_observations` and `_timeline` once builds call `read_track`.
-    def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Return the observations with their midpoint in each clip. Raises as `read_track`."""
-        return [
-            [
-                found
-                for found in self._observations(view.video_path)
-                if view.clip.start_s <= (found.start_s + found.end_s) / 2 < view.clip.end_s
-            ]
-            for view in clips
-        ]
-
-    def _observations(self, video_path: Path) -> tuple[Observation, ...]:
-        key = (video_path, self.content_fingerprint(video_path))
-        if self._last[0] != key:
-            heard = list(self.read_track(video_path, _timeline(video_path)))
-            for note in (note for part in heard for note in part.notes):
-                logger.warning("%s: %s", video_path.name, note)
-            self._last = key, tuple(found for part in heard for found in part.observations)
-        return self._last[1]
 
     def content_fingerprint(self, video_path: Path) -> str:
         """Return a digest of the sidecar files; "" if there are none.
@@ -144,21 +119,6 @@ class SubtitleSource:
             notes=tuple(notes),
             language=read.used.tags.language if read.used else "",
         )
-
-
-def _timeline(video_path: Path) -> Timeline:
-    """Return a timeline with the first picture's time (0 if unreadable) and an unknown end."""
-    try:
-        with (
-            media_errors(TIMEOUT_S),
-            open_input(video_path.absolute(), TIMEOUT_S) as container,
-        ):
-            origin_s = first_picture_s(container)
-    except MediaError:
-        origin_s = 0.0
-    return Timeline(
-        origin_s=origin_s, pictures_end_s=0.0, sound_start_s=None, sound_end_s=None, duration_s=0.0
-    )
 
 
 def choose(tracks: Sequence[Track], *, language: str) -> tuple[list[Track], list[Track]]:

@@ -12,6 +12,7 @@ from fdvs.errors import CorruptLibrary, ModelError, ModelUnavailable, StoreError
 from fdvs.media.files import Collected
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.finish import Finisher
+from fdvs.pipelines.build.found import found_in
 from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Stretch, VideoJob
 from fdvs.pipelines.build.overlap import overlapped
 from fdvs.redundancy.rules import rule_label
@@ -237,6 +238,7 @@ class Builder:
             seconds=round(time.monotonic() - job.started_s, 2) if status != "unchanged" else 0.0,
             gop=probe.payload["gop"] if probe else "",
             saved=saved,
+            found=found_in(job.video_id, self._store, self._context) if saved else {},
         )
         self._rows.append(row)
         self._num_unheard += bool(status != "failed" and probe and probe.payload["has_audio"])

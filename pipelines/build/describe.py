@@ -19,7 +19,7 @@ from fdvs.pipelines.build.items import ClipTask, Item, Stretch, groups, live_tas
 from fdvs.pipelines.build.plan import observation_fingerprint
 from fdvs.story.chapters import write_chapter
 from fdvs.text.clean import clean_text
-from fdvs.types import ClipView, JsonDict, Observation
+from fdvs.types import ClipView, Frame, Image, JsonDict, Observation
 
 URGENT_S = 5.0
 
@@ -44,6 +44,7 @@ def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Ite
         for item in group:
             if isinstance(item, ClipTask):
                 _write_chapter(item, context)
+                item.frames = []  # large, and not needed while the clip waits to be committed
         yield from group
 
 
@@ -69,7 +70,7 @@ def _describe(tasks: Sequence[ClipTask], name: str, context: BuildContext) -> No
         return
     started_s = time.monotonic()
     try:
-        results = context.models.describer(name).describe([_view(t, context) for t in tasks])
+        results = context.models.describer(name).describe([_view(t, name, context) for t in tasks])
         found = list(zip(tasks, results, strict=True))
     except ModelUnavailable:
         raise
@@ -97,15 +98,22 @@ def _gave_up(task: ClipTask, name: str) -> bool:
     return True
 
 
-def _view(task: ClipTask, context: BuildContext) -> ClipView:
+def _view(task: ClipTask, name: str, context: BuildContext) -> ClipView:
+    frames = task.frames
+    if context.models.short_side_px(name) is not None:
+        frames = [Frame(time_s=f.time_s, image=_largest(f)) for f in frames]
     return ClipView(
         video_path=task.job.path,
         clip=task.clip,
-        frames=tuple(task.frames),
+        frames=tuple(frames),
         vectors=None if task.vectors is None else task.kept_vectors(),
         embedder=context.image_identity,
         motion=task.motion,
     )
+
+
+def _largest(frame: Frame) -> Image:
+    return frame.image if frame.detail is None else frame.detail
 
 
 def _record(

@@ -117,7 +117,7 @@ class VideoJob:
         """Add a note on each model that failed."""
         for model, failure in self.failures.items():
             where = failure.where or f"on {failure.num} of {len(self.clips)} clips"
-            name = model.removeprefix("source:")
+            name = "decoding" if model == PICTURES else model.removeprefix("source:")
             self.note(f"{name} failed {where}: {failure.reason}; asked again at the next build")
 
     def nothing_read(self) -> str:

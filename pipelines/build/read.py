@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from fdvs.config import Config
@@ -183,10 +183,9 @@ def _decode(
 
     A clip whose pictures cannot be read has none, and reading goes on behind it.
     """
-    px = context.config.sample.short_side_px
     waiting = deque(tasks)
     tasks.clear()  # a task holds images: only the stages may keep it alive
-    frames = reader.frames_at(_times_to_decode(waiting), short_side_px=px)
+    frames = _frames(waiting, reader, context)
     while waiting and not job.failed:
         task = waiting.popleft()
         if task.decode_times_s and job.gave_up(PICTURES):
@@ -199,8 +198,21 @@ def _decode(
             except Exception as error:
                 job.failed_on(PICTURES, error)
                 _lose_pictures(task, context)
-                frames = reader.frames_at(_times_to_decode(waiting), short_side_px=px)
+                frames = _frames(waiting, reader, context)
         yield task
+
+
+def _frames(
+    tasks: Collection[ClipTask], reader: FrameReader, context: BuildContext
+) -> Iterator[Frame]:
+    """Yield the frames of the tasks, with detail where one of their describers asks for it."""
+    asking = {name for task in tasks for name in task.stale}
+    sizes = [px for name in asking if (px := context.models.short_side_px(name)) is not None]
+    return reader.frames_at(
+        _times_to_decode(tasks),
+        short_side_px=context.config.sample.short_side_px,
+        detail_px=max(sizes, default=None),
+    )
 
 
 def _lose_pictures(task: ClipTask, context: BuildContext) -> None:

@@ -59,6 +59,12 @@ def build(
             help="The language of speech and subtitles, such as de; '' finds it out.",
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Also show what redundancy reduction saved, and the models."
+        ),
+    ] = False,
     wait: Annotated[
         bool, typer.Option(help="Wait while another build uses the library, or give up at once.")
     ] = True,
@@ -91,7 +97,7 @@ def build(
     else:
         from fdvs.pipelines.show.build import show_report
 
-        show_report(report, options.library)
+        show_report(report, options.library, with_savings=verbose)
     raise typer.Exit(report.exit_code)
 
 

@@ -1,7 +1,11 @@
-"""The report of a build as people read it: each file's result, and what was saved."""
+"""The report of a build as people read it: what is in each file, what failed, what to do next.
+
+What redundancy reduction saved, its rules and the models are for research: shown on demand.
+"""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -24,26 +28,73 @@ from fdvs.text.clean import one_line
 from fdvs.types import Saved
 
 MAX_WARNINGS = 10
+#: What an observation of a source is called.
+UNITS = {
+    "speech": "spoken sentence",
+    "subtitles": "subtitle line",
+    "screen text": "text on screen",
+}
 
 
-def show_report(report: BuildReport, library: Path) -> None:
-    """Print the videos with their counts, then failures, notes, what was saved and a summary."""
+def show_report(report: BuildReport, library: Path, *, with_savings: bool = False) -> None:
+    """Print a line for each video, then failures, notes, a summary and what to do next.
+
+    `with_savings`: also what redundancy reduction saved, with its rules and the models.
+    """
     out = console()
     good = [row for row in report.rows if row.status != "failed"]
-    if good:
-        show_table(out, _table(good, report.saved))
+    for row in good:
+        _show_content(out, row)
     for row in report.rows:
         if row.status == "failed":
             show_failure(out, row.name, row.reason)
     _show_remarks(out, report)
-    if good:
-        line(out, saved_sentence(report.saved))
-        if report.rules:
-            rules = "; ".join(f"{what} by {one_line(rule)}" for what, rule in report.rules.items())
-            line(out, (f"rules: {rules}", FAINT))
-        models = ", ".join(f"{role} {one_line(label)}" for role, label in report.backends.items())
-        line(out, (f"models: {models}", FAINT))
+    if good and with_savings:
+        _show_savings(out, report, good)
     line(out, (_summary(report), HEAD), (f"  library: {one_line(str(library))}", FAINT))
+    if good:
+        _show_next(out, good, library)
+
+
+def _show_content(out: Console, row: BuildRow) -> None:
+    """Print one line: length, what is in the video, and what the build did with it."""
+    found = [_units(number, UNITS.get(kind, kind)) for kind, number in row.found.items()]
+    chapters = counted(row.saved.num_chapters_kept, "chapter") if row.saved else ""
+    told = ", ".join(filter(None, [chapters, *(found or ["pictures only"])]))
+    partly = f"; not complete: {', '.join(row.missing)}" if row.missing else ""
+    line(
+        out,
+        (one_line(row.name), HEAD),
+        f"  {length(row.duration_s)}  {one_line(told)}",
+        (f"  ({_status(row)}{one_line(partly)})", FAINT),
+    )
+
+
+def _units(number: int, unit: str) -> str:
+    head, space, rest = unit.partition(" on ")
+    return counted(number, head) + space + rest
+
+
+def _show_next(out: Console, good: list[BuildRow], library: Path) -> None:
+    """Print commands that go on from here, as they are to be typed."""
+    where = f"-l {shlex.quote(one_line(str(library)))}"
+    longest = max(good, key=lambda row: row.duration_s or 0.0)
+    for todo in (
+        f"story {shlex.quote(one_line(longest.name))}",
+        "search 'WORDS'",
+        "ask 'QUESTION'",
+    ):
+        line(out, ("next    ", FAINT), f"fdvs {todo} {where}")
+
+
+def _show_savings(out: Console, report: BuildReport, good: list[BuildRow]) -> None:
+    show_table(out, _table(good, report.saved))
+    line(out, saved_sentence(report.saved))
+    if report.rules:
+        rules = "; ".join(f"{what} by {one_line(rule)}" for what, rule in report.rules.items())
+        line(out, (f"rules: {rules}", FAINT))
+    models = ", ".join(f"{role} {one_line(label)}" for role, label in report.backends.items())
+    line(out, (f"models: {models}", FAINT))
 
 
 def _table(rows: list[BuildRow], total: Saved) -> Table:
@@ -51,7 +102,7 @@ def _table(rows: list[BuildRow], total: Saved) -> Table:
     table = new_table(("video", *numbers, "status"), numbers=numbers)
     for row in rows:
         name = Text(one_line(row.name))
-        table.add_row(name, length(row.duration_s), *_cells(row.saved), _status(row))
+        table.add_row(name, length(row.duration_s), *_cells(row.saved), Text(_status(row)))
     if len(rows) > 1:
         duration_s = sum(row.duration_s or 0.0 for row in rows)
         table.add_row("total", length(duration_s), *_cells(total), "", style=HEAD)
@@ -70,10 +121,10 @@ def _cells(saved: Saved | None) -> list[str]:
     ]
 
 
-def _status(row: BuildRow) -> Text:
+def _status(row: BuildRow) -> str:
     if row.status == "unchanged":
-        return Text("unchanged", style=FAINT)
-    return Text(f"built, {counted(row.num_clips_computed, 'clip')} new")
+        return "unchanged"
+    return f"built, {counted(row.num_clips_computed, 'clip')} new"
 
 
 def saved_sentence(saved: Saved) -> str:

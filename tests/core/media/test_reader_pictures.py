@@ -150,6 +150,25 @@ def test_the_sample_aspect_ratio_is_applied(film, read_number):
     assert read_number(full.image) == 25
 
 
+@pytest.mark.parametrize("reader_name", ["pyav", "ffmpeg"])
+def test_a_frame_has_its_detail_where_the_film_has_more(film, reader_name):
+    times_s = [1.0, 2.0]
+    with open_reader(film("bframes_mp4").path, reader=reader_name) as reader:
+        both = list(reader.frames_at(times_s, short_side_px=24, detail_px=48))
+        [unbounded] = reader.frames_at([1.0], short_side_px=24, detail_px=1000)
+        [none_larger] = reader.frames_at([1.0], short_side_px=48, detail_px=48)
+        small = list(reader.frames_at(times_s, short_side_px=24))
+        large = list(reader.frames_at(times_s, short_side_px=48))
+        with pytest.raises(ValueError, match="short_side_px is 0"):
+            reader.frames_at([1.0], short_side_px=24, detail_px=0)
+    for one, bounded, detail in zip(both, small, large, strict=True):
+        assert np.array_equal(one.image, bounded.image)
+        assert np.array_equal(one.detail, detail.image)
+        assert bounded.detail is None
+    assert unbounded.detail.shape == (96, 160, 3)
+    assert none_larger.detail is None
+
+
 def test_the_short_side_is_bounded_and_nothing_is_enlarged(film):
     with open_reader(film("bframes_mp4").path) as reader:
         [small] = reader.frames_at([1.0], short_side_px=24)

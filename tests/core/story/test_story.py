@@ -348,6 +348,21 @@ def test_a_film_of_which_nothing_is_known_says_so_once() -> None:
     assert story.text == story.scenes[0].text == NOTHING_SEEN
 
 
+def test_a_silent_film_is_told_by_the_frequent_keywords_of_all_its_clips() -> None:
+    texts = ["Pictures: rabbit (hare)."] * 9 + ["Pictures: dugong.", "Pictures: bird?, pinwheel?"]
+    kept = [True] + [False] * 8 + [True, True]
+    story = told(texts, kept=kept)
+    assert story.text == (
+        "Nothing is said or written that could be recognised. Guessed from the pictures: rabbit."
+    )
+    assert story.sentences[0].clips == (0,)
+
+
+def test_keywords_are_not_told_where_there_are_sentences() -> None:
+    story = told(["A hare sits. Pictures: rabbit.", "Pictures: rabbit, bird?"])
+    assert story.text == "A hare sits."
+
+
 def test_sentences_without_a_new_word_stay_out_of_the_story() -> None:
     texts = [
         "A hare meets a fox.",

@@ -115,6 +115,14 @@ def test_behind_the_end_of_the_sound_there_is_nothing(tmp_path: Path, film: Make
     assert (heard.start_s, heard.end_s, heard.observations) == (8.0, 9.0, ())
 
 
+def test_reading_goes_on_where_it_stopped(tmp_path: Path, film: Make) -> None:
+    model = Scripted()
+    (heard,) = source(model).read_track(film(tmp_path / "film.mkv"), clock(), start_s=2.5)
+    assert heard.start_s == pytest.approx(2.5, abs=0.001)
+    assert heard.observations[0].start_s == pytest.approx(2.5, abs=0.05)
+    assert model.heard == [pytest.approx(3.5 * SAMPLE_RATE, abs=800)]
+
+
 def test_an_unreadable_file_is_bad_output(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_text("hello")
     with pytest.raises(BadModelOutput, match=r"film\.mp4 cannot be read"):
@@ -190,10 +198,13 @@ def test_the_language_is_found_used_and_noted(tmp_path: Path, film: Make) -> Non
     assert (heard.language, model.asked) == ("de", ["de"])
     assert heard.notes == ("its speech is German (90% sure)",)
     model.sure = 0.3
-    assert notes(model, path, language="fr") == (
+    assert notes(model, path, language="pt-BR") == (
         "1 of 1 spoken sentences are uncertain (words below 50% on average)",
     )
-    assert model.asked[-1] == "fr"
+    assert model.asked[-1] == "pt"
+    english = Scripted()
+    assert notes(english, path, language="pt") == ()
+    assert english.asked == ["en"]
 
 
 def test_sound_without_a_voice_is_not_recognised_and_noted(tmp_path: Path, film: Make) -> None:
@@ -242,7 +253,7 @@ def test_a_folder_must_hold_weights_and_tokenizer(tmp_path: Path) -> None:
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     card = Card(name="speech", role="source", backend="faster-whisper")
-    with pytest.raises(ModelUnavailable, match=r"\.\[speech\]"):
+    with pytest.raises(ModelUnavailable, match="install --with speech"):
         SpeechSource.load(card, LoadSettings())
 
 

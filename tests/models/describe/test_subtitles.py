@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from fdvs.errors import BadModelOutput, InvalidValue, UnknownName
+from fdvs.media.pyav_input import demux_safely
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.subtitle_files import MAX_FILE_BYTES
-from fdvs.models.describe.subtitle_streams import list_tracks, packets_of
+from fdvs.models.describe.subtitle_streams import list_tracks
 from fdvs.models.describe.subtitles import SubtitleSource
 from fdvs.protocols import Heard, TrackSource
-from fdvs.types import Clip, ClipView, Timeline
+from fdvs.types import Timeline
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -361,7 +362,7 @@ def test_a_stream_that_begins_in_the_middle_of_a_file_ends_no_reading(tmp_path: 
     (tmp_path / "film.ts").write_bytes(silent + sound + silent)
     with av.open(str(tmp_path / "film.ts")) as container:
         assert len(container.streams) == 1
-        packets = [p for p in packets_of(container, container.streams[0]) if p.size]
+        packets = [p for p in demux_safely(container, container.streams[0]) if p.size]
     assert len(packets) == 75 + 25 + 75
     assert heard(tmp_path / "film.ts").observations == ()
 
@@ -412,18 +413,3 @@ def test_options_are_checked() -> None:
         source(language=3)
     with pytest.raises(InvalidValue, match="a tag"):
         source(language="../x")
-
-
-def test_describe_gives_each_clip_what_is_said_in_it(video: Path) -> None:
-    video.with_suffix(".srt").write_text(SRT)
-    views = [
-        ClipView(video_path=video, clip=Clip(video_id="v", index=at, start_s=a, end_s=b), frames=())
-        for at, (a, b) in enumerate([(0, 3), (3, 50)])
-    ]
-    reader = source()
-    assert [[o.text for o in found] for found in reader.describe(views)] == [
-        ["Hello & welcome."],
-        ["The answer is 42."],
-    ]
-    video.with_suffix(".srt").write_text(SRT.replace("welcome", "goodbye"))
-    assert reader.describe(views)[0][0].text == "Hello & goodbye."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.config import Config, CutConfig, RedundancyConfig, StoryConfig
+from fdvs.config import Config, CutConfig, RedundancyConfig, SampleConfig, StoryConfig
 from fdvs.errors import BadModelOutput, MissingVideo, ModelUnavailable, NotFound, StoreError
 from fdvs.models.scripted import GridImageEmbedder, HashTextEmbedder, ScriptedDescriber
 from fdvs.pipelines.build.overlap import max_clips_in_flight
@@ -444,6 +445,46 @@ def test_key_frames_at_a_fixed_distance_are_noted_unless_they_are_not_used(
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
     with open_library(tmp_path, models, config) as library:
         assert library.build(films).notes == ()
+
+
+class CloseReader(ScriptedDescriber):
+    """A describer that wants larger pictures than the embedder gets."""
+
+    short_side_px = 40
+
+
+def frame_vectors(folder: Path) -> list[Any]:
+    with Store.open(folder) as store:
+        rows = store.get_all(store.find_video("colours.mp4").video_id, "frames")
+    assert sorted(rows) == [0, 1, 2, 3]
+    return [rows[index].vectors for index in sorted(rows)]
+
+
+def test_a_describer_gets_pictures_of_the_size_that_it_asks_for(
+    films: Path, tmp_path: Path, models: dict[str, Any]
+) -> None:
+    shapes: dict[str, set[tuple[int, ...]]] = {"captioner": set(), "close": set()}
+
+    def look(name: str) -> Callable[[ClipView], list[str]]:
+        def describe(view: ClipView) -> list[str]:
+            shapes[name].update(frame.image.shape for frame in view.frames)
+            return [f"{name} saw it"]
+
+        return describe
+
+    models["captioner"] = ScriptedDescriber(look("captioner"))
+    small = replace(CONFIG, sample=SampleConfig(short_side_px=32))
+    with open_library(tmp_path, models, small) as library:
+        library.build(films)
+    vectors = frame_vectors(tmp_path / "library")
+    assert shapes == {"captioner": {(32, 43, 3)}, "close": set()}
+    models["source:screen-text"] = CloseReader(look("close"), source="screen text")
+    closer = replace(small, perceive=replace(small.perceive, sources=("screen-text",)))
+    with open_library(tmp_path / "new", models, closer) as library:
+        library.build(films)
+    for before, now in zip(vectors, frame_vectors(tmp_path / "new" / "library"), strict=True):
+        assert np.array_equal(before, now)
+    assert shapes == {"captioner": {(32, 43, 3)}, "close": {(40, 53, 3)}}
 
 
 def test_pictures_are_let_go_once_their_clip_is_done(

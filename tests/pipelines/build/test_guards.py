@@ -274,7 +274,7 @@ def test_a_film_whose_middle_cannot_be_decoded_is_built_from_the_rest(
         patch.setattr(read, "open_reader", lambda path, **options: Torn(opened(path, **options)))
         (row,) = build(tmp_path, films / "a.mp4", models).rows
     assert (row.status, row.missing) == ("built", ("pictures",))
-    assert "pictures failed on 1 of 3 clips: bug: IndexError: torn" in row.warnings[0]
+    assert "decoding failed on 1 of 3 clips: bug: IndexError: torn" in row.warnings[0]
     assert stages(tmp_path, "a.mp4")["frames"] == [0, 2]
     (row,) = build(tmp_path, films / "a.mp4", models).rows
     assert (row.status, row.missing, row.num_clips_computed) == ("built", (), 1)

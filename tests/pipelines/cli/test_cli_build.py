@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fdvs.config import Config
 from fdvs.pipelines.cli import main as cli
 from fdvs.report import BuildEvent
 from fdvs.types import Saved
@@ -32,7 +33,7 @@ def test_a_build_shows_every_row_the_failures_and_what_was_saved(
         notes=("a note",),
         rules={"frames": "cover, floor 0.95", "chapters": "paper"},
     )
-    assert cli.run(["build", "films", "--no-wait"]) == 1
+    assert cli.run(["build", "films", "--no-wait", "--verbose"]) == 1
     assert library.calls[1] == ("build", (["films"], False))
     out = capsys.readouterr().out
     for text in (
@@ -54,6 +55,31 @@ def test_a_build_shows_every_row_the_failures_and_what_was_saved(
     ):
         assert text in out, text
     assert "by accident" not in out
+
+
+def test_a_build_ends_with_a_line_a_video_and_what_to_do_next(
+    library: Any, make: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = make.build_row(
+        name="a talk.mp4", found={"speech": 120, "screen text": 1}, missing=("screen-text",)
+    )
+    library.results["build"] = make.report(talk, make.build_row(name="sea.mp4", duration_s=1.0))
+    assert cli.run(["build", "films", "-l", "my lib"]) == 1
+    talk_line, sea_line, summary, following, *_ = capsys.readouterr().out.splitlines()
+    assert talk_line == (
+        "a talk.mp4  0:40  2 chapters, 120 spoken sentences, 1 text on screen"
+        "  (built, 3 clips new; not complete: screen-text)"
+    )
+    assert sea_line.startswith("sea.mp4  0:01  2 chapters, pictures only")
+    assert "rules" not in summary
+    assert "fdvs story 'a talk.mp4' -l 'my lib'" in following
+
+
+def test_sources_and_language_change_the_settings(library: Any, make: SimpleNamespace) -> None:
+    assert cli.run(["build", "films", "--with", "speech,ocr", "--lang", "de"]) == 0
+    change = library.calls[0][1][1]["change"]
+    perceive = change(Config()).perceive
+    assert (perceive.sources, perceive.language) == (("speech", "ocr"), "de")
 
 
 def test_many_warnings_are_cut_short_and_counted(

@@ -72,7 +72,7 @@ class Report:
             places = ", ".join(timecode(max(0.0, at_s)) for at_s in self._foreign[:5])
             self.add(
                 f"speech that does not sound like English was left out (from {places}): this model "
-                "knows only English; use speech-base, which knows other languages"
+                "knows only English; `fdvs models fetch speech-base` gets one that knows others"
             )
         elif not self._num_sentences:
             self.add(f"no speech was found in its sound{since}")

@@ -226,7 +226,7 @@ def test_what_a_model_of_english_invents_for_other_languages_is_left_out(
     assert (heard.observations, heard.language) == ((), "")
     (note,) = heard.notes
     assert "does not sound like English was left out (from 0:0" in note
-    assert "use speech-base" in note
+    assert "fetch speech-base" in note
 
 
 def test_a_failing_model_is_a_model_error() -> None:

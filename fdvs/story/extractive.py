@@ -144,6 +144,12 @@ def choose(material: Material, *, num_sentences: int) -> list[Candidate]:
     return chosen
 
 
+def has_nothing_to_tell(chapter: Chapter) -> bool:
+    """Return whether a chapter has neither a sentence of some quality nor keywords."""
+    is_good = any(c.quality >= MIN_QUALITY for c in candidates_of([chapter]))
+    return not is_good and not picture_words([chapter])
+
+
 def _worth_telling(candidates: Sequence[Candidate]) -> set[int]:
     """Return which candidates are good, without text on screen where there is more; else all."""
     good = {i for i, c in enumerate(candidates) if c.quality >= MIN_QUALITY}

@@ -59,6 +59,22 @@ def scene_ranges(
     return best_division(gains, max_chapters)
 
 
+def joined(ranges: Sequence[range], empty: Sequence[bool], *, max_chapters: int) -> list[range]:
+    """Return ranges without those of `empty` chapters [N] alone, which join a neighbour.
+
+    A range stays where the two together would be longer than `max_chapters`.
+    """
+    result: list[range] = []
+    for here in ranges:
+        last = result[-1] if result else range(0)
+        is_empty = any(all(empty[r.start : r.stop]) for r in (here, last) if r)
+        if result and is_empty and here.stop - last.start <= max_chapters:
+            result[-1] = range(last.start, here.stop)
+        else:
+            result.append(here)
+    return result
+
+
 def pooled(vectors: Vectors, titles: Sequence[str]) -> Vectors:
     """Return vectors [N, D] drawn towards the mean of the chapters below the same heading.
 

@@ -13,9 +13,14 @@ from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
 from fdvs.protocols import LanguageModel
 from fdvs.story.abstractive import summarise_scene, summarise_story
-from fdvs.story.extractive import materials_of, scene_sentences, story_sentences
+from fdvs.story.extractive import (
+    has_nothing_to_tell,
+    materials_of,
+    scene_sentences,
+    story_sentences,
+)
 from fdvs.story.linking import link_sentences
-from fdvs.story.scenes import scene_ranges
+from fdvs.story.scenes import joined, scene_ranges
 from fdvs.story.sentence_vectors import Embed
 from fdvs.story.titles import scene_titles
 from fdvs.text.sentences import split_sentences
@@ -116,6 +121,8 @@ def _outlines(
     rows = np.flatnonzero(kept)
     titles = [chapter.title for chapter, is_kept in zip(chapters, kept, strict=True) if is_kept]
     ranges = scene_ranges(vectors[rows], max_chapters=config.max_scene_chapters, titles=titles)
+    empty = [has_nothing_to_tell(chapters[row]) for row in rows.tolist()]
+    ranges = joined(ranges, empty, max_chapters=config.max_scene_chapters)
     starts = [chapters[rows[r.start]].start_s for r in ranges]
     ends = [*starts[1:], chapters[-1].end_s]
     return [

@@ -358,6 +358,13 @@ def test_a_silent_film_is_told_by_the_frequent_keywords_of_all_its_clips() -> No
     assert story.sentences[0].clips == (0,)
 
 
+def test_a_greeting_is_no_scene_of_its_own() -> None:
+    texts = ["Good morning and welcome.", FILM[4], FILM[8]]
+    story = told(texts)
+    assert story.scenes[0].chapters[:2] == (0, 1)
+    assert "Good morning" not in story.text + "".join(scene.text for scene in story.scenes)
+
+
 def test_keywords_are_not_told_where_there_are_sentences() -> None:
     story = told(["A hare sits. Pictures: rabbit.", "Pictures: rabbit, bird?"])
     assert story.text == "A hare sits."

@@ -4,11 +4,13 @@ The table is filled when an index loads: 100,000 texts take about a second, no m
 take to check a stored table for damage.
 
 Words are compared by FTS5's `unicode61` (no case, no accents) and the English Porter stemmer.
-Scripts without spaces between words (Chinese, Japanese) match whole runs only.
+Chinese and Japanese, which have no spaces between words, are indexed by character, so that a word
+matches wherever its characters stand together.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from fdvs.text.vocabulary import STOP_WORDS, TOKENIZER, WORD
 
 MAX_QUERY_WORDS = 32
+#: Kana and Han characters.
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 CREATE = (
     f"CREATE VIRTUAL TABLE texts USING fts5(video_id UNINDEXED, text, tokenize = '{TOKENIZER}')"
 )
@@ -35,19 +39,27 @@ class WordHits:
 def query_words(query: str) -> list[str]:
     """Return the words to search for, without duplicates: at most `MAX_QUERY_WORDS`.
 
-    Stop words are left out unless the query has no other words.
+    Stop words are left out; a query of nothing else has no words.
 
     >>> query_words('the "red" car OR the car*')
     ['red', 'car']
     """
     words = list(dict.fromkeys(WORD.findall(query.lower())))
-    telling = [word for word in words if word not in STOP_WORDS]
-    return (telling or words)[:MAX_QUERY_WORDS]
+    return [word for word in words if word not in STOP_WORDS][:MAX_QUERY_WORDS]
 
 
 def match_expression(words: Sequence[str], *, joined_by: str) -> str:
     """Return an FTS5 expression; every word is quoted, so none can be an operator."""
-    return f" {joined_by} ".join(f'"{word}"' for word in words)
+    return f" {joined_by} ".join(f'"{spaced(word)}"' for word in words)
+
+
+def spaced(text: str) -> str:
+    """Return a text with spaces around each Chinese or Japanese character.
+
+    >>> spaced("AI小狗")
+    'AI 小  狗'
+    """
+    return UNSPACED.sub(r" \g<0> ", text).strip()
 
 
 class FullText:
@@ -60,7 +72,7 @@ class FullText:
         self._database.execute(CREATE)
         self._database.executemany(
             "INSERT INTO texts (rowid, video_id, text) VALUES (?, ?, ?)",
-            ((place, *row) for place, row in enumerate(texts)),
+            ((place, video_id, spaced(text)) for place, (video_id, text) in enumerate(texts)),
         )
         self._database.execute("COMMIT")
 

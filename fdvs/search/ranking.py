@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from fdvs.config import SearchConfig
 from fdvs.protocols import TextEmbedder
-from fdvs.search.fulltext import WordHits
+from fdvs.search.fulltext import WordHits, query_words
 from fdvs.search.index import Index
 from fdvs.search.pictures import PictureSearch
 from fdvs.text.clean import clean_query
@@ -118,7 +118,7 @@ def _picture_scores(
     pictures: PictureSearch | None,
 ) -> dict[int, float]:
     """Return position -> cosine of the chapters whose pictures match the query."""
-    if pictures is None or config.picture_weight == 0:
+    if pictures is None or config.picture_weight == 0 or not query_words(query):
         return {}
     found = pictures.find(query, video_id=video_id)
     places = {

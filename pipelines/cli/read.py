@@ -91,17 +91,20 @@ def search(
             hits = library.search_videos(query, num=num, min_score=min_score)
         else:
             moments = library.search(query, num=num, min_score=min_score, video=video)
+            if not moments:
+                nearest = library.search(query, num=1, min_score=-1.0, video=video)
     if options.as_json:
         from fdvs.pipelines.results import hit_json, moment_json
 
         if videos:
             emit({"query": query, "videos": [hit_json(hit) for hit in hits]})
         else:
-            emit({"query": query, "moments": [moment_json(moment) for moment in moments]})
+            found = {"query": query, "moments": [moment_json(moment) for moment in moments]}
+            emit(found | ({} if moments else {"nearest": [moment_json(one) for one in nearest]}))
         return
     from fdvs.pipelines.show.tables import show_hits, show_moments
 
     if videos:
         show_hits(hits, query, floor)
     else:
-        show_moments(moments, query, floor)
+        show_moments(moments, query, floor, nearest=() if moments else nearest)

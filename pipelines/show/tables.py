@@ -203,12 +203,15 @@ def matches(moment: Moment) -> str:
     return f"  by {' and '.join(shown)}" if shown else ""
 
 
-def show_moments(moments: Sequence[Moment], query: str, floor: float) -> None:
-    """Print moments, best first: citation, score, in which ways it matched, text."""
+def show_moments(
+    moments: Sequence[Moment], query: str, floor: float, nearest: Sequence[Moment] = ()
+) -> None:
+    """Print moments, best first: citation, score, in which ways it matched, text. Where there is
+    none, say so and print the `nearest`."""
     out = console()
     if not moments:
-        _nothing(out, query, floor)
-    for moment in moments:
+        _nothing(out, query, floor, nearest=bool(nearest))
+    for moment in moments or nearest:
         score = (f"  {moment.score:.3f}", SCORE)
         cited = span(moment.name, moment.start_s, moment.end_s)
         line(out, cited, score, (matches(moment), FAINT))
@@ -219,7 +222,7 @@ def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
     """Print whole videos, best first: the score, and the passage that earned it."""
     out = console()
     if not hits:
-        _nothing(out, query, floor)
+        _nothing(out, query, floor, nearest=False)
     for hit in hits:
         line(
             out,
@@ -231,11 +234,9 @@ def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
         paragraph(out, hit.text)
 
 
-def _nothing(out: Console, query: str, floor: float) -> None:
-    line(
-        out,
-        f"nothing scores {floor:g} or more for {one_line(query)!r}; try a lower --min-score",
-    )
+def _nothing(out: Console, query: str, floor: float, *, nearest: bool) -> None:
+    following = "nearest:" if nearest else "try other words or a lower --min-score"
+    line(out, f"nothing fits {one_line(query)!r} well (no score of {floor:g}); {following}")
 
 
 def show_eval_rows(facts: Sequence[Mapping[str, Any]]) -> None:

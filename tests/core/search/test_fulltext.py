@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fdvs.search.fulltext import MAX_QUERY_WORDS, FullText, match_expression, query_words
+from fdvs.search.fulltext import MAX_QUERY_WORDS, FullText, WordHits, match_expression, query_words
 
 TEXTS = ["a red car", "Two RED Rabbits", "the café", "nothing", "AND NOT near OR"]
 ROWS = [(f"v{i % 2}", text) for i, text in enumerate([*TEXTS, "a red car"])]
@@ -48,7 +48,7 @@ def test_one_video_only(texts: FullText) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("and", [4]),
+        ("and", []),
         ("NOT OR AND NEAR", [4]),
         ('"red" AND NOT car*', [0, 1, 5]),
         ("text:red", [0, 1, 5]),
@@ -103,6 +103,15 @@ def test_ten_thousand_characters_are_cut_to_a_bounded_number_of_words(texts: Ful
     assert places(texts, "x" * 10_000) == []
 
 
-def test_stop_words_count_only_where_there_is_nothing_else() -> None:
+def test_stop_words_alone_match_nothing(texts: FullText) -> None:
     assert query_words("who is the man in the car") == ["man", "car"]
-    assert query_words("the who") == ["the", "who"]
+    assert query_words("the who") == []
+    assert texts.search("the") == WordHits(scores={}, full=frozenset())
+
+
+def test_words_of_scripts_without_spaces_are_found_inside_a_run() -> None:
+    said = ("这里有一只小狗和猫", "AIの狗小")
+    texts = FullText(("v", text) for text in said)
+    assert places(texts, "狗") == [0, 1]
+    assert places(texts, "小狗") == [0]
+    assert places(texts, "AI") == [1]

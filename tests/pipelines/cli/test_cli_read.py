@@ -83,6 +83,25 @@ def test_a_search_without_results_says_so_and_exits_0(
     assert "a [b]dog[/b]" in out
 
 
+def test_where_nothing_fits_the_nearest_is_shown_and_named_as_such(
+    capsys: pytest.CaptureFixture[str],
+    library: Any,
+    make: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    last_json: Any,
+) -> None:
+    def search(query: str, *, num: int | None, min_score: float | None, video: Any) -> Any:
+        return [make.moment(score=0.125)] if min_score == -1.0 and num == 1 else []
+
+    monkeypatch.setattr(library, "search", search)
+    assert cli.run(["search", "a unicorn"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "nothing fits 'a unicorn' well (no score of 0.2); nearest:"
+    assert second.startswith("[film.mp4 @ 1:00:00-1:01:02]  0.125")
+    code, value = last_json("search", "a unicorn")
+    assert (code, value["moments"], value["nearest"][0]["score"]) == (0, [], 0.125)
+
+
 def test_search_for_videos_names_the_level_that_won(
     library: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

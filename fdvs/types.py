@@ -384,13 +384,14 @@ class Answer:
 class VideoRow:
     """One line of the library's list: a file that a build was given, and the outcome.
 
-    `notes` are sentences for people: what of the file was guessed, left out or failed.
+    The status is `missing` where the file is no longer at its path; its story stays. `notes` are
+    sentences for people: what of the file was guessed, left out or failed.
     """
 
     name: str
     video_id: str | None
     path: str
-    status: Literal["ok", "failed", "partial"]
+    status: Literal["ok", "failed", "partial", "missing"]
     reason: str
     duration_s: float | None
     num_clips: int

@@ -335,11 +335,12 @@ def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRo
     video_id = record.video_id if record else ""
     probe = _intact(store, video_id, "probe")
     saved = _intact(store, video_id, "saved")
+    is_missing = bool(video_id) and source.status != "failed" and not source.path.exists()
     return VideoRow(
         name=record.name if record else show_name(source.path.name),
         video_id=video_id or None,
         path=str(source.path),
-        status=source.status,
+        status="missing" if is_missing else source.status,
         reason=source.reason,
         duration_s=probe.payload["duration_s"] if probe else None,
         num_clips=saved.payload["num_clips"] if saved else 0,

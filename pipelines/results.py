@@ -158,7 +158,7 @@ class VideoRowJson(TypedDict):
     name: str
     video_id: str | None
     path: str
-    status: Literal["ok", "failed", "partial"]
+    status: Literal["ok", "failed", "partial", "missing"]
     reason: str
     duration_s: float | None
     num_clips: int

@@ -108,7 +108,7 @@ def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
     for row in rows:
         counts = saved.get(row.name)
         table.add_row(
-            Text(one_line(row.name) + (" (partial)" if row.status == "partial" else "")),
+            Text(one_line(row.name) + (f" ({row.status})" if row.status != "ok" else "")),
             length(row.duration_s),
             str(row.num_clips),
             str(row.num_chapters),

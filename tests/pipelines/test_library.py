@@ -126,3 +126,14 @@ def test_damaged_facts_about_the_library_are_named(tmp_path: Path, value: str) -
             connection.execute("UPDATE meta SET value = ? WHERE key = 'settings'", (value,))
         with pytest.raises(CorruptLibrary, match="settings"):
             get_meta(store, "settings")
+
+
+def test_a_file_that_is_gone_is_missing_and_its_story_stays(
+    tmp_path: Path, film: Path, models: dict[str, Any]
+) -> None:
+    with Library.open(tmp_path / "l", config=Config(), models=models) as library:
+        library.build([film])
+        assert [row.status for row in library.videos()] == ["ok"]
+        film.unlink()
+        assert [row.status for row in library.videos()] == ["missing"]
+        assert library.story("a.mp4").num_clips > 0

@@ -216,7 +216,7 @@ def search_column(film: Film, query: str, hits: list[Moment]) -> list[str]:
     column.say(f"“{query}”", bold=True)
     for hit in hits:
         column.show(film.thumbnail(hit.clips[0]))
-        column.say(hit.text.partition(". ")[0] + ".")
+        column.say(hit.text.partition(". ")[0].rstrip(".") + ".")
         column.cite(film.times(hit.start_s, hit.end_s))
     return column.parts
 
@@ -269,9 +269,7 @@ def main() -> int:
     parser.add_argument("--library", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--query", default="a rabbit")
-    parser.add_argument(
-        "--ask", nargs="*", default=["Where is the rabbit?", "Who plays the violin?"]
-    )
+    parser.add_argument("--ask", nargs="*", default=QUESTIONS)
     arguments = parser.parse_args()
     with Library.open(arguments.library, preset="offline") as library:
         name = library.build([arguments.film]).rows[0].name

@@ -32,7 +32,7 @@ FRAMES_Y, FRAME_H = 172, 9
 AXIS_Y, SCENES_Y, PANELS_Y = 262, 272, 340
 INK, GREY, FAINT, BLUE, RED = "#1f2933", "#66727f", "#dfe4e9", "#2f6fb3", "#b3412f"
 LEFT_OUT = "#a9b4bf"
-QUESTIONS = ["Where is the rabbit?", "Who plays the violin?"]
+QUESTIONS = ["Who made the music?", "Who plays the violin?"]
 TINTS = ("#c9dcf0", "#e4edf6")
 
 

@@ -173,7 +173,7 @@ def legend() -> Iterator[str]:
         yield rect(x, y, 11, 11, colour)
         yield text(x + 17, y + 10, words, size=12, fill=GREY)
         x += 40 + 6 * len(words)
-    captions = "captions: labels of an ImageNet classifier"
+    captions = "text on screen, and labels of an ImageNet classifier"
     yield text(WIDTH - MARGIN, y + 10, captions, size=12, fill=GREY, extra='text-anchor="end"')
 
 
@@ -204,7 +204,7 @@ class Column:
 
 
 def story_column(film: Film) -> list[str]:
-    column = Column(MARGIN + 18, 50, f"STORY: first 5 of {len(film.story.sentences)} sentences")
+    column = Column(MARGIN + 18, 46, f"STORY: first 5 of {len(film.story.sentences)} sentences")
     for sentence in film.story.sentences[:5]:
         column.say(sentence.text)
         column.cite(film.clip_times(sentence))

@@ -35,6 +35,9 @@ MAX_KEYWORD_CLIPS = 6
 RARE = 0.15
 # what the story of a film begins with of which nothing else is known
 KEYWORDS_ALONE = "Nothing is said or written that could be recognised. Guessed from the pictures:"
+# and where only a few texts on screen are known, in less than this share of the chapters
+FEW_WORDS = "Hardly anything is said or written. Guessed from the pictures:"
+LITTLE = 0.25
 # a sentence that adds less than this share of what the first one did is not told
 LEAST_GAIN = 0.35
 # what a second sentence below the same heading counts against the first one below another
@@ -193,10 +196,21 @@ def story_sentences(
             continue
         if not repeats(candidate.text, [c.text for c in told]):
             told.append(candidate)
-    if told:
-        return tuple(Sentence(text=c.text, clips=c.clips) for c in in_time_order(told))
     kept = [c for m in materials for c in m.chapters]
-    return (keyword_sentence(kept, among=everything, lead=KEYWORDS_ALONE),)
+    if not told:
+        return (keyword_sentence(kept, among=everything, lead=KEYWORDS_ALONE),)
+    sentences = tuple(Sentence(text=c.text, clips=c.clips) for c in in_time_order(told))
+    if _says_little(told, kept) and telling_keywords(everything or kept):
+        return (keyword_sentence(kept, among=everything, lead=FEW_WORDS), *sentences)
+    return sentences
+
+
+def _says_little(told: Sequence[Candidate], kept: Sequence[Chapter]) -> bool:
+    """Return whether a story is of a few texts on screen alone: titles of a film where nobody
+    speaks."""
+    clips = {clip for candidate in told for clip in candidate.clips}
+    is_written = all(candidate.voice is Voice.WRITTEN for candidate in told)
+    return is_written and len(clips) < LITTLE * len(kept)
 
 
 def _turns(materials: Sequence[Material], nums: Sequence[int]) -> list[tuple[int, int]]:

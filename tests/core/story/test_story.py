@@ -358,6 +358,17 @@ def test_a_silent_film_is_told_by_the_frequent_keywords_of_all_its_clips() -> No
     assert story.sentences[0].clips == (0,)
 
 
+def test_few_titles_do_not_displace_what_the_pictures_of_a_silent_film_suggest() -> None:
+    texts = ["On screen: “The Burrow Film Company”."] + ["Pictures: rabbit."] * 9
+    story = told(texts)
+    assert story.sentences[0].text == (
+        "Hardly anything is said or written. Guessed from the pictures: rabbit."
+    )
+    assert "Burrow Film" in story.text
+    spoken = told(["The hare wakes up and stretches in the meadow.", *texts[1:]])
+    assert "Guessed" not in spoken.text
+
+
 def test_a_greeting_is_no_scene_of_its_own() -> None:
     texts = ["Good morning and welcome.", FILM[4], FILM[8]]
     story = told(texts)

@@ -64,7 +64,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def model(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     library = FakeLibrary()
-    monkeypatch.setattr(plugin.Library, "open", lambda folder, preset: library)
+    monkeypatch.setattr(plugin.Library, "open", lambda folder, preset, change: library)
     made = plugin.FdvsModel(library="somewhere", preset="offline", batch_size=1, device="cpu")
     made.library_given = library
     made.task_dict = {"task": {"test": [{"file": "one.mp4"}, {"file": "bad.mp4"}]}}

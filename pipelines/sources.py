@@ -92,8 +92,8 @@ def change_sources(
     sources += add
     if AUTO in sources:
         sources += [f"{WITHOUT}{name}" for name in drop]
-    told = config.perceive.language if language is None else language
-    perceive = replace(config.perceive, sources=tuple(dict.fromkeys(sources)), language=told)
+    language = config.perceive.language if language is None else language
+    perceive = replace(config.perceive, sources=tuple(dict.fromkeys(sources)), language=language)
     return replace(config, perceive=perceive)
 
 

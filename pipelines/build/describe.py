@@ -15,10 +15,9 @@ from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.items import ClipTask, Item, Stretch, groups, live_tasks
+from fdvs.pipelines.build.items import ClipTask, Item, Stretch, cleaned, groups, live_tasks
 from fdvs.pipelines.build.plan import observation_fingerprint
 from fdvs.story.chapters import write_chapter
-from fdvs.text.clean import clean_text
 from fdvs.types import ClipView, Frame, Image, JsonDict, Observation
 
 URGENT_S = 5.0
@@ -120,10 +119,11 @@ def _record(
     task: ClipTask, name: str, observations: Sequence[Observation], context: BuildContext
 ) -> None:
     bound = context.config.perceive.max_observation_chars
-    cleaned = [replace(o, text=clean_text(o.text, max_chars=bound)) for o in observations]
-    task.observations[name] = cleaned
+    task.observations[name] = cleaned(observations, bound)
     stage = fingerprints.observation_stage(name)
-    task.add_result(stage, observation_fingerprint(task, name, context), _payload(cleaned))
+    task.add_result(
+        stage, observation_fingerprint(task, name, context), _payload(task.observations[name])
+    )
     task.job.num_clips_computed += name == context.describer_names[0]
 
 

@@ -14,12 +14,10 @@ from dataclasses import asdict, replace
 from fdvs.errors import ModelUnavailable
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.items import ClipTask, Item, Opened, Stretch, Track, VideoJob
+from fdvs.pipelines.build.items import ClipTask, Item, Opened, Stretch, Track, VideoJob, cleaned
 from fdvs.pipelines.build.plan import timeline_of
 from fdvs.pipelines.build.tracks import give_to_clips
-from fdvs.protocols import Heard
 from fdvs.store.store import NewArtifact
-from fdvs.text.clean import clean_text
 from fdvs.text.timecode import timecode
 from fdvs.types import JsonDict
 
@@ -61,7 +59,7 @@ def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iter
     bound = context.config.perceive.max_observation_chars
     source = context.models.track_source(name)
     for heard in source.read_track(job.path, timeline, start_s=track.end_s):
-        heard = _clean(heard, max_chars=bound)
+        heard = replace(heard, observations=tuple(cleaned(heard.observations, bound)))
         now_s = time.monotonic()
         place = len(track.stretches), fingerprints.track_stage(name), asdict(heard)
         track.stretches.append(heard)
@@ -69,13 +67,6 @@ def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iter
         since_s = now_s
     end = 0, fingerprints.track_end_stage(name), {"num_stretches": len(track.stretches)}
     yield _stretch(job, name, track, end, seconds=0.0)
-
-
-def _clean(heard: Heard, *, max_chars: int) -> Heard:
-    observations = tuple(
-        replace(o, text=clean_text(o.text, max_chars=max_chars)) for o in heard.observations
-    )
-    return replace(heard, observations=observations)
 
 
 def _stretch(

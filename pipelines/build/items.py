@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fdvs.errors import FdvsError
 from fdvs.protocols import Heard
 from fdvs.store.store import NewArtifact
-from fdvs.text.clean import one_line
+from fdvs.text.clean import clean_text, one_line
 from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
 
 T = TypeVar("T")
@@ -224,6 +224,11 @@ class Stretch:
 
 
 Item = Opened | Unchanged | Finished | ClipTask | Stretch
+
+
+def cleaned(observations: Iterable[Observation], max_chars: int) -> list[Observation]:
+    """Return what a source said as safe text, each at most `max_chars` long."""
+    return [replace(o, text=clean_text(o.text, max_chars=max_chars)) for o in observations]
 
 
 def live_tasks(items: Sequence[Item]) -> list[ClipTask]:

@@ -46,6 +46,16 @@ class HeadsCache:
         return self.parts[0].num_seen
 
     @property
+    def recording(self) -> bool:
+        """Whether the last append can be taken back; see `DGALayerCache`."""
+        return self.parts[0].recording
+
+    @recording.setter
+    def recording(self, on: bool) -> None:
+        for part in self.parts:
+            part.recording = on
+
+    @property
     def states(self) -> list[StreamState | None]:
         """The states of all groups, group after group; equally many of each."""
         return [state for part in self.parts for state in part.states]

@@ -6,10 +6,11 @@ one. Rows of equal length share one state; once their lengths differ each row ha
 Shapes: B rows, H query heads, K key heads, L new tokens, S scored tokens, D head dim, E value dim.
 """
 
+# ruff: noqa: N815 (names of tensors carry their shapes)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -24,8 +25,33 @@ from fdvs.kernels.dga.unit_set import StreamState, Units
 PARTS = ("units", "raw", "queries", "spare")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Appended:
+    """The last append, with the states before it: enough to append fewer of its tokens instead."""
+
+    states: list[StreamState | None]
+    q_BHLD: Tensor
+    k_BKLD: Tensor
+    v_BKLE: Tensor
+    spans: Spans
+    scale: float
+    backend: Backend
+
+    def without(self, num_tokens: int) -> Spans | None:
+        """Return the rows' spans without their last tokens; None where a row has fewer."""
+        spans = [(start, stop - num_tokens) for start, stop in self.spans]
+        return None if any(stop < start for start, stop in spans) else spans
+
+
 class DGALayerCache:
-    """The state of one attention layer for a batch of rows."""
+    """The state of one attention layer for a batch of rows.
+
+    Attributes:
+        recording: whether the last append can be taken back, in part or whole, even where it
+            committed chunks: `crop` then returns to the states before it and appends what is left
+            of its tokens. Needed for drafts (assisted generation, prompt lookup), whose rejected
+            tokens must not have judged a chunk. Holds the states before the last append.
+    """
 
     def __init__(self, config: DGAConfig) -> None:
         """Start empty.
@@ -37,6 +63,8 @@ class DGALayerCache:
             raise ValueError("select='global' scores a whole prompt and has no cache; use 'stream'")
         self.config = config
         self.states: list[StreamState | None] = [None]
+        self.recording = False
+        self._last: _Appended | None = None
 
     @property
     def num_rows(self) -> int:
@@ -67,6 +95,12 @@ class DGALayerCache:
             Output [B, H, L, E], zero outside the spans, and log-sum-exp [B, H, L] (-inf there).
         """
         self._fit_rows(q_BHLD.shape[0], len(set(spans)) > 1)
+        self._last = None
+        if self.recording:
+            self._last = _Appended(
+                states=list(self.states), q_BHLD=q_BHLD, k_BKLD=k_BKLD, v_BKLE=v_BKLE,
+                spans=spans, scale=scale, backend=backend,
+            )  # fmt: skip
 
         def run(index: int, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
             out, lse, self.states[index] = append(
@@ -90,6 +124,7 @@ class DGALayerCache:
             ValueError: no whole chunks, tokens that have not arrived, or settings that pool.
         """
         each = torch.split(scores_BKS, 1) if len(self.states) > 1 else [scores_BKS]
+        self._last = None
         self.states = [
             None if state is None else commit_scored(state, scores, config=self.config)
             for state, scores in zip(self.states, each, strict=True)
@@ -99,19 +134,43 @@ class DGALayerCache:
         """Forget the last `num_tokens` tokens of every row.
 
         Raises:
-            ValueError: they reach back past the last commit, whose raw tokens are evicted.
+            ValueError: they reach back past the last commit, whose raw tokens are evicted, and
+                further than an append that was recorded.
         """
         if num_tokens < 0:
             raise ValueError(f"num_tokens={num_tokens} must not be negative")
+        if self._last is not None and any(
+            _too_far(s, num_tokens, self.config) for s in self.states
+        ):
+            self._take_back(self._last, num_tokens)
+            return
         self.states = [_cropped(state, num_tokens, self.config) for state in self.states]
+        self._last = None
+
+    def _take_back(self, last: _Appended, num_tokens: int) -> None:
+        """Return to the states before the last append, and append what is left of it."""
+        spans = last.without(num_tokens)
+        if spans is None:
+            raise ValueError(
+                f"cannot forget {num_tokens} tokens: chunks were committed, and the last append, "
+                "which is all that was recorded, is shorter; read the text again"
+            )
+        self.states = list(last.states)
+        if any(start < stop for start, stop in spans):
+            self.append(
+                last.q_BHLD, last.k_BKLD, last.v_BKLE, spans=spans, scale=last.scale,
+                backend=last.backend,
+            )  # fmt: skip
 
     def reset(self) -> None:
         """Forget everything."""
         self.states = [None]
+        self._last = None
 
     def reorder(self, rows: Tensor | Sequence[int]) -> None:
         """Replace the batch by the given rows (beam search: with repeats)."""
         index = torch.as_tensor(rows, dtype=torch.long).flatten()
+        self._last = None
         if len(self.states) == 1:
             self.states = [s if s is None else _select(s, index) for s in self.states]
         else:
@@ -130,6 +189,8 @@ class DGALayerCache:
             raise ValueError(f"cannot repeat a batch of {self.num_rows} rows {rows} times; need 1")
         forked = DGALayerCache(self.config)
         forked.states = [s if s is None or rows == 1 else _spread(s, rows) for s in self.states]
+        forked.recording = self.recording
+        forked._last = self._last if rows == 1 else None
         return forked
 
     def num_bytes(self) -> dict[str, int]:
@@ -166,8 +227,9 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
     least = _least_tokens(state, config)
     if left < least:
         raise ValueError(
-            f"cannot forget {num_tokens} of {state.num_seen} tokens: a chunk was committed at "
-            f"token {least}; forget at most {state.num_seen - least}, or read the text again"
+            f"cannot forget {num_tokens} of {state.num_seen} tokens: the first {least} were needed "
+            f"to commit chunks or to see them; forget at most {state.num_seen - least}, or read "
+            "the text again"
         )
     if left == 0:
         return None
@@ -179,12 +241,23 @@ def _cropped(state: StreamState | None, num_tokens: int, config: DGAConfig) -> S
     )  # fmt: skip
 
 
+def _too_far(state: StreamState | None, num_tokens: int, config: DGAConfig) -> bool:
+    """Return whether a crop would leave fewer tokens than it must."""
+    return state is not None and state.num_seen - num_tokens < _least_tokens(state, config)
+
+
 def _least_tokens(state: StreamState, config: DGAConfig) -> int:
-    """Return the number of tokens that a crop must leave: those that a commit needed."""
+    """Return the number of tokens that a crop must leave.
+
+    Those that a commit needed; and while raw tokens are evicted, so many that the next query sees
+    their units instead of them.
+    """
     due = config.chunks_built(state.num_seen)
     by_time = config.commit_time(due - 1) + 1 if due else 0
     early = state.num_built * config.chunk if state.num_built > due else 0  # by given scores
-    return max(by_time, early)
+    evicted = state.raw_start // config.chunk
+    unseen = max(config.dense_threshold, config.commit_time(evicted - 1)) if evicted else 0
+    return max(by_time, early, unseen)
 
 
 def _select(state: StreamState, index: Tensor) -> StreamState:

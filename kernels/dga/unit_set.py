@@ -79,6 +79,9 @@ class AttendInputs:
         k_BKRD, v_BKRE: raw keys and values from position `raw_start` up to the last query.
         scale: factor of the logits.
         return_lse: whether the log-sum-exp is wanted.
+
+    Raises:
+        AssertionError: the first query should see raw tokens that are evicted.
     """
 
     q_BHQD: Tensor
@@ -90,6 +93,14 @@ class AttendInputs:
     config: DGAConfig
     scale: float
     return_lse: bool = False
+
+    def __post_init__(self) -> None:
+        first_raw = self.config.chunks_visible(self.q_start) * self.config.chunk
+        if self.raw_start > first_raw:
+            raise AssertionError(
+                f"the query at {self.q_start} sees raw tokens from {first_raw} on, and those "
+                f"before {self.raw_start} are evicted"
+            )
 
     @property
     def visible_chunks(self) -> int:

@@ -42,6 +42,7 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             self.scores_BKC: Tensor | None = None
             self.slots = self.appended = slots
             self.is_initialized = slots > 0
+            self.record_past = False
 
         def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
             self.is_initialized = True
@@ -51,6 +52,7 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
         ) -> tuple[Tensor, Tensor]:
             self.is_initialized = True
             self.slots += key_states.shape[2]
+            self.state.recording = self.record_past
             setattr(key_states, LAYER, self)
             return key_states, value_states
 
@@ -67,8 +69,20 @@ def cache_classes() -> tuple[type[Any], type[Any]]:
             self.state.reset()
             self.slots = self.appended = 0
 
+        def activate_past_recording(self) -> None:
+            """Called before drafts are read: the last forward can then be taken back."""
+            self.record_past = True
+
         def crop(self, tokens_to_remove: int) -> None:
-            self.state.crop(abs(tokens_to_remove))
+            if not tokens_to_remove:
+                return
+            try:
+                self.state.crop(abs(tokens_to_remove))
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. A model that only drafts (assistant_model=) takes back more than "
+                    "one forward: load it with attn_implementation='sdpa'"
+                ) from error
             self.slots -= abs(tokens_to_remove)
             self.appended = self.slots
 

@@ -143,6 +143,80 @@ def test_crop_past_a_commit_is_an_error() -> None:
     assert cache.num_seen == [88, 88]
 
 
+@pytest.mark.parametrize("backend", ["eager", "cpp"])
+@pytest.mark.parametrize("mode", ["stream", "late", "dropped", "lastq", "cca", "window_0", "full"])
+def test_every_crop_is_right_or_refused(mode: str, backend: str) -> None:
+    """Past commits, and from behind `dense_threshold` to before it, where raw tokens are gone."""
+    config = MODES[mode]
+    tensors = [x.float() for x in batch(95)]
+    wanted = prefill([x.double() for x in tensors], config).float()
+    refused = 0
+    for seen in (28, 29, 60, 61, 62, 75, 90):
+        for left in range(1, seen):
+            cache = DGALayerCache(config)
+            feed(cache, tensors, [0, seen], backend=backend)
+            if not cropped(cache, seen - left):
+                refused += 1
+                continue
+            out = feed(cache, tensors, [left, left + 1, left + 4], backend=backend)
+            torch.testing.assert_close(out, wanted[:, :, left : left + 4], atol=2e-5, rtol=2e-5)
+    assert (refused == 0) == (mode == "full")
+
+
+def cropped(cache: DGALayerCache, num_tokens: int) -> bool:
+    try:
+        cache.crop(num_tokens)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("cut", [[0, 40, 76], [0, 76], [0, 60, 61, 70]])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_recorded_append_can_be_taken_back_in_part(mode: str, cut: list[int]) -> None:
+    """The tokens that are taken back judged chunks; afterwards nothing is left of them."""
+    config, right = MODES[mode], batch(95)
+    wanted = prefill(right, config)
+    for num_tokens in range(1, cut[-1] - cut[-2] + 1):
+        left = cut[-1] - num_tokens
+        mixed = [torch.cat((x[:, :, :left], x[:, :, left:] + 1), 2) for x in right]
+        cache = DGALayerCache(config)
+        cache.recording = True
+        feed(cache, mixed, cut)
+        cache.crop(num_tokens)
+        assert cache.num_seen == ([] if not left else [left, left])
+        out = feed(cache, right, [left, left + 5, 95])
+        torch.testing.assert_close(out, wanted[:, :, left:])
+
+
+def test_more_than_was_recorded_is_not_taken_back() -> None:
+    cache = DGALayerCache(STREAM)
+    cache.recording = True
+    feed(cache, batch(90), [0, 86, 90])  # a chunk was committed at 88
+    with pytest.raises(ValueError, match="the last append"):
+        cache.crop(5)
+    cache.crop(4)
+    assert cache.num_seen == [86, 86]
+
+
+def test_unequal_rows_are_taken_back() -> None:
+    tensors = batch(90)
+    wanted = [
+        prefill([x[i : i + 1, :, start:] for x in tensors], STREAM) for i, start in ((0, 0), (1, 9))
+    ]
+    cache = DGALayerCache(STREAM)
+    cache.recording = True
+    first, new = [x[:, :, :70] for x in tensors], [x[:, :, 70:] for x in tensors]
+    spans = torch.tensor([[0, 70], [9, 70]])
+    dga_attention(*first, config=STREAM, cache=cache, lengths=spans)
+    dga_attention(*[x + 1 for x in new], config=STREAM, cache=cache)
+    cache.crop(20)
+    out = dga_attention(*new, config=STREAM, cache=cache)
+    assert isinstance(out, Tensor)
+    torch.testing.assert_close(out[:1], wanted[0][:, :, 70:])
+    torch.testing.assert_close(out[1:], wanted[1][:, :, 61:])
+
+
 def test_crop_to_nothing_starts_again() -> None:
     cache = DGALayerCache(STREAM)
     tensors = batch(20)

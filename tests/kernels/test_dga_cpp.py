@@ -215,17 +215,17 @@ def distance(got: Tensor, good: Tensor) -> float:
 
 
 @pytest.mark.usefixtures("allowed")
-@pytest.mark.parametrize("chunk", [20, 21])
+@pytest.mark.parametrize(("chunk", "group_size"), [(20, 4), (21, 3)])  # all tokens are in groups
 @pytest.mark.parametrize(("heads", "key_heads"), [(4, 1), (6, 3), (2, 2)])
 @pytest.mark.parametrize(
     ("tokens", "dim", "value_dim"), [(64, 16, 16), (201, 15, 10), (333, 64, 7)]
 )
 def test_bfloat16_products_agree_at_any_size(
-    heads: int, key_heads: int, tokens: int, dim: int, value_dim: int, chunk: int
+    heads: int, key_heads: int, tokens: int, dim: int, value_dim: int, chunk: int, group_size: int
 ) -> None:
     sizes = {"heads": heads, "key_heads": key_heads, "dim": dim, "value_dim": value_dim}
     tensors = qkv(tokens, **sizes, dtype=torch.float32)
-    config = replace(POOLED, chunk=chunk)
+    config = replace(POOLED, chunk=chunk, group_size=group_size)
     out, lse = dga_attention(*tensors, config=config, return_lse=True, backend="cpp")
     wide = [x.double() for x in tensors]
     good, good_lse = dga_attention(*wide, config=config, return_lse=True, backend="reference")

@@ -130,6 +130,45 @@ def test_left_padding_writes_what_each_row_writes_alone(
         assert torch.equal(new, alone.new_tokens[0])
 
 
+DRAFTS = {
+    "prompt_lookup": {"prompt_lookup_num_tokens": 6, "max_matching_ngram_size": 2},
+    "few_tokens": {"prompt_lookup_num_tokens": 2},
+}
+
+
+@pytest.mark.parametrize("threshold", [0, 47, 60])
+@pytest.mark.parametrize("drafts", DRAFTS)
+def test_prompt_lookup_writes_the_same_text(
+    drafts: str, threshold: int, models: Callable[[str], Any]
+) -> None:
+    """Rejected drafts leave no trace, across commits and across `dense_threshold`."""
+    model = dga_copy(models("Llama"), replace(SMALL, dense_threshold=threshold))
+    repeated = prompt(9).repeat(1, 4)
+    plain = generate(model, repeated, max_new_tokens=60)
+    looked_up = generate(model, repeated, max_new_tokens=60, **DRAFTS[drafts])
+    assert torch.equal(plain.sequences, looked_up.sequences)
+
+
+@pytest.mark.parametrize("own_heads", [False, True])
+def test_an_assistant_writes_the_same_text(own_heads: bool, models: Callable[[str], Any]) -> None:
+    config = replace(SMALL, pool=False, dense_threshold=50)
+    model = dga_copy(models("Llama"), config)
+    if own_heads:
+        heads = (config, replace(config, importance_rate=0.6))
+        enable(model, config, layer_configs={1: heads})
+    assistant = tiny("Llama", num_hidden_layers=1)
+    plain = generate(model, prompt(40), max_new_tokens=50)
+    assisted = generate(model, prompt(40), max_new_tokens=50, assistant_model=assistant)
+    assert torch.equal(plain.sequences, assisted.sequences)
+
+
+def test_an_assistant_with_a_grouped_cache_is_refused(models: Callable[[str], Any]) -> None:
+    config = replace(SMALL, pool=False, dense_threshold=50)
+    model, assistant = models("Llama"), dga_copy(tiny("Llama", num_hidden_layers=1), config)
+    with pytest.raises(ValueError, match="only drafts"):
+        generate(model, prompt(40), max_new_tokens=50, assistant_model=assistant)
+
+
 def test_beams_and_samples_come_out(models: Callable[[str], Any]) -> None:
     plain = models("Llama")
     ids = prompt(50, rows=2)

@@ -141,9 +141,16 @@ FAULTS = (
     Fault(
         "units that came early may be cropped",
         "kernels/dga/layer_cache.py",
-        "return max(by_time, early)",
-        "return by_time",
+        "return max(by_time, early, unseen)",
+        "return max(by_time, unseen)",
         "tests/kernels/test_dga_rereading.py",
+    ),
+    Fault(
+        "evicted tokens may be read after a crop",
+        "kernels/dga/layer_cache.py",
+        "return max(by_time, early, unseen)",
+        "return max(by_time, early)",
+        "tests/kernels/test_dga_cache.py",
     ),
     Fault(
         "budgets by what is kept",

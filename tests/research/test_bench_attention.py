@@ -83,7 +83,9 @@ def test_rounded_products_show_in_the_error_and_in_the_rows(
         if row["metric"] == "error against float64"
     }
     assert 1e-4 < errors["attention prefill", small.FULL] < 1e-2
-    assert (errors["attention prefill", small.SDPA] < 1e-5) == (kind == "mixed")
+    # Whether "medium" reaches inside SDPA depends on the processor; what is kept as bfloat16 does.
+    if kind == "bfloat16":
+        assert 1e-4 < errors["attention prefill", small.SDPA] < 1e-2
 
 
 def test_what_the_processor_cannot_multiply_is_refused(

@@ -28,8 +28,12 @@ AUTO = "auto"  # in `perceive.sources`: whatever of subtitles, speech and ocr th
 
 
 def offline() -> Config:
-    """Small models from registry packages; template chapters, extractive story, LLM in `ask`."""
-    return Config(preset="offline", perceive=PerceiveConfig(sources=(AUTO,)))
+    """Small models from registry packages; template chapters, extractive story, quotes in `ask`."""
+    return Config(
+        preset="offline",
+        perceive=PerceiveConfig(sources=(AUTO,)),
+        ask=AskConfig(answerer="evidence"),
+    )
 
 
 def laptop() -> Config:

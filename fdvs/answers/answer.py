@@ -20,9 +20,11 @@ from fdvs.answers.choice.answer import choose
 from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.chooser import Chooser
 from fdvs.answers.evidence import Evidence, QuestionEmbedder
-from fdvs.answers.fit import Answerability
+from fdvs.answers.fit import GENERIC_FIT, MIN_FOREIGN_WORDS, Answerability, foreign_words
+from fdvs.answers.overview import too_late
 from fdvs.answers.question import Question
-from fdvs.answers.quote import quote, refuse, too_little_fit
+from fdvs.answers.quote import TOO_FEW_WORDS, refuse, too_little_fit
+from fdvs.answers.quoting import quoted_in_words
 from fdvs.answers.reply import OnText
 from fdvs.answers.retrieve import Retriever
 from fdvs.answers.write import write
@@ -89,8 +91,22 @@ def _in_words(
     config: AskConfig,
     on_text: OnText | None,
 ) -> Answer:
-    if evidence.fit < config.min_fit:
-        return refuse(question, evidence, too_little_fit(evidence, config.min_fit))
+    lacking = _lacking(question, evidence, config)
+    if lacking:
+        return refuse(question, evidence, lacking)
+    late = too_late(question, retriever.index, retriever.video_id)
+    if late:
+        return refuse(question, evidence, late)
     if writer is None or config.answerer == "evidence":
-        return quote(question, evidence, retriever.embedder)
+        return quoted_in_words(question, evidence, retriever)
     return write(question, evidence, retriever, writer, config, on_text)
+
+
+def _lacking(question: Question, evidence: Evidence, config: AskConfig) -> str:
+    """Return why the evidence cannot answer a question, "" where it may."""
+    if config.min_fit <= -1 or evidence.fit == GENERIC_FIT:
+        return ""
+    words = foreign_words(question, evidence)
+    if words is not None:
+        return "" if words >= MIN_FOREIGN_WORDS else TOO_FEW_WORDS
+    return too_little_fit(evidence, config.min_fit) if evidence.fit < config.min_fit else ""

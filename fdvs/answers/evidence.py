@@ -9,7 +9,7 @@ P passages, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ import numpy as np
 from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.text.sentences import split_sentences
-from fdvs.text.vocabulary import stems
+from fdvs.text.vocabulary import same_words, stems
 from fdvs.types import Moment, Span, Vectors
 
 MAX_SENTENCES = 32  # of one chapter; captions have a few
@@ -29,11 +29,17 @@ MAX_PASSAGE_CHARS = 600  # embedders read a few hundred words
 class Passage(Span):
     """A sentence that may be evidence; its times are those of its chapter.
 
-    `chapter` is the clip index of the chapter (the caption's position where there are no clips).
+    `chapter` is the clip index of the chapter (the caption's position where there are no clips);
+    `heading` is the chapter's heading, which is a passage of its own, too.
     """
 
     chapter: int
     text: str
+    heading: str = ""
+
+    @property
+    def is_heading(self) -> bool:
+        return bool(self.heading) and same_words(self.text) == same_words(self.heading)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +47,9 @@ class Evidence:
     """The evidence for one question.
 
     Attributes:
-        moments: the chapters that may be cited, video by video in time order.
+        moments: the chapters found, which a language model reads and may cite, video by video in
+            time order.
+        near: the other chapters that were looked at, the nearest first; a quote may cite them.
         passages: sentences of these chapters, and of others that were looked at.
         vectors: of the passages, unit rows [P, D].
         story: the sentences of the stories, video by video; empty where none is told.
@@ -51,6 +59,7 @@ class Evidence:
     """
 
     moments: tuple[Moment, ...] = ()
+    near: tuple[Moment, ...] = ()
     passages: tuple[Passage, ...]
     vectors: Vectors
     story: tuple[str, ...] = ()
@@ -106,20 +115,38 @@ def evidence_of(index: Index, embedder: TextEmbedder, entries: Sequence[Entry]) 
     videos = dict.fromkeys(entry.video_id for entry in entries)
     stories = [index.stories[video_id] for video_id in videos if video_id in index.stories]
     sentences = [sentence.text for story in stories for sentence in story.sentences]
-    return make_evidence(passages_of(entries), embedder, story=sentences)
+    headings = {
+        (video_id, chapter.index): chapter.title
+        for video_id in videos
+        if video_id in index.stories
+        for chapter in index.stories[video_id].chapters
+    }
+    return make_evidence(passages_of(entries, headings), embedder, story=sentences)
 
 
-def passages_of(entries: Iterable[Entry]) -> list[Passage]:
-    """Return the sentences of chapters, each with its chapter's times."""
+def passages_of(
+    entries: Iterable[Entry], headings: Mapping[tuple[str, int], str] | None = None
+) -> list[Passage]:
+    """Return the sentences of chapters, each with its chapter's times.
+
+    `headings` are those of chapters, by video and clip.
+    """
+    known = headings or {}
     return [
         Passage(
             **entry.where(),
             chapter=entry.item,
-            text=sentence[:MAX_PASSAGE_CHARS],
+            text=sentence,
+            heading=known.get((entry.video_id, entry.item), ""),
         )
         for entry in entries
-        for sentence in split_sentences(entry.text)[:MAX_SENTENCES]
+        for sentence in sentences_of(entry.text)
     ]
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a chapter as passages hold them."""
+    return [sentence[:MAX_PASSAGE_CHARS] for sentence in split_sentences(text)[:MAX_SENTENCES]]
 
 
 def moment_of(entry: Entry, *, score: float, matched_by: tuple[str, ...] = ()) -> Moment:

@@ -19,6 +19,7 @@ this purpose.
 from __future__ import annotations
 
 import math
+import unicodedata
 from importlib.resources import files
 
 import numpy as np
@@ -27,13 +28,19 @@ from fdvs.answers.evidence import Evidence
 from fdvs.answers.question import Question
 from fdvs.answers.support import share
 from fdvs.protocols import TextEmbedder
-from fdvs.text.vocabulary import stems
+from fdvs.story.sentence_vectors import terms_of
+from fdvs.text.stop_words import WORDS as STOP_WORDS_OF
+from fdvs.text.stop_words import language_of
+from fdvs.text.vocabulary import same_words, stems
 from fdvs.vectors import Doubles, unit_rows
 
 NUM_NEAREST, NUM_EVERYDAY = 3, 10
 EVERYDAY_SHARE, EVERYDAY_SHARE_CHOICE = 0.7, 1.0
 PASSAGES, WORDS = 0.04, 0.1
 GENERIC_FIT = 1.0  # of a question that names nothing, which every video answers
+# In languages other than English, whose sentences small embedders put close together, a chapter
+# must hold this share of the question's content words instead.
+MIN_FOREIGN_WORDS = 0.3
 # Stems of such questions: "what happens at the end?", "where was it taken?"
 _GENERIC = frozenset(
     """
@@ -72,7 +79,8 @@ class Answerability:
         embedder = embedder or self._embedder
         if question.options:
             return self._choice_fit(question, evidence, embedder)
-        if not frozenset(stems([question.search_text])[0]) - _GENERIC:
+        is_whole = question.reach.kind in ("whole", "topics")
+        if is_whole or not frozenset(stems([question.search_text])[0]) - _GENERIC:
             return GENERIC_FIT
         (score,) = self._scores(question, evidence, embedder, EVERYDAY_SHARE)
         num_passages = evidence.num_in_scope or len(evidence.passages)
@@ -97,6 +105,43 @@ class Answerability:
         everyday_N = mean_of_largest(rows_ND @ self._everyday_ED.T, NUM_EVERYDAY)
         scores_N: Doubles = near_N - everyday_share * everyday_N
         return scores_N
+
+
+def foreign_words(question: Question, evidence: Evidence) -> float | None:
+    """Return the largest share of the question's content words in a chapter, by their beginnings.
+
+    None for a question in English, and one whose language is none of those with stop words.
+    """
+    language = _language_of(question, evidence)
+    if language in ("en", ""):
+        return None
+    sample = " ".join(STOP_WORDS_OF[language])  # so that the stop words of this language go
+    words = {_plain(term) for term in terms_of([question.search_text, sample])[0]}
+    if not words:
+        return 1.0
+    chapters: dict[tuple[str, int], str] = {}
+    for passage in evidence.passages:
+        key = (passage.video_id, passage.chapter)
+        chapters[key] = f"{chapters.get(key, '')} {_plain(passage.text)}"
+    held = (sum(word in text for word in words) / len(words) for text in chapters.values())
+    return max(held, default=0.0)
+
+
+def _language_of(question: Question, evidence: Evidence) -> str:
+    """Return a question's language; of those it may be in, that of the passages."""
+    words = same_words(question.text).split()
+    counts = {name: sum(word in known for word in words) for name, known in STOP_WORDS_OF.items()}
+    most = max(counts.values())
+    around = language_of(passage.text for passage in evidence.passages)
+    if most and counts.get(around) == most:
+        return around
+    return language_of([question.text])
+
+
+def _plain(text: str) -> str:
+    """Return a text without case and accents."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in parts if not unicodedata.combining(char))
 
 
 def mean_of_largest(scores_NP: Doubles, num: int) -> Doubles:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from fdvs.answers.reach import Reach
 from fdvs.errors import InvalidValue
 from fdvs.text.clean import clean_query, clean_text
 from fdvs.text.vocabulary import STOP_WORDS, WORD
@@ -84,6 +85,7 @@ class Question:
         relation: where the answer lies from the anchor: after it, before it, or at it.
         anchor: the event that the question names, in its words; empty without a relation.
         position: the part of the video that the question names.
+        reach: one matter, the whole, topics or videos, and the time named (`fdvs.answers.reach`).
     """
 
     text: str
@@ -95,6 +97,7 @@ class Question:
     relation: Relation = ""
     anchor: str = ""
     position: Position = ""
+    reach: Reach = field(default_factory=Reach)
 
     @classmethod
     def parse(
@@ -140,6 +143,7 @@ class Question:
             relation="" if clause is None else _RELATIONS.get(clause["word"], "at"),
             anchor="" if clause is None else clause["anchor"],
             position=next((name for name, pattern in _POSITIONS if pattern.search(words)), ""),
+            reach=Reach() if options else Reach.of(text),
         )
 
     def with_options(self, options: Sequence[str]) -> Question:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fdvs.answers.evidence import Evidence, evidence_of, is_kept, kept_chapters, moment_of
 from fdvs.answers.question import Question
+from fdvs.answers.reach import Part
 from fdvs.config import SearchConfig
 from fdvs.errors import NotFound
 from fdvs.protocols import TextEmbedder
@@ -26,6 +27,8 @@ NUM_NEAR = 16  # chapters nearest in meaning, for the fit
 NUM_TIMED = 2  # chapters for a named time
 NUM_STORY_CHAPTERS = 3  # nearest to a sentence that was written from the story
 MAX_CHAPTERS = 400  # for a question with options: an hour of film in clips of 9 s
+NUM_RANKED = 200  # chapters ranked for "which videos"
+BY_MEANING = ("meaning",)
 BY_TIME = ("time",)  # `Moment.matched_by` of a chapter at a named time
 BY_STORY = ("story",)  # and of one that a sentence written from the story is near to
 
@@ -60,7 +63,11 @@ class Retriever:
         return found
 
     def chapters(self, text: str, *, num: int) -> list[Moment]:
-        """Return the `num` best kept chapters: the best one's video first, each in time order.
+        """Return the `num` best kept chapters: the best one's video first, each in time order."""
+        return _in_time_order(self.best_chapters(text, num=num))
+
+    def best_chapters(self, text: str, *, num: int) -> list[Moment]:
+        """Return the `num` best kept chapters, best first.
 
         Where fewer than `num` match, the nearest are returned, however far: a model is instructed
         to say so where the evidence does not answer. `matched_by` holds "meaning" from
@@ -73,7 +80,17 @@ class Retriever:
             best = [m for m in ranked if is_kept(self.index, self.index.entries[m.place])][:num]
             if len(best) == num:
                 break
-        return _in_time_order([self._moment(match) for match in best])
+        return [self._moment(match) for match in best]
+
+    def per_video(self, question: Question, *, num: int) -> Evidence:
+        """Return the best chapters of each of the `num` videos that match best, best first."""
+        matter = question.reach.matter(question.search_text)
+        ranked = self.best_chapters(matter, num=NUM_RANKED)
+        groups: dict[str, list[Moment]] = {}
+        for moment in ranked:
+            groups.setdefault(moment.video_id, []).append(moment)
+        moments = [m for group in list(groups.values())[:num] for m in group[:NUM_TIMED]]
+        return replace(self._evidence(self._places(moments)), moments=tuple(moments))
 
     def with_story_chapters(self, evidence: Evidence, sentences: Sequence[str]) -> Evidence:
         """Add the chapters nearest to each sentence: a model that read the story saw them, too."""
@@ -92,14 +109,23 @@ class Retriever:
         return replace(wider, moments=tuple(moments), fit=evidence.fit)
 
     def _open(self, question: Question, num: int) -> Evidence:
-        moments = self.chapters(question.search_text, num=num)
+        best = self.best_chapters(question.search_text, num=max(num, NUM_NEAR))
+        moments = _in_time_order(best[:num])
         moments = _joined(moments, self._at_named_time(question, moments))
         (row,) = self.embedder.embed_texts([question.search_text])
-        near = self._nearest(row, num=NUM_NEAR, video_id=self.video_id)
-        places = list(dict.fromkeys([*self._places(moments), *near]))
-        found = self._evidence(places)
-        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, len(places))
-        return replace(found, moments=tuple(moments), num_in_scope=round(num_in_scope))
+        nearest = self._nearest(row, num=NUM_NEAR, video_id=self.video_id)
+        found = self._evidence(dict.fromkeys([*self._places([*moments, *best]), *nearest]))
+        num_near = len(dict.fromkeys([*self._places(moments), *nearest]))
+        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, num_near)
+        near = [
+            *best,
+            *(moment_of(self.index.entries[p], score=nearest[p], matched_by=BY_MEANING)
+              for p in nearest),
+        ]  # fmt: skip
+        return replace(
+            found, moments=tuple(moments), near=_besides(moments, near),
+            num_in_scope=round(num_in_scope),
+        )  # fmt: skip
 
     def _for_options(self, question: Question) -> Evidence:
         entries = self._in_scope()
@@ -135,7 +161,11 @@ class Retriever:
     def _at_named_time(self, question: Question, moments: Sequence[Moment]) -> list[Moment]:
         """Return the chapters at the time that a question names."""
         wanted: list[Entry] = []
-        if question.position in ("start", "end"):
+        part = question.reach.part
+        if part is not None and part.in_seconds:
+            for video_id in dict.fromkeys(moment.video_id for moment in moments):
+                wanted += self.in_part(part, video_id)
+        elif question.position in ("start", "end"):
             for video_id in dict.fromkeys(moment.video_id for moment in moments):
                 chapters = kept_chapters(self.index, [video_id])
                 is_start = question.position == "start"
@@ -146,12 +176,32 @@ class Retriever:
                 wanted += _beside(chapters, event, question.relation)
         return [moment_of(entry, score=0.0, matched_by=BY_TIME) for entry in wanted]
 
+    def in_part(self, part: Part, video_id: str) -> list[Entry]:
+        """Return the first kept chapters in a part of a video's time; none without its story."""
+        story = self.index.stories.get(video_id)
+        if story is None:
+            return []
+        start_s, end_s = part.of(story.duration_s)
+        chapters = kept_chapters(self.index, [video_id])
+        return [c for c in chapters if c.start_s < end_s and c.end_s > start_s][:NUM_NEAR]
+
 
 def _joined(moments: Sequence[Moment], more: Sequence[Moment]) -> list[Moment]:
     """Return moments and those of `more` that are not among them, in time order."""
     known = {(moment.video_id, moment.clips[0]) for moment in moments}
     added = [moment for moment in more if (moment.video_id, moment.clips[0]) not in known]
     return _in_time_order([*moments, *added])
+
+
+def _besides(moments: Sequence[Moment], more: Iterable[Moment]) -> tuple[Moment, ...]:
+    """Return those of `more` that are not among `moments`, each once."""
+    known = {(moment.video_id, moment.clips[0]) for moment in moments}
+    added: dict[tuple[str, int], Moment] = {}
+    for moment in more:
+        key = (moment.video_id, moment.clips[0])
+        if key not in known:
+            added.setdefault(key, moment)
+    return tuple(added.values())
 
 
 def _in_time_order(moments: Sequence[Moment]) -> list[Moment]:

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from fdvs.answers.answering import answering
 from fdvs.answers.check import Checked, check_reply, with_citations
 from fdvs.answers.evidence import Evidence
 from fdvs.answers.prompt import AskPrompt, ask_prompt
 from fdvs.answers.question import Question
-from fdvs.answers.quote import REFUSAL, quote
+from fdvs.answers.quote import REFUSAL
+from fdvs.answers.quoting import quoted_in_words
 from fdvs.answers.reply import OnText, Reply, ask_model, is_refusal, read_reply
 from fdvs.answers.retrieve import BY_STORY, Retriever
 from fdvs.config import AskConfig
@@ -20,6 +22,7 @@ from fdvs.protocols import LanguageModel
 from fdvs.types import Answer, AnswerSentence, Moment
 
 UNSUPPORTED_REPLY = "no chapter supports what the language model wrote"
+BESIDE_THE_QUESTION = "what the language model wrote does not answer the question"
 EMPTY_REPLY = "the language model found no answer in the material"
 
 
@@ -33,7 +36,8 @@ def write(
 ) -> Answer:
     """Let a model answer; what no chapter supports is removed.
 
-    Where nothing is left, the answer is a refusal, or, with `ask.answerer` "combined", quotes.
+    Nor is what does not answer the question kept (`fdvs.answers.answering`). Where nothing is left,
+    the answer is a refusal, or, with `ask.answerer` "combined", quotes.
     """
     index = retriever.index
     videos = dict.fromkeys(moment.video_id for moment in evidence.moments)
@@ -53,8 +57,9 @@ def write(
         embedder=retriever.embedder,
         min_support=config.min_support,
     )
-    found = _answer(question, evidence, checked, prompt, reply, writer)
-    if not checked.supported:
+    good = answering(question, checked.supported)
+    found = _answer(question, evidence, checked, good, prompt, reply, writer)
+    if not good:
         found = _without_support(found, question, evidence, checked, retriever, config)
     timing = replace(reply.timing, check_s=round(time.monotonic() - began, 3))
     return replace(found, timing=timing)
@@ -64,11 +69,12 @@ def _answer(
     question: Question,
     evidence: Evidence,
     checked: Checked,
+    good: Sequence[AnswerSentence],
     prompt: AskPrompt,
     reply: Reply,
     writer: LanguageModel,
 ) -> Answer:
-    good = checked.supported
+    missing = [s for s in checked.supported if s not in good]
     return Answer(
         question=question.text,
         text=with_citations(good),
@@ -77,11 +83,11 @@ def _answer(
         attention=writer.attention,
         num_prompt_tokens=reply.num_prompt_tokens,
         num_answer_tokens=reply.num_tokens,
-        sentences=good,
-        removed=checked.unsupported,
+        sentences=tuple(good),
+        removed=(*checked.unsupported, *missing),
         support=round(float(np.mean([s.support for s in good])), 6) if good else 0.0,
         fit=evidence.fit,
-        notes=(*prompt.notes, *_notes(checked)),
+        notes=(*prompt.notes, *_notes(checked), *_missing_notes(missing)),
     )
 
 
@@ -95,17 +101,27 @@ def _without_support(
 ) -> Answer:
     """Return the answer where nothing of a model's reply is supported."""
     if config.answerer != "combined" or not checked.sentences:
-        reason = UNSUPPORTED_REPLY if checked.sentences else EMPTY_REPLY
+        reason = _why(checked) if checked.sentences else EMPTY_REPLY
         return replace(found, text=REFUSAL, refused=True, reason=reason)
-    quoted = quote(question, evidence, retriever.embedder)
+    quoted = quoted_in_words(question, evidence, retriever)
     return replace(
         found,
         text=quoted.text,
         sentences=quoted.sentences,
         evidence=_used(evidence, quoted.sentences),
         support=quoted.support,
-        notes=(*found.notes, f"{UNSUPPORTED_REPLY}: the evidence is quoted"),
+        notes=(*found.notes, *quoted.notes, f"{_why(checked)}: the evidence is quoted"),
     )
+
+
+def _why(checked: Checked) -> str:
+    return BESIDE_THE_QUESTION if checked.supported else UNSUPPORTED_REPLY
+
+
+def _missing_notes(missing: Sequence[AnswerSentence]) -> list[str]:
+    if not missing:
+        return []
+    return [f"{len(missing)} sentences removed: they repeat, or do not answer the question"]
 
 
 def _notes(checked: Checked) -> list[str]:

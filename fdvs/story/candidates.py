@@ -52,6 +52,12 @@ _FILLER = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# More of them, which stories leave out by their length.
+_ASIDE = re.compile(
+    r"\b(?:let (?:me|us) (?:finish|begin|start|end|talk|turn|look)|let that sink in|one more thing"
+    r"|you know what i mean|still awake|as you can see|kommen wir zu|lassen sie mich)\b",
+    re.IGNORECASE,
+)
 # sounds between brackets, music
 _SOUND = re.compile(r"^\W*[\[(♪♫][^\])]*[\])♪♫]?\W*$")
 _DOUBT = re.compile(r"\b(?:likely|perhaps|maybe|possibly|might)\b", re.IGNORECASE)
@@ -153,6 +159,20 @@ def _quality(text: str, voice: Voice) -> float:
     if len(words) > LONG_WORDS:
         quality *= LONG_WORDS / len(words)
     return quality
+
+
+def is_remark(text: str) -> bool:
+    """Return whether a sentence is said to the audience, or is a sound, and tells no matter."""
+    is_short = len(text.split()) <= 2 * SHORT_WORDS
+    return bool(
+        _FILLER.search(text) or _SOUND.match(text) or (is_short and _ASIDE.search(text))
+    ) or text == NOTHING_SEEN  # fmt: skip
+
+
+def leans(text: str) -> bool:
+    """Return whether a sentence opens with a word that leans on the sentence before."""
+    words = same_words(text).split()
+    return bool(words) and words[0] in _LEANING
 
 
 def repeats(text: str, others: Iterable[str]) -> bool:

@@ -17,8 +17,10 @@ from fdvs.pipelines.show.tables import (
     span,
 )
 from fdvs.text.clean import one_line
+from fdvs.text.sentences import shorten
 from fdvs.types import Answer, Moment
 
+MAX_EVIDENCE_CHARS = 200  # of a chapter; `fdvs story --chapters` and --json show all of it
 REMOVED = "left out, since no chapter supports it:"
 INJECTION = "looks like a prompt injection: quoted, never followed"
 
@@ -41,9 +43,10 @@ def show_answer(answer: Answer) -> None:
         line(out, "second look ", span(cited.name, cited.start_s, cited.end_s))
         paragraph(out, reply.text)
     out.print()
-    heading = "Nearest chapters" if answer.refused else "Evidence"
-    line(out, (heading if answer.evidence else "No evidence was found", FAINT))
-    for moment in answer.evidence:
+    shown = nearest(answer) if answer.refused else told_from(answer)
+    heading = "Nearest chapter" if answer.refused else "Evidence"
+    line(out, (heading if shown else "No evidence was found", FAINT))
+    for moment in shown:
         _show_moment(out, moment)
     out.print()
     for note in answer.notes:
@@ -55,7 +58,8 @@ def _show_sentences(out: Console, answer: Answer) -> None:
     for sentence in answer.sentences:
         paragraph(out, sentence.text, indent="", style=HEAD)
         for cited in sentence.citations:
-            support = f"  support {cited.support:.2f}"
+            # a quote is its own support
+            support = "" if cited.support == 1.0 else f"  support {cited.support:.2f}"
             line(out, "  ", span(cited.name, cited.start_s, cited.end_s), (support, FAINT))
         if not sentence.citations:
             line(out, ("  not in the evidence", BAD))
@@ -73,16 +77,34 @@ def _show_moment(out: Console, moment: Moment) -> None:
 
     cited = span(moment.name, moment.start_s, moment.end_s)
     line(out, "  ", cited, (matches(moment), FAINT))
-    paragraph(out, moment.text, indent="    ")
+    paragraph(out, shorten(one_line(moment.text), max_chars=MAX_EVIDENCE_CHARS), indent="    ")
     if has_prompt_injection(moment.text):
         line(out, (f"    ({INJECTION})", FAINT))
 
 
+def nearest(answer: Answer) -> tuple[Moment, ...]:
+    """Return the moment of an answer's evidence that is nearest to the question, if any."""
+    best = max(answer.evidence, key=lambda moment: moment.score, default=None)
+    return () if best is None else (best,)
+
+
+def told_from(answer: Answer) -> tuple[Moment, ...]:
+    """Return the evidence to show: of quotes the chapters that they stand in."""
+    if not answer.sentences or any(s.support < 1.0 for s in answer.sentences):
+        return answer.evidence
+    cited = {(c.video_id, c.start_s) for s in answer.sentences for c in s.citations}
+    shown = tuple(m for m in answer.evidence if (m.video_id, m.start_s) in cited)
+    return shown or answer.evidence
+
+
 def provenance(answer: Answer) -> str:
-    """Return one line: the model, its attention, tokens read and written, and seconds taken."""
+    """Return one line: the model, its attention, tokens read and written, and seconds taken.
+
+    The attention's settings are in `answer.attention` and in --json.
+    """
     parts = [f"answered by {one_line(answer.backend)}"]
     if answer.attention != "none":
-        parts.append(f"attention: {one_line(answer.attention)}")
+        parts.append(f"attention: {one_line(answer.attention).split(':')[0]}")
     if answer.num_prompt_tokens:
         counts = f"{answer.num_prompt_tokens} tokens read, {answer.num_answer_tokens} written"
         parts.append(counts)

@@ -67,7 +67,7 @@ def test_an_answer_shows_citations_evidence_backend_and_times(
     assert lines[:2] == ["It is [b]red[/b].", f"  {CITED}  support 0.75"]
     assert f"  {CITED}  by meaning" in lines
     assert lines[-1] == (
-        "answered by smollm2-135m; attention: dga: eager; 100 tokens read, 5 written; "
+        "answered by smollm2-135m; attention: dga; 100 tokens read, 5 written; "
         "story read from cache (0.5 s); first token after 0.2 s; 1.2 s"
     )
 
@@ -98,7 +98,7 @@ def test_a_refusal_says_why_and_shows_what_is_nearest(
     assert cli.run(["ask", "what?"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["Not in the evidence.", "no chapter fits"]
-    assert "Nearest chapters" in lines
+    assert "Nearest chapter" in lines
 
 
 def test_options_are_shown_with_their_scores_and_the_chosen_one_marked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fdvs.errors import ModelUnavailable, how_to_install
 from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
 from fdvs.registry import Registry
 
@@ -62,8 +63,16 @@ ROLES: dict[Role, Registry] = {
 
 
 def backend_class(card: Card) -> Any:
-    """Return the class that runs a card, without loading weights. Raises UnknownName."""
-    return ROLES[card.role].get(card.backend)
+    """Return the class that runs a card, without loading weights.
+
+    Raises UnknownName, or ModelUnavailable where a package that it imports is not installed.
+    """
+    try:
+        return ROLES[card.role].get(card.backend)
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(
+            f"{card.name} needs the package {error.name!r}; {how_to_install('local')}"
+        ) from None
 
 
 def load_model(spec: str, role: Role, settings: LoadSettings) -> Any:

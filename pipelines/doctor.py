@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fdvs.config import Config
-from fdvs.errors import FdvsError
+from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card, resolve
-from fdvs.pipelines.model_set import model_specs
+from fdvs.pipelines.model_set import used_specs
 from fdvs.pipelines.requirements import (
     INDEX,
     REQUIREMENTS,
@@ -74,7 +74,8 @@ def attention_backends() -> list[BackendJson]:
     try:
         from fdvs.kernels.dga.backends import backends
     except ImportError as error:
-        return [BackendJson(kind="attention", name="dga", runs=False, reason=str(error))]
+        reason = f"{error}; {how_to_install('local')}"
+        return [BackendJson(kind="attention", name="dga", runs=False, reason=reason)]
     return [
         BackendJson(kind="attention", name=f"dga {name}", runs=runs, reason=reason)
         for name, (runs, reason) in backends().items()
@@ -87,8 +88,10 @@ def devices() -> list[str]:
         import torch
 
         from fdvs.models.weights.loading import choose_device
-    except ImportError as error:
-        return [f"none: torch cannot be imported ({error})"]
+    except ImportError:
+        from importlib.metadata import version
+
+        return [f"cpu (ONNX Runtime {version('onnxruntime')}; no PyTorch here)"]
     chosen, reason = choose_device("auto")
     found = [f"{chosen} ({reason}): taken by device auto"]
     if chosen != "cpu":
@@ -104,7 +107,7 @@ def ffmpeg() -> str:
 
         return f"{imageio_ffmpeg.get_ffmpeg_exe()} ({imageio_ffmpeg.get_ffmpeg_version()})"
     except (ImportError, RuntimeError, OSError) as error:
-        return f"none: {' '.join(str(error).split())}"
+        return f"none: {' '.join(str(error).split())}; {how_to_install('ffmpeg')}"
 
 
 def library_state(path: Path) -> str:
@@ -126,7 +129,7 @@ def preset_state(name: str, config: Config) -> PresetJson:
     from fdvs.pipelines.presets import PRESETS
 
     cards, problems = [], []
-    for role, spec in model_specs(resolve_sources(config).config).values():
+    for role, spec in used_specs(resolve_sources(config).config).values():
         try:
             cards.append(resolve(spec, role))
         except FdvsError as error:

@@ -42,6 +42,19 @@ def model_specs(config: Config) -> dict[str, tuple[Role, str]]:
     }
 
 
+def used_specs(config: Config) -> dict[str, tuple[Role, str]]:
+    """Return those of `model_specs` that a build or an answer uses."""
+    specs = model_specs(config)
+    if not (writes_with_llm(config) or config.ask.answerer != "evidence"):
+        del specs["llm"]
+    return specs
+
+
+def writes_with_llm(config: Config) -> bool:
+    """Whether a build lets the language model write chapters or stories."""
+    return config.chapter.writer == "llm" or config.story.writer == "abstractive"
+
+
 class ModelSet:
     """The models of a config, by name: a role (`captioner`, `llm`, ...) or `source:NAME`.
 
@@ -178,13 +191,14 @@ class ModelSet:
     def names_for_build(self) -> tuple[str, ...]:
         """Return the names of the models that a build uses."""
         names = ["image_embedder", *self.observer_names(), "text_embedder"]
-        if self._config.chapter.writer == "llm" or self._config.story.writer == "abstractive":
+        if writes_with_llm(self._config):
             names.append("llm")
         return tuple(names)
 
     def backends(self) -> dict[str, str]:
-        """Return each model's label by name, for reports; a missing LLM is marked as missing."""
-        return {name: self._label(name) for name in (*self.names_for_build(), "llm")}
+        """Return each used model's label by name, for reports; a missing LLM is marked."""
+        names = dict.fromkeys([*self.names_for_build(), *used_specs(self._config)])
+        return {name: self._label(name) for name in names}
 
     def _label(self, name: str) -> str:
         try:

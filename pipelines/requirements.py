@@ -23,24 +23,25 @@ class Requirement:
 
 REQUIREMENTS = (
     Requirement("reader", "pyav", ("av",)),
-    Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg")),
+    Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg"), "ffmpeg"),
     Requirement("reader", "decord", ("decord",), "decord"),
     Requirement("cut", "keyframes"),
     Requirement("cut", "fixed"),
     Requirement("cut", "scenes", ("scenedetect", "cv2"), "scenes"),
-    Requirement("index", "faiss", ("faiss",), "offline"),
-    Requirement("image_embedder", "efficientnet", ("timm", "torch"), "offline"),
+    Requirement("index", "exact", ("numpy",)),
+    Requirement("image_embedder", "efficientnet", ("onnxruntime",)),
     Requirement("image_embedder", "open_clip", ("open_clip", "torch"), "laptop"),
-    Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",)),
-    Requirement("captioner", "tags", ("timm",), "offline"),
-    Requirement("captioner", "transformers", ("transformers", "torchvision")),
+    Requirement("text_embedder", "minilm-l6", ("onnxruntime", "tokenizers")),
+    Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",), "local"),
+    Requirement("captioner", "tags", ("onnxruntime",)),
+    Requirement("captioner", "transformers", ("transformers", "torchvision"), "local"),
     Requirement("captioner", "endpoint", ("httpx",)),
     Requirement("source", "subtitles", ("av",)),
     Requirement("source", "faster-whisper", ("faster_whisper",), "speech"),
     Requirement("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
-    Requirement("source", "grounding-dino", ("transformers",)),
-    Requirement("source", "video-classifier", ("transformers",)),
-    Requirement("llm", "transformers", ("transformers", "accelerate"), "offline"),
+    Requirement("source", "grounding-dino", ("transformers",), "local"),
+    Requirement("source", "video-classifier", ("transformers",), "local"),
+    Requirement("llm", "transformers", ("transformers", "accelerate"), "local"),
     Requirement("llm", "endpoint", ("httpx",)),
 )
 INDEX = tuple(one for one in REQUIREMENTS if one.kind == "index")
@@ -68,13 +69,19 @@ def check_backend(requirement: Requirement) -> BackendJson:
 
 def missing_packages(cards: Iterable[Card]) -> list[str]:
     """Return one line for each model whose packages are not installed."""
-    users = {(str(card.role), card.backend): card.name for card in cards}
+    users = {(str(card.role), _needed_by(card)): card.name for card in cards}
     backends = map(check_backend, REQUIREMENTS)
     return [
         f"{users[one['kind'], one['name']]}: {one['reason']}"
         for one in backends
         if (one["kind"], one["name"]) in users and not one["runs"]
     ]
+
+
+def _needed_by(card: Card) -> str:
+    """Return the name of a card's requirement: its own where it has one, else its backend's."""
+    known = {(one.kind, one.name) for one in REQUIREMENTS}
+    return card.name if (str(card.role), card.name) in known else card.backend
 
 
 def has_weights(card: Card) -> bool:

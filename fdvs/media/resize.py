@@ -117,13 +117,7 @@ def centred(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _resize(image: Image, height_px: int, width_px: int) -> Image:
-    import torch
-    from torch.nn.functional import interpolate
+    from PIL import Image as Pictures
 
-    # HWC -> 1CHW as a view: making it contiguous first costs three times as much.
-    x_1CHW = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
-    y_1CHW = interpolate(
-        x_1CHW, size=(height_px, width_px), mode="bicubic", antialias=True, align_corners=False
-    )
-    resized: Image = y_1CHW[0].permute(1, 2, 0).numpy()
-    return resized
+    picture = Pictures.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((width_px, height_px), Pictures.Resampling.BICUBIC))

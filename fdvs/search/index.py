@@ -1,7 +1,7 @@
 """The texts of all levels of a library, with their vectors and words, ready to be searched.
 
-Vectors and words are read from the store each time, into an exact FAISS index and a full-text
-table in memory. Files of them beside the store would be second copies that can be stale or damaged,
+Vectors and words are read from the store each time, into exact rows (`fdvs.search.rows`) and a
+full-text table in memory. Files of them beside the store would be second copies that can be stale or damaged,
 and would save little: a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each)
 loads in 6.5 s on two shared cores, of which the vectors take 2 s.
 """
@@ -13,14 +13,13 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.errors import CorruptLibrary, ModelUnavailable, StoreError, how_to_install
+from fdvs.errors import CorruptLibrary, StoreError
 from fdvs.search.fulltext import FullText
+from fdvs.search.rows import Rows
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Level, Span, Story, Vectors
@@ -75,10 +74,7 @@ class Index:
         self.full_text = FullText((text.entry.video_id, text.entry.text) for text in texts)
         self.num_dims = _common_dims(texts)
         self._positions, rows = _stack(texts, self.num_dims)
-        self._faiss = _import_faiss()
-        self._vectors = self._faiss.IndexFlatIP(max(1, self.num_dims))
-        if len(rows):
-            self._vectors.add(rows)
+        self._vectors = Rows(rows)
         self._by_key = {entry.key: place for place, entry in enumerate(self.entries)}
         self._order = [(LEVELS.index(e.level), e.name, e.video_id) for e in self.entries]
 
@@ -86,19 +82,15 @@ class Index:
     def load(cls, store: Store) -> Index:
         """Read all texts and vectors of a library.
 
-        Raises:
-            ModelUnavailable: FAISS is not installed.
-            StoreError: the database cannot be read.
-
-        A video with a damaged row is left out, with a warning.
+        A video with a damaged row is left out, with a warning. Raises StoreError where the
+        database cannot be read.
         """
-        _import_faiss()  # before the long part
         with store.reading():
             stories: dict[str, Story] = {}
             texts = [t for v in store.videos() for t in _texts_or_none(store, v, stories)]
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
         index = cls(texts, stories)
-        logger.info("index: %d texts, %d vectors", len(texts), index._vectors.ntotal)
+        logger.info("index: %d texts, %d vectors", len(texts), len(index._vectors))
         return index
 
     def place(self, key: Key) -> int | None:
@@ -136,12 +128,11 @@ class Index:
     def vectors(self, place: int) -> Vectors:
         """Return the unit vectors [rows, D] of one entry, which may have none."""
         low, high = np.searchsorted(self._positions, [place, place + 1])
-        found: Vectors = self._vectors.reconstruct_n(int(low), int(high - low))
-        return found
+        return self._vectors.part(int(low), int(high))
 
     def _unit(self, query: Vectors) -> Vectors:
         vector = np.asarray(query, dtype=np.float32).reshape(1, -1)
-        if self._vectors.ntotal and vector.shape[1] != self.num_dims:
+        if len(self._vectors) and vector.shape[1] != self.num_dims:
             raise StoreError(
                 f"the library's vectors have {self.num_dims} numbers, the query's "
                 f"{vector.shape[1]}: use the text embedder that it was built with, or build again"
@@ -169,21 +160,8 @@ class Index:
     def _range_search(
         self, unit: Vectors, low: int, high: int, min_score: float
     ) -> tuple[NDArray[np.int64], Vectors]:
-        # FAISS wants scores above the radius; half a rounding step below lets ties in
-        radius = min_score - 10.0**-SCORE_DECIMALS
-        only = self._faiss.SearchParameters(sel=self._faiss.IDSelectorRange(low, high))
-        _, scores, rows = self._vectors.range_search(unit, radius, params=only)
-        return rows, scores
-
-
-def _import_faiss() -> ModuleType | Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ModelUnavailable(
-            f"search needs faiss ({error}); {how_to_install('offline')}"
-        ) from error
-    return faiss
+        # half a rounding step below lets ties in
+        return self._vectors.above(unit, low, high, min_score - 10.0**-SCORE_DECIMALS)
 
 
 def _plain(text: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import LoadSettings
 from fdvs.models.describe.audio import Samples
 from fdvs.models.describe.speech_text import Segment, Word
-from fdvs.models.weights.loading import choose_device, needs, reason_of
+from fdvs.models.weights.loading import needs, reason_of
 
 # Silero VAD judges windows of this many samples at 16 kHz: 32 ms.
 VOICE_WINDOW = 512
@@ -142,10 +142,19 @@ def whisper_folder(folder: Path) -> Path:
 
 
 def place(settings: LoadSettings, name: str) -> tuple[str, str]:
-    """Return (device, compute type) for CTranslate2, which supports CPU and CUDA only."""
-    device, reason = choose_device(settings.device)
-    if not device.startswith(("cpu", "cuda")):
-        device, reason = "cpu", f"CTranslate2 does not support {device}"
-    compute_type = "float16" if device.startswith("cuda") else "int8"
-    logger.info("speech %s: %s (%s), %s", name, device, reason, compute_type)
-    return device, compute_type
+    """Return (device, compute type) for CTranslate2, which supports CPU and CUDA only.
+
+    Raises InvalidValue where a GPU is asked for that CTranslate2 does not find.
+    """
+    num_gpus = int(needs("ctranslate2", "speech").get_cuda_device_count())
+    wanted, reason = settings.device, "asked for"
+    if wanted in ("auto", "torch"):
+        wanted = "cuda" if num_gpus else "cpu"
+        reason = f"CTranslate2 finds {num_gpus} GPUs"
+    elif not wanted.startswith(("cpu", "cuda")):
+        wanted, reason = "cpu", f"CTranslate2 does not support {settings.device}"
+    elif wanted.startswith("cuda") and not num_gpus:
+        raise InvalidValue("models.device", wanted, "cpu: CTranslate2 finds no GPU")
+    compute_type = "float16" if wanted.startswith("cuda") else "int8"
+    logger.info("speech %s: %s (%s), %s", name, wanted, reason, compute_type)
+    return wanted, compute_type

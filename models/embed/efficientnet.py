@@ -7,6 +7,7 @@ captioner does not run the network again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.embed.graph import runs_as_graph
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.loading import needs, place, reuse_memory
 from fdvs.types import Image, ModelIdentity, Vectors
@@ -25,6 +27,8 @@ INPUT_PX = 224
 SHORT_SIDE_PX = 256
 MEAN, SCALE = 127.0, 128.0
 ARCHITECTURE = "tf_efficientnet_lite0"
+NUM_FEATURES = 1280
+LABELS = "imagenet_labels.txt"
 
 
 class EfficientNetEmbedder:
@@ -42,10 +46,17 @@ class EfficientNetEmbedder:
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> EfficientNetEmbedder:
-        """Load the checkpoint (a plain state dict). Raises ModelUnavailable, ModelError."""
+        """Load the checkpoint (a plain state dict); as a graph where the file is the card's own.
+
+        Raises ModelUnavailable, ModelError.
+        """
+        if runs_as_graph(card, settings):
+            from fdvs.models.embed.efficientnet_graph import GraphEfficientNet
+
+            return GraphEfficientNet.load_graph(card)
         import torch
 
-        timm = needs("timm", "offline")
+        timm = needs("timm", "local")
         device, dtype = place(settings, card.name)
         if device == "cpu":
             reuse_memory()
@@ -56,19 +67,22 @@ class EfficientNetEmbedder:
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Return raw features before the classifier, float32 [len(images), 1280]."""
-        import torch
-
-        width = int(self._network.num_features)
-        rows = [np.zeros((0, width), np.float32)]
+        rows = [np.zeros((0, NUM_FEATURES), np.float32)]
         for start in range(0, len(images), self.batch_size):
             batch = np.stack([network_input(i) for i in images[start : start + self.batch_size]])
-            with torch.inference_mode():
-                x_N3HW = self._tensor(batch).contiguous(memory_format=torch.channels_last)
-                features_ND = self._network.forward_head(
-                    self._network.forward_features(x_N3HW), pre_logits=True
-                )
-            rows.append(features_ND.float().cpu().numpy())
+            rows.append(self._features(batch))
         return np.concatenate(rows)
+
+    def _features(self, x_N3HW: Vectors) -> Vectors:
+        import torch
+
+        with torch.inference_mode():
+            x = self._tensor(x_N3HW).contiguous(memory_format=torch.channels_last)
+            features_ND = self._network.forward_head(
+                self._network.forward_features(x), pre_logits=True
+            )
+            found: Vectors = features_ND.float().cpu().numpy()
+        return found
 
     def probabilities(self, vectors: Vectors) -> Vectors:
         """Return float32 [N, 1000]: the classifier's softmax over features [N, 1280]."""
@@ -140,5 +154,5 @@ def _checkpoint(place: Path) -> dict[str, Any]:
 
 
 def _label_names() -> list[str]:
-    info = needs("timm.data", "offline").ImageNetInfo()
-    return [str(info.index_to_description(index)) for index in range(info.num_classes())]
+    """Return the 1,000 names of the ImageNet-1k classes with their synonyms, from WordNet."""
+    return files("fdvs.models.embed").joinpath(LABELS).read_text("utf-8").splitlines()

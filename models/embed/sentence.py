@@ -1,18 +1,22 @@
-"""Sentence embeddings by sentence-transformers, from a local folder."""
+"""Sentence embeddings from a local folder: a graph without torch, else sentence-transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings
+from fdvs.models.embed.graph import runs_as_graph
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.loading import needs, place, reason_of, without_progress_bars
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from fdvs.models.embed.sentence_graph import GraphSentenceEmbedder
 
 
 class SentenceEmbedder:
@@ -25,9 +29,16 @@ class SentenceEmbedder:
         self._model = model
 
     @classmethod
-    def load(cls, card: Card, settings: LoadSettings) -> SentenceEmbedder:
-        """Load from disk, without network. Raises ModelUnavailable, ModelError."""
-        library = needs("sentence_transformers", "offline")
+    def load(cls, card: Card, settings: LoadSettings) -> SentenceEmbedder | GraphSentenceEmbedder:
+        """Load from disk, without network; as a graph where the package has one for the card.
+
+        Raises ModelUnavailable, ModelError.
+        """
+        if runs_as_graph(card, settings):
+            from fdvs.models.embed.sentence_graph import GraphSentenceEmbedder
+
+            return GraphSentenceEmbedder.load(card)
+        library = needs("sentence_transformers", "local")
         folder = model_folder(card)
         device, dtype = place(settings, card.name)
         try:

@@ -43,10 +43,12 @@ def needs(package: str, extra: str) -> Any:
 
 
 def choose_device(wanted: str) -> tuple[str, str]:
-    """Return (device, reason) for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises InvalidValue."""
-    import torch
+    """Return (device, reason) for `auto`, `torch`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
-    if wanted == "auto":
+    `torch` is `auto` for models that have a graph, too. Raises InvalidValue.
+    """
+    torch = needs("torch", "local")
+    if wanted in ("auto", "torch"):
         if torch.cuda.is_available():
             return "cuda", f"found {torch.cuda.get_device_name()}"
         if torch.backends.mps.is_available():

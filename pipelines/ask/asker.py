@@ -18,7 +18,7 @@ from fdvs.answers.question import Question
 from fdvs.answers.reply import OnText
 from fdvs.answers.second_look import second_look
 from fdvs.config import Config
-from fdvs.errors import ModelError
+from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.media.readers import open_reader
 from fdvs.media.sampling import sample_times, unique_frames
 from fdvs.pipelines.model_set import ModelSet
@@ -63,13 +63,14 @@ class Asker:
         """
         if self._answerability is None:
             self._answerability = Answerability(embedder)
+        lacking = ""
         if writer == "preset":
-            writer = None if question.options else self.language_model()
+            writer, lacking = (None, "") if question.options else self._writer()
 
         def make_chooser(embedder: TextEmbedder) -> Chooser:
             return chooser or self._chooser(index, embedder)
 
-        return answer(
+        found = answer(
             question,
             index=index,
             embedder=embedder,
@@ -81,6 +82,19 @@ class Asker:
             answerability=self._answerability,
             on_text=on_text,
         )
+        return replace(found, notes=(*found.notes, lacking)) if lacking else found
+
+    def _writer(self) -> tuple[LanguageModel | None, str]:
+        """Return the language model and a note; with `combined` quotes stand in for a missing one.
+
+        Raises ModelUnavailable where `ask.answerer` is "llm".
+        """
+        try:
+            return self.language_model(), ""
+        except ModelUnavailable as error:
+            if self._config.ask.answerer != "combined":
+                raise
+            return None, f"the evidence is quoted, there is no language model: {error}"
 
     def language_model(self) -> LanguageModel | None:
         """Return the settings' language model, reading through the cache; None without one."""

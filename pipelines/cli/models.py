@@ -103,8 +103,8 @@ def fetch_models(
 
 
 def _used_models(options: LibraryOptions) -> list[str]:
-    from fdvs.pipelines.model_set import model_specs
+    from fdvs.pipelines.model_set import used_specs
     from fdvs.pipelines.sources import resolve_sources
 
     config = resolve_sources(options.settings()).config
-    return [spec for _, spec in model_specs(config).values()]
+    return [spec for _, spec in used_specs(config).values()]

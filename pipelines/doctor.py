@@ -56,6 +56,8 @@ def packages() -> list[PackageJson]:
     found = {}
     for text in declared:
         name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]
+        if name == "fdvs":  # an extra that brings another one
+            continue
         extra = re.search(r"extra == ['\"]([^'\"]+)", text)
         key = (name, extra.group(1) if extra else "")
         found[key] = PackageJson(name=name, version=_version(name), extra=key[1])

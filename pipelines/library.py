@@ -15,20 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.question import Question, Turn
 from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json, load_config
 from fdvs.errors import CorruptLibrary, NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
-from fdvs.pipelines.ask.asker import Asker
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
-from fdvs.search.moments import search_moments, search_videos
-from fdvs.search.pictures import PictureIndex, PictureSearch
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Artifact, SourceRow, Store, VideoRecord
 from fdvs.store.videos import show_name
@@ -36,7 +31,11 @@ from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
 if TYPE_CHECKING:
+    from fdvs.answers.choice.chooser import Chooser
+    from fdvs.answers.question import Turn
+    from fdvs.pipelines.ask.asker import Asker
     from fdvs.search.index import Index
+    from fdvs.search.pictures import PictureIndex, PictureSearch
 
 SETTINGS = "settings"
 TEXT_EMBEDDER = "text_embedder"
@@ -58,7 +57,7 @@ class Library(Closing):
         self._models = models
         self._index: Index | None = None
         self._picture_index: PictureIndex | None = None
-        self._asker = Asker(config, models, store.folder)
+        self._asker: Asker | None = None
         self.config = config
 
     @classmethod
@@ -187,6 +186,8 @@ class Library(Closing):
         `num` is how many at most; `video` limits the search to one video, by name or id. Where
         `num` or `min_score` is None, the settings decide. Raises NotFound, StoreError.
         """
+        from fdvs.search.moments import search_moments
+
         video_id = self._store.find_video(video).video_id if video else None
         return search_moments(
             self._loaded_index(),
@@ -203,6 +204,8 @@ class Library(Closing):
     ) -> list[VideoHit]:
         """Return videos, best first, each scored by the best match among its story, scenes and
         chapters (arXiv 2412.06182)."""
+        from fdvs.search.moments import search_videos
+
         return search_videos(
             self._loaded_index(),
             query,
@@ -240,8 +243,11 @@ class Library(Closing):
         Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`.
         """
         video_id = self._store.find_video(video).video_id if video else None
+        from fdvs.answers.question import Question
+
         asked = Question.parse(question, history=history, options=options or ())
-        found = self._asker.ask(
+        asker = self._opened_asker()
+        found = asker.ask(
             asked,
             index=self._loaded_index(),
             embedder=self._text_embedder(),
@@ -252,7 +258,7 @@ class Library(Closing):
         )
         if not (self.config.ask.second_look if second_look is None else second_look):
             return found
-        return self._asker.look_again(found, lambda one: self._store.find_video(one).path)
+        return asker.look_again(found, lambda one: self._store.find_video(one).path)
 
     def remove(self, video: str) -> VideoRow:
         """Remove a video, by name or id, and return its last row. The file itself stays.
@@ -287,6 +293,13 @@ class Library(Closing):
             self._index = Index.load(self._store)
         return self._index
 
+    def _opened_asker(self) -> Asker:
+        from fdvs.pipelines.ask.asker import Asker
+
+        if self._asker is None:
+            self._asker = Asker(self.config, self._models, self._store.folder)
+        return self._asker
+
     def _text_embedder(self) -> Any:
         """Return the text embedder; raise StoreError unless it made the stored vectors, too."""
         built = get_meta(self._store, TEXT_EMBEDDER)
@@ -305,6 +318,8 @@ class Library(Closing):
         if get_meta(self._store, PICTURES) != self._picture_fingerprints():
             logger.info("no visual search: other models made its vectors; build again to use it")
             return None
+        from fdvs.search.pictures import PictureIndex, PictureSearch
+
         if self._picture_index is None:
             self._picture_index = PictureIndex.load(self._store)
         matcher = self._models.matcher

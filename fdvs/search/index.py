@@ -1,9 +1,9 @@
 """The texts of all levels of a library, with their vectors and words, ready to be searched.
 
 Vectors and words are read from the store each time, into exact rows (`fdvs.search.rows`) and a
-full-text table in memory. Files of them beside the store would be second copies that can be stale or damaged,
-and would save little: a library of 100,000 chapters (278 h in clips of 10 s, 384 numbers each)
-loads in 6.5 s on two shared cores, of which the vectors take 2 s.
+full-text table in memory. Files of them beside the store would be second copies that can be stale
+or damaged, and would save little: a library of 100,000 chapters (278 h in clips of 10 s, 384
+numbers each) loads in 6.5 s on two shared cores, of which the vectors take 2 s.
 """
 
 from __future__ import annotations

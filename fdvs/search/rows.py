@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 from typing import Any
@@ -49,8 +50,7 @@ class Rows:
 def _by_faiss(
     index: Any, unit: Vectors, low: int, high: int, bound: float
 ) -> tuple[NDArray[np.int64], Vectors]:
-    import faiss
-
+    faiss: Any = importlib.import_module("faiss")
     only = faiss.SearchParameters(sel=faiss.IDSelectorRange(low, high))
     _, scores, places = index.range_search(unit, bound, params=only)
     return places, scores
@@ -61,8 +61,7 @@ def _faiss_index(rows: Vectors) -> Any:
     if importlib.util.find_spec("faiss") is None:
         logger.info("index: %d vectors are searched by NumPy; faiss-cpu would be faster", len(rows))
         return None
-    import faiss
-
+    faiss: Any = importlib.import_module("faiss")
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
     return index

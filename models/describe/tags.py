@@ -15,6 +15,7 @@ import numpy as np
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.describe.tagwords import Tag, tags
 from fdvs.models.embed.efficientnet import EfficientNetEmbedder
+from fdvs.models.embed.imagenet import ImageNetEmbedder
 from fdvs.models.weights.fetch import identity_of, weights_card
 from fdvs.types import ClipView, ModelIdentity, Observation, Vectors
 
@@ -32,7 +33,7 @@ class TagCaptioner:
     batch_size = 8
     version = 2
 
-    def __init__(self, embedder: EfficientNetEmbedder, identity: ModelIdentity) -> None:
+    def __init__(self, embedder: ImageNetEmbedder, identity: ModelIdentity) -> None:
         self.identity = identity
         self._embedder = embedder
 

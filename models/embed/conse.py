@@ -19,7 +19,7 @@ from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
 if TYPE_CHECKING:
-    from fdvs.models.embed.efficientnet import EfficientNetEmbedder
+    from fdvs.models.embed.imagenet import ImageNetEmbedder
 
 NUM_LABELS = 10
 TEMPLATE = "a photo of {}"
@@ -37,7 +37,7 @@ class ConseMatcher:
 
     def __init__(
         self,
-        images: Callable[[], EfficientNetEmbedder],
+        images: Callable[[], ImageNetEmbedder],
         texts: Callable[[], TextEmbedder],
         *,
         made_of: tuple[ModelIdentity, ModelIdentity],

@@ -7,31 +7,32 @@ from typing import Any
 import numpy as np
 
 from fdvs.models.cards import Card
-from fdvs.models.embed.efficientnet import EfficientNetEmbedder
 from fdvs.models.embed.graph import open_graph, stored_tensor
+from fdvs.models.embed.imagenet import ImageNetEmbedder
 from fdvs.models.weights.fetch import identity_of
 from fdvs.types import ModelIdentity, Vectors
 
 
-class GraphEfficientNet(EfficientNetEmbedder):
+class GraphEfficientNet(ImageNetEmbedder):
     """The features and probabilities of `EfficientNetEmbedder`, without torch."""
 
     def __init__(
         self, session: Any, classifier: tuple[Vectors, Vectors], identity: ModelIdentity
     ) -> None:
         """Take the graph's session, and weights [1000, 1280] and biases [1000]."""
-        super().__init__(session, identity)
+        super().__init__(identity)
+        self._session = session
         self._weight_CD, self._bias_C = classifier
 
     @classmethod
-    def load_graph(cls, card: Card) -> GraphEfficientNet:
+    def load(cls, card: Card) -> GraphEfficientNet:
         """Load from disk. Raises ModelUnavailable, ModelError."""
         names = ("classifier.weight", "classifier.bias")
         weight_CD, bias_C = (stored_tensor(card, name) for name in names)
         return cls(open_graph(card), (weight_CD, bias_C), identity_of(card))
 
     def _features(self, x_N3HW: Vectors) -> Vectors:
-        (features_ND,) = self._network.run(None, {"pictures": x_N3HW})
+        (features_ND,) = self._session.run(None, {"pictures": x_N3HW})
         found: Vectors = features_ND
         return found
 

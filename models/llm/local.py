@@ -42,7 +42,7 @@ class LocalLanguageModel(Engine):
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> LocalLanguageModel:
         """Load weights and tokenizer from disk. Raises ModelUnavailable, ModelError."""
-        needs("transformers", "offline")
+        needs("transformers", "local")
         options = options_from(card, LanguageModelOptions, shared=("files", OPTION))
         grouping, plan = attention_options(card), settings.attention_plan
         attention, why = choose_attention(settings.attention)

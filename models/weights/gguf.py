@@ -86,7 +86,7 @@ def _convert(file: Path, sha256: str, home: Path) -> None:
 def save_unpacked(file: Path, folder: Path) -> None:
     """Write a GGUF file's weights, config and tokenizer into a folder. Raises ModelError."""
     for package in ("gguf", "accelerate"):
-        needs(package, "offline")
+        needs(package, "local")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

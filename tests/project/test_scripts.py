@@ -79,18 +79,25 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_the_first_install_takes_torch_first_and_the_second_does_nothing(
+def test_the_first_install_takes_no_torch_and_the_second_does_nothing(
     checkout: Checkout,
 ) -> None:
     first = checkout.install()
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
-    venv, torch, package = checkout.calls
+    venv, package = checkout.calls
     assert venv == "venv"
-    assert re.search(r" torch==\S+ torchvision==\S+$", torch)
-    assert package.endswith("-c scripts/constraints.txt -e .[offline,eval]")
+    assert package.endswith("-c scripts/constraints.txt -e .[speech]")
     assert checkout.install().returncode == 0
     assert checkout.calls == []
+
+
+@pytest.mark.parametrize("extra", ["local", "laptop", "finetune"])
+def test_extras_that_need_torch_take_it_first(checkout: Checkout, extra: str) -> None:
+    assert checkout.install("--with", extra).returncode == 0
+    _, torch, package = checkout.calls
+    assert re.search(r" torch==\S+ torchvision==\S+$", torch)
+    assert package.endswith(f"-e .[speech,{extra}]")
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "setup.py", "scripts/constraints.txt"])
@@ -99,7 +106,7 @@ def test_a_change_of_what_is_required_installs_again(checkout: Checkout, name: s
     with (checkout.folder / name).open("a") as file:
         file.write("# changed\n")
     assert checkout.install().returncode == 0
-    assert [call.split()[0] for call in checkout.calls] == ["pip", "pip"]
+    assert [call.split()[0] for call in checkout.calls] == ["pip"]
 
 
 def test_developers_have_what_users_have(checkout: Checkout) -> None:
@@ -117,11 +124,11 @@ def test_users_do_not_have_what_developers_have(checkout: Checkout) -> None:
 
 def test_extras_are_added_and_stay(checkout: Checkout) -> None:
     assert checkout.install("--with", "scenes,decord").returncode == 0
-    assert checkout.calls[-1].endswith("-e .[offline,eval,decord,scenes]")
+    assert checkout.calls[-1].endswith("-e .[speech,decord,scenes]")
     assert checkout.install().returncode == 0
     assert checkout.calls == []
     assert checkout.install("--with", "finetune").returncode == 0
-    assert checkout.calls[-1].endswith("-e .[offline,eval,decord,finetune,scenes]")
+    assert checkout.calls[-1].endswith("-e .[speech,decord,finetune,scenes]")
 
 
 def test_an_unknown_extra_is_refused_before_anything_is_installed(checkout: Checkout) -> None:
@@ -131,7 +138,7 @@ def test_an_unknown_extra_is_refused_before_anything_is_installed(checkout: Chec
 
 
 def test_another_torch_can_be_asked_for(checkout: Checkout) -> None:
-    checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
+    checkout.install("--with", "local", FDVS_TORCH="torch==9.9.9+cpu")
     assert [call.split()[-1] for call in checkout.calls if "torch" in call] == ["torch==9.9.9+cpu"]
     checkout.install(FDVS_TORCH="torch==9.9.9+cpu")
     assert checkout.calls == []
@@ -146,7 +153,7 @@ def test_a_failed_install_says_why_and_is_tried_again(checkout: Checkout) -> Non
     assert "ERROR: no such version" in failed.stderr
     assert "scripts/install: pip could not install" in failed.stderr
     assert checkout.install().returncode == 0
-    assert len(checkout.calls) == 2
+    assert len(checkout.calls) == 1
 
 
 def test_the_installer_explains_itself_and_refuses_the_unknown(checkout: Checkout) -> None:

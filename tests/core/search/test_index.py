@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
+import logging
 import re
 import sqlite3
 import subprocess
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdvs.errors import ModelUnavailable, StoreError
+from fdvs.errors import StoreError
 from fdvs.models.scripted import HashTextEmbedder
+from fdvs.search import rows
 from fdvs.search.index import Index
+from fdvs.search.rows import Rows
 from fdvs.store.store import Store
 
 MakeLibrary = Callable[..., Store]
@@ -227,29 +230,35 @@ def test_a_lone_surrogate_in_a_text_is_no_error(make_library: MakeLibrary) -> No
     assert len(index.full_text.search("car").scores) == 1
 
 
-def test_without_faiss_the_error_names_the_extras(
-    make_library: MakeLibrary, monkeypatch: pytest.MonkeyPatch
+def test_faiss_and_numpy_find_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    faiss = pytest.importorskip("faiss")
+    made = np.random.default_rng(3).normal(size=(500, 16)).astype(np.float32)
+    made = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    by_numpy = Rows(made)
+    monkeypatch.setattr(rows, "FAISS_FROM", 100)
+    by_faiss = Rows(made)
+    assert isinstance(by_faiss._index, faiss.IndexFlatIP)
+    for low, high, bound in ((0, 500, 0.2), (17, 300, -1.1), (40, 40, 0.0), (0, 500, 2.0)):
+        one, two = (
+            dict(zip(*map(list, found.above(made[5:6], low, high, bound)), strict=True))
+            for found in (by_numpy, by_faiss)
+        )
+        assert one == pytest.approx(two, abs=1e-6)
+        assert set(one) == {i for i in range(low, high) if made[i] @ made[5] > bound}
+    assert np.array_equal(by_faiss.part(3, 9), made[3:9])
+
+
+def test_without_faiss_a_large_index_is_searched_by_numpy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *more: Any, **named: Any) -> Any:
-        if name == "faiss":
-            raise ImportError("No module named 'faiss'")
-        return real(name, *more, **named)
-
-    store = make_library(TEXTS)
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModelUnavailable, match="--with offline"):
-        Index.load(store)
-
-
-def test_importing_the_search_does_not_import_faiss() -> None:
-    code = (
-        "import sys, fdvs.search.index, fdvs.search.moments, fdvs.answers.answer;"
-        "print('faiss' in sys.modules)"
+    caplog.set_level(logging.INFO, "fdvs.search.rows")
+    monkeypatch.setattr(rows, "FAISS_FROM", 2)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found, scores = Rows(np.eye(3, dtype=np.float32)).above(
+        np.eye(3, dtype=np.float32)[:1], 0, 3, 0.5
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+    assert (found.tolist(), scores.tolist()) == ([0], [1.0])
+    assert "searched by NumPy" in caplog.text
 
 
 BUILD = """

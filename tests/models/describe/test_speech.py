@@ -266,20 +266,29 @@ def test_options_are_checked(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "wanted"),
+    ("device", "num_gpus", "wanted"),
     [
-        ("cpu", ("cpu", "int8")),
-        ("cuda:1", ("cuda:1", "float16")),
-        ("mps", ("cpu", "int8")),
+        ("cpu", 1, ("cpu", "int8")),
+        ("cuda:1", 2, ("cuda:1", "float16")),
+        ("mps", 0, ("cpu", "int8")),
+        ("auto", 0, ("cpu", "int8")),
+        ("auto", 1, ("cuda", "float16")),
+        ("torch", 1, ("cuda", "float16")),
     ],
 )
 def test_number_type_follows_the_device_and_unknown_devices_become_the_cpu(
-    device: str, wanted: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    device: str, num_gpus: int, wanted: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "fdvs.models.describe.speech_whisper.choose_device", lambda name: (name, "asked for")
-    )
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: num_gpus)
     assert place(LoadSettings(device=device), "x") == wanted
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(InvalidValue, match="finds no GPU"):
+        place(LoadSettings(device="cuda"), "x")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, load_card
-from fdvs.models.embed.efficientnet import EfficientNetEmbedder, load_by_order, network_input
+from fdvs.models.embed.efficientnet import EfficientNetEmbedder, load_by_order
+from fdvs.models.embed.imagenet import network_input
 
 
 @pytest.fixture(scope="module")

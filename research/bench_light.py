@@ -2,8 +2,8 @@
 
     python research/bench_light.py LIBRARY [--csv benchmarks/light.csv] [--rounds 5]
 
-Both run in the same environment, one after the other in turns, each as a process of its own, with one
-thread: `models.device: auto` and `torch`. The median of the rounds is written.
+Both run in the same environment, one after the other in turns, each as a process of its own, with
+one thread: `models.device: auto` and `torch`. The median of the rounds is written.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _spent(line: list[str]) -> tuple[float, float]:
-    """Return processor seconds and peak MiB of a command; a process of its own does the counting."""
+    """Return processor seconds and peak MiB of a command, counted by a process of its own."""
     code = (
         "import resource, subprocess, sys;"
         "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"

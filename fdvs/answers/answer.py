@@ -19,7 +19,7 @@ from dataclasses import replace
 from fdvs.answers.choice.answer import choose
 from fdvs.answers.choice.by_evidence import EvidenceChooser
 from fdvs.answers.choice.chooser import Chooser
-from fdvs.answers.evidence import Evidence, QuestionEmbedder
+from fdvs.answers.evidence import Evidence, OnceEmbedder
 from fdvs.answers.fit import GENERIC_FIT, MIN_FOREIGN_WORDS, Answerability, foreign_words
 from fdvs.answers.overview import too_late
 from fdvs.answers.question import Question
@@ -67,7 +67,7 @@ def answer(
         ModelError: the model failed, or its context does not even hold the question.
     """
     started = time.monotonic()
-    once = QuestionEmbedder(embedder)
+    once = OnceEmbedder(embedder)
     retriever = Retriever(index=index, embedder=once, search=search, video_id=video_id)
     evidence = retriever.retrieve(question, num=config.num_evidence)
     answerability = answerability or Answerability(embedder)

@@ -76,8 +76,8 @@ class Evidence:
         return tuple(map(frozenset, stems(passage.text for passage in self.passages)))
 
 
-class QuestionEmbedder:
-    """A TextEmbedder that embeds each text once, for as long as one question is answered.
+class OnceEmbedder:
+    """A TextEmbedder that embeds each text once: for one question, or for one video of a build.
 
     Texts that are new are embedded together in the order given; the others get the row that they
     got before. Not meant to be kept longer: it forgets nothing.
@@ -87,6 +87,10 @@ class QuestionEmbedder:
         self.identity = embedder.identity
         self._embedder = embedder
         self._rows: dict[str, Vectors] = {}
+
+    def remember(self, texts: Sequence[str], rows: Vectors) -> None:
+        """Take the rows [len(texts), D] of texts that this embedder, or a stored one, embedded."""
+        self._rows.update(zip(texts, rows, strict=True))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Return float32 [len(texts), D], rows of unit length."""
@@ -111,7 +115,16 @@ def make_evidence(
 
 
 def evidence_of(index: Index, embedder: TextEmbedder, entries: Sequence[Entry]) -> Evidence:
-    """Return the passages of chapters, with the stories of their videos; no moments yet."""
+    """Return the passages of chapters, with the stories of their videos; no moments yet.
+
+    Vectors that the build stored are used where they are those of the same sentences.
+    """
+    if isinstance(embedder, OnceEmbedder):
+        for entry in entries:
+            texts = sentences_of(entry.text)
+            rows = index.sentence_vectors(entry, texts)
+            if rows is not None:
+                embedder.remember(texts, rows)
     videos = dict.fromkeys(entry.video_id for entry in entries)
     stories = [index.stories[video_id] for video_id in videos if video_id in index.stories]
     sentences = [sentence.text for story in stories for sentence in story.sentences]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fdvs.errors import CorruptLibrary, StoreError
+from fdvs.fingerprint import digest
 from fdvs.search.fulltext import FullText
 from fdvs.search.rows import Rows
 from fdvs.store.store import Artifact, Store, VideoRecord
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 Key = tuple[str, str, int]  # video_id, level, item
 
+SENTENCES = "sentence_vector"  # the stage of the vectors of a chapter's sentences
 SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
 STACK_CHUNK = 4096
 LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
@@ -64,7 +66,10 @@ class Index:
     that has a story (in `stories`). Used from the store's thread.
     """
 
-    def __init__(self, texts: Sequence[_Text], stories: dict[str, Story]) -> None:
+    def __init__(
+        self, texts: Sequence[_Text], stories: dict[str, Story], store: Store | None = None
+    ) -> None:
+        self._store = store
         self.entries = [text.entry for text in texts]
         self.stories = stories
         self.kept_clips = {
@@ -89,9 +94,25 @@ class Index:
             stories: dict[str, Story] = {}
             texts = [t for v in store.videos() for t in _texts_or_none(store, v, stories)]
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
-        index = cls(texts, stories)
+        index = cls(texts, stories, store)
         logger.info("index: %d texts, %d vectors", len(texts), len(index._vectors))
         return index
+
+    def sentence_vectors(self, entry: Entry, texts: Sequence[str]) -> Vectors | None:
+        """Return the stored vectors [len(texts), D] of a chapter's sentences.
+
+        None where there are none, as in libraries of older versions, or none of just these texts.
+        """
+        if self._store is None or entry.level != "chapter":
+            return None
+        try:
+            stored = self._store.get(entry.video_id, SENTENCES, entry.item)
+        except CorruptLibrary as error:
+            logger.warning("%s; the sentences are embedded again", error)
+            return None
+        if stored is None or stored.vectors is None or stored.payload.get("of") != digest(texts):
+            return None
+        return stored.vectors if stored.vectors.shape == (len(texts), self.num_dims) else None
 
     def place(self, key: Key) -> int | None:
         """Return the position of an entry, or None if there is none of that key."""

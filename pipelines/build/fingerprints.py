@@ -38,7 +38,7 @@ VERSIONS = {
 # Not in VERSIONS, which is part of every `done`: a library without tracks must stay unchanged.
 TRACK_VERSION = 1
 OF_PICTURES = ("frames", "kept_frames", "look", "cost")
-PER_CLIP = (*OF_PICTURES, "chapter", "chapter_vector")
+PER_CLIP = (*OF_PICTURES, "chapter", "chapter_vector", "sentence_vector")
 
 
 def observation_stage(describer: str) -> str:
@@ -170,6 +170,11 @@ def story_fingerprint(chapters: Sequence[str], kept: str, rule: StoryConfig, wri
         rule=with_retired("story", rule),
         writer=writer,
     )
+
+
+def sentence_vector_fingerprint(chapter_digest: str, embedder: str) -> str:
+    """Return the fingerprint of the vectors of a chapter's sentences; they only save time."""
+    return fingerprint("sentence_vector", 1, chapter=chapter_digest, embedder=embedder)
 
 
 def story_vector_fingerprint(story_digest: str, embedder: str) -> str:

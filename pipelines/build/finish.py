@@ -11,10 +11,13 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.answers.evidence import OnceEmbedder, sentences_of
+from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import VideoJob
 from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
+from fdvs.search.index import SENTENCES
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story
@@ -30,12 +33,14 @@ class Finisher:
         self._job = job
         self._store = store
         self._context = context
+        self._once = OnceEmbedder(context.models.text_embedder)
         stored = store.get_all(job.video_id, "chapter")
         self._chapters = [stored[clip.index] for clip in job.clips]
 
     def run(self) -> Saved:
         """Embed chapters, drop repetitive ones, write the story; return what was saved."""
         vectors, vector_fingerprints = self._chapter_vectors()
+        self._embed_sentences()
         kept, kept_fingerprint = self._kept_chapters(vectors, vector_fingerprints)
         story, digest = self._story(kept, kept_fingerprint, vectors)
         self._embed_story(story, digest)
@@ -96,6 +101,24 @@ class Finisher:
             for n, i in enumerate(indices)
         )
 
+    def _embed_sentences(self) -> None:
+        """Store the vectors of every chapter's sentences, for quotes and for the story."""
+        job, store = self._job, self._store
+        stored = store.get_all(job.video_id, SENTENCES)
+        for clip, chapter in zip(job.clips, self._chapters, strict=True):
+            texts = sentences_of(chapter.payload["text"])
+            wanted = fingerprints.sentence_vector_fingerprint(
+                chapter.digest, self._context.text_fingerprint
+            )
+            known = stored.get(clip.index)
+            if known is not None and known.fingerprint == wanted and known.vectors is not None:
+                self._once.remember(texts, known.vectors)
+            elif texts:
+                store.put(
+                    job.video_id, SENTENCES, clip.index, fingerprint=wanted,
+                    payload={"of": digest(texts)}, vectors=self._once.embed_texts(texts),
+                )  # fmt: skip
+
     def _kept_chapters(
         self, vectors: Vectors, vector_fingerprints: list[str]
     ) -> tuple[NDArray[np.bool_], str]:
@@ -148,7 +171,7 @@ class Finisher:
             config=context.config.story,
             writer=context.models.llm if writes else None,
             chapter_writer=self._chapter_writer(),
-            embed=context.models.text_embedder.embed_texts,
+            embed=self._once.embed_texts,
         )
 
     def _chapter_writer(self) -> str:

@@ -10,12 +10,13 @@ import pytest
 
 from fdvs.answers.answer import answer
 from fdvs.answers.choice.combined import make_chooser
-from fdvs.answers.evidence import QuestionEmbedder
+from fdvs.answers.evidence import OnceEmbedder, evidence_of, kept_chapters, sentences_of
 from fdvs.answers.fit import Answerability, everyday_sentences
 from fdvs.answers.question import Question
 from fdvs.config import AskConfig, SearchConfig
+from fdvs.fingerprint import digest
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
-from fdvs.search.index import Index
+from fdvs.search.index import SENTENCES, Index
 from fdvs.store.store import Store
 from fdvs.types import Answer, Vectors
 
@@ -108,7 +109,7 @@ def test_an_open_question_embeds_itself_its_statement_and_the_passages(index: In
 
 def test_a_text_embedded_before_gets_the_same_row_in_any_company() -> None:
     embedder = Counting()
-    once = QuestionEmbedder(embedder)
+    once = OnceEmbedder(embedder)
     first = once.embed_texts(["a", "b", "a"])
     again = once.embed_texts(["c", "b"])
     assert embedder.texts == ["a", "b", "c"]
@@ -116,3 +117,30 @@ def test_a_text_embedded_before_gets_the_same_row_in_any_company() -> None:
     assert np.array_equal(again[1], first[1])
     assert once.embed_texts([]).shape == (0, 2048)
     assert once.identity == embedder.identity
+
+
+def test_stored_vectors_of_sentences_are_not_embedded_again(
+    make_library: Callable[..., Store], embedder: HashTextEmbedder
+) -> None:
+    texts = ["A fox sleeps. It dreams.", "Rain falls."]
+    store = make_library({"a.mp4": texts})
+    (video,) = store.videos()
+    sentences = sentences_of(texts[0])
+    with store.build_lock():
+        for item, of in ((0, digest(sentences)), (1, digest(["Snow falls."]))):
+            rows = embedder.embed_texts(sentences_of(texts[item]))
+            store.put(
+                video.video_id, SENTENCES, item, fingerprint="f", payload={"of": of}, vectors=rows
+            )
+    index = Index.load(store)
+    asked: list[str] = []
+
+    class Watched(HashTextEmbedder):
+        def embed_texts(self, texts: Sequence[str]) -> Vectors:
+            asked.extend(texts)
+            return super().embed_texts(texts)
+
+    found = evidence_of(index, OnceEmbedder(Watched(embedder.num_dims)), kept_chapters(index))
+    assert asked == ["Rain falls."]  # whose stored vectors are those of another sentence
+    wanted = embedder.embed_texts([*sentences, "Rain falls."])
+    assert np.allclose(found.vectors, wanted, atol=1e-6)

@@ -18,6 +18,7 @@ from fdvs.text.timecode import timecode
 from fdvs.types import Answer, AnswerSentence, Moment, Sentence, Story
 
 MAX_SENTENCES = 6
+MIN_SCENES = 3  # fewer scenes than that do not stand for the whole
 MAX_TOPICS = 12
 SHORT_PART_S = 45.0  # of so short a named time every sentence is looked at, not the scenes'
 BY_STORY = ("story",)
@@ -93,7 +94,7 @@ def _of_video(
 def _told(story: Story, chapters: dict[int, Entry], part: Part | None, limit: int) -> list[Telling]:
     if part is None:
         firsts = [scene.sentences[0] for scene in story.scenes if scene.sentences]
-        sentences = firsts if 1 < len(firsts) <= limit else list(story.sentences)
+        sentences = firsts if MIN_SCENES <= len(firsts) <= limit else list(story.sentences)
         return _placed(sentences, chapters)
     start_s, end_s = part.of(story.duration_s)
     scenes = [s for scene in story.scenes for s in scene.sentences]

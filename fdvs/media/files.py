@@ -10,7 +10,7 @@ import glob
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,6 +32,10 @@ VIDEO_SUFFIXES = frozenset(
 )
 AUDIO_SUFFIXES = frozenset(".aac .aif .aiff .flac .m4a .mka .mp3 .oga .ogg .opus .wav .wma".split())
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
+# Subtitles and lyrics, as players name them; a video's lie beside it or in a folder there.
+SIDECAR_SUFFIXES = frozenset(
+    ".ass .dfxp .idx .lrc .sami .sbv .scc .smi .srt .ssa .stl .sub .sup .ttml .vtt".split()
+)
 # TypeScript and its modules share the suffixes of transport streams.
 _MAYBE_SCRIPTS = frozenset({".ts", ".mts"})
 # Folders of systems and network storage: thumbnails, previews and deleted files.
@@ -170,7 +174,8 @@ def _reason_of_mp4(path: Path, size_bytes: int) -> str:
 class Collected:
     """Media files in a stable order, without duplicates.
 
-    `num_ignored` counts other files. `notes` are sentences on folders that were left out.
+    `num_ignored` counts other files, but not subtitles beside a media file. `notes` are sentences
+    on folders that were left out.
     """
 
     files: tuple[Path, ...]
@@ -194,9 +199,24 @@ def collect(
     walk = _Walk(tuple(include), tuple(exclude))
     for given in paths:
         walk.add(given)
+    beside = sum(_is_beside(path, walk.files) for path in walk.ignored)
     return Collected(
-        files=tuple(walk.files), num_ignored=len(walk.ignored), notes=tuple(walk.notes())
+        files=tuple(walk.files),
+        num_ignored=len(walk.ignored) - beside,
+        notes=tuple(walk.notes()),
     )
+
+
+def _is_beside(path: Path, media: Iterable[Path]) -> bool:
+    """Whether a file is named like the subtitles of a media file in its folder or the one above.
+
+    The source of subtitles says which of them it used.
+    """
+    if path.suffix.lower() not in SIDECAR_SUFFIXES:
+        return False
+    name = path.name.lower()
+    near = (path.parent, path.parent.parent)
+    return any(one.parent in near and name.startswith(one.stem.lower()) for one in media)
 
 
 class _Walk:

@@ -22,6 +22,8 @@ WINDOW = 3
 MIN_DEPTH = 0.1
 # depths are compared as whole numbers of 1e-4, so that float noise cannot move a boundary
 _STEPS = 10_000
+# from so many headings on, they divide a video; of more than MAX_HEADINGS several make a scene
+MIN_HEADINGS, MAX_HEADINGS = 3, 12
 # how much the chapters below one heading are taken as one
 POOLED = 0.5
 
@@ -44,8 +46,8 @@ def scene_ranges(
     Args:
         vectors: chapter embeddings [N, D] in time order.
         max_chapters: most chapters of a scene, at least 1.
-        titles: the headings of the chapters [N], "" for none: scenes rather begin where a heading
-            does.
+        titles: the headings of the chapters [N], "" for none. Where most chapters have one, scenes
+            begin only where a heading does; else rather there.
         window: chapters compared on each side of a gap.
         min_depth: least depth of a boundary that the bounds do not force.
 
@@ -55,6 +57,9 @@ def scene_ranges(
         raise ValueError(f"max_chapters is {max_chapters}; need at least 1")
     if not len(vectors):
         return []
+    groups = headed_groups(titles)
+    if len(groups) >= MIN_HEADINGS:
+        return _of_headings(vectors, groups, max_chapters)
     gains = boundary_gains(pooled(vectors, titles), window=window, min_depth=min_depth)
     return best_division(gains, max_chapters)
 
@@ -73,6 +78,43 @@ def joined(ranges: Sequence[range], empty: Sequence[bool], *, max_chapters: int)
         else:
             result.append(here)
     return result
+
+
+def headed_groups(titles: Sequence[str]) -> list[range]:
+    """Return runs of chapters below one heading; none where fewer than half have a heading.
+
+    A chapter without a heading belongs to the one before it.
+    """
+    num_headed = sum(map(bool, titles))
+    if not num_headed or 2 * num_headed < len(titles):
+        return []
+    starts, current = [0], titles[0]
+    for place, title in enumerate(titles):
+        if title and title != current and (current or place):
+            starts.append(place)
+        current = title or current
+    return [range(a, b) for a, b in zip(starts, [*starts[1:], len(titles)], strict=True)]
+
+
+def _of_headings(vectors: Vectors, groups: Sequence[range], max_chapters: int) -> list[range]:
+    """Return scenes that begin where headings do: one each, or, of many, what belongs together.
+
+    What stands below one heading is divided only where it is longer than a scene may be.
+    """
+    found = list(groups)
+    if len(groups) > MAX_HEADINGS:
+        rows = unit_rows(vectors)
+        means = np.stack([rows[g.start : g.stop].mean(axis=0) for g in groups]).astype(np.float32)
+        together = scene_ranges(means, max_chapters=max_chapters)
+        found = [range(groups[r.start].start, groups[r.stop - 1].stop) for r in together]
+    parts: list[range] = []
+    for one in found:
+        if len(one) <= max_chapters:
+            parts.append(one)
+            continue
+        inside = scene_ranges(vectors[one.start : one.stop], max_chapters=max_chapters)
+        parts += [range(one.start + r.start, one.start + r.stop) for r in inside]
+    return parts
 
 
 def pooled(vectors: Vectors, titles: Sequence[str]) -> Vectors:

@@ -71,7 +71,7 @@ class ScreenTextSource:
     """A Describer: one observation for each distinct text of a clip."""
 
     source = "screen text"
-    version = 2
+    version = 3
     needs_frames = True
     short_side_px = 540
     batch_size = 1
@@ -148,11 +148,13 @@ def line_of(box: Sequence[Sequence[float]], text: str, confidence: float) -> Lin
     """Return a line of the engine with its text cleaned, without the bullet before it."""
     corners = np.asarray(box, np.float32)
     width, height = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[3] - corners[0])
+    whole = clean_text(str(text), max_chars=MAX_TEXT_CHARS)
+    plain = BULLET.sub("", whole)
     return Line(
-        text=BULLET.sub("", clean_text(str(text), max_chars=MAX_TEXT_CHARS)),
+        text=plain,
         confidence=float(confidence),
         top=float(corners[0, 1]),
-        width=float(width),
+        width=float(width) * len(plain) / max(1, len(whole)),  # without the bullet's share
         height=float(height),
     )
 

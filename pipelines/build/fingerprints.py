@@ -31,7 +31,7 @@ VERSIONS = {
     "chapter": 2,
     "chapter_vector": 1,
     "kept_chapters": 1,
-    "story": 2,
+    "story": 3,
     "story_vector": 1,
     "done": 1,
 }

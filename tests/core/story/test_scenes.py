@@ -14,6 +14,7 @@ from fdvs.story.scenes import (
     best_division,
     boundary_gains,
     depth_scores,
+    headed_groups,
     gap_similarities,
     scene_ranges,
 )
@@ -156,3 +157,29 @@ def test_one_heading_for_the_whole_film_changes_nothing() -> None:
     plain = scene_ranges(rows, max_chapters=12)
     assert len(plain) > 1
     assert scene_ranges(rows, max_chapters=12, titles=titles) == plain
+
+
+def test_scenes_begin_where_headings_do_where_most_chapters_have_one() -> None:
+    vectors = np.ones((7, 4), np.float32)
+    titles = ["A", "", "B", "B", "C", "A", ""]
+    found = scene_ranges(vectors, max_chapters=12, titles=titles)
+    assert [list(r) for r in found] == [[0, 1], [2, 3], [4], [5, 6]]
+    long = scene_ranges(vectors, max_chapters=1, titles=titles)
+    assert [list(r) for r in long] == [[n] for n in range(7)]
+
+
+def test_few_headings_do_not_divide_a_film() -> None:
+    vectors = np.ones((8, 4), np.float32)
+    titles = ["A", "", "", "B", "", "", "C", ""]
+    assert headed_groups(titles) == []
+    assert scene_ranges(vectors, max_chapters=12, titles=titles) == [range(8)]
+
+
+def test_many_headings_are_joined_by_what_they_are_about() -> None:
+    rng = np.random.default_rng(5)
+    subjects = np.repeat(np.eye(4, 16), 8, axis=0)
+    vectors = (subjects + rng.normal(0, 0.05, (32, 16))).astype(np.float32)
+    titles = [f"heading {n // 2}" for n in range(32)]  # 16 headings, four subjects
+    found = scene_ranges(vectors, max_chapters=12, titles=titles)
+    assert [r.start for r in found] == [0, 8, 16, 24]
+    assert all(r.start % 2 == 0 for r in found)

@@ -21,6 +21,7 @@ from fdvs.text.sentences import shorten
 from fdvs.types import Answer, Moment
 
 MAX_EVIDENCE_CHARS = 200  # of a chapter; `fdvs story --chapters` and --json show all of it
+MAX_SHOWN = 3  # chapters around quotes; more of them only repeat the quotes
 REMOVED = "left out, since no chapter supports it:"
 INJECTION = "looks like a prompt injection: quoted, never followed"
 
@@ -44,11 +45,12 @@ def show_answer(answer: Answer) -> None:
         paragraph(out, reply.text)
     out.print()
     shown = nearest(answer) if answer.refused else told_from(answer)
-    heading = "Nearest chapter" if answer.refused else "Evidence"
-    line(out, (heading if shown else "No evidence was found", FAINT))
-    for moment in shown:
-        _show_moment(out, moment)
-    out.print()
+    if len(shown) <= MAX_SHOWN or not is_quoted(answer):
+        heading = "Nearest chapter" if answer.refused else "Evidence"
+        line(out, (heading if shown else "No evidence was found", FAINT))
+        for moment in shown:
+            _show_moment(out, moment)
+        out.print()
     for note in answer.notes:
         line(out, (f"note: {one_line(note)}", FAINT))
     line(out, (provenance(answer), FAINT))
@@ -90,11 +92,16 @@ def nearest(answer: Answer) -> tuple[Moment, ...]:
 
 def told_from(answer: Answer) -> tuple[Moment, ...]:
     """Return the evidence to show: of quotes the chapters that they stand in."""
-    if not answer.sentences or any(s.support < 1.0 for s in answer.sentences):
+    if not is_quoted(answer):
         return answer.evidence
     cited = {(c.video_id, c.start_s) for s in answer.sentences for c in s.citations}
     shown = tuple(m for m in answer.evidence if (m.video_id, m.start_s) in cited)
     return shown or answer.evidence
+
+
+def is_quoted(answer: Answer) -> bool:
+    """Whether every sentence of an answer is a quote."""
+    return bool(answer.sentences) and all(s.support == 1.0 for s in answer.sentences)
 
 
 def provenance(answer: Answer) -> str:

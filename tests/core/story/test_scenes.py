@@ -14,8 +14,8 @@ from fdvs.story.scenes import (
     best_division,
     boundary_gains,
     depth_scores,
-    headed_groups,
     gap_similarities,
+    headed_groups,
     scene_ranges,
 )
 

@@ -375,6 +375,20 @@ class Answer:
     notes: tuple[str, ...] = ()
 
     @property
+    def is_quoted(self) -> bool:
+        """Whether every sentence is a quote, which is its own support."""
+        return bool(self.sentences) and all(s.support == 1.0 for s in self.sentences)
+
+    @property
+    def told_from(self) -> tuple[Moment, ...]:
+        """The evidence to show: of quotes the chapters that they stand in, else all."""
+        if not self.is_quoted:
+            return self.evidence
+        cited = {(c.video_id, c.start_s) for s in self.sentences for c in s.citations}
+        shown = tuple(m for m in self.evidence if (m.video_id, m.start_s) in cited)
+        return shown or self.evidence
+
+    @property
     def said(self) -> str:
         """The answer alone: no citations, no refusal."""
         return "" if self.refused else " ".join(s.text for s in self.sentences) or self.text

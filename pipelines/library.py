@@ -10,6 +10,8 @@ with Library.open("my-library", preset="offline") as library:
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from fdvs.media.files import collect
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.sources import resolve_sources
+from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Artifact, SourceRow, Store, VideoRecord
@@ -34,28 +37,38 @@ if TYPE_CHECKING:
     from fdvs.answers.choice.chooser import Chooser
     from fdvs.answers.question import Turn
     from fdvs.pipelines.ask.asker import Asker
+    from fdvs.pipelines.detail import VideoDetail
     from fdvs.search.index import Index
     from fdvs.search.pictures import PictureIndex, PictureSearch
 
 SETTINGS = "settings"
 TEXT_EMBEDDER = "text_embedder"
 PICTURES = "pictures"
+REST = 20  # times that reading the index took, before it is read again
 
 logger = logging.getLogger(__name__)
 
 
 class Library(Closing):
-    """One library. Open it with `Library.open`; close it, or use it in a `with`."""
+    """One library. Open it with `Library.open`; close it, or use it in a `with`.
+
+    It may be used from several threads: each has its own connection to the database, models and
+    index are shared, and language models answer one question at a time. What another process
+    builds or removes is noticed by the next search.
+    """
 
     def __init__(
         self, store: Store, config: Config, models: ModelSet, *, wanted: Config | None = None
     ) -> None:
         """Most callers want `Library.open`. `wanted` are the settings as they were asked for, in
         which sources have short names; `config` names their cards."""
-        self._store = store
+        self._stores = ThreadStores(store)
+        self._lock = threading.RLock()
         self._wanted = wanted or config
         self._models = models
         self._index: Index | None = None
+        self._seen: Signature = ()  # of what the index was read from
+        self._read_at_s = self._read_took_s = 0.0
         self._picture_index: PictureIndex | None = None
         self._asker: Asker | None = None
         self.config = config
@@ -112,11 +125,27 @@ class Library(Closing):
     @property
     def path(self) -> Path:
         """The library's folder."""
-        return self._store.folder
+        return self._stores.folder
+
+    @property
+    def _store(self) -> Store:
+        return self._stores.here()
 
     def close(self) -> None:
         """Close the library; closing twice is fine."""
-        self._store.close()
+        self._stores.close()
+
+    def refresh(self) -> bool:
+        """Read again what searches use, if a build wrote meanwhile; return whether it did.
+
+        Searches and questions do this by themselves, but not more often than reading takes 20
+        times as long.
+        """
+        with self._lock:
+            if self._index is None or self._stores.signature() == self._seen:
+                return False
+            self._index = self._picture_index = None
+            return True
 
     def build(
         self,
@@ -172,6 +201,28 @@ class Library(Closing):
         if artifact is None:
             raise NotFound(f"{record.name} has no story yet; build it again: fdvs build PATH")
         return story_from_json(artifact.payload)
+
+    def video(self, video: str) -> VideoDetail:
+        """Return all that is known of a video, by name or id, clip by clip. Raises NotFound."""
+        from fdvs.pipelines.detail import video_detail
+
+        return video_detail(self._store, self._store.find_video(video))
+
+    def media(self, video: str) -> Path:
+        """Return the file of a video, by name or id. Raises NotFound, also where it is gone."""
+        record = self._store.find_video(video)
+        if not record.path.is_file():
+            raise NotFound(f"the file of {record.name} is gone: {record.path}")
+        return record.path
+
+    def thumbnail(self, video: str, clip: int = 0) -> bytes:
+        """Return the picture of a clip as JPEG. Raises NotFound, also for a clip without one."""
+        record = self._store.find_video(video)
+        path = self._store.thumbnail_path(record.video_id, clip)
+        try:
+            return path.read_bytes()
+        except OSError:
+            raise NotFound(f"{record.name} has no picture of clip {clip}") from None
 
     def search(
         self,
@@ -289,16 +340,27 @@ class Library(Closing):
     def _loaded_index(self) -> Index:
         from fdvs.search.index import Index
 
-        if self._index is None:
-            self._index = Index.load(self._store)
-        return self._index
+        with self._lock:
+            rested_s = time.monotonic() - self._read_at_s
+            if self._index is not None and rested_s > REST * self._read_took_s:
+                self.refresh()
+            if self._index is None:
+                began_s, self._seen = time.monotonic(), self._stores.signature()
+                self._index = Index.load(self._store, self._stored)
+                self._read_at_s = time.monotonic()
+                self._read_took_s = self._read_at_s - began_s
+            return self._index
+
+    def _stored(self, video_id: str, stage: str, item: int) -> Artifact | None:
+        return self._store.get(video_id, stage, item)
 
     def _opened_asker(self) -> Asker:
         from fdvs.pipelines.ask.asker import Asker
 
-        if self._asker is None:
-            self._asker = Asker(self.config, self._models, self._store.folder)
-        return self._asker
+        with self._lock:
+            if self._asker is None:
+                self._asker = Asker(self.config, self._models, self.path)
+            return self._asker
 
     def _text_embedder(self) -> Any:
         """Return the text embedder; raise StoreError unless it made the stored vectors, too."""
@@ -320,10 +382,12 @@ class Library(Closing):
             return None
         from fdvs.search.pictures import PictureIndex, PictureSearch
 
-        if self._picture_index is None:
-            self._picture_index = PictureIndex.load(self._store)
+        with self._lock:
+            if self._picture_index is None:
+                self._picture_index = PictureIndex.load(self._store)
+            pictures = self._picture_index
         matcher = self._models.matcher
-        return PictureSearch(index=self._picture_index, matcher=matcher) if matcher else None
+        return PictureSearch(index=pictures, matcher=matcher) if matcher else None
 
     def _picture_fingerprints(self) -> JsonDict:
         return {role: self._models.fingerprint(role) for role in ("image_embedder", TEXT_EMBEDDER)}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fdvs.models.cards import Card
     from fdvs.models.weights.fetch import FetchedModel
     from fdvs.pipelines.ask.batch import BatchDone
+    from fdvs.pipelines.detail import VideoDetail
     from fdvs.report import BuildReport
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
 
@@ -164,6 +165,32 @@ class VideoRowJson(TypedDict):
     num_clips: int
     num_chapters: int
     notes: Sequence[str]
+
+
+class ClipJson(SpanJson):
+    """A clip with its chapter; `stands_for` is the kept clip that a left-out one resembles."""
+
+    index: int
+    text: str
+    title: str
+    said: Sequence[str]
+    is_kept: bool
+    similarity: float | None
+    stands_for: int | None
+    colour: str
+    has_picture: bool
+
+
+class VideoDetailJson(TypedDict):
+    """A video clip by clip, with its story."""
+
+    video_id: str
+    name: str
+    duration_s: float
+    notes: Sequence[str]
+    saved: SavedJson | None
+    clips: Sequence[ClipJson]
+    story: StoryJson
 
 
 class SavedJson(TypedDict):
@@ -346,6 +373,19 @@ def story_json(story: Story) -> StoryJson:
     from fdvs.story.as_json import story_to_json
 
     return cast(StoryJson, story_to_json(story))
+
+
+def detail_json(detail: VideoDetail) -> VideoDetailJson:
+    """Return a video's detail as a JSON object."""
+    return {
+        "video_id": detail.video_id,
+        "name": detail.name,
+        "duration_s": detail.duration_s,
+        "notes": list(detail.notes),
+        "saved": None if detail.saved is None else cast(SavedJson, asdict(detail.saved)),
+        "clips": [cast(ClipJson, _cited(asdict(clip))) for clip in detail.clips],
+        "story": story_json(detail.story),
+    }
 
 
 def row_json(row: VideoRow) -> VideoRowJson:

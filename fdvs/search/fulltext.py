@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,11 +64,12 @@ def spaced(text: str) -> str:
 
 
 class FullText:
-    """The words of texts, known by their position. Used from the thread that created it."""
+    """The words of texts, known by their position; one thread at a time searches."""
 
     def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
         """Take the (video_id, text) of each text, in order."""
-        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._database.execute("BEGIN")
         self._database.execute(CREATE)
         self._database.executemany(
@@ -87,9 +89,10 @@ class FullText:
 
     def _match(self, expression: str, video_id: str | None) -> dict[int, float]:
         only = "" if video_id is None else " AND video_id = ?"
-        found = self._database.execute(
-            f"SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?{only}",
-            (expression,) if video_id is None else (expression, video_id),
-        )
+        values = (expression,) if video_id is None else (expression, video_id)
+        with self._lock:
+            found = self._database.execute(
+                f"SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?{only}", values
+            ).fetchall()
         # FTS5 gives better matches lower (negative) numbers; rounded, so that ties are ties
         return {place: round(-score, 6) for place, score in found}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ from fdvs.vectors import unit_rows
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, str, int]  # video_id, level, item
+Read = Callable[[str, str, int], Artifact | None]
 
 SENTENCES = "sentence_vector"  # the stage of the vectors of a chapter's sentences
 SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
@@ -63,13 +64,13 @@ class Index:
     `entries` are ordered by level (chapter, scene, story), then video name, then item, which is
     time: a lower position wins a tie. They include the chapters that textual redundancy dropped,
     since what happens again can be searched for, too; `kept_clips` has the others, of each video
-    that has a story (in `stories`). Used from the store's thread.
+    that has a story (in `stories`). `read` reads a stored row from the thread that asks.
     """
 
     def __init__(
-        self, texts: Sequence[_Text], stories: dict[str, Story], store: Store | None = None
+        self, texts: Sequence[_Text], stories: dict[str, Story], read: Read | None = None
     ) -> None:
-        self._store = store
+        self._read = read
         self.entries = [text.entry for text in texts]
         self.stories = stories
         self.kept_clips = {
@@ -84,9 +85,10 @@ class Index:
         self._order = [(LEVELS.index(e.level), e.name, e.video_id) for e in self.entries]
 
     @classmethod
-    def load(cls, store: Store) -> Index:
+    def load(cls, store: Store, read: Read | None = None) -> Index:
         """Read all texts and vectors of a library.
 
+        `read` returns a row (video_id, stage, item) later, from any thread; by default the store.
         A video with a damaged row is left out, with a warning. Raises StoreError where the
         database cannot be read.
         """
@@ -94,7 +96,7 @@ class Index:
             stories: dict[str, Story] = {}
             texts = [t for v in store.videos() for t in _texts_or_none(store, v, stories)]
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
-        index = cls(texts, stories, store)
+        index = cls(texts, stories, read or store.get)
         logger.info("index: %d texts, %d vectors", len(texts), len(index._vectors))
         return index
 
@@ -103,10 +105,10 @@ class Index:
 
         None where there are none, as in libraries of older versions, or none of just these texts.
         """
-        if self._store is None or entry.level != "chapter":
+        if self._read is None or entry.level != "chapter":
             return None
         try:
-            stored = self._store.get(entry.video_id, SENTENCES, entry.item)
+            stored = self._read(entry.video_id, SENTENCES, entry.item)
         except CorruptLibrary as error:
             logger.warning("%s; the sentences are embedded again", error)
             return None

@@ -5,6 +5,8 @@ One per open library: models stay loaded, and the story of a video stays prefill
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +42,7 @@ class Asker:
         self._language_model: LanguageModel | None = None
         self._answerability: Answerability | None = None
         self._background: tuple[Index, Background] | None = None
+        self._lock = threading.RLock()  # models and their caches answer one question at a time
 
     def ask(
         self,
@@ -70,18 +73,20 @@ class Asker:
         def make_chooser(embedder: TextEmbedder) -> Chooser:
             return chooser or self._chooser(index, embedder)
 
-        found = answer(
-            question,
-            index=index,
-            embedder=embedder,
-            config=self._config.ask,
-            search=self._config.search,
-            writer=writer,
-            make_chooser=make_chooser,
-            video_id=video_id,
-            answerability=self._answerability,
-            on_text=on_text,
-        )
+        quotes = writer is None and not question.options
+        with contextlib.nullcontext() if quotes else self._lock:
+            found = answer(
+                question,
+                index=index,
+                embedder=embedder,
+                config=self._config.ask,
+                search=self._config.search,
+                writer=writer,
+                make_chooser=make_chooser,
+                video_id=video_id,
+                answerability=self._answerability,
+                on_text=on_text,
+            )
         return replace(found, notes=(*found.notes, lacking)) if lacking else found
 
     def _writer(self) -> tuple[LanguageModel | None, str]:

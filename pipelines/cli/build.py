@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -22,6 +22,9 @@ from fdvs.pipelines.cli.options import (
     listed,
 )
 from fdvs.text.clean import one_line
+
+if TYPE_CHECKING:
+    from fdvs.report import BuildEvent
 
 
 def register(app: typer.Typer) -> None:
@@ -68,6 +71,12 @@ def build(
     wait: Annotated[
         bool, typer.Option(help="Wait while another build uses the library, or give up at once.")
     ] = True,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events", help="Print every step as a line of JSON, the report last, for programs."
+        ),
+    ] = False,
 ) -> None:
     """Build the stories of videos, or resume an interrupted build.
 
@@ -84,13 +93,19 @@ def build(
         change = partial(change_sources, add=listed(add), drop=listed(drop), language=lang)
         options = replace(options, change=change)
     collect(paths)  # a mistyped path must not leave an empty library behind
+    out = sys.stdout  # before what packages print is sent elsewhere
     with (
         acknowledged_interrupt(),
         options.opened(create=True) as library,
-        watching(is_quiet=options.as_json) as watch,
+        watching(is_quiet=options.as_json or events) as watch,
     ):
-        report = library.build(paths, progress=watch, wait=wait)
-    if options.as_json:
+        watcher = partial(_print_event, out) if events else watch
+        report = library.build(paths, progress=watcher, wait=wait)
+    if events:
+        from fdvs.pipelines.results import build_json
+
+        emit({"kind": "report", "report": build_json(report, options.library)})
+    elif options.as_json:
         from fdvs.pipelines.results import build_json
 
         emit(build_json(report, options.library))
@@ -99,6 +114,14 @@ def build(
 
         show_report(report, options.library, with_savings=verbose)
     raise typer.Exit(report.exit_code)
+
+
+def _print_event(out: TextIO, event: BuildEvent) -> None:
+    """Print a step as one line of JSON."""
+    from fdvs.pipelines.results import to_json
+
+    out.write(to_json(asdict(event)) + "\n")
+    out.flush()
 
 
 @contextlib.contextmanager

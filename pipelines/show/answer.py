@@ -44,8 +44,8 @@ def show_answer(answer: Answer) -> None:
         line(out, "second look ", span(cited.name, cited.start_s, cited.end_s))
         paragraph(out, reply.text)
     out.print()
-    shown = nearest(answer) if answer.refused else told_from(answer)
-    if len(shown) <= MAX_SHOWN or not is_quoted(answer):
+    shown = nearest(answer) if answer.refused else answer.told_from
+    if len(shown) <= MAX_SHOWN or not answer.is_quoted:
         heading = "Nearest chapter" if answer.refused else "Evidence"
         line(out, (heading if shown else "No evidence was found", FAINT))
         for moment in shown:
@@ -88,20 +88,6 @@ def nearest(answer: Answer) -> tuple[Moment, ...]:
     """Return the moment of an answer's evidence that is nearest to the question, if any."""
     best = max(answer.evidence, key=lambda moment: moment.score, default=None)
     return () if best is None else (best,)
-
-
-def told_from(answer: Answer) -> tuple[Moment, ...]:
-    """Return the evidence to show: of quotes the chapters that they stand in."""
-    if not is_quoted(answer):
-        return answer.evidence
-    cited = {(c.video_id, c.start_s) for s in answer.sentences for c in s.citations}
-    shown = tuple(m for m in answer.evidence if (m.video_id, m.start_s) in cited)
-    return shown or answer.evidence
-
-
-def is_quoted(answer: Answer) -> bool:
-    """Whether every sentence of an answer is a quote."""
-    return bool(answer.sentences) and all(s.support == 1.0 for s in answer.sentences)
 
 
 def provenance(answer: Answer) -> str:

@@ -14,6 +14,7 @@ from fdvs.models.cards import card_names, load_card
 from fdvs.models.weights.fetch import FetchedModel
 from fdvs.pipelines import results
 from fdvs.pipelines.ask.batch import BatchDone
+from fdvs.pipelines.detail import ClipDetail, VideoDetail
 from fdvs.pipelines.doctor import examine, preset_state
 from fdvs.pipelines.presets import PRESETS
 from fdvs.report import BuildReport, BuildRow
@@ -83,6 +84,15 @@ REPORT = BuildReport(
     notes=("a note",),
     rules={"frames": "cover"},
 )
+DETAIL = VideoDetail(
+    video_id="v", name="film.mp4", path=Path("/films/film.mp4"), duration_s=20.0, story=STORY,
+    saved=REPORT.saved, notes=("a note",),
+    clips=(
+        ClipDetail(video_id="v", name="film.mp4", start_s=0.0, end_s=10.0, index=0, text="Red."),
+        ClipDetail(video_id="v", name="film.mp4", start_s=10.0, end_s=20.0, index=1, text="Red.",
+                   is_kept=False, similarity=0.9, stands_for=0),
+    ),
+)  # fmt: skip
 BATCH = BatchDone(path=Path("a.jsonl"), num_answered=2, num_refused=1, num_failed=0, num_resumed=1)
 FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 
@@ -90,6 +100,7 @@ OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "moment": (results.MomentJson, lambda: results.moment_json(MOMENT)),
     "hit": (results.VideoHitJson, lambda: results.hit_json(HIT)),
     "answer": (results.AnswerJson, lambda: results.answer_json(ANSWER)),
+    "detail": (results.VideoDetailJson, lambda: results.detail_json(DETAIL)),
     "story": (results.StoryJson, lambda: results.story_json(STORY)),
     "row": (results.VideoRowJson, lambda: results.row_json(ROW)),
     "build": (results.BuildReportJson, lambda: results.build_json(REPORT, Path("library"))),

@@ -87,7 +87,7 @@ def test_the_first_install_takes_no_torch_and_the_second_does_nothing(
     assert first.stdout == ""
     venv, package = checkout.calls
     assert venv == "venv"
-    assert package.endswith("-c scripts/constraints.txt -e .[speech]")
+    assert package.endswith("-c scripts/constraints.txt -e .[speech,serve]")
     assert checkout.install().returncode == 0
     assert checkout.calls == []
 
@@ -97,7 +97,7 @@ def test_extras_that_need_torch_take_it_first(checkout: Checkout, extra: str) ->
     assert checkout.install("--with", extra).returncode == 0
     _, torch, package = checkout.calls
     assert re.search(r" torch==\S+ torchvision==\S+$", torch)
-    assert package.endswith(f"-e .[speech,{extra}]")
+    assert package.endswith(f"-e .[speech,serve,{extra}]")
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "setup.py", "scripts/constraints.txt"])
@@ -124,11 +124,11 @@ def test_users_do_not_have_what_developers_have(checkout: Checkout) -> None:
 
 def test_extras_are_added_and_stay(checkout: Checkout) -> None:
     assert checkout.install("--with", "scenes,decord").returncode == 0
-    assert checkout.calls[-1].endswith("-e .[speech,decord,scenes]")
+    assert checkout.calls[-1].endswith("-e .[speech,serve,decord,scenes]")
     assert checkout.install().returncode == 0
     assert checkout.calls == []
     assert checkout.install("--with", "finetune").returncode == 0
-    assert checkout.calls[-1].endswith("-e .[speech,decord,finetune,scenes]")
+    assert checkout.calls[-1].endswith("-e .[speech,serve,decord,finetune,scenes]")
 
 
 def test_an_unknown_extra_is_refused_before_anything_is_installed(checkout: Checkout) -> None:

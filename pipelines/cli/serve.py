@@ -1,0 +1,69 @@
+"""`fdvs serve`: the page and the REST API of a library, on this machine alone."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from fdvs.errors import ModelUnavailable, how_to_install
+from fdvs.pipelines.cli.options import LibraryOptions, library_command
+
+HOST = "127.0.0.1"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(serve)
+
+
+@library_command
+def serve(
+    options: LibraryOptions,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")
+    ] = 8765,
+    show: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = False,
+) -> None:
+    """Serve the library as a page and a REST API, on this machine alone.
+
+    Prints an address with a token that lets you in; stop with Ctrl-C. The page shows stories,
+    plays what they cite, searches, answers questions and builds videos.
+    """
+    try:
+        import uvicorn
+
+        from fdvs.pipelines.serve.app import guarded, make_app
+        from fdvs.pipelines.serve.security import new_token
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(
+            f"the page needs the package {error.name!r}; {how_to_install('serve')}"
+        ) from None
+    token = new_token()
+    with options.opened(create=True) as library, _listening(port) as listener:
+        taken = int(listener.getsockname()[1])
+        app = guarded(make_app(library), token=token, port=taken)
+        address = f"http://{HOST}:{taken}/?token={token}"
+        typer.echo(f"serving {options.library}\nopen    {address}\nstop    Ctrl-C", err=False)
+        if show:
+            webbrowser.open(address)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback. Raises ModelUnavailable for a taken port."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise ModelUnavailable(
+            f"port {port} cannot be used ({error.strerror}); take another one: --port 0"
+        ) from None
+    return listener

@@ -1,0 +1,125 @@
+"""All that a library knows of one video: for pages, reports and exports."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fdvs.errors import NotFound
+from fdvs.store.store import Store, VideoRecord
+from fdvs.story.as_json import story_from_json
+from fdvs.types import JsonDict, Saved, Span, Story
+
+PLAIN_COLOUR = "#8a8a86"  # of a clip without a picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipDetail(Span):
+    """A clip with its chapter.
+
+    Attributes:
+        title: its heading, "" without one; `said` are the sentences that are spoken.
+        is_kept: False where the chapter was left out of the story as a repetition.
+        similarity: how like what came before it the chapter is, None for the first.
+        stands_for: the kept clip that a left-out one resembles: the last kept one before it.
+        colour: the mean colour of its picture, `#rrggbb`.
+        has_picture: whether there is a thumbnail.
+    """
+
+    index: int
+    text: str
+    title: str = ""
+    said: tuple[str, ...] = ()
+    is_kept: bool = True
+    similarity: float | None = None
+    stands_for: int | None = None
+    colour: str = PLAIN_COLOUR
+    has_picture: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDetail:
+    """A video: its story, every clip, and what redundancy saved. Times are in seconds."""
+
+    video_id: str
+    name: str
+    path: Path
+    duration_s: float
+    story: Story
+    clips: tuple[ClipDetail, ...]
+    saved: Saved | None = None
+    notes: tuple[str, ...] = ()
+    probe: JsonDict = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> tuple[ClipDetail, ...]:
+        """The clips that the story leaves out."""
+        return tuple(clip for clip in self.clips if not clip.is_kept)
+
+
+def video_detail(store: Store, record: VideoRecord) -> VideoDetail:
+    """Return the detail of a video. Raises NotFound before its story is told."""
+    with store.reading():
+        stored = store.get(record.video_id, "story")
+        if stored is None:
+            raise NotFound(f"{record.name} has no story yet; build it again: fdvs build PATH")
+        probe = store.get(record.video_id, "probe")
+        saved = store.get(record.video_id, "saved")
+        notes = store.get(record.video_id, "notes")
+        clips = _clips(store, record)
+    story = story_from_json(stored.payload)
+    return VideoDetail(
+        video_id=record.video_id,
+        name=record.name,
+        path=record.path,
+        duration_s=story.duration_s,
+        story=story,
+        clips=clips,
+        saved=None if saved is None else Saved(**saved.payload),
+        notes=() if notes is None else tuple(notes.payload["notes"]),
+        probe={} if probe is None else probe.payload,
+    )
+
+
+def _clips(store: Store, record: VideoRecord) -> tuple[ClipDetail, ...]:
+    chapters = store.get_all(record.video_id, "chapter")
+    kept = store.get(record.video_id, "kept_chapters")
+    marks: list[bool] = kept.payload["kept"] if kept else []
+    similar: list[float | None] = kept.payload["similarity"] if kept else []
+    found, last_kept = [], None
+    for index, chapter in chapters.items():
+        is_kept = marks[index] if index < len(marks) else True
+        last_kept = index if is_kept else last_kept
+        picture = store.thumbnail_path(record.video_id, index)
+        found.append(
+            ClipDetail(
+                video_id=record.video_id,
+                name=record.name,
+                start_s=float(chapter.payload["start_s"]),
+                end_s=float(chapter.payload["end_s"]),
+                index=index,
+                text=str(chapter.payload["text"]),
+                title=str(chapter.payload.get("title", "")),
+                said=tuple(chapter.payload.get("said", ())),
+                is_kept=is_kept,
+                similarity=similar[index] if index < len(similar) else None,
+                stands_for=None if is_kept else last_kept,
+                colour=mean_colour(picture),
+                has_picture=picture.is_file(),
+            )
+        )
+    return tuple(found)
+
+
+def mean_colour(picture: Path) -> str:
+    """Return the mean colour of a JPEG as `#rrggbb`; a plain grey without a readable one."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(picture.read_bytes()), formats=("JPEG",)) as image:
+            image.draft("RGB", (16, 16))
+            mean = image.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
+    except (OSError, UnidentifiedImageError, ValueError):
+        return PLAIN_COLOUR
+    return f"#{mean.hex()}"

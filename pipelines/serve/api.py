@@ -1,0 +1,172 @@
+"""The REST API: the JSON of the command line, under /api/v1, with problems as RFC 9457 says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from fdvs.errors import (
+    FdvsError,
+    InvalidValue,
+    LibraryBusy,
+    ModelUnavailable,
+    NotFound,
+    UnknownName,
+)
+from fdvs.pipelines import results
+from fdvs.pipelines.serve.engine import Engine
+
+PREFIX = "/api/v1"
+MAX_QUERY_CHARS = 1000
+MAX_RESULTS = 100
+MAX_ROWS = 200
+WAIT_S = 15.0
+# what an error is to a client; all others are faults of this side
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (NotFound, 404), (InvalidValue, 422), (UnknownName, 422), (LibraryBusy, 409),
+    (ModelUnavailable, 503),
+)  # fmt: skip
+
+router = APIRouter(prefix=PREFIX)
+
+
+class Question(BaseModel):
+    """What `POST /ask` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
+    video: str | None = Field(default=None, max_length=400)
+    options: list[str] | None = Field(default=None, max_length=26)
+
+
+class BuildRequest(BaseModel):
+    """What `POST /builds` takes: files or folders on this machine."""
+
+    model_config = ConfigDict(extra="forbid")
+    paths: list[str] = Field(min_length=1, max_length=100)
+
+
+def engine_of(request: Request) -> Engine:
+    """Return the engine of the server that got a request."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def plain(value: Any) -> Response:
+    """Return a value byte for byte as the command line prints it."""
+    return Response(results.to_json(value) + "\n", media_type="application/json")
+
+
+@router.get("/videos")
+def videos(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = MAX_ROWS,
+    cursor: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """List the videos, as `fdvs list --json` does; `next` is the cursor of the following ones."""
+    rows = engine_of(request).library.videos()
+    part = rows[cursor : cursor + limit]
+    following = cursor + limit if cursor + limit < len(rows) else None
+    return plain({"items": [results.row_json(row) for row in part], "next": following})
+
+
+@router.get("/videos/{video}/story")
+def story(request: Request, video: str) -> Response:
+    """Return a story, as `fdvs story --json` does."""
+    return plain(results.story_json(engine_of(request).library.story(video)))
+
+
+@router.get("/videos/{video}")
+def video(request: Request, video: str) -> Response:
+    """Return a video clip by clip: what is kept, what was left out and what stands for it."""
+    return plain(results.detail_json(engine_of(request).library.video(video)))
+
+
+@router.get("/search")
+def search(
+    request: Request,
+    q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARS)],
+    num: Annotated[int | None, Query(ge=1, le=MAX_RESULTS)] = None,
+    video: Annotated[str | None, Query(max_length=400)] = None,
+    min_score: Annotated[float | None, Query(ge=-1, le=1)] = None,
+) -> Response:
+    """Find moments, as `fdvs search --json` does."""
+    library = engine_of(request).library
+    moments = library.search(q, num=num, min_score=min_score, video=video)
+    found: dict[str, Any] = {"query": q, "moments": [results.moment_json(m) for m in moments]}
+    if not moments:
+        nearest = library.search(q, num=1, min_score=-1.0, video=video)
+        found["nearest"] = [results.moment_json(one) for one in nearest]
+    return plain(found)
+
+
+@router.post("/ask")
+def ask(request: Request, body: Question) -> Response:
+    """Answer a question, as `fdvs ask --json` does."""
+    found = engine_of(request).ask(body.question, video=body.video, options=body.options)
+    return plain(results.answer_json(found))
+
+
+@router.post("/builds", status_code=202)
+def start_build(request: Request, body: BuildRequest) -> JSONResponse:
+    """Start a build of files or folders on this machine."""
+    job = engine_of(request).build(body.paths)
+    place = {"Location": f"{PREFIX}/builds/{job.number}"}
+    return JSONResponse(job.as_json(), status_code=202, headers=place)
+
+
+@router.get("/builds")
+def builds(request: Request) -> JSONResponse:
+    """List the builds that this server started."""
+    return JSONResponse([job.as_json() for job in engine_of(request).jobs.jobs])
+
+
+@router.get("/builds/{number}")
+def build(request: Request, number: int) -> JSONResponse:
+    """Return one build."""
+    return JSONResponse(engine_of(request).job(number).as_json())
+
+
+@router.delete("/builds/{number}")
+def stop_build(request: Request, number: int) -> JSONResponse:
+    """Stop a build; what it finished stays."""
+    engine = engine_of(request)
+    job = engine.job(number)
+    engine.jobs.stop(job)
+    return JSONResponse(job.as_json())
+
+
+@router.get("/builds/{number}/events")
+def build_events(request: Request, number: int) -> StreamingResponse:
+    """Follow a build as server-sent events; `Last-Event-ID` goes on after an event."""
+    job = engine_of(request).job(number)
+    given = request.headers.get("last-event-id", "")
+    start = int(given) if given.isascii() and given.isdigit() else 0
+
+    def stream() -> Iterator[str]:
+        last = start
+        while True:
+            found = job.after(last, timeout_s=WAIT_S)
+            if not found and job.is_over:
+                return
+            if not found:
+                yield ": still at work\n\n"
+            for last, event in found:
+                yield f"id: {last}\ndata: {json.dumps(event)}\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def problem(error: Exception, *, status: int | None = None) -> JSONResponse:
+    """Return an error as a problem; what is a fault of this side tells no detail."""
+    found = status or next((code for kind, code in STATUS if isinstance(error, kind)), 500)
+    is_ours = found == 500
+    detail = "see the server's log" if is_ours else " ".join(str(error).split())
+    name = type(error).__name__ if isinstance(error, FdvsError) and not is_ours else "Internal"
+    content = {"type": f"urn:fdvs:problem:{name}", "title": name, "status": found, "detail": detail}
+    return JSONResponse(content, status_code=found, media_type="application/problem+json")

@@ -1,0 +1,94 @@
+"""The application: pages and API on one library, behind one guard."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from fdvs import __version__
+from fdvs.errors import FdvsError
+from fdvs.pipelines.library import Library
+from fdvs.pipelines.serve import api, pages
+from fdvs.pipelines.serve.engine import Engine
+from fdvs.pipelines.serve.security import Guard
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(library: Library) -> FastAPI:
+    """Return the application without its guard, for tests and for embedding."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.engine.warm_up()
+        yield
+        app.state.engine.close()
+
+    app = FastAPI(
+        title="FDVS", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan,
+        openapi_url=f"{api.PREFIX}/openapi.json",
+    )  # fmt: skip
+    app.state.engine = Engine(library)
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(packages=[("fdvs.pipelines.serve", "static")]))
+    app.get("/health", include_in_schema=False)(_health)
+    app.exception_handler(FdvsError)(_told)
+    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(Exception)(_bug)
+    return app
+
+
+def guarded(app: FastAPI, *, token: str, port: int) -> Any:
+    """Return the application behind its guard, for a server on the loopback."""
+    names = ("127.0.0.1", "localhost", "[::1]")
+    return Guard(app, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
+
+
+def _health(request: Request) -> JSONResponse:
+    is_ready = request.app.state.engine.is_ready
+    return JSONResponse({"status": "ok" if is_ready else "loading"})
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith(api.PREFIX)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    if _is_api(request):
+        return api.problem(error)
+    return pages.trouble(request, error)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if _is_api(request):
+        return api.problem(error, status=error.status_code)
+    told = "there is no such page" if error.status_code == 404 else str(error.detail)
+    return pages.page(request, "problem.html", status=error.status_code, told=told)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    told = "; ".join(
+        f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()
+    )
+    if _is_api(request):
+        return api.problem(ValueError(told), status=422)
+    return pages.page(request, "problem.html", status=422, told=told)
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    logger.exception("%s %s", request.method, request.url.path, exc_info=error)
+    if _is_api(request):
+        return api.problem(error, status=500)
+    return pages.page(request, "problem.html", status=500, told="see the server's log")

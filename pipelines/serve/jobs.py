@@ -1,0 +1,168 @@
+"""Builds that the page starts: child processes, one at a time, whose events are kept and told.
+
+A child is `fdvs build --events`: what crashes a decoder cannot take the server along, and a
+stopped build keeps what is finished. The last events of a job are kept by number, so that a page
+that was closed can go on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAX_EVENTS = 500
+KILL_AFTER_S = 30.0
+MAX_LINE = 64 * 1024
+
+
+@dataclass
+class Job:
+    """One build. `status` is waiting, running, done, failed or stopped."""
+
+    number: int
+    paths: tuple[str, ...]
+    status: str = "waiting"
+    events: deque[tuple[int, dict[str, Any]]] = field(
+        default_factory=lambda: deque(maxlen=MAX_EVENTS)
+    )
+    report: dict[str, Any] | None = None
+    error: str = ""
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    process: subprocess.Popen[str] | None = None
+    wants_stop: bool = False
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Add an event and wake who waits for one."""
+        with self.changed:
+            last = self.events[-1][0] if self.events else 0
+            self.events.append((last + 1, event))
+            self.changed.notify_all()
+
+    def after(self, number: int, *, timeout_s: float) -> list[tuple[int, dict[str, Any]]]:
+        """Return the events after a number; wait for one up to a time while the job runs."""
+        with self.changed:
+            found = [one for one in self.events if one[0] > number]
+            if not found and not self.is_over:
+                self.changed.wait(timeout_s)
+                found = [one for one in self.events if one[0] > number]
+            return found
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("done", "failed", "stopped")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the state for the page and the API."""
+        return {
+            "number": self.number,
+            "paths": list(self.paths),
+            "status": self.status,
+            "error": self.error,
+            "event": self.events[-1][1] if self.events else None,
+            "report": self.report,
+        }
+
+
+class Jobs:
+    """The builds of one server, in the order in which they were asked for."""
+
+    def __init__(self, library: Path) -> None:
+        self._library = library
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # one build at a time; the library allows no more
+        self.jobs: list[Job] = []
+
+    def start(self, paths: Sequence[str]) -> Job:
+        """Start a build of files or folders on this machine, after those that wait."""
+        with self._lock:
+            job = Job(number=len(self.jobs) + 1, paths=tuple(paths))
+            self.jobs.append(job)
+        threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        return job
+
+    def get(self, number: int) -> Job | None:
+        """Return a job, None where there is none of that number."""
+        return self.jobs[number - 1] if 0 < number <= len(self.jobs) else None
+
+    def stop(self, job: Job) -> None:
+        """Interrupt a job; what it finished stays. One that does not end is killed."""
+        job.wants_stop = True
+        process = job.process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        threading.Timer(KILL_AFTER_S, _kill, (process,)).start()
+
+    def close(self) -> None:
+        """Interrupt whatever runs and wait for it."""
+        for job in self.jobs:
+            if not job.is_over:
+                self.stop(job)
+                if job.process is not None:
+                    try:
+                        job.process.wait(KILL_AFTER_S)
+                    except subprocess.TimeoutExpired:
+                        _kill(job.process)
+
+    def _run(self, job: Job) -> None:
+        with self._turn:
+            if job.wants_stop:
+                self._end(job, "stopped")
+                return
+            try:
+                self._watch(job)
+            except OSError as error:
+                job.error = str(error)
+                self._end(job, "failed")
+
+    def _watch(self, job: Job) -> None:
+        program = [sys.executable, "-c", "from fdvs.pipelines.cli.main import main; main()"]
+        line = [*program, "build", "--events", "-l", str(self._library), "--", *job.paths]
+        job.process = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace",
+        )  # fmt: skip
+        job.status = "running"
+        job.tell({"kind": "start"})
+        errors: deque[str] = deque(maxlen=20)
+        reader = threading.Thread(target=_drain, args=(job.process.stderr, errors), daemon=True)
+        reader.start()
+        assert job.process.stdout is not None
+        for text in job.process.stdout:
+            self._take(job, text[:MAX_LINE])
+        code = job.process.wait()
+        reader.join(1)
+        job.error = "" if code in (0, 1) else " ".join(errors)[-500:]
+        self._end(job, "stopped" if job.wants_stop else "done" if code in (0, 1) else "failed")
+
+    def _take(self, job: Job, text: str) -> None:
+        try:
+            event = json.loads(text)
+        except ValueError:
+            return
+        if isinstance(event, dict) and event.get("kind") == "report":
+            job.report = event.get("report")
+        elif isinstance(event, dict):
+            job.tell(event)
+
+    def _end(self, job: Job, status: str) -> None:
+        job.status = status
+        job.tell({"kind": "end", "status": status, "error": job.error})
+
+
+def _drain(stream: Any, into: deque[str]) -> None:
+    for line in stream:
+        into.append(line.strip())
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()

@@ -1,0 +1,117 @@
+"""What stands before every request: token, host, origin, and the headers that bind the page.
+
+The server listens on the loopback alone. Whoever opens the printed address gets a cookie for it;
+programs send the token as a bearer. A page of another site reaches nothing: its host or origin
+differs, and the cookie is never sent along (SameSite=Strict).
+"""
+
+from __future__ import annotations
+
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+COOKIE = "fdvs-token"
+OPEN_PATHS = ("/health",)
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; media-src 'self' blob:; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+REFUSED = (
+    b"This page needs its token: open the address that `fdvs serve` printed, or send "
+    b"Authorization: Bearer TOKEN.\n"
+)
+
+
+def new_token() -> str:
+    """Return a fresh token."""
+    return secrets.token_urlsafe(24)
+
+
+class Guard:
+    """ASGI middleware that lets in who has the token, from this machine's own pages only."""
+
+    def __init__(self, app: Any, *, token: str, hosts: frozenset[str]) -> None:
+        """`hosts` are the names with port under which the server answers."""
+        self._app = app
+        self._token = token
+        self._hosts = hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        if headers.get("host", "") not in self._hosts:
+            await _reply(send, 421, b"Misdirected request: this server answers on the loopback.\n")
+        elif _is_foreign(headers, self._hosts):
+            await _reply(send, 403, b"Requests from other sites are refused.\n")
+        elif scope["path"] in OPEN_PATHS or self._has_token(headers):
+            await self._app(scope, receive, _with_headers(send))
+        elif self._matches(_query(scope).get("token", "")):
+            await self._let_in(scope, send)
+        else:
+            await _reply(send, 401, REFUSED)
+
+    def _has_token(self, headers: dict[str, str]) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._matches(given.strip()):
+            return True
+        cookies = SimpleCookie()
+        try:
+            cookies.load(headers.get("cookie", ""))
+        except CookieError:
+            return False
+        return COOKIE in cookies and self._matches(cookies[COOKIE].value)
+
+    def _matches(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self._token.encode())
+
+    async def _let_in(self, scope: Any, send: Any) -> None:
+        """Set the cookie and go on without the token in the address."""
+        rest = [
+            (name, value)
+            for name, value in parse_qsl(scope["query_string"].decode("latin-1"))
+            if name != "token"
+        ]
+        place = scope["path"] + (f"?{urlencode(rest)}" if rest else "")
+        cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict"
+        extra = ((b"location", place.encode()), (b"set-cookie", cookie.encode()))
+        await _reply(send, 303, b"", extra)
+
+
+def _query(scope: Any) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+
+
+def _is_foreign(headers: dict[str, str], hosts: frozenset[str]) -> bool:
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2] not in hosts:
+        return True
+    return headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+
+
+def _with_headers(send: Any) -> Any:
+    async def guarded(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *HEADERS]}
+        await send(message)
+
+    return guarded
+
+
+async def _reply(send: Any, status: int, body: bytes, extra: Any = ()) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *extra, *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,109 @@
+"""The page: what a person sees without scripts, and what untrusted text can do there: nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+
+def test_the_library_shows_every_video_with_its_first_sentence(client: TestClient) -> None:
+    page = client.get("/").text
+    assert "<b>2</b> videos" in page
+    assert "one.mp4" in page
+    assert "A fox digs a deep hole." in page
+    assert page.count('class="strip"') == 2
+
+
+def test_a_video_has_player_story_chapters_and_scenes(client: TestClient, video_id: str) -> None:
+    page = client.get(f"/v/{video_id}?t=2-4").text
+    assert f'data-id="{video_id}"' in page
+    assert 'data-start="2.0" data-end="4.0"' in page
+    assert "The rabbit eats grass." in page
+    assert page.count('role="tab"') == 3
+    assert re.search(r'class="cite" href="/v/\w+\?t=', page)
+
+
+def test_a_search_marks_its_words_and_a_weak_one_says_so(client: TestClient) -> None:
+    assert "<mark>fox</mark>" in client.get("/search", params={"q": "fox hole"}).text
+    assert "Nothing matches well" in client.get("/search", params={"q": "zzz qqq"}).text
+
+
+def test_an_answer_cites_and_its_citations_lead_to_the_video(
+    client: TestClient, video_id: str
+) -> None:
+    page = client.get("/ask", params={"q": "What does the rabbit eat?"}).text
+    assert "“The rabbit eats grass.”" in page
+    assert f"/v/{video_id}?t=2" in page
+
+
+@pytest.mark.parametrize("place", ["/", "/search?q=fox", "/ask?q=fox", "/v/ID"])
+def test_text_of_videos_and_queries_is_never_markup(
+    client: TestClient, video_id: str, place: str
+) -> None:
+    page = client.get(place.replace("ID", video_id)).text
+    assert "<script>alert" not in page
+    assert "onerror" not in client.get("/search", params={"q": "<img onerror=x>"}).text.replace(
+        "&lt;img onerror=x&gt;", ""
+    )
+
+
+def test_no_page_loads_anything_from_elsewhere(client: TestClient, video_id: str) -> None:
+    for place in ("/", "/search?q=fox", "/ask", f"/v/{video_id}"):
+        page = client.get(place).text
+        assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page)
+        assert " style=" not in page  # the policy forbids it
+        assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ("/v/nobody", 404),
+        ("/nowhere", 404),
+        ("/v/ID?t=soon", 422),
+        ("/v/ID/thumbnails/99.jpg", 404),
+    ],
+)
+def test_what_is_not_there_is_told_in_words(
+    client: TestClient, video_id: str, place: str, status: int
+) -> None:
+    answer = client.get(place.replace("ID", video_id))
+    assert answer.status_code == status
+    assert "That did not work." in answer.text
+
+
+def test_pictures_and_the_file_in_ranges(client: TestClient, video_id: str) -> None:
+    picture = client.get(f"/v/{video_id}/thumbnails/0.jpg")
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert picture.content[:2] == b"\xff\xd8"
+    whole = client.get(f"/v/{video_id}/file").content
+    part = client.get(f"/v/{video_id}/file", headers={"Range": "bytes=4-11"})
+    assert (part.status_code, part.content) == (206, whole[4:12])
+    assert part.headers["content-range"] == f"bytes 4-11/{len(whole)}"
+
+
+def test_a_playlist_covers_the_whole_length(client: TestClient, video_id: str) -> None:
+    listed = client.get(f"/v/{video_id}/hls/index.m3u8").text
+    lengths = [float(x) for x in re.findall(r"#EXTINF:([\d.]+)", listed)]
+    assert sum(lengths) == pytest.approx(4.0, abs=0.3)
+    assert listed.endswith("#EXT-X-ENDLIST\n")
+
+
+def test_a_segment_shows_the_picture_of_its_time(client: TestClient, video_id: str) -> None:
+    import io
+
+    import av
+
+    segment = client.get(f"/v/{video_id}/hls/0.ts")
+    assert segment.headers["content-type"] == "video/mp2t"
+    with av.open(io.BytesIO(segment.content), format="mpegts") as film:
+        pictures = [
+            (f.time, f.to_ndarray(format="rgb24").mean(axis=(0, 1))) for f in film.decode(video=0)
+        ]
+    first = pictures[0][1]
+    last = pictures[-1][1]
+    assert first[0] > 150 > first[1]  # red, then green
+    assert last[1] > last[0]
+    assert client.get(f"/v/{video_id}/hls/9.ts").status_code == 422

@@ -11,6 +11,7 @@ from fdvs.store.store import Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import JsonDict, Saved, Span, Story
 
+TRACK = "track:"  # what the stages of whole tracks begin with
 PLAIN_COLOUR = "#8a8a86"  # of a clip without a picture
 
 
@@ -39,8 +40,17 @@ class ClipDetail(Span):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """A sentence that is spoken or subtitled, [start_s, end_s)."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDetail:
-    """A video: its story, every clip, and what redundancy saved. Times are in seconds."""
+    """A video: its story, every clip, what is said, what redundancy saved. Times are in seconds."""
 
     video_id: str
     name: str
@@ -48,6 +58,7 @@ class VideoDetail:
     duration_s: float
     story: Story
     clips: tuple[ClipDetail, ...]
+    said: tuple[Cue, ...] = ()
     saved: Saved | None = None
     notes: tuple[str, ...] = ()
     probe: JsonDict = field(default_factory=dict)
@@ -68,6 +79,7 @@ def video_detail(store: Store, record: VideoRecord) -> VideoDetail:
         saved = store.get(record.video_id, "saved")
         notes = store.get(record.video_id, "notes")
         clips = _clips(store, record)
+        said = _said(store, record)
     story = story_from_json(stored.payload)
     return VideoDetail(
         video_id=record.video_id,
@@ -76,6 +88,7 @@ def video_detail(store: Store, record: VideoRecord) -> VideoDetail:
         duration_s=story.duration_s,
         story=story,
         clips=clips,
+        said=said,
         saved=None if saved is None else Saved(**saved.payload),
         notes=() if notes is None else tuple(notes.payload["notes"]),
         probe={} if probe is None else probe.payload,
@@ -110,6 +123,21 @@ def _clips(store: Store, record: VideoRecord) -> tuple[ClipDetail, ...]:
             )
         )
     return tuple(found)
+
+
+def _said(store: Store, record: VideoRecord) -> tuple[Cue, ...]:
+    """Return the cues of the track of which there are most: subtitles, else speech."""
+    stages = store.stages(record.video_id)
+    tracks = sorted((s for s in stages if s.startswith(TRACK)), key=lambda s: "subtitles" not in s)
+    for stage in tracks:
+        cues = [
+            Cue(start_s=max(0.0, float(o["start_s"])), end_s=float(o["end_s"]), text=str(o["text"]))
+            for stretch in store.get_all(record.video_id, stage).values()
+            for o in stretch.payload["observations"]
+        ]
+        if cues:
+            return tuple(sorted(cues, key=lambda cue: cue.start_s))
+    return ()
 
 
 def mean_colour(picture: Path) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fdvs.answers.question import Turn
     from fdvs.pipelines.ask.asker import Asker
     from fdvs.pipelines.detail import VideoDetail
+    from fdvs.pipelines.exports.formats import Level as ExportLevel
     from fdvs.search.index import Index
     from fdvs.search.pictures import PictureIndex, PictureSearch
 
@@ -223,6 +224,43 @@ class Library(Closing):
             return path.read_bytes()
         except OSError:
             raise NotFound(f"{record.name} has no picture of clip {clip}") from None
+
+    def export(
+        self, video: str, format: str, *, level: ExportLevel | None = None, fps: float = 0.0
+    ) -> bytes:
+        """Return a video's story in a format of `fdvs.pipelines.exports.formats` (texts in UTF-8).
+
+        `level`: story, scenes, chapters or speech, None for what suits the format; `fps`: of an
+        EDL, 0 for the file's own. Raises NotFound, UnknownName, InvalidValue.
+        """
+        from fdvs.pipelines.exports.formats import export
+
+        detail = self.video(video)
+        return export(
+            detail, format, level=level, fps=fps,
+            picture=lambda clip: self.thumbnail(detail.video_id, clip),
+        )  # fmt: skip
+
+    def clip(
+        self, video: str, start_s: float, end_s: float, target: str | Path, *, copy: bool = False
+    ) -> float:
+        """Write [start_s, end_s) of a video into a file; `.gif` makes an animation.
+
+        Returns where it truly starts: with `copy` at the key picture before. Raises NotFound,
+        InvalidValue, MediaError, ModelUnavailable without the program ffmpeg.
+        """
+        from fdvs.pipelines.exports.pieces import cut
+
+        place = Path(target)
+        is_gif = place.suffix.lower() == ".gif"
+        return cut(self.media(video), start_s, end_s, place, copy=copy, gif=is_gif)
+
+    def sheet(self, video: str) -> bytes:
+        """Return the pictures of a video's clips with their times, as one JPEG. Raises NotFound."""
+        from fdvs.pipelines.exports.pieces import sheet
+
+        detail = self.video(video)
+        return sheet(detail, lambda clip: self.thumbnail(detail.video_id, clip))
 
     def search(
         self,

@@ -256,6 +256,15 @@ class Store(Closing):
         with self.reading() as connection:
             return dict(read_stage(connection, video_id, stage))
 
+    def stages(self, video_id: str) -> list[str]:
+        """Return the names of the stages of which a video has results."""
+        with self.reading() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT stage FROM artifacts WHERE video_id = ? ORDER BY stage",
+                (video_id,),
+            )
+            return [str(stage) for (stage,) in found]
+
     def is_intact(self, video_id: str, *, seal: str | None) -> bool:
         """Whether every row of a video matches its digest, and all rows together the `seal`."""
         with self.reading() as connection:

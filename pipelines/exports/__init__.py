@@ -1,1 +1,1 @@
-"""Exports of a story for other programs: subtitles, chapter marks, edit lists, documents."""
+"""Exports of a story for other programs: subtitles, chapter marks, edit lists, documents, clips."""

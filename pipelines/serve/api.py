@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 
 from fdvs.errors import (
     FdvsError,
@@ -19,6 +23,7 @@ from fdvs.errors import (
     UnknownName,
 )
 from fdvs.pipelines import results
+from fdvs.pipelines.exports.formats import suffix
 from fdvs.pipelines.serve.engine import Engine
 
 PREFIX = "/api/v1"
@@ -26,6 +31,7 @@ MAX_QUERY_CHARS = 1000
 MAX_RESULTS = 100
 MAX_ROWS = 200
 WAIT_S = 15.0
+MAX_CLIP_S = 600.0
 # what an error is to a client; all others are faults of this side
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404), (InvalidValue, 422), (UnknownName, 422), (LibraryBusy, 409),
@@ -79,6 +85,42 @@ def videos(
 def story(request: Request, video: str) -> Response:
     """Return a story, as `fdvs story --json` does."""
     return plain(results.story_json(engine_of(request).library.story(video)))
+
+
+@router.get("/videos/{video}/export")
+def export(
+    request: Request,
+    video: str,
+    format: Annotated[str, Query(max_length=20)] = "html",
+    level: Annotated[Literal["story", "scenes", "chapters", "speech"] | None, Query()] = None,
+) -> Response:
+    """Return a story in a format of `fdvs export`, as a file to keep."""
+    library = engine_of(request).library
+    content = library.export(video, format, level=level)
+    name = f"{library.video(video).video_id}.{suffix(format)}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/videos/{video}/clip.mp4")
+def clip(
+    request: Request,
+    video: str,
+    start: Annotated[float, Query(ge=0)],
+    end: Annotated[float, Query(gt=0)],
+) -> FileResponse:
+    """Return [start, end) seconds of a video as a file of its own, at most ten minutes."""
+    if end - start > MAX_CLIP_S:
+        raise InvalidValue("length", f"{end - start:g} s", f"at most {MAX_CLIP_S:g} s")
+    folder = Path(tempfile.mkdtemp(prefix="fdvs-clip-"))
+    target = folder / "clip.mp4"
+    try:
+        engine_of(request).library.clip(video, start, end, target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return FileResponse(target, media_type="video/mp4", filename="clip.mp4", background=done)
 
 
 @router.get("/videos/{video}")

@@ -9,14 +9,14 @@ later by that much than FDVS's times.
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, MediaError, ModelUnavailable, how_to_install
+from fdvs.errors import InvalidValue, MediaError
 from fdvs.pipelines.detail import VideoDetail
+from fdvs.pipelines.exports.pieces import ffmpeg_program
 
 SEGMENT_S = 6.0
 SHORT_SIDE_PX = 480
@@ -41,24 +41,6 @@ def plays_natively(detail: VideoDetail) -> bool:
 def media_type(path: Path) -> str:
     """Return the type that a browser is told for a file."""
     return TYPES.get(path.suffix.lower(), "application/octet-stream")
-
-
-def ffmpeg_program() -> str:
-    """Return the ffmpeg program: the system's, else the one of its wheel.
-
-    Raises ModelUnavailable where there is none.
-    """
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        raise ModelUnavailable(
-            f"this needs the program ffmpeg; install it, or {how_to_install('ffmpeg')}"
-        ) from error
 
 
 def playlist(duration_s: float) -> str:

@@ -32,6 +32,12 @@ function play(start, end) {
   video.play().catch(() => {});
 }
 
+function offer(start, end) {
+  const cut = document.getElementById("cut");
+  cut.href = `/api/v1/videos/${encodeURIComponent(video.dataset.id)}/clip.mp4?start=${start}&end=${end}`;
+  cut.querySelector("span").textContent = `${clock(start)}-${clock(end)}`;
+}
+
 function follow() {
   const now = video.currentTime;
   seek.value = now;
@@ -65,6 +71,7 @@ document.addEventListener("click", (event) => {
   if (cite) {
     event.preventDefault();
     play(Number(cite.dataset.start), Number(cite.dataset.end));
+    offer(Number(cite.dataset.start), Number(cite.dataset.end));
     history.replaceState(null, "", cite.getAttribute("href"));
   } else if (scene) {
     show(document.getElementById("tab-story"));

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from fdvs.cardfiles import names_of_cards, read_card
 from fdvs.errors import ConfigError, UnknownName
+from fdvs.models.endpoint.dialects import DIALECTS
 from fdvs.typed import fill
 
 PACKAGE = "fdvs.models"
@@ -118,7 +119,9 @@ def _with_text_keys(value: Any) -> Any:
 
 
 def resolve(spec: str, role: Role) -> Card:
-    """Return the card of a spec: a card's name, or `backend:target`.
+    """Return the card of a spec: a card's name, `backend:target`, or `SERVER:MODEL`.
+
+    Servers are those of `fdvs.models.endpoint.dialects`; the name of such a card holds no address.
 
     Raises UnknownName where neither fits and ConfigError where the card has another role.
     """
@@ -131,4 +134,8 @@ def resolve(spec: str, role: Role) -> Card:
     if not colon:
         names = [n for n in card_names() if load_card(n).role == role]
         raise UnknownName(role.replace("_", " "), spec, [*names, "BACKEND:FOLDER"])
+    if backend in DIALECTS:
+        url, options = DIALECTS[backend].base_url, {"dialect": backend}
+        where = {"role": role, "backend": "endpoint", "target": f"{url}#{target}"}
+        return Card(name=spec, options=options, **where)  # type: ignore[arg-type]
     return Card(name=spec, role=role, backend=backend, target=target)

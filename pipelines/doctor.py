@@ -24,7 +24,13 @@ from fdvs.pipelines.requirements import (
     has_weights,
     missing_packages,
 )
-from fdvs.pipelines.results import BackendJson, HealthJson, PackageJson, PresetJson
+from fdvs.pipelines.results import (
+    BackendJson,
+    HealthJson,
+    PackageJson,
+    PresetJson,
+    ServerJson,
+)
 from fdvs.pipelines.sources import resolve_sources
 
 REAL, NONE = "real weights", "no weights"
@@ -46,8 +52,22 @@ def examine(library: Path) -> HealthJson:
         library=library_state(library),
         packages=packages(),
         backends=[*map(check_backend, REQUIREMENTS), *attention_backends()],
+        servers=servers(),
         presets=[preset_state(name, make()) for name, make in PRESETS.items()],
     )
+
+
+def servers() -> list[ServerJson]:
+    """Return the model servers that answer on the loopback of this machine."""
+    from fdvs.models.endpoint.local_servers import local_servers
+
+    return [
+        ServerJson(
+            dialect=one.dialect, base_url=one.base_url, models=list(one.models),
+            seeing=list(one.seeing), line=one.line,
+        )
+        for one in local_servers()
+    ]  # fmt: skip
 
 
 def packages() -> list[PackageJson]:

@@ -310,6 +310,16 @@ class PresetJson(TypedDict):
     stand_ins: Sequence[str]
 
 
+class ServerJson(TypedDict):
+    """A model server on this machine; `line` is what to type to let it describe pictures."""
+
+    dialect: str
+    base_url: str
+    models: Sequence[str]
+    seeing: Sequence[str]
+    line: str
+
+
 class HealthJson(TypedDict):
     """What `fdvs doctor` shows: this machine, packages, backends, presets, and the library."""
 
@@ -322,6 +332,7 @@ class HealthJson(TypedDict):
     library: str
     packages: Sequence[PackageJson]
     backends: Sequence[BackendJson]
+    servers: Sequence[ServerJson]
     presets: Sequence[PresetJson]
 
 

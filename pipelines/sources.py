@@ -57,6 +57,23 @@ def resolve_sources(config: Config, own: Collection[str] = ()) -> Resolved:
     return Resolved(replace(config, perceive=perceive), tuple(notes))
 
 
+def change_models(config: Config, *, captioner: str | None, llm: str | None) -> Config:
+    """Return settings with another captioner or language model, as specs name them.
+
+    A language model that is named answers, too: quotes alone would not ask it.
+    """
+    if captioner:
+        config = replace(config, perceive=replace(config.perceive, captioner=captioner))
+    if llm:
+        answerer = "combined" if config.ask.answerer == "evidence" else config.ask.answerer
+        config = replace(
+            config,
+            models=replace(config.models, llm=llm),
+            ask=replace(config.ask, answerer=answerer),
+        )
+    return config
+
+
 def card_of(name: str) -> str:
     """Return the card of a short name: the first that can run here, or else the preferred one.
     Any other name is returned as it is."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from fdvs.errors import BadModelOutput
 from fdvs.prompting.fence import fence, neutral
+from fdvs.prompting.thoughts import without_thoughts
 from fdvs.protocols import Completion, LanguageModel
 from fdvs.text.clean import clean_text
 from fdvs.text.sentences import drop_unfinished, unique_sentences
@@ -118,7 +119,8 @@ def checked_text(
 
     Raises BadModelOutput if it has no word; `instead` says what can be done without the model.
     """
-    text = clean_text(written.text, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
+    told = without_thoughts(written.text)
+    text = clean_text(told, max_chars=max_tokens * MAX_CHARS_PER_TOKEN)
     if not any(c.isalnum() for c in text):
         raise BadModelOutput(
             f"{writer.identity.label()} answered {text[:40]!r} when asked for {what}; "

@@ -160,7 +160,7 @@ class TransformersCaptioner:
         content.append({"type": "text", "text": prompt})
         messages = [{"role": "user", "content": content}]
         text: str = self.processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
+            messages, add_generation_prompt=True, tokenize=False, enable_thinking=False
         )
         return text
 
@@ -181,6 +181,7 @@ class TransformersCaptioner:
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                repetition_penalty=1.0,  # a checkpoint's own would punish what the prompt says
             )
         prompt_BP = inputs["input_ids"]
         num_prompt = prompt_BP.shape[1]

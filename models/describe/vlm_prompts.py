@@ -8,11 +8,14 @@ joins several captions.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fdvs.errors import BadModelOutput
+from fdvs.prompting.thoughts import without_thoughts
 from fdvs.text.clean import clean_text
+from fdvs.text.sentences import split_sentences
 from fdvs.types import Clip, ClipView, Frame, Observation
 
 # The `version` of every captioner; raise it when a prompt changes.
@@ -33,7 +36,21 @@ _SEVERAL = (
 PLAIN = "Question: Where is this, which objects and colours are there, what happens? Answer:"
 
 _SPECIAL = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:pad|unk|eos|bos|image|end_of_utterance)>")
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_REFUSAL = re.compile(
+    r"^(?:i(?:'|’)?m sorry|sorry|i can(?:'|’)?t|i cannot|i(?:'|’)?m unable|i am unable|unable to"
+    r"|as an ai)\b.{0,160}\b(?:assist|help|describe|identify|see|view|provide|process|comply|image"
+    r"|picture)",
+    re.IGNORECASE,
+)
+_MARKDOWN = re.compile(
+    r"[*_`#]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}|^\s*(?:[-*•]|\d{1,2}[.)])\s+", re.MULTILINE
+)
+_CHAT = re.compile(
+    r"^(?:sure|certainly|of course|absolutely|here(?:'s| is| are))\b[^.:!\n]{0,80}[.:!]\s*",
+    re.IGNORECASE,
+)
+MAX_OPENERS = 3  # "Sure! Here is the description:"
+MAX_REPEATS = 2  # of a sentence; a model that loops says it for ever
 _ROLE = re.compile(r"^\s*(?:assistant|answer|caption|description)\s*:\s*", re.IGNORECASE)
 
 
@@ -101,21 +118,39 @@ def _bounds(groups: Sequence[tuple[Frame, ...]], clip: Clip) -> list[float]:
 
 
 def clean_reply(reply: str, *, prompt: str, who: str, is_cut: bool = False) -> str:
-    """Return a reply as one line, without prompt echo, special tokens and `<think>` blocks.
+    """Return a reply as one line, without prompt echo, special tokens, thoughts, markdown, chat.
 
     `is_cut`: the model ran out of tokens; an incomplete last sentence is dropped if a complete one
-    remains. Raises BadModelOutput, with an excerpt, where no word remains.
+    remains. Raises BadModelOutput, with an excerpt, where no word remains, or the model refuses.
     """
-    text = _SPECIAL.sub(" ", _THOUGHT.sub(" ", reply))
-    text = " ".join(text.split())
-    text = text.removeprefix(" ".join(prompt.split()))
+    text = _SPECIAL.sub(" ", without_thoughts(reply))
+    text = " ".join(_MARKDOWN.sub("", text).split())
+    text = text.removeprefix(" ".join(prompt.split())).strip()
+    for _ in range(MAX_OPENERS):
+        text = _CHAT.sub("", _ROLE.sub("", text))
     text = clean_text(_ROLE.sub("", text), max_chars=MAX_CAPTION_CHARS)
+    if _REFUSAL.search(text):
+        raise BadModelOutput(f"{who} refused to describe the pictures: {text[:EXCERPT_CHARS]!r}")
+    text = _without_loops(text)
     if not any(character.isalnum() for character in text):
         raise BadModelOutput(
             f"{who} described nothing; its reply was {reply[:EXCERPT_CHARS]!r}; "
             "try another captioner or more new tokens"
         )
     return _whole_sentences(text) if is_cut else text
+
+
+def _without_loops(text: str) -> str:
+    """Return a text up to where a sentence is said for the third time."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for sentence in split_sentences(text):
+        seen[sentence] += 1
+        if seen[sentence] > MAX_REPEATS:
+            break
+        if seen[sentence] == 1:
+            kept.append(sentence)
+    return " ".join(kept)
 
 
 def _whole_sentences(text: str) -> str:

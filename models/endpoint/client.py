@@ -1,4 +1,4 @@
-"""A client for OpenAI-compatible chat servers: one request, one bounded and checked reply.
+"""A client for chat servers: one request, one bounded and checked reply (`dialects` has the forms).
 
 The server is untrusted: its reply is bounded in size and time and parsed strictly, and redirects
 are not followed. Transient failures (429, 5xx, time-outs, lost connections) are retried with
@@ -12,21 +12,36 @@ import json
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
+from fdvs.models.endpoint.dialects import ANY, Dialect, chat_body, chat_path, chat_reply, dialect
+from fdvs.prompting.thoughts import without_thoughts
 from fdvs.typed import Checked, Range, check_range
 
 if TYPE_CHECKING:
     import httpx
 
 EXCERPT_CHARS = 200
+MORE_FOR_THOUGHTS = 4
+# parameters that some servers refuse, and what to send instead, "" for nothing
+REFUSABLE = {
+    "max_tokens": "max_completion_tokens", "temperature": "", "chat_template_kwargs": "",
+    "reasoning_effort": "", "think": "",
+}  # fmt: skip
+# a server's words for what no retry can mend
+_HOPELESS = re.compile(
+    r"image input|mmproj|does not support (?:image|vision)|not (?:a )?multimodal|no vision"
+    r"|more system memory|out of memory|insufficient memory",
+    re.IGNORECASE,
+)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 logger = logging.getLogger(__name__)
@@ -38,8 +53,11 @@ class EndpointOptions(Checked):
 
     `timeout_s` bounds one whole attempt, `max_retry_after_s` the pause that a server may ask for.
     `frames_per_call`: 0 sends all kept frames of a clip at once. `context_tokens` is the server's
-    limit, which the protocol does not report.
+    limit, which the protocol does not report. `dialect`: the kind of server, "" for any that is
+    OpenAI-compatible.
     """
+
+    dialect: Literal["", "ollama", "lmstudio", "llamacpp", "vllm", "sglang", "openai"] = ""
 
     api_key_env: str = "FDVS_API_KEY"
     timeout_s: Annotated[float, Range(0.05, 3600)] = 120.0
@@ -75,6 +93,15 @@ class Reply:
     num_prompt_tokens: int | None
     num_tokens: int | None
     stopped: bool
+    num_thoughts: int = 0  # characters
+
+
+class _RefusedParameter(Exception):
+    """The server refuses a parameter; `instead` is another name for it, "" for none."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        super().__init__(name)
+        self.name, self.instead = name, instead
 
 
 class _TransientError(Exception):
@@ -123,7 +150,12 @@ class ChatClient:
         self.options = options
         self._sleep = sleep
         self._random = random.Random()
+        self._dialect = dialect(options.dialect)
+        self._refused: dict[str, str] = {}  # parameters that the server refuses -> other names
+        key_name = self._dialect.api_key_env
         self._key = os.environ.get(options.api_key_env, "").strip()
+        if not self._key and key_name:
+            self._key = os.environ.get(key_name, "").strip()
         if self._key and target.base_url.startswith("http:"):
             self._warn_of_plain_http()
         self._http = httpx.Client(
@@ -134,26 +166,44 @@ class ChatClient:
         )
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> Reply:
-        """Return the reply at temperature 0; transient failures are retried.
+        """Return the reply at temperature 0, without thoughts; transient failures are retried.
+
+        A parameter that the server refuses is left out, or renamed, from then on. Where thoughts
+        used up the tokens, the question is asked once more with four times as many.
 
         Raises:
             ModelUnavailable: no server answers, or it refuses the key or the model.
             BadModelOutput: the reply is not a chat completion; the message has an excerpt.
             ModelError: the request is refused, or fails in the last attempt, too.
         """
-        body = {
-            "model": self.target.model,
-            "messages": list(messages),
-            "max_tokens": max_tokens,
-            "temperature": 0,
-            "stream": False,
-        }
-        for attempt in range(1, self.options.max_attempts + 1):
+        reply = self._ask(messages, max_tokens)
+        if not reply.text and reply.num_thoughts:
+            reply = self._ask(messages, MORE_FOR_THOUGHTS * max_tokens)
+        return reply
+
+    def _ask(self, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Reply:
+        body = chat_body(
+            self._dialect, self.target.model, messages, max_tokens=max_tokens,
+            context_tokens=self.options.context_tokens,
+        )  # fmt: skip
+        attempt = 1
+        while True:
             try:
-                return parse_reply(self._post(body))
+                return parse_reply(self._post(self._accepted(body)), self._dialect)
+            except _RefusedParameter as refused:
+                self._refused[refused.name] = refused.instead
             except _TransientError as failure:
                 self._pause_or_give_up(attempt, failure)
-        raise AssertionError("unreachable: the last attempt gives up")
+                attempt += 1
+
+    def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a request without what the server refused before."""
+        found = {}
+        for name, value in body.items():
+            name = self._refused.get(name, name)
+            if name:
+                found[name] = value
+        return found
 
     def close(self) -> None:
         """Close the connections."""
@@ -192,7 +242,7 @@ class ChatClient:
         deadline_s = time.monotonic() + self.options.timeout_s
         try:
             with self._http.stream(
-                "POST", f"{self.target.base_url}/chat/completions", json=body
+                "POST", f"{self.target.base_url}{chat_path(self._dialect)}", json=body
             ) as response:
                 data = self._read(response, deadline_s)
                 self._check_status(response, data)
@@ -225,10 +275,17 @@ class ChatClient:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise BadModelOutput(f"{self.target.base_url}: compressed reply not asked for")
             return
+        excerpt = self._safe(data.decode("utf-8", errors="replace"))
+        if status >= 400 and _HOPELESS.search(excerpt):
+            raise ModelUnavailable(
+                f"{self.target.base_url}: {self.target.model!r} cannot do this: {excerpt}"
+            )
         if status in (408, 429) or status >= 500:
             wait_s = retry_after_s(response.headers.get("retry-after"))
-            raise _TransientError(f"status {status}", wait_s=wait_s)
-        excerpt = self._safe(data.decode("utf-8", errors="replace"))
+            told = f" ({excerpt})" if excerpt else ""
+            raise _TransientError(f"status {status}{told}", wait_s=wait_s)
+        if status in (400, 422):
+            self._learn(excerpt)
         if status in (401, 403):
             raise ModelUnavailable(
                 f"{self.target.base_url}: status {status}, the key was refused; set "
@@ -240,6 +297,13 @@ class ChatClient:
                 f"{self.target.model!r}; want http://HOST:PORT/v1#MODEL ({excerpt})"
             )
         raise ModelError(f"{self.target.base_url}: status {status}, not retried ({excerpt})")
+
+    def _learn(self, excerpt: str) -> None:
+        """Raise _RefusedParameter where a refusal names a parameter that can be left out."""
+        for name, instead in REFUSABLE.items():
+            if name not in self._refused and re.search(rf"\b{name}\b", excerpt):
+                logger.info("%s: refuses %s, so it is left out", self.target.base_url, name)
+                raise _RefusedParameter(name, instead)
 
     def _safe(self, text: str) -> str:
         """Return an excerpt in one line, with the key masked should the server echo it."""
@@ -261,19 +325,24 @@ def retry_after_s(value: str | None) -> float | None:
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
-def parse_reply(data: bytes) -> Reply:
-    """Parse a chat completion strictly. Raises BadModelOutput with an excerpt."""
+def parse_reply(data: bytes, one: Dialect = ANY) -> Reply:
+    """Parse a chat completion strictly, and cut its thoughts.
+
+    Raises BadModelOutput with an excerpt, ModelError for an error that came with status 200.
+    """
     try:
         value = json.loads(data)
-        choice = value["choices"][0]
-        text, reason = choice["message"]["content"], choice.get("finish_reason")
+        if isinstance(value, dict) and value.get("error"):
+            raise ModelError(f"the server answered with an error: {_excerpt(data)}")
+        text, thoughts, reason, usage = chat_reply(one, value)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BadModelOutput(f"not a chat completion: {_excerpt(data)}") from None
     if not isinstance(text, str):
         raise BadModelOutput(f"chat completion without text: {_excerpt(data)}")
-    usage = value.get("usage")
+    told = without_thoughts(text)
     return Reply(
-        text=text,
+        text=told,
+        num_thoughts=len(thoughts) if isinstance(thoughts, str) else len(text) - len(told),
         num_prompt_tokens=_number(usage, "prompt_tokens"),
         num_tokens=_number(usage, "completion_tokens"),
         stopped=reason != "length",

@@ -28,6 +28,7 @@ from fdvs.models.describe.vlm_prompts import (
 from fdvs.models.endpoint.client import ChatClient, EndpointOptions, Reply, parse_target
 from fdvs.models.weights.fetch import identity_of
 from fdvs.protocols import Completion
+from fdvs.text.timecode import timecode
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
 # A token is about four letters of English, and rarely fewer than three bytes in any language.
@@ -53,7 +54,7 @@ class EndpointCaptioner(_EndpointModel):
     """A Describer: one request per clip with its kept frames, several clips concurrently."""
 
     source = "caption"
-    version = PROMPTS_VERSION
+    version = PROMPTS_VERSION + 1  # with a text before each picture
     needs_frames = True
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
@@ -79,8 +80,12 @@ class EndpointCaptioner(_EndpointModel):
 
     def _caption(self, call: Call, prompt: str = "") -> str:
         options, prompt = self.client.options, prompt or question(len(call.frames))
-        pictures = [_picture(frame.image, options.jpeg_quality) for frame in call.frames]
-        content = [*pictures, {"type": "text", "text": prompt}]
+        content: list[dict[str, Any]] = []
+        for number, frame in enumerate(call.frames, start=1):
+            # a text before each picture: servers are known to blend neighbouring pictures into one
+            told = f"Picture {number}, {timecode(frame.time_s)}:"
+            content += [{"type": "text", "text": told}, _picture(frame.image, options.jpeg_quality)]
+        content.append({"type": "text", "text": prompt})
         reply = self.client.chat(
             [{"role": "user", "content": content}], max_tokens=options.max_tokens
         )

@@ -107,7 +107,9 @@ class Chat:
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         return str(
-            self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
         )
 
     def _without_special_tokens(self, text: str) -> str:

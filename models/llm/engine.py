@@ -22,7 +22,11 @@ from fdvs.models.llm.rereading import INSTRUCTION, num_read_twice, read_into, wh
 from fdvs.protocols import Completion
 from fdvs.types import ModelIdentity
 
-GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+# A checkpoint's repetition penalty punishes the words of the prompt: quoting would be least likely.
+GREEDY: dict[str, Any] = {
+    "do_sample": False, "temperature": None, "top_p": None, "top_k": None,
+    "repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

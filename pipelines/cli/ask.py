@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -12,6 +14,7 @@ import typer
 
 from fdvs.pipelines.cli.options import (
     LibraryOptions,
+    LlmOption,
     VideoOption,
     emit,
     library_command,
@@ -68,6 +71,7 @@ def ask(
             "--look", help="Ask the captioner about the cited clips, with the question in mind."
         ),
     ] = False,
+    llm: LlmOption = None,
     video: VideoOption = None,
 ) -> int:
     """Answer a question about the videos, with time-stamped evidence.
@@ -80,6 +84,10 @@ def ask(
     if look:
         asked["second_look"] = True
     stdout = sys.stdout
+    if llm:
+        from fdvs.pipelines.sources import change_models
+
+        options = replace(options, change=partial(change_models, captioner=None, llm=llm))
     with options.opened() as library:
         if chat:
             return _chat(library, asked, options.as_json, stdout)

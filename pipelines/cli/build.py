@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from fdvs.pipelines.cli.options import (
+    CaptionerOption,
     LibraryOptions,
+    LlmOption,
     VideoArgument,
     emit,
     library_command,
@@ -24,6 +26,7 @@ from fdvs.pipelines.cli.options import (
 from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
+    from fdvs.config import Config
     from fdvs.report import BuildEvent
 
 
@@ -62,6 +65,8 @@ def build(
             help="The language of speech and subtitles, such as de; '' finds it out.",
         ),
     ] = None,
+    captioner: CaptionerOption = None,
+    llm: LlmOption = None,
     verbose: Annotated[
         bool,
         typer.Option(
@@ -87,10 +92,14 @@ def build(
     """
     from fdvs.media.files import collect
     from fdvs.pipelines.show.progress import watching
-    from fdvs.pipelines.sources import change_sources
+    from fdvs.pipelines.sources import change_models, change_sources
 
-    if add or drop or lang is not None:
-        change = partial(change_sources, add=listed(add), drop=listed(drop), language=lang)
+    if add or drop or lang is not None or captioner or llm:
+
+        def change(config: Config) -> Config:
+            config = change_sources(config, add=listed(add), drop=listed(drop), language=lang)
+            return change_models(config, captioner=captioner, llm=llm)
+
         options = replace(options, change=change)
     collect(paths)  # a mistyped path must not leave an empty library behind
     out = sys.stdout  # before what packages print is sent elsewhere

@@ -57,6 +57,18 @@ JsonOption = Annotated[
 NumOption = Annotated[
     int | None, typer.Option("--num", "-n", min=1, max=10_000, help="At most this many results.")
 ]
+CaptionerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="What describes pictures: a model of models list, ollama:MODEL, lmstudio:, llamacpp:, "
+        "vllm:, sglang:, openai: or endpoint:URL#MODEL; remembered for the library.",
+    ),
+]
+LlmOption = Annotated[
+    str | None,
+    typer.Option("--llm", metavar="SPEC", help="The language model, named in the same way."),
+]
 VideoOption = Annotated[
     str | None, typer.Option("--video", metavar="NAME", help="Only in this video (name or id).")
 ]

@@ -24,6 +24,14 @@ def show_health(health: HealthJson) -> None:
     _heading(out, "Backends")
     for backend in health["backends"]:
         _show_backend(out, backend)
+    if health["servers"]:
+        _heading(out, "Model servers on this machine")
+    for server in health["servers"]:
+        names = ", ".join(server["seeing"] or server["models"][:5]) or "no model"
+        sees = "can see" if server["seeing"] else "none that is known to see"
+        line(out, _mark(True), f"{server['dialect']}  ", (f"{sees}: {one_line(names)}", FAINT))
+        if server["line"]:
+            line(out, "         ", one_line(server["line"]))
     _heading(out, "Presets")
     for preset in health["presets"]:
         show_preset(preset, preset["name"])

@@ -15,6 +15,7 @@ from fdvs.answers.reach import Part
 from fdvs.search.index import Entry, Index
 from fdvs.story.candidates import candidates_of, is_remark, repeats
 from fdvs.text.timecode import timecode
+from fdvs.text.vocabulary import same_words
 from fdvs.types import Answer, AnswerSentence, Moment, Sentence, Story
 
 MAX_SENTENCES = 6
@@ -125,7 +126,7 @@ def _titles(story: Story, chapters: dict[int, Entry]) -> list[Telling]:
     told: list[Telling] = []
     for text, clips in headings if len(headings) >= len(scenes) else scenes:
         first = next((chapters[clip] for clip in clips if clip in chapters), None)
-        if first is not None and not repeats(text, (known for known, _ in told)):
+        if first is not None and same_words(text) not in {same_words(known) for known, _ in told}:
             told.append((text, moment_of(first, score=0.0, matched_by=BY_STORY)))
     return told
 

@@ -16,7 +16,7 @@ from fdvs.text.vocabulary import same_words
 
 Kind = Literal["matter", "whole", "topics", "videos"]
 
-NEAR_A_TIME_S = 15.0  # "at 3:20" means about so many seconds around it
+NEAR_A_TIME_S = 2.0  # "at 3:20" means about so many seconds around it
 FIRST_SHARE = 0.2  # of a video that "at the beginning" means; the same at the end
 
 # Words that questions about the whole are made of. One word more, and a matter is named.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 import webbrowser
 from typing import Annotated
 
@@ -17,6 +19,7 @@ HOST = "127.0.0.1"
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command()(serve)
+    app.command()(mcp)
 
 
 @library_command
@@ -53,6 +56,22 @@ def serve(
             webbrowser.open(address)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@library_command
+def mcp(options: LibraryOptions) -> None:
+    """Serve the library to an agent, by the Model Context Protocol on standard input and output.
+
+    Read only: list_videos, get_story, search_moments, ask, get_frame, get_overview. See
+    docs/mcp.md for the entry of the usual clients.
+    """
+    from fdvs.pipelines.serve.mcp_server import make_server
+
+    protocol = sys.stdout  # what packages print by accident must not reach the agent
+    with options.opened() as library:
+        server = make_server(library)
+        with contextlib.redirect_stdout(protocol):
+            server.run("stdio")
 
 
 def _listening(port: int) -> socket.socket:

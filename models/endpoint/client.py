@@ -8,11 +8,14 @@ environment, is only sent as a header, and appears in no message.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import random
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     import httpx
 
 EXCERPT_CHARS = 200
+GRACE_S = 1.0  # after the time limit, before the sockets are shut
 MORE_FOR_THOUGHTS = 4
 # parameters that some servers refuse, and what to send instead, "" for nothing
 REFUSABLE = {
@@ -144,8 +148,6 @@ class ChatClient:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        import httpx
-
         self.target = target
         self.options = options
         self._sleep = sleep
@@ -158,12 +160,26 @@ class ChatClient:
             self._key = os.environ.get(key_name, "").strip()
         if self._key and target.base_url.startswith("http:"):
             self._warn_of_plain_http()
-        self._http = httpx.Client(
-            follow_redirects=False,
-            timeout=httpx.Timeout(options.timeout_s),
-            limits=httpx.Limits(max_connections=options.concurrency),
-            headers=self._headers(),
-        )
+        self._http = self._connected()
+
+    def _connected(self) -> httpx.Client:
+        import httpx
+
+        # a proxy of the environment is never asked for a server on this machine
+        is_local = urlsplit(self.target.base_url).hostname in LOOPBACK
+        try:
+            return httpx.Client(
+                follow_redirects=False,
+                timeout=httpx.Timeout(self.options.timeout_s),
+                limits=httpx.Limits(max_connections=self.options.concurrency),
+                headers=self._headers(),
+                trust_env=not is_local,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise ConfigError(
+                f"the proxy of the environment cannot be used ({error}); mend HTTPS_PROXY or "
+                "ALL_PROXY"
+            ) from None
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int) -> Reply:
         """Return the reply at temperature 0, without thoughts; transient failures are retried.
@@ -240,6 +256,9 @@ class ChatClient:
         import httpx
 
         deadline_s = time.monotonic() + self.options.timeout_s
+        watch = threading.Timer(self.options.timeout_s + GRACE_S, self._hang_up)
+        watch.daemon = True
+        watch.start()
         try:
             with self._http.stream(
                 "POST", f"{self.target.base_url}{chat_path(self._dialect)}", json=body
@@ -255,6 +274,25 @@ class ChatClient:
             ) from None
         except httpx.TransportError as error:
             raise _TransientError(f"connection lost ({self._safe(str(error))})") from None
+        except (OSError, RuntimeError, AttributeError) as error:
+            # what closing the sockets below a waiting request looks like
+            if time.monotonic() < deadline_s:
+                raise
+            raise _TransientError(
+                f"no whole answer within {self.options.timeout_s:g} s ({self._safe(str(error))})"
+            ) from None
+        finally:
+            watch.cancel()
+
+    def _hang_up(self) -> None:
+        """Shut the sockets of this client: a server that drips headers for ever is let go.
+
+        Time-outs of the HTTP library bound each read, not the whole of an answer.
+        """
+        old, self._http = self._http, self._connected()
+        for connection in _sockets_of(old):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _read(self, response: httpx.Response, deadline_s: float) -> bytes:
         """Read a reply of bounded size within the attempt's time, however slowly it arrives."""
@@ -309,6 +347,19 @@ class ChatClient:
         """Return an excerpt in one line, with the key masked should the server echo it."""
         plain = text.replace(self._key, "***") if self._key else text
         return " ".join(plain.split())[:EXCERPT_CHARS]
+
+
+def _sockets_of(client: httpx.Client) -> list[socket.socket]:
+    """Return the open sockets of an HTTP client; none where its inside is built otherwise."""
+    pool = getattr(getattr(client, "_transport", None), "_pool", None)
+    found = []
+    for connection in list(getattr(pool, "connections", ())):
+        inner = getattr(connection, "_connection", None)
+        stream = getattr(inner, "_network_stream", None)
+        raw = stream.get_extra_info("socket") if stream is not None else None
+        if isinstance(raw, socket.socket):
+            found.append(raw)
+    return found
 
 
 def retry_after_s(value: str | None) -> float | None:

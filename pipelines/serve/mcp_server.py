@@ -1,8 +1,8 @@
 """A library as tools of an agent, by the Model Context Protocol: read only, bounded, fenced.
 
 What the tools return comes from videos, subtitles and models: it is data, never instructions. Texts
-are fenced with a mark that is new for every call, and say so; an agent that reads them cannot build,
-change or remove anything here.
+are fenced with a mark that is new for every call, and say so; an agent that reads them cannot
+build, change or remove anything here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fdvs import __version__
 from fdvs.errors import FdvsError, ModelUnavailable, NotFound, how_to_install
 from fdvs.pipelines.library import Library
-from fdvs.prompting.fence import neutral
+from fdvs.prompting.fence import neutral, safe_name
 from fdvs.text.timecode import citation, timecode
 
 MAX_ROWS, MAX_MOMENTS = 200, 50
@@ -96,10 +96,7 @@ class Tools:
         if level not in ("story", "scenes", "chapters"):
             raise NotFound(f"level is {level!r}; there are story, scenes, chapters")
         marks = [m for m in marks_of(detail, level) if m.start_s < end_s and m.end_s > start_s]  # type: ignore[arg-type]
-        lines = [
-            " ".join([citation(detail.name, m.start_s, m.end_s), *filter(None, [m.title]), m.text])
-            for m in marks
-        ]
+        lines = [(cited(detail, m), " ".join([*filter(None, [m.title]), m.text])) for m in marks]
         return fenced(lines, f"{detail.name}, {timecode(detail.duration_s)}, {level}")
 
     def search_moments(
@@ -112,9 +109,7 @@ class Tools:
             min_score=None if min_score < -1 else min_score,
         )  # fmt: skip
         lines = [
-            f"{citation(m.name, m.start_s, m.end_s)} {m.score:.2f} "
-            f"by {', '.join(m.matched_by)}: {m.text}"
-            for m in found
+            (f"{cited(m, m)} {m.score:.2f} by {', '.join(m.matched_by)}:", m.text) for m in found
         ]
         return fenced(lines, f"{len(found)} moments" if found else "nothing fits; ask otherwise")
 
@@ -125,7 +120,8 @@ class Tools:
         found = self._library.ask(question[:MAX_QUERY_CHARS], video=video or None, **more)
         if found.refused:
             return fenced([found.text], f"refused: {found.reason}")
-        return fenced([found.text], f"answered by {found.backend}")
+        lines = [(" ".join(cited(c, c) for c in s.citations), s.text) for s in found.sentences]
+        return fenced(lines or [found.text], f"answered by {found.backend}")
 
     def get_frame(self, video: str, at_s: float) -> list[Any]:
         """Show the picture of a video at a time in seconds."""
@@ -169,13 +165,22 @@ def frame_jpeg(library: Library, video: str, at_s: float) -> tuple[bytes, float]
     return out.getvalue(), frames[0].time_s
 
 
-def fenced(lines: Sequence[str], head: str) -> str:
-    """Return our own line, then texts of videos between marks that they cannot know."""
+def cited(named: Any, span: Any) -> str:
+    """Return our citation of a span, with a name that cannot be read as another one."""
+    return citation(safe_name(named.name), span.start_s, span.end_s)
+
+
+def fenced(lines: Sequence[str | tuple[str, str]], head: str) -> str:
+    """Return our own line, then texts of videos between marks that they cannot know.
+
+    A line may be (our own mark, text), such as a citation and its sentence.
+    """
     mark = secrets.token_hex(6)
     inside: list[str] = []
     size = 0
     for line in lines:
-        text = neutral(line)
+        own, told = ("", line) if isinstance(line, str) else line
+        text = f"{own} {neutral(told)}".strip()
         if size + len(text) > MAX_CHARS:
             inside.append(f"... {len(lines) - len(inside)} more; ask for a part of them")
             break

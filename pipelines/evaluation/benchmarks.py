@@ -63,6 +63,8 @@ _ALL = (
         metric="accuracy", in_paper=True, texts=_PUBLISHED),
     Row(name="nextqa", task="choice", dataset="nextqa", split="val", metric="accuracy",
         in_paper=True, texts=_PUBLISHED),
+    Row(name="intentqa", task="choice", dataset="intentqa", split="test", metric="accuracy",
+        in_paper=False, texts=_PUBLISHED),
     Row(name="msvd-qa", task="open", dataset="msvd_qa", split="val", metric="accuracy",
         in_paper=False),
     Row(name="retrieval-didemo", task="retrieval", dataset="didemo", split="test", metric="R@1",

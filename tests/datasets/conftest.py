@@ -32,6 +32,13 @@ def next_row(video: str, qid: str, kind: str, answer: str) -> dict[str, str]:
     return {"video": video, **size, **asked, **options}
 
 
+def intent_question(uid: str, video: str, truth: int) -> dict[str, Any]:
+    options = {f"option {i}": f"because {i}" for i in range(5)}
+    size = {"frame_count": 90, "width": 640, "height": 480}
+    asked = {"q_uid": uid, "video_id": video, "question": "why so", "truth": truth, "type": "CW"}
+    return {**asked, **size, **options}
+
+
 def qa_row(number: str, name: str, qid: str, question: str) -> dict[str, str]:
     asked = {"question": question, "answer": "owl", "question_id": qid, "question_type": "1"}
     return {"": "1", "video_id": number, "video_name": name, **asked}
@@ -50,6 +57,12 @@ TINY: dict[str, tuple[int, int, dict[str, Any]]] = {
             "uid-a": ["#C C lifts a cup"] * 180,
             "uid-b": ["#O man X sits"] * 179 + ["#C  "],
         },
+    }),
+    "intentqa": (2, 2, {
+        "Intentqa_anno.json": {
+            "11-0": intent_question("11-0", "11", 4), "22-3": intent_question("22-3", "22", 0),
+        },
+        "action_captions_intentqa_cogagent.json": {"11": ["A boy runs.", " "], "22": ["A dog."]},
     }),
     "nextqa": (2, 3, {
         "val.csv": [next_row("11", "0", "CW", "4"), next_row("22", "0", "TP", "0"),

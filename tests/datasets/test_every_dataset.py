@@ -131,6 +131,7 @@ def put(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 ANNO, NEXT, ACTIVITY = "subset_anno.json", "val.csv", "val.json"
+INTENT = "Intentqa_anno.json"
 QUESTIONS, ANSWERS = "test_q.json", "test_a.json"
 MOMENTS, PAIRS, CLIPS = "test_data.json", "msrvtt_test.csv", "validation_youcook.csv"
 QA = "msrvtt_qa_val.csv"
@@ -147,6 +148,10 @@ QA = "msrvtt_qa_val.csv"
         ("egoschema", ANNO, "uid-b", "question", " \u200b\n", "1 to 20000 characters"),
         ("egoschema", ANNO, "uid-b", "q_uid", "uid-a", "own id uid-b"),
         ("egoschema", ANNO, "uid-b", "q_uid", "../../x", "expected an id"),
+        ("intentqa", INTENT, "11-0", "truth", 5, "whole number from 0 to 4"),
+        ("intentqa", INTENT, "11-0", "type", "DO", "one of CW, CH"),
+        ("intentqa", INTENT, "22-3", "q_uid", "11-0", "own id 22-3"),
+        ("intentqa", INTENT, "22-3", "video_id", "../x", "expected an id"),
         ("nextqa", NEXT, 1, "answer", "5", "line 3: answer is '5'; expected a whole"),
         ("nextqa", NEXT, 1, "answer", "", "whole number"),
         ("nextqa", NEXT, 1, "type", "XX", "one of CW, CH"),

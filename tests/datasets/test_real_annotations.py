@@ -58,7 +58,9 @@ def test_whole_files_have_the_cards_counts(
     assert first in items(found)
 
 
-@pytest.mark.parametrize(("name", "num_captions"), [("egoschema", 180), ("nextqa", 10)])
+@pytest.mark.parametrize(
+    ("name", "num_captions"), [("egoschema", 180), ("nextqa", 10), ("intentqa", 3)]
+)
 def test_the_files_with_captions_are_partial_and_say_so(
     data_dir: Path, name: str, num_captions: int
 ) -> None:

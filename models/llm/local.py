@@ -6,6 +6,7 @@ of a prompt once and answers many questions about it (`reading.py`).
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fdvs.models.llm.reading_cache import ReadingCache
 
 ATTENTIONS = ("auto", "dga", "sdpa")
+FULL = "full_attention"  # as transformers names a layer in `layer_types`
 
 
 class LocalLanguageModel(Engine):
@@ -45,10 +47,10 @@ class LocalLanguageModel(Engine):
         needs("transformers", "local")
         options = options_from(card, LanguageModelOptions, shared=("files", OPTION))
         grouping, plan = attention_options(card), settings.attention_plan
-        attention, why = choose_attention(settings.attention)
-        if plan:
-            grouping, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
         folder = _weights_folder(card)
+        attention, why = choose_attention(settings.attention, folder)
+        if plan and attention == "dga":
+            grouping, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
         device, dtype = place(settings, card.name)
         model, tokenizer = _load(folder, grouping, attention=attention, dtype=dtype, device=device)
         return cls(
@@ -81,16 +83,33 @@ class LocalLanguageModel(Engine):
         return LocalReadPrompt(self, opening, self.prefill(opening.ids))
 
 
-def choose_attention(wanted: str) -> tuple[str, str]:
-    """Return (attention, reason); `auto` is the project's own grouped attention.
+def choose_attention(wanted: str, folder: Path | None = None) -> tuple[str, str]:
+    """Return (attention, reason); `auto` is the project's own grouped attention where it can be.
 
-    Raises InvalidValue for a name that is not one of ATTENTIONS.
+    Models whose layers differ (linear or sliding attention in some) keep their own attention.
+    Raises InvalidValue for a name that is not one of ATTENTIONS, or `dga` for such a model.
     """
     if wanted not in ATTENTIONS:
         raise InvalidValue("ask.attention", wanted, ", ".join(ATTENTIONS))
+    other = _other_layers(folder) if folder is not None else ""
+    if wanted == "dga" and other:
+        raise InvalidValue("ask.attention", wanted, f"auto or sdpa: some layers are {other}")
     if wanted != "auto":
         return wanted, "asked for"
+    if other:
+        return "sdpa", f"some of the model's layers are {other}, which grouped attention is not for"
     return "dga", "the default"
+
+
+def _other_layers(folder: Path) -> str:
+    """Return the kinds of attention layers in a checkpoint's config that are not full attention."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        text = config.get("text_config") or config
+        kinds = {str(kind) for kind in text.get("layer_types") or ()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return ""
+    return ", ".join(sorted(kinds - {FULL}))
 
 
 def _weights_folder(card: Card) -> Path:

@@ -113,9 +113,22 @@ def identity_of(card: Card) -> ModelIdentity:
         backend=card.backend,
         name=card.name,
         revision=_revision(owner) if owner else card.revision,
-        weights_sha256=manifests.weights_sha256(model_folder(owner)) if owner else "",
+        weights_sha256=_weights_sha256(owner) if owner else "",
         is_stand_in=card.stand_in,
     )
+
+
+def _weights_sha256(owner: Card) -> str:
+    folder = model_folder(owner)
+    manifest = manifests.read_manifest(owner.name)
+    known = manifest is not None and _is_place_of(manifest, owner, folder)
+    return manifests.weights_sha256(folder, manifest.files if known and manifest else ())
+
+
+def _is_place_of(manifest: manifests.Manifest, owner: Card, folder: Path) -> bool:
+    """Whether a manifest is about the folder that is used, not one that the user names."""
+    home = manifests.home_of(owner.name)
+    return (home / manifest.folder).resolve() == folder.resolve()
 
 
 def weights_card(card: Card) -> Card | None:

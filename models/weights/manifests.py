@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,17 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def weights_sha256(place: Path) -> str:
+def weights_sha256(place: Path, names: Collection[str] = ()) -> str:
     """Return one hash over a model's files (a folder, or a single file), names included.
+
+    `names` are those that were fetched, relative to a folder: what another program adds there
+    later (a README, another format) does not make it another model. Without them all files count.
 
     Hashing gigabytes takes a while, so single hashes are remembered by path, size and
     modification time; a file that changed in either is read again.
     """
-    files = [place] if place.is_file() else content_files(place)
+    fetched = sorted(path for path in (place / name for name in names) if path.is_file())
+    files = [place] if place.is_file() else fetched or content_files(place)
     known = _known_hashes()
     before = dict(known)
     pairs = [

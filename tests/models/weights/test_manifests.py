@@ -106,3 +106,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None
         manifests.write_json(tmp_path / "j", [object()])
     assert [p.name for p in tmp_path.iterdir()] == ["j"]
     assert manifests.read_json(tmp_path / "j") == [1]
+
+
+def test_a_file_that_was_not_fetched_does_not_make_another_model(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "config.json").write_text("{}")
+    names = ("model.safetensors", "config.json")
+    before = manifests.weights_sha256(tmp_path, names)
+    assert before == manifests.weights_sha256(tmp_path)
+    (tmp_path / "README.md").write_text("added by another program")
+    assert manifests.weights_sha256(tmp_path, names) == before
+    assert manifests.weights_sha256(tmp_path) != before
+    (tmp_path / "config.json").write_text("[]")
+    assert manifests.weights_sha256(tmp_path, names) != before

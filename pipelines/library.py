@@ -154,12 +154,15 @@ class Library(Closing):
         *,
         progress: Watcher | None = None,
         wait: bool = True,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
     ) -> BuildReport:
         """Build the stories of all videos under `paths`; valid stored results are reused.
 
         A bad video is a failed row of the report, never an exception. `progress` receives an
         event for every step. Only one build works on a library at a time: with `wait` this one
-        waits for the other, and sends an event about it.
+        waits for the other, and sends an event about it. `include` and `exclude` are patterns such
+        as `*.mp4` or `old/*` of what is taken from folders.
 
         Raises:
             MissingVideo: a path does not exist.
@@ -170,7 +173,8 @@ class Library(Closing):
         from fdvs.pipelines.build.context import BuildContext
 
         watch = progress or ignore_event
-        collected = collect([paths] if isinstance(paths, (str, Path)) else paths)
+        given = [paths] if isinstance(paths, (str, Path)) else paths
+        collected = collect(given, include=include, exclude=exclude)
         self._models.check()
 
         def on_wait(text: str) -> None:

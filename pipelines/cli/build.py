@@ -65,6 +65,16 @@ def build(
             help="The language of speech and subtitles, such as de; '' finds it out.",
         ),
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Of folders only these: '*.mp4', 'talks/*'; repeat it."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Of folders not these, in the same way."),
+    ] = None,
     captioner: CaptionerOption = None,
     llm: LlmOption = None,
     verbose: Annotated[
@@ -101,7 +111,9 @@ def build(
             return change_models(config, captioner=captioner, llm=llm)
 
         options = replace(options, change=change)
-    collect(paths)  # a mistyped path must not leave an empty library behind
+    patterns = {"include": listed(include), "exclude": listed(exclude)}
+    chosen = {name: found for name, found in patterns.items() if found}
+    collect(paths, **chosen)  # a mistyped path must not leave an empty library behind
     out = sys.stdout  # before what packages print is sent elsewhere
     with (
         acknowledged_interrupt(),
@@ -109,7 +121,7 @@ def build(
         watching(is_quiet=options.as_json or events) as watch,
     ):
         watcher = partial(_print_event, out) if events else watch
-        report = library.build(paths, progress=watcher, wait=wait)
+        report = library.build(paths, progress=watcher, wait=wait, **chosen)
     if events:
         from fdvs.pipelines.results import build_json
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -22,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_videos)
     app.command()(story)
     app.command()(search)
+    app.command("config")(show_config)
 
 
 @library_command
@@ -108,3 +111,18 @@ def search(
         show_hits(hits, query, floor)
     else:
         show_moments(moments, query, floor, nearest=() if moments else nearest)
+
+
+@library_command
+def show_config(options: LibraryOptions) -> None:
+    """Show the settings that a command would use, as YAML that --config takes.
+
+    Those of the library, or of the preset for a new one, with --config laid over them.
+    """
+    values = json.loads(json.dumps(asdict(options.settings())))  # plain lists instead of tuples
+    if options.as_json:
+        emit(values)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)

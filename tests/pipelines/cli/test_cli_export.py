@@ -53,3 +53,27 @@ def test_what_cannot_be_written_is_told(
 ) -> None:
     assert cli.run([*line, "-l", str(library)]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_settings_that_are_shown_can_be_given_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["config", "-p", "laptop", "-l", str(tmp_path / "none")]) == 0
+    shown = capsys.readouterr().out
+    (tmp_path / "own.yaml").write_text(shown, "utf-8")
+    line = ["config", "-c", str(tmp_path / "own.yaml"), "-l", str(tmp_path / "none")]
+    assert cli.run(line) == 0
+    assert capsys.readouterr().out == shown
+    assert "captioner: smolvlm2-500m-video" in shown
+
+
+def test_only_what_is_included_is_built(
+    tmp_path: Path, make_film: Callable[..., Path], models: dict[str, Any]
+) -> None:
+    folder = tmp_path / "films"
+    for name in ("old/a.mp4", "b.mp4", "c.mkv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make_film(folder / name, [("red", 1.0), ("blue", float(len(name)) / 10)])
+    with Library.open(tmp_path / "library", models=models) as opened:
+        report = opened.build([folder], include=["*.mp4"], exclude=["old/*"])
+    assert [row.name for row in report.rows] == ["b.mp4"]

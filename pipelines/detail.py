@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from fdvs.errors import NotFound
@@ -142,6 +143,16 @@ def _said(store: Store, record: VideoRecord) -> tuple[Cue, ...]:
 
 def mean_colour(picture: Path) -> str:
     """Return the mean colour of a JPEG as `#rrggbb`; a plain grey without a readable one."""
+    try:
+        stat = picture.stat()
+    except OSError:
+        return PLAIN_COLOUR
+    return _mean_colour(picture, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _mean_colour(picture: Path, mtime_ns: int, size: int) -> str:
+    """Remembered by time and size of the file: a page asks for the same pictures often."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,6 +24,7 @@ from fdvs.types import Moment
 
 router = APIRouter(include_in_schema=False)
 NUM_MOMENTS = 24
+NUM_CARDS = 48
 MAX_TEXT_CHARS = 260
 LOW = 58  # per cent of the strip that a left-out clip lacks
 CACHED = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -101,10 +102,13 @@ def trouble(request: Request, error: Exception) -> HTMLResponse:
 
 
 @router.get("/")
-def library(request: Request) -> Response:
-    """Show every video of the library as a card."""
+def library(
+    request: Request, page_number: Annotated[int, Query(alias="page", ge=1)] = 1
+) -> Response:
+    """Show the videos of the library as cards, so many a page."""
     engine = engine_of(request)
-    rows = engine.library.videos()
+    every = engine.library.videos()
+    rows = every[(page_number - 1) * NUM_CARDS : page_number * NUM_CARDS]
     details: dict[str, VideoDetail] = {}
     for row in rows:
         if row.video_id and row.video_id not in details:
@@ -112,9 +116,11 @@ def library(request: Request) -> Response:
                 details[row.video_id] = engine.library.video(row.video_id)
             except FdvsError:
                 continue
-    total_s = sum(detail.duration_s for detail in details.values())
+    lengths = {row.video_id: row.duration_s or 0.0 for row in every}
+    num_pages = -(-len(every) // NUM_CARDS)
     return page(
-        request, "library.html", rows=rows, details=details, total_s=total_s,
+        request, "library.html", rows=rows, details=details, total_s=sum(lengths.values()),
+        num_videos=len(every), number=page_number, num_pages=num_pages,
         jobs=[job for job in engine.jobs.jobs if not job.is_over],
     )  # fmt: skip
 

@@ -16,6 +16,16 @@ def test_the_library_shows_every_video_with_its_first_sentence(client: TestClien
     assert page.count('class="strip"') == 2
 
 
+def test_many_videos_come_in_pages(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fdvs.pipelines.serve.pages.NUM_CARDS", 1)
+    first, second = client.get("/").text, client.get("/?page=2").text
+    assert ("one.mp4" in first, "two.mp4" in first) == (True, False)
+    assert ("one.mp4" in second, "two.mp4" in second) == (False, True)
+    assert "page 1 of 2" in first
+    assert 'href="/?page=2"' in first
+    assert client.get("/?page=0").status_code == 422
+
+
 def test_a_video_has_player_story_chapters_and_scenes(client: TestClient, video_id: str) -> None:
     page = client.get(f"/v/{video_id}?t=2-4").text
     assert f'data-id="{video_id}"' in page

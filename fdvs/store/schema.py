@@ -165,9 +165,15 @@ def may_write(connection: sqlite3.Connection, folder: Path, *, create: bool) -> 
 
 def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -> bool:
     """Return True for a library of this schema, False for an empty file to be filled."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # In one view: another process may be creating the tables between two looks.
+    connection.execute("BEGIN")
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if application == 0 and version == 0 and num_tables == 0:
         if create:
             return False

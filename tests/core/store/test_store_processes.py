@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fdvs.errors import LibraryBusy
+from fdvs.store import schema
 from fdvs.store.lock import read_builder
 from fdvs.store.store import Store
 
@@ -21,6 +24,7 @@ ADD = """
 import sys, time
 from pathlib import Path
 import numpy as np
+from fdvs.store import schema
 from fdvs.store.store import Store
 folder, sha256 = Path(sys.argv[1]), "ab" * 32
 store = Store.open(folder, create=True)
@@ -209,9 +213,36 @@ def test_creating_a_library_at_once_in_two_processes_works_for_both(tmp_path: Pa
     code = "put(int(sys.argv[2])); print('done', flush=True)"
     both = [start(code, tmp_path / "new", str(item)) for item in range(3)]
     for process in both:
-        assert process.communicate(timeout=30)[0] == "done\n"
+        out, error = process.communicate(timeout=30)
+        assert out == "done\n", error
     with Store.open(tmp_path / "new") as store:
         assert list(store.get_all(VIDEO, "chapter")) == [0, 1, 2]
+
+
+def test_a_library_that_appears_while_it_is_looked_at_is_no_file_of_another_program(
+    tmp_path: Path,
+) -> None:
+    """The tables are created between two looks at the file, as another process may do."""
+    Path(tmp_path / "library.sqlite").touch()
+    other = schema.open_database(tmp_path / "library.sqlite", "rw")
+    other.execute("PRAGMA busy_timeout = 0")
+    looked = schema.open_database(tmp_path / "library.sqlite", "rw")
+
+    class Between:
+        """The looking connection; the other one writes after the first look."""
+
+        in_transaction = property(lambda self: looked.in_transaction)
+
+        def execute(self, statement: str) -> object:
+            found = looked.execute(statement)
+            if statement == "PRAGMA application_id":
+                with contextlib.suppress(sqlite3.OperationalError):  # locked out, as it should be
+                    other.executescript(schema.SCHEMA)
+            return found
+
+    assert schema._check_ours(Between(), tmp_path, create=True) in (True, False)  # type: ignore[arg-type]
+    looked.close()
+    other.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; see the next test")
@@ -230,6 +261,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from fdvs.errors import StoreError
+from fdvs.store import schema
 from fdvs.store.store import Store
 if sys.argv[2] != "None":
     os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))

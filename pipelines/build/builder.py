@@ -13,7 +13,16 @@ from fdvs.media.files import Collected
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.finish import Finisher
 from fdvs.pipelines.build.found import found_in
-from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Stretch, VideoJob
+from fdvs.pipelines.build.items import (
+    CHANGED,
+    ClipTask,
+    Finished,
+    Item,
+    Opened,
+    Stretch,
+    Unchanged,
+    VideoJob,
+)
 from fdvs.pipelines.build.overlap import overlapped
 from fdvs.redundancy.rules import rule_label
 from fdvs.report import (
@@ -95,6 +104,14 @@ class Builder:
         return list({row.video_id or row.path: row for row in self._rows}.values())
 
     def _take(self, item: Item) -> None:
+        job = item.job
+        if job.video_id and job.has_changed():
+            # What was read may be of the new content, and would be stored under the old one's id.
+            job.failed = CHANGED
+        if job.failed == CHANGED:
+            if isinstance(item, Finished | Unchanged):
+                self._finish(job)
+            return
         if isinstance(item, ClipTask):
             self._commit_clip(item)
         elif isinstance(item, Opened):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,14 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 PICTURES = "pictures"  # what fails where frames cannot be decoded
+MAX_MTIME_NS = 2**63 - 1  # SQLite's largest number; a broken clock may write a later date
+CHANGED = "the file was written while it was read; build it again when it is complete"
 MAX_IN_A_ROW = 3  # failures, before a model is not asked about the rest of a video
+
+
+def stored_mtime_ns(stat: os.stat_result) -> int:
+    """Return a file's time of change as the library stores it."""
+    return min(stat.st_mtime_ns, MAX_MTIME_NS)
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +92,14 @@ class VideoJob:
     started_s: float = 0.0
     num_clips_computed: int = 0
     results: list[NewArtifact] = field(default_factory=list)
+
+    def has_changed(self) -> bool:
+        """Whether the file was written since this build first looked at it."""
+        try:
+            stat = self.path.stat()
+        except OSError:  # gone: what was read of it still holds
+            return False
+        return (stat.st_size, stored_mtime_ns(stat)) != (self.size_bytes, self.mtime_ns)
 
     def note(self, text: str) -> None:
         """Add a note for people, once."""

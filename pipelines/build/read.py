@@ -35,6 +35,7 @@ from fdvs.pipelines.build.items import (
     Opened,
     Unchanged,
     VideoJob,
+    stored_mtime_ns,
 )
 from fdvs.pipelines.build.plan import plan_clip, stored_result, without_pictures
 from fdvs.pipelines.build.tracks import plan_tracks
@@ -43,7 +44,6 @@ from fdvs.store.store import NewArtifact, Store, video_id_from
 from fdvs.text.clean import one_line
 from fdvs.types import Frame
 
-MAX_MTIME_NS = 2**63 - 1  # SQLite's largest number; a broken clock may write a later date
 PROBE_FIELDS = (
     *("width_px", "height_px", "duration_s", "fps", "rotation_deg"),
     *("codec", "container", "has_audio", "is_timed"),
@@ -137,7 +137,7 @@ def _identify(job: VideoJob, store: Store) -> None:
     """Fill in the content's identity; a file that the store knows by size and time is not read."""
     try:
         stat = job.path.stat()
-        job.size_bytes, job.mtime_ns = stat.st_size, min(stat.st_mtime_ns, MAX_MTIME_NS)
+        job.size_bytes, job.mtime_ns = stat.st_size, stored_mtime_ns(stat)
         if not job.path.is_file():
             raise MissingVideo("not a regular file")
         if stat.st_size == 0:

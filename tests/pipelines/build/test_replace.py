@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, CutConfig
+from fdvs.fingerprint import file_sha256
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines.library import Library
 from fdvs.report import BuildEvent, BuildReport, ignore_event
@@ -129,6 +130,57 @@ def test_what_no_file_holds_any_more_is_collected(
     shutil.copy(twin, film)
     build(film, models, paths=film.parent)
     assert list(names_and_texts(film, models)) == ["y.mp4"]
+
+
+# -- content that changes meanwhile --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_clip", [0, 1])
+def test_a_film_written_while_it_is_read_never_tells_the_new_content_under_the_old_id(
+    film: Path, models: dict[str, Any], make_film: Any, tmp_path: Path, at_clip: int
+) -> None:
+    old, good = tmp_path / "old.mp4", models["captioner"]
+    make_film(film, [("red", 4), ("green", 4)] * 12)
+    shutil.copy(film, old)
+    new = make_film(tmp_path / "new.mp4", [("white", 4), ("black", 4)] * 12)
+
+    def swap(view: ClipView) -> list[str]:
+        if view.clip.index == at_clip:
+            shutil.copyfile(new, film)
+        [[said]] = good.describe([view])
+        return [said.text]
+
+    models["captioner"] = ScriptedDescriber(swap)
+    [row] = build(film, models).rows
+    assert row.status == "failed"
+    assert "was written while it was read" in row.reason
+    models["captioner"] = good
+    build(film, models)
+    [told] = names_and_texts(film, models).values()
+    assert "white" in told
+    assert "red" not in told
+    shutil.copyfile(old, film)  # and what was stored of the first content is the first content
+    build(film, models)
+    [told] = names_and_texts(film, models).values()
+    assert "red" in told
+    assert "white" not in told
+
+
+def test_a_film_that_changes_between_its_hash_and_its_first_picture_is_not_stored(
+    film: Path, models: dict[str, Any], make_film: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    new = make_film(tmp_path / "new.mp4", [("white", 4), ("black", 4)])
+    hashed = file_sha256
+
+    def hash_and_swap(path: Path) -> str:
+        found = hashed(path)
+        shutil.copyfile(new, path)
+        return found
+
+    monkeypatch.setattr("fdvs.pipelines.build.read.file_sha256", hash_and_swap)
+    assert build(film, models).rows[0].status == "failed"
+    with Store.open(film.parent.parent / "library") as store:
+        assert store.videos() == []
 
 
 # -- leftovers -----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fdvs.pipelines.ask.batch import BatchDone
     from fdvs.pipelines.detail import VideoDetail
     from fdvs.report import BuildReport
+    from fdvs.store.repair import Repaired
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
 
 
@@ -343,6 +344,16 @@ class DoctorJson(TypedDict):
     settings: PresetJson | None
 
 
+class RepairedJson(TypedDict):
+    """What a repair of a library kept; `old_file` is the damaged one, which stays."""
+
+    old_file: str
+    num_videos: int
+    num_files: int
+    num_rows: int
+    num_rows_dropped: int
+
+
 class ErrorJson(TypedDict):
     """What `--json` prints instead of a result."""
 
@@ -445,6 +456,11 @@ def fetched_json(model: FetchedModel) -> FetchedModelJson:
     """Return a fetched model as a JSON object."""
     folder = None if model.folder is None else str(model.folder)
     return cast(FetchedModelJson, asdict(model) | {"folder": folder})
+
+
+def repaired_json(done: Repaired) -> RepairedJson:
+    """Return what a repair did as a JSON object."""
+    return cast(RepairedJson, asdict(done) | {"old_file": str(done.old_file)})
 
 
 def error_json(message: str, exit_code: int) -> ErrorJson:

@@ -46,7 +46,7 @@ MAX_TOGETHER = 3
 
 
 def make_film(path: Path, seed: int) -> None:
-    """Write two to four shots of 3 s, each of one colour, 64x48 at 5 fps; no two seeds are alike."""
+    """Write two to four shots of 3 s, each of one colour, 64x48 at 5 fps, by the seed."""
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=5, options={"g": "15", "preset": "ultrafast"})
@@ -137,7 +137,8 @@ class Soak:
     def start(self) -> None:
         """Start an actor; one in three will be killed."""
         what = self.rng.choice(ACTS)
-        command = [sys.executable, "-P", __file__, "--act", what, str(self.library), str(self.films)]
+        places = [str(self.library), str(self.films)]
+        command = [sys.executable, "-P", __file__, "--act", what, *places]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

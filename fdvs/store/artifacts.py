@@ -118,15 +118,18 @@ def read_stage(
 def find_damaged(connection: sqlite3.Connection, video_id: str) -> list[int]:
     """Return the `artifact_id` of every row of a video that does not match its digest."""
     rows = connection.execute(
-        f"SELECT artifact_id, stage, {COLUMNS} FROM artifacts WHERE video_id = ?", (video_id,)
+        f"SELECT artifact_id, {COLUMNS} FROM artifacts WHERE video_id = ?", (video_id,)
     )
-    damaged = []
-    for artifact_id, stage, item, *columns in rows:
-        try:
-            _checked(f"{stage}[{item}]", *columns)
-        except CorruptLibrary:
-            damaged.append(artifact_id)
-    return damaged
+    return [artifact_id for artifact_id, *columns in rows if not is_sound(*columns)]
+
+
+def is_sound(item: object, *columns: Any) -> bool:
+    """Whether the columns of a row (COLUMNS), whatever they hold, match its digest."""
+    try:
+        _checked(f"[{item}]", *columns)
+    except (CorruptLibrary, TypeError, ValueError):
+        return False
+    return isinstance(item, int) and item >= 0
 
 
 def seal_of(connection: sqlite3.Connection, video_id: str) -> str:
@@ -177,5 +180,5 @@ def _loads(where: str, payload_json: str) -> JsonDict:
 
 def _corrupt(where: str, what: str) -> CorruptLibrary:
     return CorruptLibrary(
-        f"stored {where} is damaged: {what}; remove the video with `fdvs remove` and run fdvs build"
+        f"stored {where} is damaged: {what}; run fdvs build again, which makes it anew"
     )

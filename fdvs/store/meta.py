@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import cast
 
 from fdvs.errors import CorruptLibrary
-from fdvs.fingerprint import canonical_json
+from fdvs.store.facts import SUFFIX, as_rows, problem
 from fdvs.store.store import Store
 from fdvs.types import JsonDict
 
@@ -14,18 +14,18 @@ from fdvs.types import JsonDict
 def get_meta(store: Store, key: str) -> JsonDict | None:
     """Return the object stored under a key, or None. Raises CorruptLibrary."""
     with store.reading() as connection:
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    if row is None:
+        found = connection.execute(
+            "SELECT key, value FROM meta WHERE key IN (?, ?)", (key, key + SUFFIX)
+        )
+        facts = dict(found.fetchall())
+    if key not in facts:
         return None
-    try:
-        value: Any = json.loads(row[0])
-    except ValueError as error:
+    if what := problem(key, facts):
         raise CorruptLibrary(
-            f"{store.folder}: {key} is not JSON; build into a new folder"
-        ) from error
-    if not isinstance(value, dict):
-        raise CorruptLibrary(f"{store.folder}: {key} is not an object; build into a new folder")
-    return value
+            f"{store.folder}: the stored {key} are {what}; run: fdvs doctor --repair -l "
+            f"{store.folder}, then build again"
+        )
+    return cast("JsonDict", json.loads(facts[key]))
 
 
 def set_meta(store: Store, key: str, value: JsonDict) -> None:
@@ -33,6 +33,6 @@ def set_meta(store: Store, key: str, value: JsonDict) -> None:
     if get_meta(store, key) == value:
         return
     with store.writing() as connection:
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, canonical_json(value))
+        connection.executemany(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", as_rows(key, value)
         )

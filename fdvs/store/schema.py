@@ -72,10 +72,11 @@ def store_errors(folder: Path) -> Iterator[None]:
 def explain(error: sqlite3.Error | OSError, folder: Path) -> StoreError:
     """Return the StoreError that says what happened, where, and what to do next."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    is_schema = code == sqlite3.SQLITE_ERROR and "no such" in str(error)  # a table, a column
+    if is_schema or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CorruptLibrary(
             f"{folder / DATABASE_NAME} is damaged or not a library ({error}); "
-            "move it away and run: fdvs build"
+            f"keep what is sound of it: fdvs doctor --repair -l {folder}, then build again"
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LibraryBusy(
@@ -128,12 +129,15 @@ def open_database(path: Path, mode: str) -> sqlite3.Connection:
     # A URI is the only way to say "do not create"; the name is quoted byte by byte because a
     # folder's name need not be UTF-8.
     name = quote_from_bytes(bytes(path.absolute()))
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{name}?{mode if '=' in mode else 'mode=' + mode}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
     )
+    # Damaged text is one damaged row, which its digest tells, not the end of a whole query.
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return connection
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -181,12 +185,14 @@ def _check_ours(connection: sqlite3.Connection, folder: Path, *, create: bool) -
     if application != APPLICATION_ID:
         raise CorruptLibrary(
             f"{folder / DATABASE_NAME} is an SQLite file of another program (application id "
-            f"{application:#x}, a library has {APPLICATION_ID:#x}); choose another --library"
+            f"{application:#x}, a library has {APPLICATION_ID:#x}); choose another --library, or, "
+            f"if it is a damaged library: fdvs doctor --repair -l {folder}"
         )
     if version != SCHEMA_VERSION:
         raise CorruptLibrary(
             f"{folder / DATABASE_NAME} has schema version {version}, this program reads "
-            f"{SCHEMA_VERSION}; update fdvs or build a new library with --library"
+            f"{SCHEMA_VERSION}; update fdvs, or build a new library with --library; if no other "
+            f"version wrote it, it is damaged: fdvs doctor --repair -l {folder}"
         )
     return True
 

@@ -28,6 +28,7 @@ from fdvs.store.artifacts import (
     read_stage,
     seal_of,
 )
+from fdvs.store.indexes import mend_indexes
 from fdvs.store.lock import build_lock
 from fdvs.store.schema import DATABASE_NAME, connect, drop_old_full_text, store_errors
 from fdvs.store.sources import (
@@ -183,9 +184,15 @@ class Store(Closing):
         return [old_id for old_id, _ in former]
 
     def mend(self) -> None:
-        """Repair damaged ids, statuses and paths of files and videos; needs the build lock."""
+        """Repair damaged indexes, and ids, statuses and paths of files and videos.
+
+        Needs the build lock.
+        """
         with self.writing() as connection:
+            num_indexes = mend_indexes(connection)
             num = mend_places(connection)
+        if num_indexes:
+            logger.warning("the indexes of %d tables were damaged; made again", num_indexes)
         if num:
             logger.warning("%d rows of files and videos were mended", num)
 

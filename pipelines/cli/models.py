@@ -27,12 +27,21 @@ def register(app: typer.Typer) -> None:
 
 
 @library_command
-def doctor(options: LibraryOptions) -> None:
+def doctor(
+    options: LibraryOptions,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Only this: keep what is sound of a damaged library."),
+    ] = False,
+) -> None:
     """Check this machine: what is installed, what runs, what is missing.
 
     Covers packages, backends, presets, models, devices and the library. With --preset or
     --config the exit code is 1 if those settings cannot run here.
     """
+    if repair:
+        _repair(options)
+        return
     from fdvs.pipelines.doctor import examine, preset_state
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -50,6 +59,23 @@ def doctor(options: LibraryOptions) -> None:
         if state:
             show_preset(state, "these settings")
     raise typer.Exit(1 if state and not state["runs"] else 0)
+
+
+def _repair(options: LibraryOptions) -> None:
+    from fdvs.pipelines.results import repaired_json
+    from fdvs.store.repair import repair
+
+    done = repaired_json(repair(options.library))
+    if options.as_json:
+        emit(done)
+        return
+    lost = done["num_rows_dropped"]
+    typer.echo(
+        f"kept {done['num_videos']} videos, {done['num_files']} files, {done['num_rows']} results; "
+        f"{lost} damaged or unreadable results are left out\n"
+        + one_line(f"the old file stays: {done['old_file']}")
+        + "\nnext    run fdvs build on the same folders: what is missing is made again"
+    )
 
 
 @library_command

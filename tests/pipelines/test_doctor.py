@@ -292,3 +292,19 @@ def test_models_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None
     assert cli.run(["models"]) == 2
     captured = capsys.readouterr()
     assert "fetch" in captured.out + captured.err
+
+
+def test_a_damaged_library_is_repaired_and_its_old_file_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "library"
+    assert cli.run(["doctor", "--repair", "-l", str(place)]) == 2
+    assert "nothing to repair" in capsys.readouterr().err
+    place.mkdir()
+    (place / "library.sqlite").write_bytes(b"half a copy of something")
+    assert cli.run(["doctor", "--repair", "-l", str(place), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["num_videos"] == told["num_rows"] == 0
+    assert Path(told["old_file"]).read_bytes() == b"half a copy of something"
+    assert cli.run(["doctor", "--repair", "-l", str(place)]) == 0
+    assert "run fdvs build" in capsys.readouterr().out

@@ -152,8 +152,8 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 @pytest.mark.parametrize(
     ("error", "kind", "phrase"),
     [
-        (sqlite_error(sqlite3.SQLITE_CORRUPT), CorruptLibrary, "move it away"),
-        (sqlite_error(sqlite3.SQLITE_NOTADB), CorruptLibrary, "move it away"),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT), CorruptLibrary, "doctor --repair"),
+        (sqlite_error(sqlite3.SQLITE_NOTADB), CorruptLibrary, "doctor --repair"),
         (sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT), LibraryBusy, "try again"),
         (sqlite_error(sqlite3.SQLITE_FULL), StoreError, "disk full"),
         (sqlite_error(sqlite3.SQLITE_IOERR_WRITE), StoreError, "disk full"),

@@ -19,6 +19,7 @@ from fdvs.fingerprint import canonical_json
 from fdvs.types import JsonDict, Vectors
 
 COLUMNS = "item, fingerprint, digest, payload, num_rows, num_dims, vectors"
+_OF_ROW = ", ".join(f"row.{name}" for name in COLUMNS.split(", "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,13 +107,19 @@ def read_stage(
     connection: sqlite3.Connection, video_id: str, stage: str, *, item: int | None = None
 ) -> Iterator[tuple[int, Artifact]]:
     """Yield (item, artifact) of one stage of one video in rising order of items."""
-    only = "" if item is None else " AND item = ?"
+    only = "" if item is None else " AND at.item = ?"
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM artifacts WHERE video_id = ? AND stage = ?{only} ORDER BY item",
+        # The index says where a row lies; what the row itself says comes from the table.
+        f"SELECT at.item, row.video_id, row.stage, {_OF_ROW} FROM artifacts AS at"
+        " JOIN artifacts AS row ON row.artifact_id = at.artifact_id"
+        f" WHERE at.video_id = ? AND at.stage = ?{only} ORDER BY at.item",
         (video_id, stage) if item is None else (video_id, stage, item),
     )
-    for row in rows:
-        yield row[0], _checked(f"{stage}[{row[0]}] of video {video_id}", *row[1:])
+    for place, *key, row_item, fingerprint, digest, payload, num_rows, num_dims, blob in rows:
+        where = f"{stage}[{place}] of video {video_id}"
+        if [*key, row_item] != [video_id, stage, place]:
+            raise _corrupt(where, "the index leads to another row")
+        yield place, _checked(where, fingerprint, digest, payload, num_rows, num_dims, blob)
 
 
 def find_damaged(connection: sqlite3.Connection, video_id: str) -> list[int]:

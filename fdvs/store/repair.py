@@ -78,7 +78,8 @@ def _salvage(old: Path, new: Path) -> dict[str, int]:
         _refuse_foreign(source, old)
         target.executescript(SCHEMA)
         target.execute("BEGIN")
-        facts: dict[str, str] = dict(_both_ends(source, "meta", "key, value", "key"))
+        found = _both_ends(source, "meta", "key, value", "key")
+        facts = {key: value for key, value in found if isinstance(value, str)}
         for key in sound_keys(facts):
             _insert(target, "meta", (key, facts[key]))
         for row in _both_ends(source, "videos", "video_id, sha256, name, path", "video_id"):
@@ -106,7 +107,7 @@ def _refuse_foreign(source: sqlite3.Connection, path: Path) -> None:
     try:
         found = source.execute("PRAGMA application_id").fetchone()[0]
         tables = {row[0] for row in source.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.DatabaseError:  # so damaged that nobody can tell
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # so damaged that nobody can tell
         return
     if found not in (0, APPLICATION_ID) and not {"videos", "sources", "artifacts"} <= tables:
         raise CorruptLibrary(
@@ -120,7 +121,7 @@ def _both_ends(source: sqlite3.Connection, table: str, columns: str, key: str) -
     for order in ("ASC", "DESC"):
         try:
             yield from source.execute(f"SELECT {columns} FROM {table} ORDER BY {key} {order}")
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             continue
         return
 
@@ -147,9 +148,11 @@ def _rows_by_id(source: sqlite3.Connection) -> Iterator[Row]:
                 f"{select} WHERE artifact_id > ? ORDER BY artifact_id", (last + step,)
             )
             for row in rows:
+                if not isinstance(row[0], int):  # the table's own description is damaged
+                    return
                 yield row
-                last, step = int(row[0]), 0
-        except sqlite3.Error:
+                last, step = row[0], 0
+        except (sqlite3.Error, UnicodeDecodeError):
             step += 1 if step < MAX_SMALL_STEPS else step
             continue
         return

@@ -67,12 +67,16 @@ def store_errors(folder: Path) -> Iterator[None]:
         raise  # wrong thread or closed store: a bug of the caller
     except (sqlite3.DatabaseError, OSError) as error:
         raise explain(error, folder) from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes a damaged schema
+        raise explain(sqlite3.DatabaseError("its schema is damaged"), folder) from error
 
 
 def explain(error: sqlite3.Error | OSError, folder: Path) -> StoreError:
     """Return the StoreError that says what happened, where, and what to do next."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
     is_schema = code == sqlite3.SQLITE_ERROR and "no such" in str(error)  # a table, a column
+    is_schema = is_schema or "schema" in str(error)
+    is_schema = is_schema or isinstance(error, sqlite3.IntegrityError)  # rows in a wrong order
     if is_schema or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return CorruptLibrary(
             f"{folder / DATABASE_NAME} is damaged or not a library ({error}); "

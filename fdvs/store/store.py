@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fdvs.errors import StoreError
+from fdvs.errors import CorruptLibrary, StoreError
 from fdvs.files import Closing, write_whole
 from fdvs.store.artifacts import (
     Artifact,
@@ -189,7 +189,12 @@ class Store(Closing):
         Needs the build lock.
         """
         with self.writing() as connection:
-            num_indexes = mend_indexes(connection)
+            num_indexes, broken = mend_indexes(connection)
+            if broken:
+                raise CorruptLibrary(
+                    f"library {self.folder}: the table of {', '.join(broken)} is damaged; keep what "
+                    f"is sound of it: fdvs doctor --repair -l {self.folder}, then build again"
+                )
             num = mend_places(connection)
         if num_indexes:
             logger.warning("the indexes of %d tables were damaged; made again", num_indexes)

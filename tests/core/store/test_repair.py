@@ -148,6 +148,6 @@ def test_a_damaged_index_is_made_again_by_the_next_build(library: Path) -> None:
         library / "library.sqlite", b"0303030303030303chapter", b"0303030303030303chbpter"
     )
     with Store.open(library) as store, store.build_lock(), store.writing() as connection:
-        assert mend_indexes(connection) == 1
-        assert mend_indexes(connection) == 0
+        assert mend_indexes(connection) == (1, [])
+        assert mend_indexes(connection) == (0, [])
     assert len(texts(library)) == NUM_VIDEOS * NUM_ROWS

@@ -192,8 +192,8 @@ class Store(Closing):
             num_indexes, broken = mend_indexes(connection)
             if broken:
                 raise CorruptLibrary(
-                    f"library {self.folder}: the table of {', '.join(broken)} is damaged; keep what "
-                    f"is sound of it: fdvs doctor --repair -l {self.folder}, then build again"
+                    f"library {self.folder}: the table of {', '.join(broken)} is damaged; keep "
+                    f"what is sound of it: fdvs doctor --repair -l {self.folder}, then build again"
                 )
             num = mend_places(connection)
         if num_indexes:

@@ -322,9 +322,7 @@ def _warnings(found: Scan, seen: _Seen, size_bytes: int) -> list[str]:
     warnings = []
     if not info.is_timed:
         rate = float(1 / found.tick_s)
-        warnings.append(
-            f"time stamps are missing, repeated or run backwards: frames numbered at {rate:g} fps"
-        )
+        warnings.append(f"{_why_untimed(seen)}: frames numbered at {rate:g} fps")
     elif num_untimed := tally.num_untimed():
         warnings.append(f"{counted(num_untimed, 'packet')} without a time stamp of its own")
     if tally.num_corrupt:
@@ -338,6 +336,15 @@ def _warnings(found: Scan, seen: _Seen, size_bytes: int) -> list[str]:
         note for note in (note_of_stills(info.stills_s), _hole(found, seen, size_bytes)) if note
     ]
     return warnings
+
+
+def _why_untimed(seen: _Seen) -> str:
+    tally = seen.tally
+    if tally.pts and seen.peek.pts[0] is not None and tally.is_ordered() and seen.peek.is_ordered():
+        return (
+            f"time stamps claim far more time than {counted(tally.num_packets, 'picture')} can last"
+        )
+    return "time stamps are missing, repeated or run backwards"
 
 
 def _damage(info: VideoInfo, read_error: str | None, *, covered_s: float) -> list[str]:

@@ -121,7 +121,8 @@ def mend_places(connection: sqlite3.Connection) -> int:
     connection.execute("CREATE INDEX IF NOT EXISTS videos_by_path ON videos (path)")
     held = "EXISTS (SELECT 1 FROM sources WHERE sources.video_id = videos.video_id"
     statements = (
-        "DELETE FROM videos WHERE video_id != substr(sha256, 1, length(video_id))",
+        "DELETE FROM videos WHERE video_id != substr(sha256, 1, length(video_id))"
+        " OR length(sha256) != 64 OR sha256 GLOB '*[^0-9a-f]*'",
         "DELETE FROM sources WHERE status NOT IN ('ok', 'failed', 'partial')",
         "UPDATE videos SET path = (SELECT min(path) FROM sources WHERE sources.video_id ="
         f" videos.video_id) WHERE {held}) AND NOT {held} AND sources.path = videos.path)",

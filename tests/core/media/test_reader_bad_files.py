@@ -243,6 +243,7 @@ def test_absurd_time_stamps_do_not_make_an_absurd_duration(film, studio, tmp_pat
     info = probe(path)
     assert not info.is_timed
     assert info.duration_s < 10
+    assert "far more time than 3 pictures can last" in " ".join(info.warnings)
 
 
 def test_errors_of_one_step_become_media_errors():

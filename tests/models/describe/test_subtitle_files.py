@@ -184,7 +184,7 @@ def test_times_without_a_fraction_are_times() -> None:
         ("", "empty"),
         ("\ufeff\n \n", "empty"),
         ("<!DOCTYPE html><html><body>404</body></html>", "a web page"),
-        ("hello", "starts with 'hello'"),
+        ("hello", "text without times"),
         ("\x00\x01\x02\x03" * 50, "binary data"),
         ("00:00:05,000 --> bad\nx", "none of its 1"),
         ("00:00:05,000 --> 00:00:06,000\n<i></i> ♪ #\n", "no text"),

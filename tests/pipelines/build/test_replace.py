@@ -239,6 +239,7 @@ def test_a_damaged_row_of_any_stage_is_repaired_by_the_next_build(
 PLACES = {
     "a video's id": "UPDATE videos SET video_id = '0' || substr(video_id, 2)",
     "a video's hash": "UPDATE videos SET sha256 = '0' || substr(sha256, 2)",
+    "the end of a video's hash": "UPDATE videos SET sha256 = substr(sha256, 1, 63) || '='",
     "a video's path": "UPDATE videos SET path = x'2f78'",
     "a file's id": "UPDATE sources SET video_id = '0' || substr(video_id, 2)",
     "a file's path": "UPDATE sources SET path = x'2f78'",

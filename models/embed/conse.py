@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdvs.fingerprint import digest
+from fdvs.models.embed.kept_vectors import kept_vectors
 from fdvs.protocols import TextEmbedder
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
@@ -44,6 +45,7 @@ class ConseMatcher:
     ) -> None:
         """Take an image classifier and a text embedder, each loaded on first use."""
         self._images, self._texts = images, texts
+        self._text_identity = made_of[1]
         self.identity = ModelIdentity(
             role="picture_matcher",
             backend="conse",
@@ -68,6 +70,7 @@ class ConseMatcher:
 
     @cached_property
     def _label_vectors(self) -> Vectors:
-        """The text embeddings of all labels with their synonyms, computed once."""
+        """The text embeddings of all labels with their synonyms, computed once a machine."""
         names = [TEMPLATE.format(name) for name in self._images().label_names]
-        return self._texts().embed_texts(names)
+        key = digest([self._text_identity, names])
+        return kept_vectors(key, lambda: self._texts().embed_texts(names))

@@ -156,13 +156,14 @@ class Library(Closing):
         wait: bool = True,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        prune: bool = False,
     ) -> BuildReport:
         """Build the stories of all videos under `paths`; valid stored results are reused.
 
-        A bad video is a failed row of the report, never an exception. `progress` receives an
-        event for every step. Only one build works on a library at a time: with `wait` this one
-        waits for the other, and sends an event about it. `include` and `exclude` are patterns such
-        as `*.mp4` or `old/*` of what is taken from folders.
+        A bad video is a failed row of the report, never an exception. `progress` gets an event for
+        every step. One build works on a library at a time: `wait` for the other. `include` and
+        `exclude` are patterns such as `*.mp4` or `old/*` of what is taken from folders. `prune`
+        forgets the videos whose files lay in the given folders and are gone; notes name them.
 
         Raises:
             MissingVideo: a path does not exist.
@@ -189,7 +190,8 @@ class Library(Closing):
                     self._store, TEXT_EMBEDDER, _identity_json(self._models.identity(TEXT_EMBEDDER))
                 )
                 set_meta(self._store, PICTURES, self._picture_fingerprints())
-            report = Builder(self._store, context, watch).run(collected)
+            roots = [Path(one) for one in given] if prune else []
+            report = Builder(self._store, context, watch).run(collected, prune=roots)
             lacking = resolve_sources(self._wanted).notes
             return replace(report, notes=(*report.notes, *lacking))
 

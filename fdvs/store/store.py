@@ -28,6 +28,7 @@ from fdvs.store.artifacts import (
     read_stage,
     seal_of,
 )
+from fdvs.store.follow import follow_files, forget_gone
 from fdvs.store.indexes import mend_indexes
 from fdvs.store.lock import build_lock
 from fdvs.store.schema import DATABASE_NAME, connect, drop_old_full_text, store_errors
@@ -201,13 +202,22 @@ class Store(Closing):
         if num:
             logger.warning("%d rows of files and videos were mended", num)
 
+    def forget_gone(self, roots: Iterable[Path]) -> list[str]:
+        """Forget files below `roots` that are gone; return the names of the videos that went with
+        them. Needs the build lock."""
+        with self.writing() as connection:
+            return forget_gone(connection, roots)
+
     def collect_garbage(self) -> None:
         """Delete videos that no file holds any more, thumbnails without a video and temporary files
-        of killed builds; needs the build lock."""
+        of killed builds, and name every video after its file; needs the build lock."""
         with self.writing() as connection:
             for video_id in find_unheld(connection):
                 logger.info("video %s is removed: no file holds it any more", video_id)
                 delete_video(connection, video_id)
+            mend_places(connection)  # of films that swapped their places
+            for old, new in follow_files(connection):
+                logger.info("%s is now called %s, as its file", old, new)
             ids = {record.video_id for record in read_videos(connection)}
         with store_errors(self.folder):
             thumbnails = self.folder / THUMBNAILS_NAME

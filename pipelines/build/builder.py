@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from fdvs.errors import CorruptLibrary, ModelError, ModelUnavailable, StoreError
 from fdvs.media.files import Collected
@@ -43,6 +45,10 @@ logger = logging.getLogger(__name__)
 REGULAR = "regular"  # the word of GopStatistics.describe
 
 
+def _forgotten(name: str) -> str:
+    return f"{name} is forgotten: its file is gone"
+
+
 class Builder:
     """Consumes the overlapped stages and commits their results. Lives for one build."""
 
@@ -58,8 +64,11 @@ class Builder:
         self._num_unheard = 0
         self._num_files = 0
 
-    def run(self, collected: Collected) -> BuildReport:
-        """Build every file; a bad one becomes a failed row with its reason."""
+    def run(self, collected: Collected, *, prune: Sequence[Path] = ()) -> BuildReport:
+        """Build every file; a bad one becomes a failed row with its reason.
+
+        Videos whose files lay below the folders `prune` and are gone are forgotten.
+        """
         started_s = time.monotonic()
         self._num_files = len(collected.files)
         self._watch(BuildEvent(kind="start", total=self._num_files))
@@ -68,6 +77,7 @@ class Builder:
         with closing(items):  # type: ignore[type-var]
             for item in items:
                 self._take(item)
+        forgotten = self._store.forget_gone(prune) if prune else []
         self._store.collect_garbage()
         config = self._context.config
         return BuildReport(
@@ -76,7 +86,7 @@ class Builder:
             seconds=round(time.monotonic() - started_s, 2),
             backends=self._context.models.backends(),
             saved=total(row.saved for row in self._unique_rows() if row.saved is not None),
-            notes=(*collected.notes, *self._notes()),
+            notes=(*collected.notes, *self._notes(), *(_forgotten(name) for name in forgotten)),
             num_bugs=self._num_bugs,
             rules={"frames": rule_label(config.visual), "chapters": rule_label(config.textual)},
         )

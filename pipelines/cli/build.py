@@ -75,6 +75,10 @@ def build(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Of folders not these, in the same way."),
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Forget videos of these folders whose files are gone."),
+    ] = False,
     captioner: CaptionerOption = None,
     llm: LlmOption = None,
     verbose: Annotated[
@@ -121,7 +125,8 @@ def build(
         watching(is_quiet=options.as_json or events) as watch,
     ):
         watcher = partial(_print_event, out) if events else watch
-        report = library.build(paths, progress=watcher, wait=wait, **chosen)
+        pruned = {"prune": True} if prune else {}
+        report = library.build(paths, progress=watcher, wait=wait, **chosen, **pruned)
     if events:
         from fdvs.pipelines.results import build_json
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -116,7 +116,7 @@ def build(
 
         options = replace(options, change=change)
     patterns = {"include": listed(include), "exclude": listed(exclude)}
-    chosen = {name: found for name, found in patterns.items() if found}
+    chosen: dict[str, Any] = {name: found for name, found in patterns.items() if found}
     collect(paths, **chosen)  # a mistyped path must not leave an empty library behind
     out = sys.stdout  # before what packages print is sent elsewhere
     with (
@@ -125,7 +125,7 @@ def build(
         watching(is_quiet=options.as_json or events) as watch,
     ):
         watcher = partial(_print_event, out) if events else watch
-        pruned = {"prune": True} if prune else {}
+        pruned: dict[str, Any] = {"prune": True} if prune else {}
         report = library.build(paths, progress=watcher, wait=wait, **chosen, **pruned)
     if events:
         from fdvs.pipelines.results import build_json

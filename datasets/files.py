@@ -7,17 +7,18 @@ checked is what is used. Every fault is one DataError with file, record and what
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
-import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fdvs.errors import DataError
+from fdvs.excerpts import shown
+from fdvs.files import read_regular
 
 # The largest official annotation file of the datasets here has 44 MB.
 MAX_BYTES = 128 * 2**20
@@ -56,9 +57,9 @@ class Record:
         """Return an error that says what was expected of `field`."""
         if field not in self._value:
             return DataError(f"{self.where}: no field {field!r}; expected {expected}")
-        shown = plain_text(repr(self._value[field]))
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        return DataError(f"{self.where}: {field} is {shown}; expected {expected}")
+        value = plain_text(shown(self._value[field]))
+        value = value if len(value) <= 60 else value[:57] + "..."
+        return DataError(f"{self.where}: {field} is {value}; expected {expected}")
 
     def text(self, field: str) -> str:
         """Return a text of 1 to MAX_CHARS characters on one line."""
@@ -120,8 +121,8 @@ class Record:
 def check_id(value: Any, *, where: str) -> str:
     """Return an id that can name a video on disk. Raises DataError."""
     if not isinstance(value, str) or not _ID.fullmatch(value.strip()):
-        shown = plain_text(repr(value))[:60]
-        raise DataError(f"{where} is {shown}; expected an id of letters, digits, @ . _ + -")
+        found = plain_text(shown(value))[:60]
+        raise DataError(f"{where} is {found}; expected an id of letters, digits, @ . _ + -")
     return value.strip()
 
 
@@ -133,18 +134,11 @@ def parse_number(text: str) -> float | None:
 def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a regular file of at most `max_bytes`. Raises DataError."""
     try:
-        # O_NONBLOCK: a named pipe without a writer must not hold us.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_regular(path, max_bytes=max_bytes)
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give a readable file") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise DataError(f"{path}: not a regular file; give the dataset's own file")
-    with open(handle, "rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise DataError(f"{path}: over {max_bytes} bytes; give the dataset's own file")
-    return content
+        own = error.errno in (errno.EINVAL, errno.EFBIG)
+        advice = "the dataset's own file" if own else "a readable file"
+        raise DataError(f"{path}: {error.strerror}; give {advice}") from None
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:

@@ -17,12 +17,14 @@ def names_of_cards(package: str) -> list[str]:
 
 
 def read_card(package: str, name: str, *, kind: str) -> Any:
-    """Return what a card's file holds. Raises UnknownName, which calls it a `kind`."""
-    import yaml
+    """Return what a card's file holds.
+
+    Raises UnknownName, which calls it a `kind`, and ConfigError for a file that is not plain YAML.
+    """
+    from fdvs.yamlfile import parse_yaml
 
     known = names_of_cards(package)
     if name not in known:
         raise UnknownName(kind, name, known)
-    return yaml.safe_load(
-        (resources.files(package) / "cards" / f"{name}{SUFFIX}").read_text("utf-8")
-    )
+    file = resources.files(package) / "cards" / f"{name}{SUFFIX}"
+    return parse_yaml(file.read_bytes(), where=f"{kind} card {name}")

@@ -1,6 +1,7 @@
 """Settings from a YAML file, laid over a preset, and from the JSON stored in a library.
 
-In a file, unknown keys and wrong types are errors with near matches. Stored settings may come from
+In a file, unknown keys and wrong types are errors with near matches; `preset` names the preset that
+the file starts from. Stored settings may come from
 another version, so what this one does not know is dropped with a warning.
 """
 
@@ -8,39 +9,42 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
-
 from fdvs.config import RETIRED, Config, field_types, with_retired
-from fdvs.errors import ConfigError
+from fdvs.errors import ConfigError, InvalidValue
+from fdvs.excerpts import shown
 from fdvs.typed import fill
 from fdvs.types import JsonDict
-
-MAX_CONFIG_BYTES = 1 << 20
+from fdvs.yamlfile import read_yaml
 
 logger = logging.getLogger(__name__)
 
 
-def load_config(path: Path, base: Config) -> Config:
-    """Return `base` with the values of a YAML file laid over it. Raises ConfigError."""
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_CONFIG_BYTES:
-            raise ConfigError(
-                f"{path}: {size_bytes} bytes; a config has at most {MAX_CONFIG_BYTES}"
-            )
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+def load_config(path: Path, base: Config | Callable[[str], Config]) -> Config:
+    """Return the settings of a YAML file laid over `base`. Raises ConfigError.
+
+    Args:
+        base: the config to start from, which a `preset` of the file does not replace (the log warns
+            of it); or a function that returns the config of the preset that the file names, "" if
+            it names none.
+    """
+    values = read_yaml(path)
     if values is None:
-        return base
-    if not isinstance(values, Mapping):
+        values = {}
+    if not isinstance(values, dict):
         raise ConfigError(f"{path}: need a mapping of sections, got {type(values).__name__}")
+    name = values.pop("preset", "")
+    if not isinstance(name, str):
+        raise InvalidValue(f"{path}: preset", name, "the name of a preset")
+    if callable(base):
+        base = base(name)
+    elif name not in ("", base.preset):
+        logger.warning(
+            "%s: its preset %s is not used: %s was asked for", path, shown(name), base.preset
+        )
     values = _without_retired(values, str(path))
     return fill(Config, values, where=str(path), noun="setting", base=base)
 
@@ -86,12 +90,15 @@ def _known(base: Any, stored: Mapping[str, Any], prefix: str = "") -> JsonDict:
     known: JsonDict = {}
     for key, value in stored.items():
         name = f"{prefix}{key}"
-        if key in hints and isinstance(value, Mapping):
-            known[key] = _known(getattr(base, key), value, f"{name}.")
+        inner = getattr(base, key, None)
+        if key in hints and isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
+            known[key] = _known(inner, value, f"{name}.")
         elif key not in hints:
             _note_dropped(name, value)
         elif get_origin(hints[key]) is Literal and value not in get_args(hints[key]):
-            logger.warning("stored setting %s: %r no longer exists; using the default", name, value)
+            logger.warning(
+                "stored setting %s: %s no longer exists; using the default", name, shown(value)
+            )
         else:
             known[key] = value
     if {"policy", "like"} & (stored.keys() - known.keys()):
@@ -104,6 +111,6 @@ def _note_dropped(name: str, value: Any) -> None:
         logger.warning("stored setting %s is unknown to this version and is ignored", name)
     elif value != RETIRED[name]:
         logger.warning(
-            "stored setting %s: %r was retired; this version behaves as %r",
-            name, value, RETIRED[name],
+            "stored setting %s: %s was retired; this version behaves as %r",
+            name, shown(value), RETIRED[name],
         )  # fmt: skip

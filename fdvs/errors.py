@@ -28,6 +28,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from fdvs.excerpts import MAX_PLACE_CHARS, shortened, shown
+
 
 class FdvsError(Exception):
     """Base of every error that FDVS raises on purpose."""
@@ -85,7 +87,8 @@ class UnknownName(ConfigError):
     """An unknown name; the message suggests near ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
-        known = sorted(known)
+        known, name = sorted(known), shortened(name)
+        where = shortened(where, MAX_PLACE_CHARS)
         near = difflib.get_close_matches(name, known, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         place = f" in {where}" if where else ""
@@ -96,7 +99,9 @@ class InvalidValue(ConfigError):
     """A value outside what its field allows."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field} is {value!r}; allowed: {allowed}")
+        super().__init__(
+            f"{shortened(field, MAX_PLACE_CHARS)} is {shown(value)}; allowed: {allowed}"
+        )
 
 
 class NotFound(FdvsError):

@@ -1,12 +1,34 @@
-"""Files that `with` closes, and files that are written whole or not at all."""
+"""Files of others that are read within bounds, files that `with` closes, and files that are written
+whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+
+def read_regular(path: Path, *, max_bytes: int) -> bytes:
+    """Return the content of a regular file; a pipe, a device or a folder is never waited for.
+
+    Raises OSError: EINVAL for anything but a regular file, EFBIG for more than `max_bytes`, which
+    are not read, and what the system says about a file that cannot be opened.
+    """
+    # O_NONBLOCK: a named pipe without a writer must not hold us
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(handle, "rb") as file:
+        content = file.read(max_bytes + 1) if found.st_size <= max_bytes else None
+    if content is None or len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"over {max_bytes} bytes", str(path))
+    return content
 
 
 class Closing:

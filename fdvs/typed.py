@@ -7,12 +7,14 @@ number may be stands at its field: `Annotated[float, Range(0, 1)]` in a `Checked
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
+from fdvs.excerpts import shortened, shown
 
 T = TypeVar("T")
 
@@ -42,7 +44,7 @@ def fill(
     filled: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            raise UnknownName(noun, str(key), known, where=where)
+            raise UnknownName(noun, _name(key), known, where=where)
         inner = None if base is None else getattr(base, key)
         filled[key] = _typed(value, hints[key], f"{where}: {key}", noun, inner)
     if base is None and (missing := [f.name for f in known.values() if _is_missing(f, filled)]):
@@ -50,7 +52,8 @@ def fill(
     try:
         return kind(**filled) if base is None else replace(base, **filled)  # type: ignore[type-var]
     except (ValueError, TypeError) as error:
-        raise InvalidValue(where, dict(values), f"what {kind.__name__} takes ({error})") from None
+        reason = shortened(str(error))
+        raise InvalidValue(where, dict(values), f"what {kind.__name__} takes ({reason})") from None
 
 
 def check_range(what: str, value: float | None, low: float, high: float) -> None:
@@ -91,6 +94,10 @@ class Checked:
                     check_range(what, getattr(self, name), mark.low, mark.high)
 
 
+def _name(key: object) -> str:
+    return key if isinstance(key, str) else shown(key)
+
+
 def _is_missing(field: Field[Any], filled: Mapping[str, Any]) -> bool:
     has_default = field.default is not MISSING or field.default_factory is not MISSING
     return field.name not in filled and not has_default
@@ -126,7 +133,7 @@ def _mapping(value: Any, hints: tuple[Any, ...], where: str, noun: str) -> dict[
         raise InvalidValue(where, value, "a mapping")
     key, item = hints
     return {
-        _typed(k, key, f"{where}: key", noun): _typed(v, item, f"{where}: {k}", noun)
+        _typed(k, key, f"{where}: key", noun): _typed(v, item, f"{where}: {_name(k)}", noun)
         for k, v in value.items()
     }
 
@@ -136,8 +143,10 @@ def _scalar(value: Any, hint: Any, where: str) -> Any:
         if value not in get_args(hint):
             raise InvalidValue(where, value, ", ".join(map(str, get_args(hint))))
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 1 << 1000:
         return float(value)
+    if hint is float and type(value) is float and not math.isfinite(value):
+        raise InvalidValue(where, value, "a finite number")
     if type(value) is hint:
         return value
     raise InvalidValue(where, value, f"a value of type {hint.__name__}")

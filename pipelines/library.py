@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.config import Config, SearchConfig
-from fdvs.configfile import config_from_json, config_to_json, load_config
+from fdvs.configfile import config_from_json, config_to_json
 from fdvs.errors import CorruptLibrary, NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
+from fdvs.pipelines.presets import settings as settings_of
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
@@ -90,7 +91,8 @@ class Library(Closing):
         Args:
             preset: name of a preset; without it and `config`, the settings that the library was
                 last built with, or else preset offline.
-            config: a Config, or a YAML file whose settings override those of the preset.
+            config: a Config, or a YAML file whose settings override those of the preset: of
+                `preset`, else of the one that the file names.
             create: make folder and library where there are none.
             models: your own models by role, instead of those of the settings (see `ModelSet`).
             change: is given the settings, wherever they come from, and returns those to use.
@@ -103,9 +105,8 @@ class Library(Closing):
         if isinstance(config, Config):
             chosen: Config | None = config
         else:
-            chosen = preset_named(preset) if preset else None
-            if config is not None:
-                chosen = load_config(Path(config), chosen or preset_named("offline"))
+            file = None if config is None else Path(config)
+            chosen = settings_of(preset, file) if preset or file else None
 
         def settled(config: Config | None) -> tuple[Config, Config]:
             wanted = config or preset_named("offline")

@@ -10,6 +10,7 @@ ever ran its real weights. The floor of visual redundancy was measured with the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from fdvs.config import (
     AskConfig,
@@ -22,8 +23,10 @@ from fdvs.config import (
     StoryConfig,
     TextualConfig,
 )
+from fdvs.configfile import load_config
 from fdvs.errors import UnknownName
 
+DEFAULT = "offline"
 AUTO = "auto"  # in `perceive.sources`: whatever of subtitles, speech and ocr this machine can run
 
 
@@ -99,3 +102,14 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise UnknownName("preset", name, PRESETS)
     return PRESETS[name]()
+
+
+def settings(name: str | None, file: Path | None) -> Config:
+    """Return the settings of a preset, with those of a YAML file laid over them.
+
+    The preset is `name`, else the one that the file names as `preset`, else `offline`.
+    Raises UnknownName for the preset, ConfigError for the file.
+    """
+    if file is None:
+        return preset(name or DEFAULT)
+    return load_config(file, preset(name) if name else lambda named: preset(named or DEFAULT))

@@ -43,7 +43,10 @@ SETTINGS_HEAD = """# Settings
 Written by `scripts/make_docs.py` from `fdvs/config.py`; do not edit by hand.
 
 A preset is a full set of settings. A YAML file given with `--config` changes some of them; an
-unknown key or a wrong value is an error. The tables give the defaults of preset `offline`. Example:
+unknown key, a key given twice or a wrong value is an error. `preset: NAME` in the file says which
+preset it starts from (`offline` without it); `--preset` on the command line goes before it, and a
+warning says so where they differ. A file is plain YAML of at most 256 KiB. The tables give the
+defaults of preset `offline`. Example:
 
 ```yaml
 cut: {method: scenes}

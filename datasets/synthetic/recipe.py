@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fdvs.errors import ConfigError
+from fdvs.excerpts import shortened, shown
+from fdvs.files import read_regular
 
 VERSION = 1
 MAX_BYTES = 1_000_000
@@ -166,7 +168,7 @@ def recipe_from_json(values: Mapping[str, Any], where: str) -> Recipe:
     try:
         if values["version"] != VERSION:
             raise ConfigError(
-                f"{where}: recipe version {values['version']!r}; this is version {VERSION}, "
+                f"{where}: recipe version {shown(values['version'])}; this is version {VERSION}, "
                 "make the films again"
             )
         recipe = Recipe(
@@ -180,8 +182,9 @@ def recipe_from_json(values: Mapping[str, Any], where: str) -> Recipe:
             texts=tuple(_line(item) for item in _items(values["texts"])),
             speech=tuple(_line(item) for item in _items(values["speech"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{where} is no recipe of a film ({error!r}); make it again") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = shortened(repr(error))
+        raise ConfigError(f"{where} is no recipe of a film ({reason}); make it again") from None
     return check_recipe(recipe)
 
 
@@ -216,7 +219,7 @@ def _text(value: object) -> str:
 
 def _one_of(value: object, allowed: Sequence[str]) -> Any:
     if value not in allowed:
-        raise ValueError(f"{value!r} is none of {', '.join(allowed)}")
+        raise ValueError(f"{shown(value)} is none of {', '.join(allowed)}")
     return value
 
 
@@ -229,10 +232,8 @@ def _items(values: object) -> list[Any]:
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe beside a film. Raises ConfigError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} has more than {MAX_BYTES} bytes: no recipe of a film")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(read_regular(path, max_bytes=MAX_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a recipe ({error})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no recipe of a film: need a JSON object")

@@ -85,6 +85,8 @@ def read_plan(path: Path) -> HeadPlan:
         ValueError: no plan there, another version, or settings that are not allowed.
     """
     try:
+        if not path.is_file():  # a pipe or a device would be read without end
+            raise ValueError("no file" if not path.exists() else "not a regular file")
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES} bytes")
         values = json.loads(path.read_text("utf-8"))
@@ -95,7 +97,7 @@ def read_plan(path: Path) -> HeadPlan:
             levels=tuple(DGAConfig.from_dict(level) for level in values["levels"]),
             heads=tuple(tuple(map(int, layer)) for layer in values["heads"]),
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{path} is no {FORMAT} of version {VERSION} ({str(error)[:200]}); write one with "
             "scripts/plan_attention.py"

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fdvs.files import write_whole
+from fdvs.files import read_regular, write_whole
 from fdvs.fingerprint import digest, file_sha256
 
 MANIFEST = "manifest.json"
@@ -153,10 +153,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Return parsed JSON, None where the file is missing, too large or broken."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            return None
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_regular(path, max_bytes=MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.configfile import config_to_json
 from fdvs.errors import ConfigError, FdvsError, InvalidValue
+from fdvs.files import read_regular
 from fdvs.fingerprint import digest
 from fdvs.pipelines.record_log import open_records
 from fdvs.typed import fill
@@ -59,9 +60,8 @@ def read_questions(path: Path) -> list[BatchQuestion]:
     Raises InvalidValue for a file that cannot be read or is too large, and for an id used twice.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidValue("questions", str(path), f"a file of at most {MAX_FILE_BYTES} bytes")
-        text = path.read_bytes().decode("utf-8", errors="replace")
+        data = read_regular(path, max_bytes=MAX_FILE_BYTES)
+        text = data.decode("utf-8", errors="replace")
     except OSError as error:
         raise InvalidValue("questions", str(path), f"a readable file ({error.strerror})") from error
     lines = enumerate(text.split("\n"), start=1)

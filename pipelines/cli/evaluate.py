@@ -77,8 +77,14 @@ def evaluate(
         typer.Option("--again", help="Compute again what --out already holds."),
     ] = False,
     preset: Annotated[
-        str, typer.Option("--preset", "-p", metavar="NAME", help="offline, laptop, gpu or paper.")
-    ] = "offline",
+        str | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            metavar="NAME",
+            help="offline, laptop, gpu or paper. Default: what --config names, or offline.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

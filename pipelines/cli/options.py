@@ -39,7 +39,8 @@ PresetOption = Annotated[
         "--preset",
         "-p",
         metavar="NAME",
-        help="offline, laptop, gpu or paper. Default: what the library was built with, or offline.",
+        help="offline, laptop, gpu or paper. Default: what --config names, what the library was "
+        "built with, or offline.",
     ),
 ]
 ConfigOption = Annotated[
@@ -108,7 +109,7 @@ class LibraryOptions:
         if self.preset is None and self.config is None:
             with contextlib.suppress(LibraryMissing), self.opened() as library:
                 return library.config
-        return load_settings(self.preset or "offline", self.config)
+        return load_settings(self.preset, self.config)
 
 
 def library_command(command: Callable[..., R]) -> Callable[..., R]:
@@ -145,13 +146,11 @@ def library_class() -> type[Library]:
     return Library
 
 
-def load_settings(preset: str, config: Path | None) -> Config:
+def load_settings(preset: str | None, config: Path | None) -> Config:
     """Return a preset's settings, with those of the YAML file `config` laid over them."""
-    from fdvs.configfile import load_config
-    from fdvs.pipelines.presets import preset as preset_named
+    from fdvs.pipelines.presets import settings
 
-    base = preset_named(preset)
-    return load_config(config, base) if config else base
+    return settings(preset, config)
 
 
 def emit(value: Any) -> None:

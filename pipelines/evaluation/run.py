@@ -182,7 +182,7 @@ def stored_result(folder: Path, key: str) -> EvalResult | None:
         return result_from_json(values["result"]) if values.get("key") == key else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         logger.warning("%s is not used: %s", folder / RESULT, error)
         return None
 

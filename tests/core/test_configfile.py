@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fdvs.config import (
+    AskConfig,
     Config,
     CutConfig,
     PerceiveConfig,
     RedundancyConfig,
+    SampleConfig,
     StoryConfig,
     TextualConfig,
 )
@@ -23,6 +26,8 @@ from fdvs.pipelines.build.fingerprints import (
     kept_frames_fingerprint,
     story_fingerprint,
 )
+from fdvs.pipelines.cli.main import run
+from fdvs.pipelines.presets import gpu, laptop, offline, settings
 from fdvs.redundancy.rules import rule_label
 
 
@@ -167,3 +172,48 @@ def test_a_retired_setting_still_counts_in_the_fingerprint_of_a_story(
     config = Config(story=StoryConfig(sentences_per_scene=2))
     assert story_fingerprint(["a"], "k", config.story, "w") == "833cafac6591ef336758948a116603a8"
     assert done_fingerprint("s", config, ["m"], "e") == "e27b8161699c3c63f33c38a344433fdd"
+
+
+def test_a_file_names_the_preset_that_it_starts_from(tmp_path: Path) -> None:
+    file = write(tmp_path, "preset: laptop\nsample: {num_frames_per_clip: 4}\n")
+    config = settings(None, file)
+    assert config == replace(
+        laptop(), sample=SampleConfig(short_side_px=384, num_frames_per_clip=4)
+    )
+    assert config.models.llm == "qwen2.5-1.5b-instruct"
+
+
+def test_an_asked_for_preset_goes_before_that_of_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(tmp_path, "preset: laptop\ncut: {min_clip_s: 1}\n")
+    assert settings("gpu", file) == replace(gpu(), cut=CutConfig(min_clip_s=1.0))
+    assert "its preset 'laptop' is not used: gpu was asked for" in caplog.text
+    caplog.clear()
+    assert settings("laptop", file).preset == "laptop"
+    assert not caplog.records
+
+
+def test_without_any_name_a_file_starts_from_the_offline_preset(tmp_path: Path) -> None:
+    for text in ("cut: {min_clip_s: 1}", "preset: offline\ncut: {min_clip_s: 1}"):
+        file = write(tmp_path, text)
+        assert settings(None, file) == replace(offline(), cut=CutConfig(min_clip_s=1.0))
+    assert settings(None, None) == offline()
+
+
+def test_an_unknown_preset_in_a_file_is_named_with_near_ones(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown preset 'labtop'\. Did you mean laptop"):
+        settings(None, write(tmp_path, "preset: labtop\n"))
+
+
+def test_settings_that_are_shown_can_be_given_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, "preset: laptop\nask: {num_evidence: 7}\n")
+    assert run(["config", "--library", str(tmp_path / "none"), "--config", str(file)]) == 0
+    shown = write(tmp_path, capsys.readouterr().out)
+    assert (
+        settings(None, shown)
+        == settings(None, file)
+        == replace(laptop(), ask=AskConfig(num_evidence=7))
+    )

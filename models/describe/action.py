@@ -12,8 +12,16 @@ from typing import Any
 
 from fdvs.errors import ConfigError, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
-from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import (
+    MODEL_FAULTS,
+    batch_size_for,
+    load_part,
+    load_weights,
+    loading,
+    place,
+    reason_of,
+)
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
@@ -61,7 +69,8 @@ class ActionSource:
         processor = load_part(AutoImageProcessor, card)
         device, dtype = place(settings, f"action {card.name}")
         model = load_weights(AutoModelForVideoClassification, card, device=device, dtype=dtype)
-        return cls(processor, model, identity_of(card), options)
+        with loading(card, model_folder(card)):
+            return cls(processor, model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Name each clip's action. Raises ModelError where the classifier fails."""
@@ -90,7 +99,7 @@ class ActionSource:
             inputs = self.processor(videos, return_tensors="pt")
             with torch.inference_mode():
                 logits_BK = self.model(**inputs.to(self.model.device, self.model.dtype)).logits
-        except (RuntimeError, ValueError) as error:  # includes out of memory
+        except MODEL_FAULTS as error:  # includes out of memory
             raise ModelError(f"{self.identity.label()} failed ({reason_of(error)})") from error
         top = logits_BK.float().softmax(dim=-1).max(dim=-1)
         names = self.model.config.id2label

@@ -13,8 +13,16 @@ from typing import Any
 from fdvs.errors import InvalidValue, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.describe.objectwords import COCO_NAMES, Box, match_label, sentence
-from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import (
+    MODEL_FAULTS,
+    batch_size_for,
+    load_part,
+    load_weights,
+    loading,
+    place,
+    reason_of,
+)
 from fdvs.typed import check_range
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
@@ -68,7 +76,8 @@ class ObjectSource:
         processor = load_part(AutoProcessor, card)
         device, dtype = place(settings, f"objects {card.name}")
         model = load_weights(AutoModelForZeroShotObjectDetection, card, device=device, dtype=dtype)
-        return cls(processor, model, identity_of(card), options)
+        with loading(card, model_folder(card)):
+            return cls(processor, model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Detect objects on every kept frame. Raises ModelError where the detector fails."""
@@ -94,7 +103,7 @@ class ObjectSource:
                     [box for boxes in per_prompt for box in boxes]
                     for per_prompt in zip(*rounds, strict=True)
                 ]
-        except (RuntimeError, ValueError) as error:  # includes out of memory
+        except MODEL_FAULTS as error:  # includes out of memory
             raise ModelError(
                 f"{self.identity.label()} failed on {len(pictures)} frames ({reason_of(error)})"
             ) from error

@@ -31,8 +31,8 @@ from fdvs.models.describe.speech_language import MIN_VOICE, Language, find_langu
 from fdvs.models.describe.speech_report import ENGLISH, Report
 from fdvs.models.describe.speech_text import Spoken, transcript
 from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Recogniser, Whisper
-from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.loading import checked_folder, needs
 from fdvs.protocols import Heard
 from fdvs.typed import check_range
 from fdvs.types import ModelIdentity, Observation, Timeline
@@ -95,7 +95,7 @@ class SpeechSource:
         """
         options = options_from(card, SpeechOptions)
         needs("faster_whisper", "speech")
-        model = Whisper.load(model_folder(card), settings, name=card.name)
+        model = Whisper.load(checked_folder(card), settings, name=card.name)
         return cls(model, identity_of(card), options)
 
     def read_track(

@@ -15,7 +15,7 @@ from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import LoadSettings
 from fdvs.models.describe.audio import Samples
 from fdvs.models.describe.speech_text import Segment, Word
-from fdvs.models.weights.loading import needs, reason_of
+from fdvs.models.weights.loading import MODEL_FAULTS, needs, reason_of
 
 # Silero VAD judges windows of this many samples at 16 kHz: 32 ms.
 VOICE_WINDOW = 512
@@ -53,13 +53,18 @@ class Whisper:
         package = needs("faster_whisper", "speech")
         device, compute_type = place(settings, name)
         kind, _, number = device.partition(":")
-        model = package.WhisperModel(
-            str(whisper_folder(folder)),
-            device=kind,
-            device_index=int(number or 0),
-            compute_type=compute_type,
-            local_files_only=True,
-        )
+        try:
+            model = package.WhisperModel(
+                str(whisper_folder(folder)),
+                device=kind,
+                device_index=int(number or 0),
+                compute_type=compute_type,
+                local_files_only=True,
+            )
+        except (OSError, *MODEL_FAULTS) as error:
+            raise ModelError(
+                f"{name}: cannot load {folder} ({reason_of(error)}); run `fdvs models fetch {name}`"
+            ) from error
         return cls(model, label=name)
 
     def voice(self, samples: Samples) -> NDArray[np.float32]:
@@ -106,7 +111,7 @@ class Whisper:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, ValueError) as error:
+        except MODEL_FAULTS as error:
             raise ModelError(f"{self._label} failed on the sound ({reason_of(error)})") from error
 
 

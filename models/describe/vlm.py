@@ -24,8 +24,17 @@ from fdvs.models.describe.vlm_prompts import (
     question,
     whole_call,
 )
-from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import batch_size_for, load_part, load_weights, place, reason_of
+from fdvs.models.weights.fetch import identity_of, model_folder
+from fdvs.models.weights.loading import (
+    MODEL_FAULTS,
+    batch_size_for,
+    load_part,
+    load_weights,
+    loading,
+    place,
+    reason_of,
+)
+from fdvs.models.weights.templates import check_template, rendered
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
@@ -65,10 +74,11 @@ class TransformersCaptioner:
         self, processor: Any, model: Any, identity: ModelIdentity, options: VlmOptions
     ) -> None:
         self.identity = identity
-        self.is_chat = bool(
-            getattr(processor, "chat_template", None)
-            or getattr(processor.tokenizer, "chat_template", None)
+        template = getattr(processor, "chat_template", None) or getattr(
+            processor.tokenizer, "chat_template", None
         )
+        check_template(template or "", name=identity.label())
+        self.is_chat = bool(template)
         self.frames_per_call = _frames_per_call(options, self.is_chat, identity.name)
         self.batch_size = batch_size_for(model, options.batch_size, cpu=4, gpu=16)
         self.processor, self.model, self._options = processor, model, options
@@ -87,7 +97,8 @@ class TransformersCaptioner:
             )
         device, dtype = place(settings, f"captioner {card.name}")
         model = load_weights(AutoModelForImageTextToText, card, device=device, dtype=dtype)
-        return cls(processor, model, identity_of(card), options)
+        with loading(card, model_folder(card)):
+            return cls(processor, model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
         """Caption the clips' frames. Raises BadModelOutput, and ModelError where it fails."""
@@ -118,7 +129,7 @@ class TransformersCaptioner:
         try:
             inputs = self.inputs_of(calls, prompts)
             rows_BT = self._generate(inputs)
-        except (RuntimeError, ValueError, IndexError) as error:  # includes out of memory
+        except MODEL_FAULTS as error:  # includes out of memory
             raise ModelError(
                 f"{self.identity.label()} failed on {len(calls)} questions ({reason_of(error)}); "
                 "a smaller batch_size or fewer frames per clip may help"
@@ -158,11 +169,10 @@ class TransformersCaptioner:
     def _chat(self, prompt: str, num_pictures: int) -> str:
         content: list[dict[str, str]] = [{"type": "image"} for _ in range(num_pictures)]
         content.append({"type": "text", "text": prompt})
-        messages = [{"role": "user", "content": content}]
-        text: str = self.processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False, enable_thinking=False
-        )
-        return text
+        return rendered(
+            self.processor, [{"role": "user", "content": content}], name=self.identity.label(),
+            add_generation_prompt=True, enable_thinking=False,
+        )  # fmt: skip
 
     def _can_split(self) -> bool:
         return hasattr(getattr(self.processor, "image_processor", None), "do_image_splitting")

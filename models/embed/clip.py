@@ -15,8 +15,15 @@ import numpy as np
 
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, options_from
-from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs, place, reason_of, without_progress_bars
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.loading import (
+    checked_folder,
+    loading,
+    model_errors,
+    needs,
+    place,
+    without_progress_bars,
+)
 from fdvs.protocols import TextEmbedder
 from fdvs.types import Image, ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
     import torch
 
 CONFIG_FILE = "open_clip_config.json"
+# Names that open_clip takes before any pickle.
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+PICKLES = ("*.bin", "*.pth")
 TEMPLATE = "a photo of {}"
 
 
@@ -60,22 +70,18 @@ class OpenClipEmbedder:
         """Load a checkpoint from disk. Raises ModelUnavailable, ModelError."""
         library = needs("open_clip", "laptop")
         options = options_from(card, ClipOptions, shared=("files",))
-        name, weights = _sources(model_folder(card), options)
+        folder = checked_folder(card)
+        name, weights = _sources(folder, options)
         device, dtype = place(settings, card.name)
-        try:
-            with without_progress_bars():
-                model, preprocess = library.create_model_from_pretrained(
-                    name,
-                    pretrained=str(weights) if weights else None,
-                    device=device,
-                    force_quick_gelu=options.quick_gelu,
-                )
-                tokenizer = library.get_tokenizer(name)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ModelError(
-                f"{card.name}: open_clip cannot load it ({reason_of(error)})"
-            ) from error
-        model.to(dtype=dtype).eval()
+        with loading(card, folder, by="open_clip"), without_progress_bars():
+            model, preprocess = library.create_model_from_pretrained(
+                name,
+                pretrained=str(weights) if weights else None,
+                device=device,
+                force_quick_gelu=options.quick_gelu,
+            )
+            tokenizer = library.get_tokenizer(name)
+            model.to(dtype=dtype).eval()
         return cls(model, preprocess, tokenizer, identity_of(card), dtype=dtype)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
@@ -105,7 +111,7 @@ class OpenClipEmbedder:
         import torch
 
         rows = []
-        with torch.inference_mode():
+        with torch.inference_mode(), model_errors(self.identity.label()):
             for batch in _batches(items, self.batch_size):
                 rows.append(encode(batch).float().cpu().numpy())
         return np.concatenate(rows) if rows else np.zeros((0, self._width()), np.float32)
@@ -167,6 +173,13 @@ def _sources(found: Path, options: ClipOptions) -> tuple[str, Path | None]:
         return options.architecture, found
     if not (found / CONFIG_FILE).is_file():
         raise ModelUnavailable(f"{found} holds no {CONFIG_FILE}, so its architecture is unknown")
-    if not any(found.glob("*.safetensors")):
+    weights = sorted(found.glob("*.safetensors"))
+    if not weights:
         raise ModelUnavailable(f"{found} holds no safetensors weights; pickles are not loaded")
+    pickles = [path for kind in PICKLES for path in sorted(found.glob(kind))]
+    if pickles and not any(path.name in WEIGHTS for path in weights):
+        raise ModelError(
+            f"{found} holds {pickles[0].name}, which open_clip would load: pickles are not loaded; "
+            f"remove it, or rename {weights[0].name} to {WEIGHTS[0]}"
+        )
     return f"local-dir:{found}", None

@@ -15,8 +15,8 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.embed.graph import runs_as_graph
 from fdvs.models.embed.imagenet import ImageNetEmbedder
-from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs, place, reuse_memory
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.loading import checked_folder, needs, place, reason_of, reuse_memory
 from fdvs.types import ModelIdentity, Vectors
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class EfficientNetEmbedder(ImageNetEmbedder):
         if device == "cpu":
             reuse_memory()
         network = timm.create_model(ARCHITECTURE, pretrained=False)
-        load_by_order(network, _checkpoint(model_folder(card)))
+        load_by_order(network, _checkpoint(checked_folder(card)))
         network.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()
         return cls(network, identity_of(card), device=device)
 
@@ -102,8 +102,6 @@ def load_by_order(network: Any, state: dict[str, Any]) -> None:
 
 
 def _checkpoint(place: Path) -> dict[str, Any]:
-    import pickle
-
     import torch
 
     files = [place] if place.is_file() else sorted(place.glob("*.pth"))
@@ -111,8 +109,10 @@ def _checkpoint(place: Path) -> dict[str, Any]:
         raise ModelUnavailable(f"{place} holds {len(files)} .pth files; need one checkpoint")
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ModelError(f"{files[0]} is no plain state dict: {str(error)[:200]}") from None
+    except Exception as error:  # a file that is cut or garbled fails anywhere
+        raise ModelError(
+            f"{files[0]} is no plain state dict: {reason_of(error)}; fetch or copy it again"
+        ) from None
     if not isinstance(state, dict):
         raise ModelError(f"{files[0]} holds a {type(state).__name__}, not a state dict")
     return state

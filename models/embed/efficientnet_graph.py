@@ -27,9 +27,9 @@ class GraphEfficientNet(ImageNetEmbedder):
     @classmethod
     def load(cls, card: Card) -> GraphEfficientNet:
         """Load from disk. Raises ModelUnavailable, ModelError."""
-        names = ("classifier.weight", "classifier.bias")
+        session, names = open_graph(card), ("classifier.weight", "classifier.bias")
         weight_CD, bias_C = (stored_tensor(card, name) for name in names)
-        return cls(open_graph(card), (weight_CD, bias_C), identity_of(card))
+        return cls(session, (weight_CD, bias_C), identity_of(card))
 
     def _features(self, x_N3HW: Vectors) -> Vectors:
         (features_ND,) = self._session.run(None, {"pictures": x_N3HW})

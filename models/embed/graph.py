@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from fdvs.errors import FdvsError, ModelError
+from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.weights.fetch import model_folder
-from fdvs.models.weights.loading import needs, reason_of
+from fdvs.models.weights.loading import check_fetched, needs, next_step, reason_of
 from fdvs.types import Vectors
 
 # Devices on which a graph runs; every other one, and `torch`, asks for the torch path.
@@ -33,13 +33,15 @@ def runs_as_graph(card: Card, settings: LoadSettings) -> bool:
     """Whether a card's network is run by ONNX Runtime with these settings.
 
     It is where the package has its graph, the fetched file is the one that the graph was made for,
-    and neither another device nor another number type is asked for.
+    and neither another device nor another number type is asked for. Raises ModelUnavailable.
     """
     if settings.device not in DEVICES or settings.dtype not in DTYPES or not has_graph(card):
         return False
     try:
         weights_file(card)
-    except FdvsError as error:
+    except ModelUnavailable:
+        raise  # there are no weights for any path
+    except ModelError as error:
         logger.info("%s: no graph: %s", card.name, error)
         return False
     return True
@@ -66,8 +68,10 @@ def weights_file(card: Card) -> Path:
 def open_graph(card: Card) -> Any:
     """Return an ONNX Runtime session of a card's graph, on the CPU.
 
-    Raises ModelUnavailable without package or weights, ModelError where the graph does not load.
+    Raises ModelUnavailable without package or weights, ModelError where a fetched file is damaged
+    or the graph does not load.
     """
+    check_fetched(card)
     runtime = needs("onnxruntime", "")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
@@ -82,7 +86,10 @@ def open_graph(card: Card) -> Any:
     try:
         return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common, public base
-        raise ModelError(f"{card.name}: the graph cannot be loaded: {reason_of(error)}") from None
+        raise ModelError(
+            f"{card.name}: {weights_file(card)} cannot be loaded: {reason_of(error)}; "
+            f"{next_step(card)}"
+        ) from None
 
 
 def stored_tensor(card: Card, name: str) -> Vectors:

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.embed.graph import runs_as_graph
-from fdvs.models.weights.fetch import identity_of, model_folder
-from fdvs.models.weights.loading import needs, place, reason_of, without_progress_bars
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.loading import (
+    checked_folder,
+    loading,
+    model_errors,
+    needs,
+    place,
+    without_progress_bars,
+)
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
@@ -39,30 +45,28 @@ class SentenceEmbedder:
 
             return GraphSentenceEmbedder.load(card)
         library = needs("sentence_transformers", "local")
-        folder = model_folder(card)
+        folder = checked_folder(card)
         device, dtype = place(settings, card.name)
-        try:
-            with without_progress_bars():
-                model = library.SentenceTransformer(
-                    str(folder),
-                    device=device,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"dtype": dtype, "use_safetensors": True},
-                )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{card.name}: cannot load {folder}: {reason_of(error)}") from None
+        with loading(card, folder), without_progress_bars():
+            model = library.SentenceTransformer(
+                str(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": dtype, "use_safetensors": True},
+            )
         return cls(model, identity_of(card))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Return float32 [len(texts), D], rows of unit length; an empty text is allowed."""
         if not texts:
             return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
-        rows = self._model.encode(
-            list(texts),
-            batch_size=self.batch_size,
-            convert_to_numpy=True,
-            normalize_embeddings=False,
-            show_progress_bar=False,
-        )
+        with model_errors(self.identity.label()):
+            rows = self._model.encode(
+                list(texts),
+                batch_size=self.batch_size,
+                convert_to_numpy=True,
+                normalize_embeddings=False,
+                show_progress_bar=False,
+            )
         return unit_rows(np.asarray(rows, dtype=np.float32)).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from fdvs.models.cards import Card
 from fdvs.models.embed.graph import open_graph, weights_file
 from fdvs.models.weights.fetch import identity_of
-from fdvs.models.weights.loading import needs
+from fdvs.models.weights.loading import loading, needs
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
@@ -35,12 +35,14 @@ class GraphSentenceEmbedder:
     @classmethod
     def load(cls, card: Card) -> GraphSentenceEmbedder:
         """Load from disk, without network. Raises ModelUnavailable, ModelError."""
-        folder = weights_file(card).parent
-        tokenizer = needs("tokenizers", "").Tokenizer.from_file(str(folder / "tokenizer.json"))
-        limits = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
-        tokenizer.enable_truncation(int(limits["max_seq_length"]))
-        tokenizer.enable_padding(pad_id=tokenizer.token_to_id(PAD), pad_token=PAD)
-        return cls(open_graph(card), tokenizer, identity_of(card))
+        folder, session = weights_file(card).parent, open_graph(card)
+        package = needs("tokenizers", "")
+        with loading(card, folder):
+            tokenizer = package.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            limits = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
+            tokenizer.enable_truncation(int(limits["max_seq_length"]))
+            tokenizer.enable_padding(pad_id=tokenizer.token_to_id(PAD), pad_token=PAD)
+        return cls(session, tokenizer, identity_of(card))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Return float32 [len(texts), D], rows of unit length; an empty text is allowed."""

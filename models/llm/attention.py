@@ -30,6 +30,7 @@ from fdvs.models.llm.attention_options import (
     write_settings,
 )
 from fdvs.models.llm.grouped_cache import LAYER, cache_classes
+from fdvs.models.weights.loading import check_all_found
 
 Attention = Literal["dga", "sdpa"]
 
@@ -84,6 +85,7 @@ def load_causal_lm(
 
     Raises:
         ValueError: unknown attention, or settings without `dga`.
+        ModelError: tensors that the config declares are missing.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -92,9 +94,11 @@ def load_causal_lm(
     if attention == "sdpa" and config is not None:
         raise ValueError("config is for attention='dga' only; drop it, or choose 'dga'")
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    model = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, attn_implementation="sdpa", **options
-    )
+    model, told = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, attn_implementation="sdpa", use_safetensors=True,
+        output_loading_info=True, **options,
+    )  # fmt: skip
+    check_all_found(model, told, str(source))
     model = model.to(device).eval()
     if attention == "dga":
         enable(model, config)

@@ -6,12 +6,17 @@ so that a caption cannot end its turn. Knows no model.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.excerpts import shortened
+from fdvs.models.weights.templates import check_template, rendered
 
+# Added tokens that are no special ones but control a chat as well: `<think>`, `<|tool|>`, `[INST]`.
+_CONTROL = re.compile(r"[<\[{(｜|].*\S.*[>\]})｜|]", re.DOTALL)
 #: Private-use characters that mark the end of the fixed text while the template is rendered.
 MARK, MORE = "\ue0f1", "\ue0f2"
 
@@ -35,7 +40,8 @@ class Chat:
     def __init__(self, tokenizer: Any, *, name: str, template: str = "") -> None:
         """`template` (Jinja) replaces the checkpoint's own, for one that has none or a wrong one.
 
-        Raises ModelUnavailable where there is no template at all.
+        Raises ModelUnavailable where there is no template at all, ModelError where it could fill
+        the memory.
         """
         if template:
             tokenizer.chat_template = template
@@ -44,12 +50,17 @@ class Chat:
                 f"{name} has no chat template, so it does not follow instructions; choose an "
                 "instruct model, or a card with options.chat_template"
             )
+        check_template(tokenizer.chat_template, name=name)
         self.tokenizer = tokenizer
         self._name = name
 
     def ids(self, text: str) -> list[int]:
-        """Return the tokens of a bare text."""
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        """Return the tokens of a bare text. Raises ModelError where the tokenizer fails."""
+        try:
+            return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        except Exception as error:  # tokenizers raises bare exceptions
+            reason = shortened(" ".join(str(error).split()))
+            raise ModelError(f"{self._name}: its tokenizer failed ({reason})") from error
 
     def option_ids(self, option: str) -> list[int]:
         """Return the tokens of an answer option. Raises ModelError where it has none."""
@@ -97,28 +108,30 @@ class Chat:
         return ids
 
     def _rendered(self, system: str, user: str) -> str:
-        from jinja2 import TemplateError
-
         turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
             return self._render(turns if system else turns[1:])
-        except TemplateError:
+        except ModelError:
+            if not system:
+                raise
             return self._render([{"role": "user", "content": f"{system}\n\n{user}"}])
 
     def _render(self, turns: list[dict[str, str]]) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        )
+        return rendered(
+            self.tokenizer, turns, name=self._name, add_generation_prompt=True,
+            enable_thinking=False,
+        )  # fmt: skip
 
     def _without_special_tokens(self, text: str) -> str:
-        """Remove the tokenizer's special tokens, also those that a removal creates."""
-        special = [token for token in self.tokenizer.all_special_tokens if token]
-        while any(token in text for token in special):
-            for token in special:
+        """Remove the tokenizer's control tokens, also those that a removal creates."""
+        while any(token in text for token in self._controls):
+            for token in self._controls:
                 text = text.replace(token, "")
         return text
+
+    @cached_property
+    def _controls(self) -> tuple[str, ...]:
+        return control_tokens(self.tokenizer)
 
     def _inner_ids(self, text: str) -> list[int]:
         """Return the tokens of a text that continues another.
@@ -134,3 +147,17 @@ class Chat:
     @cached_property
     def _adds_a_space(self) -> bool:
         return self.text(self.ids("a") + self.ids("a")) != "aa"
+
+
+def control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Return the texts that a tokenizer reads as control tokens, longest first.
+
+    `all_special_tokens` has the named ones only (3 of SmolLM2's 17), `added_tokens_decoder` all;
+    of tokens that were added as plain words (runs of spaces, names) only bracketed ones count.
+    """
+    found = {str(token) for token in tokenizer.all_special_tokens}
+    for token in getattr(tokenizer, "added_tokens_decoder", {}).values():
+        text = str(getattr(token, "content", token))
+        if getattr(token, "special", False) or _CONTROL.fullmatch(text):
+            found.add(text)
+    return tuple(sorted((text for text in found if text.strip()), key=lambda one: (-len(one), one)))

@@ -19,6 +19,7 @@ from fdvs.models.llm.attention import NAME, describe_run, generate, make_cache
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 from fdvs.models.llm.chat import Chat
 from fdvs.models.llm.rereading import INSTRUCTION, num_read_twice, read_into, why_not
+from fdvs.models.weights.loading import MODEL_FAULTS, reason_of
 from fdvs.protocols import Completion
 from fdvs.types import ModelIdentity
 
@@ -152,8 +153,8 @@ class Engine:
         """Turn errors of the model's code into a ModelError that names the model."""
         try:
             yield
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.identity.name}: {str(error)[:300]}") from error
+        except MODEL_FAULTS as error:
+            raise ModelError(f"{self.identity.name}: {reason_of(error)}") from error
 
     def _read_twice(self, ids: Sequence[int], cache: Any) -> None:
         read_into(

@@ -6,7 +6,6 @@ of a prompt once and answers many questions about it (`reading.py`).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,23 @@ from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.llm.attention import describe_attention, enable, load_causal_lm
 from fdvs.models.llm.attention_options import (
     OPTION,
-    AttentionOptions,
     attention_options,
     options_of_plan,
 )
 from fdvs.models.llm.chat import Opening
 from fdvs.models.llm.engine import Engine, LanguageModelOptions
 from fdvs.models.llm.reading import LocalReadPrompt
+from fdvs.models.weights.checkpoint import read_json_object
 from fdvs.models.weights.fetch import identity_of, model_folder
 from fdvs.models.weights.gguf import as_folder, find_gguf
-from fdvs.models.weights.loading import needs, place, without_progress_bars
+from fdvs.models.weights.loading import (
+    check_fetched,
+    checked_folder,
+    loading,
+    needs,
+    place,
+    without_progress_bars,
+)
 from fdvs.protocols import Completion
 
 if TYPE_CHECKING:
@@ -52,11 +58,14 @@ class LocalLanguageModel(Engine):
         if plan and attention == "dga":
             grouping, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
         device, dtype = place(settings, card.name)
-        model, tokenizer = _load(folder, grouping, attention=attention, dtype=dtype, device=device)
-        return cls(
-            model, tokenizer, identity_of(card), attention=describe_attention(model), why=why,
-            options=options, reread=settings.reread,
-        )  # fmt: skip
+        with loading(card, folder), without_progress_bars():
+            model, tokenizer = _load(folder, dtype=dtype, device=device)
+            if attention == "dga":
+                enable(model, grouping.config, layer_configs=grouping.layers)
+            return cls(
+                model, tokenizer, identity_of(card), attention=describe_attention(model), why=why,
+                options=options, reread=settings.reread,
+            )  # fmt: skip
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of a bare text, without those of the chat template."""
@@ -104,42 +113,36 @@ def choose_attention(wanted: str, folder: Path | None = None) -> tuple[str, str]
 def _other_layers(folder: Path) -> str:
     """Return the kinds of attention layers in a checkpoint's config that are not full attention."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = read_json_object(folder / "config.json")
         text = config.get("text_config") or config
         kinds = {str(kind) for kind in text.get("layer_types") or ()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (ModelError, AttributeError, TypeError):
         return ""
     return ", ".join(sorted(kinds - {FULL}))
 
 
 def _weights_folder(card: Card) -> Path:
+    """Return a folder with checked safetensors weights; a GGUF file is unpacked for it once."""
     found = model_folder(card)
     if gguf := find_gguf(found):
+        check_fetched(card)
         return as_folder(gguf)
     if found.is_file() or not any(found.glob("*.safetensors")):
         raise ModelUnavailable(
             f"{found} holds no safetensors or GGUF weights; pickles are not loaded, convert "
             "them to safetensors"
         )
-    return found
+    return checked_folder(card)
 
 
-def _load(
-    folder: Path, grouping: AttentionOptions, *, attention: str, dtype: torch.dtype, device: str
-) -> tuple[Any, Any]:
-    """Return model and tokenizer, with grouped attention set up. Raises ModelError."""
-    try:
-        with without_progress_bars():
-            model, tokenizer, _ = load_causal_lm(
-                folder,
-                attention="sdpa",
-                dtype=dtype,
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-        if attention == "dga":
-            enable(model, grouping.config, layer_configs=grouping.layers)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"cannot load {folder}: {str(error)[:300]}") from error
+def _load(folder: Path, *, dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+    """Return model and tokenizer. Raises ModelError where weights are missing."""
+    model, tokenizer, _ = load_causal_lm(
+        folder,
+        attention="sdpa",
+        dtype=dtype,
+        device=device,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
     return model, tokenizer

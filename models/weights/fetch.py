@@ -95,10 +95,24 @@ def model_folder(card: Card) -> Path:
         return place
     if _looks_local(owner.target):
         raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
+    if (manifest := manifest_of(card)) and (path := manifests.first_changed(manifest)):
+        raise ModelUnavailable(
+            f"model {owner.name!r}: {path} is missing or not what was fetched; run "
+            f"`fdvs models fetch {owner.name}`"
+        )
     raise ModelUnavailable(
         f"model {owner.name!r} is not on this machine; run `fdvs models fetch {owner.name}` "
         f"({_suggestion()})"
     )
+
+
+def manifest_of(card: Card) -> manifests.Manifest | None:
+    """Return what was fetched for a card, complete or not; None where its files are a user's."""
+    owner = weights_card(card)
+    if owner is None or (owner.wheel is None and _local(owner.target)):
+        return None
+    manifest = manifests.read_manifest(owner.name)
+    return manifest if manifest is not None and _fits(manifest, owner) else None
 
 
 def identity_of(card: Card) -> ModelIdentity:

@@ -16,9 +16,16 @@ from typing import Any
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.fingerprint import file_sha256
 from fdvs.models.weights import manifests
-from fdvs.models.weights.loading import needs, without_progress_bars
+from fdvs.models.weights.gguf_header import read_gguf_header
+from fdvs.models.weights.loading import needs, reason_of, without_progress_bars
 
 CONVERTED = "converted"
+# Sizes that a file declares, the last part of their names: layers, and sides of tensors.
+BLOCKS = "block_count"
+SIZES = (
+    *(BLOCKS, "embedding_length", "feed_forward_length", "head_count", "head_count_kv"),
+    *("key_length", "value_length", "vocab_size"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +37,7 @@ def find_gguf(place: Path) -> Path | None:
     """
     if place.is_file():
         return place if place.suffix == ".gguf" else None
-    files = sorted(place.glob("*.gguf"))
+    files = sorted(path for path in place.glob("*.gguf") if path.is_file())
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise ModelUnavailable(f"{place} holds several GGUF files ({names}); name one of them")
@@ -62,7 +69,7 @@ def as_folder(file: Path) -> Path:
 
 def _is_complete(home: Path) -> bool:
     manifest = manifests.parse_manifest(manifests.read_json(home / manifests.MANIFEST))
-    return manifest is not None and manifests.is_complete(manifest)
+    return manifest is not None and manifests.is_unchanged(manifest)
 
 
 def _convert(file: Path, sha256: str, home: Path) -> None:
@@ -90,19 +97,38 @@ def save_unpacked(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    check_gguf(file)
     options = {"gguf_file": file.name, "local_files_only": True}
     try:
-        with without_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                file.parent, dtype=torch.float32, **options
-            )
-    except (ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
+        # in a folder of its own: what lies beside the file (an adapter) is no part of the model
+        with without_progress_bars(), tempfile.TemporaryDirectory() as alone:
+            (Path(alone) / file.name).symlink_to(file.resolve())
+            tokenizer = AutoTokenizer.from_pretrained(alone, **options)
+            model = AutoModelForCausalLM.from_pretrained(alone, dtype=torch.float32, **options)
+            plain = _plain(model)
+    except Exception as error:  # whatever comes up in a package for a file it does not expect
         raise ModelError(
-            f"{file.name} cannot be read as a language model: {str(error)[:300]}"
+            f"{file} cannot be read as a language model: {reason_of(error)}; copy or download it "
+            "again"
         ) from None
-    _plain(model).save_pretrained(folder)
+    plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def check_gguf(file: Path) -> None:
+    """Raise ModelError where a GGUF file is cut short, or declares sizes that it does not hold."""
+    fields, shapes = read_gguf_header(file)
+    widest = max((side for shape in shapes.values() for side in shape), default=0)
+    for name, value in fields.items():
+        key = name.rpartition(".")[2]
+        if name.startswith("general.") or key not in SIZES or not isinstance(value, int):
+            continue
+        most = len(shapes) if key == BLOCKS else widest
+        if not 1 <= value <= most:
+            raise ModelError(
+                f"{file}: {name} is {value}, but it holds {len(shapes)} tensors of at most "
+                f"{widest} a side; copy or download it again"
+            )
 
 
 def _plain(model: Any) -> Any:

@@ -1,7 +1,7 @@
 """What loading any local model needs: packages, device and dtype with reasons, checkpoints.
 
-Checkpoints of transformers are read from a folder that was fetched before: safetensors only, no
-remote code, no network, no progress bars.
+Checkpoints are read from a folder that was fetched before, or a user's: checked first, safetensors
+only, no remote code, no network, no progress bars.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import InvalidValue, ModelUnavailable, how_to_install
+from fdvs.errors import FdvsError, InvalidValue, ModelError, ModelUnavailable, how_to_install
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.weights.fetch import model_folder
+from fdvs.models.weights import manifests
+from fdvs.models.weights.checkpoint import check_place
+from fdvs.models.weights.fetch import manifest_of, model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEPT_BYTES = 1 << 30
 EXCERPT_CHARS = 300
+# Some families ship without a head that is not used.
+MAX_SHARE_MISSING = 0.05
+# What a model's code raises for files that it was not written for. No OSError: it may come from who
+# reads along while the model writes.
+MODEL_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -105,25 +116,92 @@ def load_part(kind: Any, card: Card, **settings: Any) -> Any:
 
     Raises ModelUnavailable where the folder is missing or holds nothing that `kind` can load.
     """
-    from safetensors import SafetensorError
-
-    folder = model_folder(card)
+    folder = checked_folder(card)
     try:
         with without_progress_bars():
             return kind.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **settings
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # whatever comes up in a package for a folder it does not expect
         raise ModelUnavailable(
             f"model {card.name!r}: {folder} cannot be loaded by {kind.__name__} "
-            f"({reason_of(error)}); run `fdvs models fetch {card.name}`, or use --preset offline"
+            f"({reason_of(error)}); {next_step(card)}, or use --preset offline, whose models "
+            "`fdvs models fetch` gets"
         ) from None
 
 
 def load_weights(kind: Any, card: Card, *, device: str, dtype: Any) -> Any:
-    """Return a model in evaluation mode on its device. Raises ModelUnavailable."""
-    model = load_part(kind, card, dtype=dtype, use_safetensors=True)
-    return model.to(device).eval()
+    """Return a model in evaluation mode on its device. Raises ModelUnavailable, ModelError."""
+    model, told = load_part(kind, card, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    check_all_found(model, told, card.name, share=MAX_SHARE_MISSING)
+    with model_errors(card.name):
+        return model.to(device).eval()
+
+
+def check_all_found(model: Any, told: Mapping[str, Any], name: str, *, share: float = 0.0) -> None:
+    """Raise ModelError where more than a share of a model's tensors are not in its files.
+
+    `told` is the loading info of transformers, which fills such tensors with random numbers.
+    """
+    missing = sorted(told.get("missing_keys") or ())
+    if len(missing) > share * len(model.state_dict()):
+        raise ModelError(
+            f"{name}: {len(missing)} tensors that its config.json declares are not in its files "
+            f"({', '.join(missing[:3])}); copy or download the model again"
+        )
+
+
+def checked_folder(card: Card) -> Path:
+    """Return the path of a card's weights: a folder, or a single local file given as target.
+
+    Raises ModelUnavailable where they are not on this machine, and ModelError that names the file
+    which is not what was fetched, or which no package may open.
+    """
+    place = model_folder(card)
+    check_fetched(card)
+    check_place(place, advice=next_step(card))
+    return place
+
+
+def check_fetched(card: Card) -> None:
+    """Raise ModelError for the first file that differs from what was fetched.
+
+    Each is hashed once for a size and a time of change.
+    """
+    manifest = manifest_of(card)
+    if manifest and (path := manifests.first_changed(manifest)):
+        raise ModelError(f"{path} is damaged: it is not what was fetched; {next_step(card)}")
+
+
+def next_step(card: Card) -> str:
+    """Return what to do where a card's files are damaged."""
+    if manifest := manifest_of(card):
+        return f"run `fdvs models fetch {manifest.name}`"
+    return "copy or download the model again"
+
+
+@contextlib.contextmanager
+def loading(card: Card, place: Path, *, by: str = "") -> Iterator[None]:
+    """Context in which every error of a package is a ModelError that names card and place.
+
+    Packages raise whatever comes up in them for a folder that is not as they expect.
+    """
+    try:
+        yield
+    except FdvsError:
+        raise
+    except Exception as error:
+        what = f"{by} cannot load it from {place}" if by else f"cannot load {place}"
+        raise ModelError(f"{card.name}: {what} ({reason_of(error)}); {next_step(card)}") from error
+
+
+@contextlib.contextmanager
+def model_errors(what: str) -> Iterator[None]:
+    """Context in which what fails in a model's code is a ModelError that begins with `what`."""
+    try:
+        yield
+    except MODEL_FAULTS as error:
+        raise ModelError(f"{what} failed ({reason_of(error)})") from error
 
 
 @contextlib.contextmanager

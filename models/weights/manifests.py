@@ -133,16 +133,30 @@ def is_complete(manifest: Manifest) -> bool:
 
 def is_unchanged(manifest: Manifest) -> bool:
     """Whether every recorded file still has its recorded hash (hashes are cached)."""
-    if not is_complete(manifest):
-        return False
+    return first_changed(manifest) is None
+
+
+def first_changed(manifest: Manifest) -> Path | None:
+    """Return the first file that is missing or has not its recorded hash (hashes are cached)."""
     folder, known = folder_of(manifest), _known_hashes()
+    if not manifest.files:
+        return folder
     before = dict(known)
-    same = all(
-        _file_hash(folder / name, known) == record.sha256 for name, record in manifest.files.items()
-    )
+    changed = next(
+        (folder / name for name, record in manifest.files.items()
+         if not _is_as_recorded(folder / name, record, known)), None,
+    )  # fmt: skip
     if known != before:
         _store_hashes(known)
-    return same
+    return changed
+
+
+def _is_as_recorded(path: Path, record: FileRecord, known: dict[str, Any]) -> bool:
+    try:
+        has_size = path.is_file() and path.stat().st_size == record.num_bytes
+        return has_size and _file_hash(path, known) == record.sha256
+    except OSError:
+        return False
 
 
 def write_json(path: Path, value: Any) -> None:

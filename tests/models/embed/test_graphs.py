@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +127,7 @@ import av
 import numpy as np
 from fdvs import Library
 from fdvs.pipelines.presets import preset
+from collections.abc import Callable
 from dataclasses import replace
 
 def make(path):
@@ -157,3 +160,64 @@ print(sorted(set(sys.modules) & set({BLOCKED!r})))
     assert "fox digs" in found
     assert "“A fox digs a deep hole.” [film.mp4 @ " in answer
     assert heavy == "[]"
+
+
+DAMAGED = {
+    "minilm-l6": ("model.safetensors", "text_embedder"),
+    "efficientnet-lite0": ("efficientnet-lite0-57934424.pth", "image_embedder"),
+}
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with copies of the models that have graphs."""
+    cache = tmp_path / "cache"
+    for name in DAMAGED:
+        shutil.copytree(model_folder(load_card(name)), cache / name)
+    monkeypatch.setenv("FDVS_CACHE", str(cache))
+    return cache
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-5000] + bytes(255 - byte for byte in data[-5000:])
+
+
+@pytest.mark.needs_models
+@pytest.mark.usefixtures("_models")
+@pytest.mark.parametrize("settings", [LoadSettings(), TORCH], ids=["graph", "torch"])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (flipped, "is damaged: it is not what was fetched"),
+        (lambda data: data[:-5000], "is missing or not what was fetched"),
+        (lambda data: data + b"x", "is missing or not what was fetched"),
+        (lambda data: b"", "is missing or not what was fetched"),
+    ],
+    ids=["garbled", "cut", "longer", "empty"],
+)
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_an_error_that_names_it_and_the_way_out(
+    name: str, change: Callable[[bytes], bytes], problem: str, settings: LoadSettings,
+    own_cache: Path,
+) -> None:  # fmt: skip
+    file, role = DAMAGED[name]
+    path = own_cache / name / file
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ModelError, match=f"{path} {problem}.*fdvs models fetch {name}"):
+        load_model(name, role, settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.needs_models
+@pytest.mark.usefixtures("_models")
+@pytest.mark.parametrize("file", ["tokenizer.json", "sentence_bert_config.json"])
+def test_a_damaged_file_beside_the_weights_is_named_too(file: str, own_cache: Path) -> None:
+    path = own_cache / "minilm-l6" / file
+    path.write_bytes(path.read_bytes().replace(b"e", b"x", 1))
+    with pytest.raises(ModelError, match=f"{path} is damaged.*fdvs models fetch minilm-l6"):
+        load_model("minilm-l6", "text_embedder", LoadSettings())
+
+
+@pytest.mark.needs_models
+@pytest.mark.usefixtures("_models")
+def test_a_whole_copy_loads(own_cache: Path) -> None:
+    assert load_model("minilm-l6", "text_embedder", LoadSettings()).embed_texts(["a"]).any()

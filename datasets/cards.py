@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any, Literal
 
 from fdvs.cardfiles import names_of_cards, read_card
-from fdvs.errors import ConfigError, UnknownName
+from fdvs.errors import ConfigError, InvalidValue, UnknownName
+from fdvs.excerpts import shortened, shown
 from fdvs.typed import fill
 
 PACKAGE = "fdvs.datasets"
@@ -102,10 +103,11 @@ def published_for(row: str) -> tuple[Published, ...]:
 def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
     """Return the card of a mapping. Raises ConfigError where a field is unknown or missing."""
     where = f"dataset card {name}"
+    groups = _mapping(values, where).get("published", [])
+    if not isinstance(groups, list):
+        raise InvalidValue(f"{where}: published", groups, "a list")
     published = [
-        entry
-        for group in values.get("published", ())
-        for entry in _published_from(group, where=f"{where}, published")
+        entry for group in groups for entry in _published_from(group, where=f"{where}, published")
     ]
     card = fill(DatasetCard, {**values, "published": published, "name": name}, where=where)
     _check(card, where)
@@ -114,18 +116,27 @@ def card_from(name: str, values: Mapping[str, Any]) -> DatasetCard:
 
 def _published_from(group: Mapping[str, Any], *, where: str) -> Iterator[dict[str, Any]]:
     """Yield one entry per system of a published table; YAML has percent, as papers print them."""
-    shared = dict(group)
-    for system, values in shared.pop("systems", {}).items():
-        entry = {**shared, **values, "system": system}
-        percent = entry.pop("percent", {})
-        if wrong := [f"{key} {value}" for key, value in percent.items() if not 0 <= value <= 100]:
-            raise ConfigError(f"{where}, {system}: {wrong[0]}; allowed: percent from 0 to 100")
+    shared = dict(_mapping(group, where))
+    for system, values in _mapping(shared.pop("systems", {}), where).items():
+        at = f"{where}, {system}"
+        entry = {**shared, **_mapping(values, at), "system": system}
+        percent = _mapping(entry.pop("percent", {}), at)
+        for key, value in percent.items():
+            if not isinstance(value, int | float) or not 0 <= value <= 100:
+                wrong = f"{shortened(str(key))} {shown(value)}"
+                raise ConfigError(f"{at}: {wrong}; allowed: percent from 0 to 100")
         yield {**entry, "scores": {key: round(value / 100, 6) for key, value in percent.items()}}
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidValue(where, value, "a mapping")
+    return value
 
 
 def _check(card: DatasetCard, where: str) -> None:
     if card.version not in card.changes:
         raise ConfigError(f"{where}: version {card.version} has no entry in changes")
     if stray := [entry.row for entry in card.published if entry.row not in card.rows]:
-        raise ConfigError(f"{where}: published row {stray[0]!r}; allowed: {card.rows}")
+        raise ConfigError(f"{where}: published row {shown(stray[0])}; allowed: {shown(card.rows)}")
     card.split()

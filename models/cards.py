@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 from fdvs.cardfiles import names_of_cards, read_card
-from fdvs.errors import ConfigError, UnknownName
+from fdvs.errors import ConfigError, InvalidValue, UnknownName
 from fdvs.models.endpoint.dialects import DIALECTS
 from fdvs.typed import fill
 
@@ -98,6 +98,8 @@ def load_card(name: str) -> Card:
 
 def card_from(name: str, values: Mapping[str, Any]) -> Card:
     """Return the card of a mapping. Raises ConfigError where a field is unknown or wrong."""
+    if not isinstance(values, Mapping):
+        raise InvalidValue(f"model card {name}", values, "a mapping of fields")
     options = _with_text_keys(values.get("options", {}))
     return fill(Card, {**values, "options": options, "name": name}, where=f"model card {name}")
 

@@ -17,6 +17,7 @@ from typing import Any
 from fdvs.errors import ModelError
 from fdvs.excerpts import shortened, shown
 from fdvs.files import read_regular
+from fdvs.models.weights.manifests import check_no_holes
 
 MAX_FILES = 10_000
 MAX_JSON_BYTES = 1 << 27  # the largest tokenizers have about 2^25
@@ -100,7 +101,7 @@ def read_shapes(path: Path) -> dict[str, Sequence[int]]:
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
         size_bytes = path.stat().st_size
         raise _Unfit(
             f"{path} ({size_bytes} bytes) is cut short or damaged ({shortened(str(error))})"
@@ -128,6 +129,7 @@ def _plain_files(folder: Path) -> Iterator[Path]:
             continue
         if not stat.S_ISREG(mode):
             raise _Unfit(f"{path} is not a regular file")
+        check_no_holes(path)
         if path.suffix == ".json" and path.stat().st_size > MAX_JSON_BYTES:
             raise _Unfit(f"{path} has over {MAX_JSON_BYTES} bytes")
         yield path

@@ -52,16 +52,19 @@ def as_folder(file: Path) -> Path:
     """
     from filelock import FileLock
 
-    sha256 = file_sha256(file)
-    home = manifests.cache_root() / CONVERTED / sha256[:32]
+    needs("gguf", "local")
+    root = manifests.cache_root() / CONVERTED
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(home.parent / f".{home.name}.lock"):
+        root.mkdir(parents=True, exist_ok=True)
+        check_gguf(file)
+        sha256 = file_sha256(file)
+        home = root / sha256[:32]
+        with FileLock(root / f".{home.name}.lock"):
             if not _is_complete(home):
                 _convert(file, sha256, home)
     except OSError as error:
         raise ModelUnavailable(
-            f"cannot unpack {file.name} below {home.parent} ({error.strerror or error}); "
+            f"cannot unpack {file.name} below {root} ({error.strerror or error}); "
             "free some disk space, or set FDVS_CACHE"
         ) from None
     return home
@@ -97,7 +100,6 @@ def save_unpacked(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    check_gguf(file)
     options = {"gguf_file": file.name, "local_files_only": True}
     try:
         # in a folder of its own: what lies beside the file (an adapter) is no part of the model
@@ -118,6 +120,7 @@ def save_unpacked(file: Path, folder: Path) -> None:
 def check_gguf(file: Path) -> None:
     """Raise ModelError where a GGUF file is cut short, or declares sizes that it does not hold."""
     fields, shapes = read_gguf_header(file)
+    manifests.check_no_holes(file)
     widest = max((side for shape in shapes.values() for side in shape), default=0)
     for name, value in fields.items():
         key = name.rpartition(".")[2]

@@ -15,12 +15,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdvs.errors import ModelError
 from fdvs.files import read_regular, write_whole
 from fdvs.fingerprint import digest, file_sha256
 
 MANIFEST = "manifest.json"
 HASHES = "hashes.json"
 MAX_JSON_BYTES = 8 << 20
+BLOCK_BYTES = 512  # of st_blocks, whatever the disk's are
+MAX_HOLE_BYTES = 1 << 30
 
 logger = logging.getLogger(__name__)
 
@@ -194,9 +197,24 @@ def weights_sha256(place: Path, names: Collection[str] = ()) -> str:
     return digest(pairs)
 
 
+def check_no_holes(path: Path) -> None:
+    """Raise ModelError for a large file that is nearly all holes: hashing it would take hours.
+
+    Copies that were stopped leave such files, and disks write weights without holes.
+    """
+    found = path.stat()
+    num_written = found.st_blocks * BLOCK_BYTES
+    if found.st_size > MAX_HOLE_BYTES and num_written < found.st_size // 10:
+        raise ModelError(
+            f"{path} is not whole: of its {found.st_size} bytes {num_written} were written; copy "
+            "or download it again"
+        )
+
+
 def _file_hash(path: Path, known: dict[str, Any]) -> str:
     real = path.resolve()
     stat = real.stat()
+    check_no_holes(real)
     entry = known.get(str(real))
     if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[2])

@@ -15,6 +15,8 @@ from fdvs.errors import ModelError
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.llm.local import LocalLanguageModel
 from fdvs.models.weights.checkpoint import check_place
+from fdvs.models.weights.fetch import identity_of
+from fdvs.models.weights.gguf import as_folder
 
 Change = Callable[[Path], Any]
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
@@ -111,7 +113,8 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a link to nothing": (
         lambda folder: (folder / "more.json").symlink_to("nowhere"), "more.json cannot be opened",
     ),
-    "a huge config": (sparse(CONFIG), f"{CONFIG} has over"),
+    "a huge config": (sparse(CONFIG), f"{CONFIG} is not whole: of its 1099511627776 bytes"),
+    "weights of holes": (sparse(WEIGHTS), f"{WEIGHTS} is not whole"),
 }  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def test_a_broken_folder_is_one_error_that_names_it(
     with pytest.raises(ModelError, match=words) as caught:
         LocalLanguageModel.load(card, LoadSettings(attention="sdpa"))
     assert str(folder) in str(caught.value)
-    assert "copy or download the model again" in str(caught.value)
+    assert "copy or download " in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
@@ -196,3 +199,19 @@ def test_names_of_classes_are_no_sizes(llama_folder: Path, tmp_path: Path) -> No
     folder = copied(llama_folder, tmp_path)
     config(label2id={"width": 10**6, "depth": 0})(folder)
     check_place(folder, advice="")
+
+
+def test_a_file_of_holes_is_not_hashed_for_an_identity(llama_folder: Path, tmp_path: Path) -> None:
+    folder = copied(llama_folder, tmp_path)
+    (folder / "notes.bin").touch()
+    sparse("notes.bin")(folder)
+    card = Card(name="mine", role="llm", backend="transformers", target=str(folder))
+    with pytest.raises(ModelError, match=r"notes\.bin is not whole"):
+        identity_of(card)
+
+
+def test_a_large_gguf_file_of_holes_is_refused_at_once(tmp_path: Path, model_cache: Path) -> None:
+    (tmp_path / "x.gguf").touch()
+    sparse("x.gguf")(tmp_path)
+    with pytest.raises(ModelError, match=r"x\.gguf cannot be read"):
+        as_folder(tmp_path / "x.gguf")

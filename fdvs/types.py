@@ -266,6 +266,8 @@ class Moment(Span):
     """A ranked span that matches a query, with the text that matched.
 
     `score` is the cosine of texts; `picture_score` that of the pictures, if they matched.
+    `relevance` is the number that results are ordered by, at most 1.0 (see
+    `fdvs.search.ranking.relevance`), None where nothing was ranked. `path` is the video's file.
     """
 
     score: float
@@ -273,15 +275,22 @@ class Moment(Span):
     clips: tuple[int, ...]
     matched_by: tuple[str, ...] = ()
     picture_score: float | None = None
+    relevance: float | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoHit(Span):
-    """A ranked video with its best text; `score` is that text's cosine to the query."""
+    """A ranked video with its best text; `score` is that text's cosine to the query.
+
+    `relevance` and `path` are as in `Moment`.
+    """
 
     score: float
     level: Level
     text: str
+    relevance: float = 0.0
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

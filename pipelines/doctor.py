@@ -16,6 +16,13 @@ from pathlib import Path
 from fdvs.config import Config
 from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card, resolve
+from fdvs.pipelines.machine import (
+    BackendJson,
+    HealthJson,
+    PackageJson,
+    PresetJson,
+    ServerJson,
+)
 from fdvs.pipelines.model_set import used_specs
 from fdvs.pipelines.requirements import (
     INDEX,
@@ -23,13 +30,6 @@ from fdvs.pipelines.requirements import (
     check_backend,
     has_weights,
     missing_packages,
-)
-from fdvs.pipelines.results import (
-    BackendJson,
-    HealthJson,
-    PackageJson,
-    PresetJson,
-    ServerJson,
 )
 from fdvs.pipelines.sources import resolve_sources
 

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from fdvs.config import Config, SearchConfig
 from fdvs.configfile import config_from_json, config_to_json
-from fdvs.errors import CorruptLibrary, NotFound, StoreError
+from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.presets import settings as settings_of
+from fdvs.pipelines.rows import intact, row_of, row_without_file
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.store.meta import get_meta, set_meta
-from fdvs.store.store import Artifact, SourceRow, Store, VideoRecord
-from fdvs.store.videos import show_name
+from fdvs.store.store import Artifact, Store
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fdvs.pipelines.ask.asker import Asker
     from fdvs.pipelines.detail import VideoDetail
     from fdvs.pipelines.exports.formats import Level as ExportLevel
+    from fdvs.pipelines.finder import Finder
     from fdvs.search.index import Index
     from fdvs.search.pictures import PictureIndex, PictureSearch
 
@@ -73,6 +74,7 @@ class Library(Closing):
         self._read_at_s = self._read_took_s = 0.0
         self._picture_index: PictureIndex | None = None
         self._asker: Asker | None = None
+        self._finder: Finder | None = None
         self.config = config
 
     @classmethod
@@ -200,7 +202,7 @@ class Library(Closing):
         """Return one row per file that was ever built, by path; failed ones with the reason."""
         records = {record.video_id: record for record in self._store.videos()}
         sources = self._store.sources()
-        return [_row(self._store, one, records.get(one.video_id or "")) for one in sources]
+        return [row_of(self._store, one, records.get(one.video_id or "")) for one in sources]
 
     def story(self, video: str) -> Story:
         """Return the story of a video, by name or id. Raises NotFound."""
@@ -274,42 +276,55 @@ class Library(Closing):
         query: str,
         *,
         num: int | None = None,
+        offset: int = 0,
         min_score: float | None = None,
         video: str | None = None,
+        videos: Sequence[str] = (),
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        matched_by: Sequence[str] = (),
+        sources: Sequence[str] = (),
+        nearest: bool = False,
     ) -> list[Moment]:
-        """Return the moments that match a query, best first, those with `min_score` or more.
+        """Return the moments that match a query, by falling `Moment.relevance`.
 
-        `num` is how many at most; `video` limits the search to one video, by name or id. Where
-        `num` or `min_score` is None, the settings decide. Raises NotFound, StoreError.
+        Args:
+            num: at most this many, after the first `offset`; None as `search.num_results` says.
+            min_score: the least cosine of a match by meaning; None as `search.min_score` says.
+            video, videos: only these, by name or id.
+            start_s, end_s: only what overlaps [start_s, end_s) of its video, in seconds.
+            matched_by: only what matches by one of `meaning`, `words`, `looks`.
+            sources: only what one of these carries: `speech`, `subtitles`, `screen`, `pictures`.
+            nearest: also what is below the bound, for a query that nothing fits well.
+
+        Raises NotFound, InvalidValue, UnknownName, StoreError.
         """
-        from fdvs.search.moments import search_moments
+        from fdvs.pipelines.finder import filters_of
 
-        video_id = self._store.find_video(video).video_id if video else None
-        return search_moments(
-            self._loaded_index(),
-            query,
-            self._text_embedder(),
-            self._search_config(min_score),
-            video_id=video_id,
-            num=num,
-            pictures=self._picture_search(),
-        )
+        filters = filters_of(
+            self._store, videos=[*([video] if video else ()), *videos], start_s=start_s,
+            end_s=end_s, matched_by=matched_by, sources=sources,
+        )  # fmt: skip
+        return self._opened_finder().moments(
+            query, self._store, self._search_config(min_score), filters, num=num, offset=offset,
+            nearest=nearest,
+        )  # fmt: skip
 
     def search_videos(
-        self, query: str, *, num: int | None = None, min_score: float | None = None
+        self,
+        query: str,
+        *,
+        num: int | None = None,
+        offset: int = 0,
+        min_score: float | None = None,
+        nearest: bool = False,
     ) -> list[VideoHit]:
-        """Return videos, best first, each scored by the best match among its story, scenes and
-        chapters (arXiv 2412.06182)."""
-        from fdvs.search.moments import search_videos
-
-        return search_videos(
-            self._loaded_index(),
-            query,
-            self._text_embedder(),
-            self._search_config(min_score),
-            num=num,
-            pictures=self._picture_search(),
-        )
+        """Return videos by falling relevance, each scored by the best match among its story, scenes
+        and chapters (arXiv 2412.06182). Arguments as for `search`."""
+        return self._opened_finder().videos(
+            query, self._store, self._search_config(min_score), num=num, offset=offset,
+            nearest=nearest,
+        )  # fmt: skip
 
     def ask(
         self,
@@ -340,6 +355,7 @@ class Library(Closing):
         """
         video_id = self._store.find_video(video).video_id if video else None
         from fdvs.answers.question import Question
+        from fdvs.pipelines.finder import with_paths
 
         asked = Question.parse(question, history=history, options=options or ())
         asker = self._opened_asker()
@@ -352,6 +368,7 @@ class Library(Closing):
             video_id=video_id,
             on_text=on_text,
         )
+        found = replace(found, evidence=tuple(with_paths(found.evidence, self._store)))
         if not (self.config.ask.second_look if second_look is None else second_look):
             return found
         return asker.look_again(found, lambda one: self._store.find_video(one).path)
@@ -363,7 +380,7 @@ class Library(Closing):
         """
         record = self._store.find_video(video)
         rows = [row for row in self.videos() if row.video_id == record.video_id]
-        row = rows[0] if rows else _row_without_file(self._store, record)
+        row = rows[0] if rows else row_without_file(self._store, record)
         with self._store.build_lock(wait=False):
             self._store.remove_video(record.video_id)
             self._index = self._picture_index = None
@@ -373,7 +390,7 @@ class Library(Closing):
         """Return what redundancy reduction saved, by the video's name."""
         found = {}
         for record in self._store.videos():
-            artifact = _intact(self._store, record.video_id, "saved")
+            artifact = intact(self._store, record.video_id, "saved")
             if artifact is not None:
                 found[record.name] = Saved(**artifact.payload)
         return found
@@ -395,6 +412,17 @@ class Library(Closing):
                 self._read_at_s = time.monotonic()
                 self._read_took_s = self._read_at_s - began_s
             return self._index
+
+    def _opened_finder(self) -> Finder:
+        from fdvs.pipelines.finder import Finder
+
+        index, embedder, pictures = (
+            self._loaded_index(), self._text_embedder(), self._picture_search(),
+        )  # fmt: skip
+        with self._lock:
+            said = self._finder.said if self._finder and self._finder.index is index else {}
+            self._finder = Finder(index=index, embedder=embedder, pictures=pictures, said=said)
+            return self._finder
 
     def _stored(self, video_id: str, stage: str, item: int) -> Artifact | None:
         return self._store.get(video_id, stage, item)
@@ -453,49 +481,3 @@ def _identity_json(identity: ModelIdentity) -> dict[str, str]:
         "backend": identity.backend,
         "weights_sha256": identity.weights_sha256,
     }
-
-
-def _row(store: Store, source: SourceRow, record: VideoRecord | None) -> VideoRow:
-    video_id = record.video_id if record else ""
-    probe = _intact(store, video_id, "probe")
-    saved = _intact(store, video_id, "saved")
-    is_missing = bool(video_id) and source.status != "failed" and not source.path.exists()
-    return VideoRow(
-        name=record.name if record else show_name(source.path.name),
-        video_id=video_id or None,
-        path=str(source.path),
-        status="missing" if is_missing else source.status,
-        reason=source.reason,
-        duration_s=probe.payload["duration_s"] if probe else None,
-        num_clips=saved.payload["num_clips"] if saved else 0,
-        num_chapters=saved.payload["num_chapters_kept"] if saved else 0,
-        notes=_notes(store, video_id, source),
-    )
-
-
-def _notes(store: Store, video_id: str, source: SourceRow) -> tuple[str, ...]:
-    noted = _intact(store, video_id, "notes")
-    if noted is not None:
-        return tuple(noted.payload["notes"])
-    return (source.reason,) if source.status == "ok" and source.reason else ()
-
-
-def _intact(store: Store, video_id: str, stage: str) -> Artifact | None:
-    """Return a stored result; a damaged one counts as missing, so that the list is still shown."""
-    try:
-        return store.get(video_id, stage)
-    except CorruptLibrary as error:
-        logger.warning("%s; the next build makes it again", error)
-        return None
-
-
-def _row_without_file(store: Store, record: VideoRecord) -> VideoRow:
-    source = SourceRow(
-        path=record.path,
-        size_bytes=0,
-        mtime_ns=0,
-        video_id=record.video_id,
-        status="ok",
-        reason="no file of the library holds it any more",
-    )
-    return _row(store, source, record)

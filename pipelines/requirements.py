@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card
-from fdvs.pipelines.results import BackendJson
+from fdvs.pipelines.machine import BackendJson
 
 
 @dataclass(frozen=True, slots=True)

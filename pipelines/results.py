@@ -2,12 +2,14 @@
 
 A `...Json` type names the keys of an object, a function of the same name makes one. Times are
 seconds of the video, `[start_s, end_s)`; a `citation` is what people read, `[NAME @ 1:02-1:07]`.
-Sequences are JSON arrays. An evaluation's JSON is `fdvs.pipelines.evaluation.result.EvalResult`.
+Sequences are JSON arrays. An evaluation's JSON is `fdvs.pipelines.evaluation.result.EvalResult`;
+that of models and machines is typed in `fdvs.pipelines.machine`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from fdvs.models.weights.fetch import FetchedModel
     from fdvs.pipelines.ask.batch import BatchDone
     from fdvs.pipelines.detail import VideoDetail
+    from fdvs.pipelines.machine import FetchedModelJson, ModelJson, RepairedJson
     from fdvs.report import BuildReport
     from fdvs.store.repair import Repaired
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
+
+
+# controls, line and paragraph separators, lone surrogates
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class SpanJson(TypedDict):
@@ -37,25 +44,57 @@ class SpanJson(TypedDict):
     citation: str
 
 
-class MomentJson(SpanJson):
-    """A ranked moment; `clips` are clip indices, `matched_by` the ways in which it matched."""
+class PlacedJson(SpanJson):
+    """A stretch with the video's file: `link` opens it there, `file:///...#t=START,END`.
+
+    The part behind `#t=` is a media fragment (W3C), as browsers read it.
+    """
+
+    path: str
+    link: str
+
+
+class MomentJson(PlacedJson):
+    """A ranked moment; `clips` are clip indices, `matched_by` the ways in which it matched.
+
+    Moments found by a search come by falling `relevance`; it is null where nothing was ranked.
+    """
 
     score: float
     text: str
     clips: Sequence[int]
     matched_by: Sequence[str]
     picture_score: float | None
+    relevance: float | None
 
 
-class VideoHitJson(SpanJson):
+class VideoHitJson(PlacedJson):
     """A ranked video, with the interval and text of the passage that earned its score."""
 
     score: float
     level: Level
     text: str
+    relevance: float
 
 
-class CitationJson(SpanJson):
+class QueryJson(TypedDict):
+    """What was looked for."""
+
+    query: str
+
+
+class SearchJson(QueryJson, total=False):
+    """What was found: `moments`, or `videos` where those were asked for.
+
+    `nearest` is there only where nothing fits well: what comes nearest, below the bound.
+    """
+
+    moments: Sequence[MomentJson]
+    videos: Sequence[VideoHitJson]
+    nearest: Sequence[MomentJson] | Sequence[VideoHitJson]
+
+
+class CitationJson(PlacedJson):
     """A stretch that supports a sentence; `support` is from 0 to 1."""
 
     support: float
@@ -253,107 +292,6 @@ class BatchJson(TypedDict):
     num_resumed: int
 
 
-class ModelJson(TypedDict):
-    """A model that FDVS knows; `here`: its weights are on this machine, `used`: by the settings."""
-
-    name: str
-    role: str
-    backend: str
-    presets: Sequence[str]
-    licence: str
-    tested: str
-    stand_in: bool
-    here: bool
-    used: bool
-    about: str
-
-
-class FetchedModelJson(TypedDict):
-    """A model after `fdvs models fetch`; `revision` is a wheel's version or a hub commit."""
-
-    name: str
-    status: Literal["fetched", "present", "nothing to fetch"]
-    folder: str | None
-    revision: str
-    num_bytes: int
-    seconds: float
-
-
-class PackageJson(TypedDict):
-    """A package that FDVS can use; `extra` is "" for what is always installed."""
-
-    name: str
-    version: str | None
-    extra: str
-
-
-class BackendJson(TypedDict):
-    """One way to do something, whether it can run here, and why or why not."""
-
-    kind: str
-    name: str
-    runs: bool
-    reason: str
-
-
-class PresetJson(TypedDict):
-    """Settings and whether they can run here; `problems` say why not.
-
-    `untested` are the models whose real weights the project never ran, `stand_ins` those that
-    replace a real vision model.
-    """
-
-    name: str
-    about: str
-    runs: bool
-    problems: Sequence[str]
-    untested: Sequence[str]
-    stand_ins: Sequence[str]
-
-
-class ServerJson(TypedDict):
-    """A model server on this machine; `line` is what to type to let it describe pictures."""
-
-    dialect: str
-    base_url: str
-    models: Sequence[str]
-    seeing: Sequence[str]
-    line: str
-
-
-class HealthJson(TypedDict):
-    """What `fdvs doctor` shows: this machine, packages, backends, presets, and the library."""
-
-    version: str
-    python: str
-    system: str
-    devices: Sequence[str]
-    ffmpeg: str
-    cache: str
-    library: str
-    packages: Sequence[PackageJson]
-    backends: Sequence[BackendJson]
-    servers: Sequence[ServerJson]
-    presets: Sequence[PresetJson]
-
-
-class DoctorJson(TypedDict):
-    """`settings` is the state of the settings that were asked about, if any."""
-
-    health: HealthJson
-    settings: PresetJson | None
-
-
-class RepairedJson(TypedDict):
-    """What a repair of a library kept; `old_file` is the damaged one, which stays."""
-
-    old_file: str
-    num_videos: int
-    num_files: int
-    num_rows: int
-    num_rows_dropped: int
-
-
 class ErrorJson(TypedDict):
     """What `--json` prints instead of a result."""
 
@@ -362,31 +300,73 @@ class ErrorJson(TypedDict):
 
 
 def to_json(value: Any) -> str:
-    """Return one line of JSON, in plain ASCII. Raises TypeError for anything but plain values."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+    """Return one line of JSON. Raises TypeError for anything but plain values.
+
+    Text stays as it is, but for what would end the line, steer a terminal or be no text in UTF-8
+    (the bytes of a name that is none): these characters are escaped.
+    """
+    found = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", found)
+
+
+def media_link(path: str, start_s: float, end_s: float) -> str:
+    """Return a link that opens a file at [start_s, end_s), "" without a path."""
+    if not path:
+        return ""
+    return f"{Path(path).absolute().as_uri()}#t={_seconds(start_s)},{_seconds(end_s)}"
+
+
+def _seconds(time_s: float) -> str:
+    return f"{time_s:.3f}".rstrip("0").rstrip(".")
 
 
 def _cited(span: dict[str, Any]) -> dict[str, Any]:
     return span | {"citation": citation(span["name"], span["start_s"], span["end_s"])}
 
 
+def _placed(span: dict[str, Any], path: str) -> dict[str, Any]:
+    link = media_link(path, span["start_s"], span["end_s"])
+    return _cited(span) | {"path": path, "link": link}
+
+
 def moment_json(moment: Moment) -> MomentJson:
     """Return a moment as a JSON object."""
-    return cast(MomentJson, _cited(asdict(moment)))
+    return cast(MomentJson, _placed(asdict(moment), moment.path))
 
 
 def hit_json(hit: VideoHit) -> VideoHitJson:
     """Return a ranked video as a JSON object."""
-    return cast(VideoHitJson, _cited(asdict(hit)))
+    return cast(VideoHitJson, _placed(asdict(hit), hit.path))
+
+
+def search_json(query: str, found: Sequence[Moment], nearest: Sequence[Moment] = ()) -> SearchJson:
+    """Return the moments of a search as a JSON object; `nearest` where there is none."""
+    moments = [moment_json(one) for one in found]
+    if moments or not nearest:
+        return {"query": query, "moments": moments}
+    return {"query": query, "moments": [], "nearest": [moment_json(one) for one in nearest]}
+
+
+def videos_json(
+    query: str, found: Sequence[VideoHit], nearest: Sequence[VideoHit] = ()
+) -> SearchJson:
+    """Return the videos of a search as a JSON object; `nearest` where there is none."""
+    videos = [hit_json(one) for one in found]
+    if videos or not nearest:
+        return {"query": query, "videos": videos}
+    return {"query": query, "videos": [], "nearest": [hit_json(one) for one in nearest]}
 
 
 def answer_json(answer: Answer) -> AnswerJson:
     """Return an answer as a JSON object."""
     value = asdict(answer)
     value["looks"] = value.pop("second_look")
-    value["evidence"] = [_cited(moment) for moment in value["evidence"]]
+    paths = {moment.video_id: moment.path for moment in answer.evidence}
+    value["evidence"] = [_placed(moment, moment["path"]) for moment in value["evidence"]]
     for sentence in (*value["sentences"], *value["removed"], *value["looks"]):
-        sentence["citations"] = [_cited(cited) for cited in sentence["citations"]]
+        sentence["citations"] = [
+            _placed(cited, paths.get(cited["video_id"], "")) for cited in sentence["citations"]
+        ]
     return cast(AnswerJson, value)
 
 
@@ -455,12 +435,12 @@ def model_json(card: Card, *, here: bool, used: bool) -> ModelJson:
 def fetched_json(model: FetchedModel) -> FetchedModelJson:
     """Return a fetched model as a JSON object."""
     folder = None if model.folder is None else str(model.folder)
-    return cast(FetchedModelJson, asdict(model) | {"folder": folder})
+    return cast("FetchedModelJson", asdict(model) | {"folder": folder})
 
 
 def repaired_json(done: Repaired) -> RepairedJson:
     """Return what a repair did as a JSON object."""
-    return cast(RepairedJson, asdict(done) | {"old_file": str(done.old_file)})
+    return cast("RepairedJson", asdict(done) | {"old_file": str(done.old_file)})
 
 
 def error_json(message: str, exit_code: int) -> ErrorJson:

@@ -17,12 +17,9 @@ import numpy as np
 
 from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
-from fdvs.text.sentences import split_sentences
+from fdvs.text.sentences import sentences_of
 from fdvs.text.vocabulary import same_words, stems
 from fdvs.types import Moment, Span, Vectors
-
-MAX_SENTENCES = 32  # of one chapter; captions have a few
-MAX_PASSAGE_CHARS = 600  # embedders read a few hundred words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +152,6 @@ def passages_of(
         for entry in entries
         for sentence in sentences_of(entry.text)
     ]
-
-
-def sentences_of(text: str) -> list[str]:
-    """Return the sentences of a chapter as passages hold them."""
-    return [sentence[:MAX_PASSAGE_CHARS] for sentence in split_sentences(text)[:MAX_SENTENCES]]
 
 
 def moment_of(entry: Entry, *, score: float, matched_by: tuple[str, ...] = ()) -> Moment:

@@ -1,20 +1,24 @@
 """Find moments and videos that match a query.
 
-Results are ordered by meaning, words and pictures together (see `fdvs.search.ranking`). The score
-shown is always the cosine of texts, so that it means one thing: also for a moment found by its
-words or pictures alone, however low. The cosine of its pictures is a separate number.
+Results are ordered by one number, their `relevance`: meaning, words and pictures together (see
+`fdvs.search.ranking`). The `score` is always the cosine of texts, so that it means one thing: also
+for a moment found by its words or pictures alone, however low. The cosine of its pictures is a
+separate number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.protocols import TextEmbedder
+from fdvs.search.filters import Filters, SourceTexts, filtered
 from fdvs.search.index import Entry, Index
 from fdvs.search.pictures import PictureSearch
-from fdvs.search.ranking import WAYS, Match, add_words, find_matches, order_scores
+from fdvs.search.ranking import WAYS, Match, add_words, find_matches, rank, relevance
+from fdvs.search.readable import has_meaning
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Moment, Vectors, VideoHit
 
@@ -23,6 +27,7 @@ CHAPTER_SHARE = 0.35  # weight of a video's best chapter beside its story
 # pictures lie close together: with a smaller share a whole film would become one moment.
 NEAR_BEST = 0.8
 NEAR_PICTURE = 0.95
+NO_FILTERS = Filters()
 
 
 def search_moments(
@@ -31,25 +36,48 @@ def search_moments(
     embedder: TextEmbedder,
     config: SearchConfig,
     *,
-    video_id: str | None = None,
+    filters: Filters = NO_FILTERS,
     num: int | None = None,
+    offset: int = 0,
+    nearest: bool = False,
     pictures: PictureSearch | None = None,
+    texts_of: SourceTexts | None = None,
 ) -> list[Moment]:
-    """Return moments of videos that match a query, best first.
+    """Return moments of videos that match a query, most relevant first.
 
     Chapters are searched; neighbours that match nearly as well become one moment, with the text
-    of the best. Ties are ordered by video name, then time.
+    of the best. Ties are ordered by video name, then time, so that pages of results join without
+    gaps.
 
     Args:
-        video_id: only this video.
+        filters: what the search is limited to.
         num: at most this many; None takes the config's.
+        offset: how many of the best to leave out.
+        nearest: rank what is below the bound, too, for a query that nothing fits well.
         pictures: the library's visual search; None leaves pictures out.
+        texts_of: what each source says in a chapter; needed to filter by source.
 
-    Raises InvalidValue for a query without visible text and for `num` below 1.
+    Raises InvalidValue for a query without visible text, for `num` below 1 and `offset` below 0.
     """
-    limit = _limit(num, config)
-    matches = ranked_matches(index, query, embedder, config, video_id=video_id, pictures=pictures)
-    return merge_neighbours(index.entries, matches)[:limit]
+    first, stop = _page(num, offset, config)
+    config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
+    vector = embedder.embed_texts([clean_query(query)])[0]
+    matches = find_matches(
+        index, query, embedder, config, level="chapter", video_id=filters.only_video,
+        pictures=pictures, vector=vector,
+    )  # fmt: skip
+    kept = filtered(
+        index, matches, filters, query=query, vector=vector, min_score=config.min_score,
+        texts_of=texts_of,
+    )  # fmt: skip
+    return merge_neighbours(index.entries, rank(kept, config))[first:stop]
+
+
+def _fitting(query: str, embedder: TextEmbedder, config: SearchConfig) -> SearchConfig:
+    """Return the settings for a query: without meaning and pictures where it has no meaning."""
+    if config.min_score <= -1 or has_meaning(clean_query(query), embedder):
+        return config
+    return replace(config, word_weight=1.0, picture_weight=0.0)
 
 
 def ranked_matches(
@@ -71,11 +99,7 @@ def ranked_matches(
         video_id=video_id,
         pictures=pictures,
     )
-    scored = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
-    texts = [score if m.by_text else None for m, score in zip(matches, scored, strict=True)]
-    fused = order_scores(texts, [m.picture for m in matches], config.picture_weight)
-    order = sorted(range(len(matches)), key=lambda i: (-fused[i], i))
-    return [matches[i] for i in order]
+    return rank(matches, config)
 
 
 def merge_neighbours(entries: Sequence[Entry], ranked: Sequence[Match]) -> list[Moment]:
@@ -125,6 +149,7 @@ def _moment(entries: Sequence[Entry], seed: Match, group: Sequence[Match]) -> Mo
         clips=tuple(entries[match.place].item for match in group),
         matched_by=tuple(way for way in WAYS if way in ways),
         picture_score=_best(m.picture for m in group),
+        relevance=seed.relevance,
     )
 
 
@@ -135,16 +160,19 @@ def search_videos(
     config: SearchConfig,
     *,
     num: int | None = None,
+    offset: int = 0,
+    nearest: bool = False,
     pictures: PictureSearch | None = None,
 ) -> list[VideoHit]:
-    """Return videos, best first; the score shown is the cosine of the best of a video's texts.
+    """Return videos, most relevant first; the score is the cosine of the best of its texts.
 
     They are ordered by the story's cosine plus a share of the best chapter's, and words: this
     finds more than the paper's maximum over story and chapters (arXiv 2412.06182; see
     docs/decisions/014-retrieval.md). Words and pictures are those of the video's best text and
-    clip, fused as for moments. Ties are ordered by name.
+    clip, fused as for moments. Ties are ordered by name. Arguments as for `search_moments`.
     """
-    limit = _limit(num, config)
+    first, stop = _page(num, offset, config)
+    config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
     vector = embedder.embed_texts([clean_query(query)])[0]
     groups: dict[str, list[Match]] = {}
     for match in find_matches(index, query, embedder, config, pictures=pictures, vector=vector):
@@ -157,10 +185,10 @@ def search_videos(
         for score, group in zip(scored, groups.values(), strict=True)
     ]
     seen = [_best(m.picture for m in group) for group in groups.values()]
-    fused = order_scores(texts, seen, config.picture_weight)
-    hits = [(rank, _video_hit(index, g)) for rank, g in zip(fused, groups.values(), strict=True)]
-    hits.sort(key=lambda pair: (-pair[0], pair[1].name))
-    return [hit for _, hit in hits[:limit]]
+    ranks = relevance(texts, seen, config.picture_weight)
+    hits = [_video_hit(index, g, rank) for rank, g in zip(ranks, groups.values(), strict=True)]
+    hits.sort(key=lambda hit: (-hit.relevance, hit.name, hit.video_id))
+    return hits[first:stop]
 
 
 def _video_meaning(index: Index, vector: Vectors) -> dict[str, float]:
@@ -186,7 +214,7 @@ def _best(scores: Iterable[float | None]) -> float | None:
     return max((score for score in scores if score is not None), default=None)
 
 
-def _video_hit(index: Index, group: Sequence[Match]) -> VideoHit:
+def _video_hit(index: Index, group: Sequence[Match], relevance: float) -> VideoHit:
     """Return the hit of one video: its best text, which of equals comes first in the index."""
     best = max(group, key=lambda m: (m.by_meaning, m.cosine, -m.place))
     entry = index.entries[best.place]
@@ -198,12 +226,14 @@ def _video_hit(index: Index, group: Sequence[Match]) -> VideoHit:
         text=entry.text,
         start_s=entry.start_s,
         end_s=entry.end_s,
+        relevance=relevance,
     )
 
 
-def _limit(num: int | None, config: SearchConfig) -> int:
-    if num is None:
-        return config.num_results
-    if num < 1:
+def _page(num: int | None, offset: int, config: SearchConfig) -> tuple[int, int]:
+    """Return the places [first, stop) of a page of results."""
+    if num is not None and num < 1:
         raise InvalidValue("num", num, "1 or more")
-    return num
+    if offset < 0:
+        raise InvalidValue("offset", offset, "0 or more")
+    return offset, offset + (config.num_results if num is None else num)

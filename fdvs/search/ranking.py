@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fdvs.config import SearchConfig
 from fdvs.protocols import TextEmbedder
@@ -29,6 +29,7 @@ from fdvs.types import Level, Vectors
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
 WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
 WAYS = ("meaning", "words", "looks")  # as `Moment.matched_by` names them
+RELEVANCE_DECIMALS = 9  # neighbouring ranks stay apart up to rank 100,000
 NO_VECTOR = -1.0  # the cosine shown for a text that has no vector yet
 
 
@@ -37,7 +38,8 @@ class Match:
     """One text of the index that matches; `place` is its position there.
 
     `words` is its BM25 (higher is better), None if it holds no word of the query; `picture` is the
-    cosine of its clip's pictures, None if they do not match.
+    cosine of its clip's pictures, None if they do not match. `relevance` is the number that a
+    ranking orders by, see `rank`.
     """
 
     place: int
@@ -46,6 +48,7 @@ class Match:
     words: float | None
     holds_all: bool
     picture: float | None = None
+    relevance: float = 0.0
 
     @property
     def scores(self) -> tuple[float | None, float | None, float | None]:
@@ -140,6 +143,33 @@ def add_words(
         (1 - word_weight) * cosine + share * (found or 0.0)
         for cosine, found in zip(meaning, words, strict=True)
     ]
+
+
+def rank(matches: Sequence[Match], config: SearchConfig) -> list[Match]:
+    """Return matches by falling relevance, which is filled in; ties stay in the order given."""
+    scored = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
+    texts = [score if m.by_text else None for m, score in zip(matches, scored, strict=True)]
+    found = relevance(texts, [m.picture for m in matches], config.picture_weight)
+    ranked = [replace(m, relevance=one) for m, one in zip(matches, found, strict=True)]
+    return sorted(ranked, key=lambda match: -match.relevance)
+
+
+def relevance(
+    texts: Sequence[float | None], pictures: Sequence[float | None], picture_weight: float
+) -> list[float]:
+    """Return the one number that hits are ordered by, above 0 and at most 1.
+
+    It is the fused rank (see `fuse`) as a share of the best there could be: 1.0 for what is first
+    by texts and by pictures, or by the one of them that has any match. Rank r of a ranking is
+    worth 61 / (60 + r).
+    """
+    weights = (1.0, picture_weight)
+    matched = [any(score is not None for score in ranking) for ranking in (texts, pictures)]
+    best = sum(
+        w / (RANK_OFFSET + 1) for w, any_match in zip(weights, matched, strict=True) if any_match
+    )
+    fused = order_scores(texts, pictures, picture_weight)
+    return [round(one / best, RELEVANCE_DECIMALS) if best else 0.0 for one in fused]
 
 
 def order_scores(

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from fdvs.text.clean import CUT_MARK, clean_text
 from fdvs.text.vocabulary import same_words
 
+MAX_SENTENCES = 32  # of one chapter; captions have a few
+MAX_PASSAGE_CHARS = 600  # embedders read a few hundred words
 _ABBREVIATIONS_WORDS = """
 mr mrs ms dr prof st jr sr vs no nos fig figs approx dept est etc al cf ca e.g i.e u.s u.k a.m p.m
 jan feb mar apr jun jul aug sep sept oct nov dec vol pp inc ltd co
@@ -39,6 +41,11 @@ def split_sentences(text: str) -> list[str]:
         begin = mark.end()
     sentences.append(text[begin:].strip())
     return [s for s in sentences if s]
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a chapter as passages hold them: bounded in number and length."""
+    return [sentence[:MAX_PASSAGE_CHARS] for sentence in split_sentences(text)[:MAX_SENTENCES]]
 
 
 def _quoted(text: str) -> set[int]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from fdvs.answers.evidence import OnceEmbedder, sentences_of
+from fdvs.answers.evidence import OnceEmbedder
 from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
@@ -21,6 +21,7 @@ from fdvs.search.index import SENTENCES
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story
+from fdvs.text.sentences import sentences_of
 from fdvs.types import Chapter, JsonDict, Saved, Story, Vectors
 
 EMBED_CHUNK = 64

@@ -120,6 +120,17 @@ def read_times(text: str) -> tuple[float, float]:
     return _seconds(found["a"]), _seconds(found["b"])
 
 
+def read_span(text: str) -> tuple[float, float | None]:
+    """Return the seconds of START-END where one of both may be missing: `80-`, `-2:00`.
+
+    Raises InvalidValue.
+    """
+    found = re.fullmatch(rf"(?P<a>{_TIME})?\s*-\s*(?P<b>{_TIME})?", text.strip())
+    if found is None or not (found["a"] or found["b"]):
+        raise InvalidValue("time", text, "START-END, such as 1:20-1:40, 80- or -2:00")
+    return _seconds(found["a"] or "0"), _seconds(found["b"]) if found["b"] else None
+
+
 def _seconds(clock: str) -> float:
     total = 0.0
     for part in clock.split(":"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,6 +73,10 @@ LlmOption = Annotated[
 ]
 VideoOption = Annotated[
     str | None, typer.Option("--video", metavar="NAME", help="Only in this video (name or id).")
+]
+VideosOption = Annotated[
+    list[str] | None,
+    typer.Option("--video", metavar="NAME", help="Only in this video (name or id); repeat it."),
 ]
 VideoArgument = Annotated[str, typer.Argument(metavar="VIDEO", help="A video's name or id.")]
 
@@ -154,10 +159,15 @@ def load_settings(preset: str | None, config: Path | None) -> Config:
 
 
 def emit(value: Any) -> None:
-    """Print a JSON value as the last line of standard output."""
+    """Print a JSON value as the last line of standard output, non-ASCII as it is."""
     from fdvs.pipelines.results import to_json
 
-    sys.stdout.write(to_json(value) + "\n")
+    line = to_json(value)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # of a terminal that knows fewer characters
+        line = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 

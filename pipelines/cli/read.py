@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,13 @@ from fdvs.pipelines.cli.options import (
     LibraryOptions,
     NumOption,
     VideoArgument,
-    VideoOption,
+    VideosOption,
     emit,
     library_command,
+    listed,
 )
+
+NUM_NEAREST = 3  # shown where nothing fits well
 
 
 def register(app: typer.Typer) -> None:
@@ -71,46 +75,81 @@ def story(
 
 @library_command
 def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")],
     options: LibraryOptions,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")],
     videos: Annotated[
         bool, typer.Option("--videos", help="Rank whole videos instead of moments.")
     ] = False,
     num: NumOption = None,
+    offset: Annotated[
+        int, typer.Option(min=0, help="Leave out this many of the best: the next page.")
+    ] = 0,
     min_score: Annotated[
         float | None,
         typer.Option("--min-score", min=-1.0, max=1.0, help="Leave out results below this score."),
     ] = None,
-    video: VideoOption = None,
+    video: VideosOption = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="START-END", help="Only this time of a video: 1:20-1:40, 80-, -2:00."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only what is told by speech, subtitles, screen or pictures; repeat it.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WAY", help="Only matches by meaning, words or looks; repeat it."),
+    ] = None,
 ) -> None:
-    """Find the moments (or videos) that match a description."""
+    """Find the moments (or videos) that match a description, the most relevant first."""
     if min_score is not None and not math.isfinite(min_score):
         raise typer.BadParameter(f"--min-score is {min_score}; need a number from -1 to 1")
-    if videos and video:
-        raise typer.BadParameter("--videos ranks all videos; leave --video out")
+    limits = _limits(video, time, source, by)
+    if videos and limits:
+        raise typer.BadParameter(
+            "--videos ranks all videos; leave --video, --time, --source and --by out"
+        )
+    asked: dict[str, Any] = {"num": num, "offset": offset, "min_score": min_score, **limits}
     with options.opened() as library:
         floor = library.config.search.min_score if min_score is None else min_score
-        if videos:
-            hits = library.search_videos(query, num=num, min_score=min_score)
-        else:
-            moments = library.search(query, num=num, min_score=min_score, video=video)
-            if not moments:
-                nearest = library.search(query, num=1, min_score=-1.0, video=video)
+        find = library.search_videos if videos else library.search
+        found: Sequence[Any] = find(query, **asked)
+        nearest: Sequence[Any] = ()
+        if not found and not offset:
+            nearest = find(query, **{**asked, "num": NUM_NEAREST, "nearest": True})
     if options.as_json:
-        from fdvs.pipelines.results import hit_json, moment_json
+        from fdvs.pipelines.results import search_json, videos_json
 
-        if videos:
-            emit({"query": query, "videos": [hit_json(hit) for hit in hits]})
-        else:
-            found = {"query": query, "moments": [moment_json(moment) for moment in moments]}
-            emit(found | ({} if moments else {"nearest": [moment_json(one) for one in nearest]}))
+        emit(videos_json(query, found, nearest) if videos else search_json(query, found, nearest))
         return
     from fdvs.pipelines.show.tables import show_hits, show_moments
 
-    if videos:
-        show_hits(hits, query, floor)
+    if not found and offset:
+        typer.echo(f"no more results after the first {offset}")
     else:
-        show_moments(moments, query, floor, nearest=() if moments else nearest)
+        (show_hits if videos else show_moments)(found, query, floor, nearest=nearest)
+
+
+def _limits(
+    video: list[str] | None, time: str | None, source: list[str] | None, by: list[str] | None
+) -> dict[str, Any]:
+    """Return the filters that were given, by their names in `Library.search`."""
+    limits: dict[str, Any] = {}
+    if video:
+        limits["videos"] = video
+    if time is not None:
+        from fdvs.pipelines.cli.export import read_span
+
+        limits["start_s"], limits["end_s"] = read_span(time)
+    if source:
+        limits["sources"] = listed(source)
+    if by:
+        limits["matched_by"] = listed(by)
+    return limits
 
 
 @library_command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,10 @@ from fdvs.pipelines.serve.engine import Engine
 PREFIX = "/api/v1"
 MAX_QUERY_CHARS = 1000
 MAX_RESULTS = 100
+MAX_OFFSET = 1_000_000
+MAX_NAMES = 100  # of videos that a search is limited to
 MAX_ROWS = 200
+NUM_NEAREST = 3  # told where nothing fits well
 WAIT_S = 15.0
 MAX_CLIP_S = 600.0
 # what an error is to a client; all others are faults of this side
@@ -37,6 +40,10 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404), (InvalidValue, 422), (UnknownName, 422), (LibraryBusy, 409),
     (ModelUnavailable, 503),
 )  # fmt: skip
+
+Name = Annotated[str, Field(max_length=400)]
+Source = Literal["speech", "subtitles", "screen", "pictures"]
+Way = Literal["meaning", "words", "looks"]
 
 router = APIRouter(prefix=PREFIX)
 
@@ -133,18 +140,36 @@ def video(request: Request, video: str) -> Response:
 def search(
     request: Request,
     q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARS)],
+    kind: Annotated[Literal["moments", "videos"], Query()] = "moments",
     num: Annotated[int | None, Query(ge=1, le=MAX_RESULTS)] = None,
-    video: Annotated[str | None, Query(max_length=400)] = None,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     min_score: Annotated[float | None, Query(ge=-1, le=1)] = None,
+    video: Annotated[list[Name] | None, Query(max_length=MAX_NAMES)] = None,
+    start_s: Annotated[float, Query(ge=0)] = 0.0,
+    end_s: Annotated[float | None, Query(gt=0)] = None,
+    source: Annotated[list[Source] | None, Query(max_length=4)] = None,
+    by: Annotated[list[Way] | None, Query(max_length=3)] = None,
 ) -> Response:
-    """Find moments, as `fdvs search --json` does."""
+    """Find moments or videos, as `fdvs search --json` does; most relevant first."""
     library = engine_of(request).library
-    moments = library.search(q, num=num, min_score=min_score, video=video)
-    found: dict[str, Any] = {"query": q, "moments": [results.moment_json(m) for m in moments]}
-    if not moments:
-        nearest = library.search(q, num=1, min_score=-1.0, video=video)
-        found["nearest"] = [results.moment_json(one) for one in nearest]
-    return plain(found)
+    asked: dict[str, Any] = {"num": num, "offset": offset, "min_score": min_score}
+    limits: dict[str, Any] = {
+        "videos": video or (), "start_s": start_s, "end_s": end_s, "sources": source or (),
+        "matched_by": by or (),
+    }  # fmt: skip
+    if kind == "videos":
+        if any(limits.values()):
+            raise InvalidValue("kind", kind, "moments, where a search has limits")
+        return plain(results.videos_json(q, *_or_nearest(library.search_videos, q, asked)))
+    return plain(results.search_json(q, *_or_nearest(library.search, q, asked | limits)))
+
+
+def _or_nearest(find: Callable[..., Any], query: str, asked: dict[str, Any]) -> tuple[Any, Any]:
+    """Return what was found and, where nothing fits well, what comes nearest."""
+    found = find(query, **asked)
+    if found or asked["offset"]:
+        return found, ()
+    return found, find(query, **{**asked, "num": NUM_NEAREST, "nearest": True})
 
 
 @router.post("/ask")

@@ -20,6 +20,7 @@ from fdvs.text.timecode import citation, timecode
 
 MAX_ROWS, MAX_MOMENTS = 200, 50
 MAX_CHARS = 20_000
+NUM_NEAREST = 3  # told where nothing fits well
 MAX_QUERY_CHARS = 1000
 FRAME_PX, SHEET_PICTURES = 768, 16
 ABOUT = (
@@ -100,18 +101,29 @@ class Tools:
         return fenced(lines, f"{detail.name}, {timecode(detail.duration_s)}, {level}")
 
     def search_moments(
-        self, query: str, video: str = "", num: int = 10, min_score: float = -2.0
-    ) -> str:
-        """Find moments that match a description in meaning, words or pictures, best first.
-        `video` limits to one video (name or id); at most 50."""
-        found = self._library.search(
-            query[:MAX_QUERY_CHARS], num=bounded(num, MAX_MOMENTS), video=video or None,
-            min_score=None if min_score < -1 else min_score,
-        )  # fmt: skip
+        self, query: str, video: str = "", num: int = 10, min_score: float = -2.0,
+        offset: int = 0, start_s: float = 0.0, end_s: float = 0.0, source: str = "",
+    ) -> str:  # fmt: skip
+        """Find moments that match a description in meaning, words or pictures, most relevant
+        first; at most 50, after the first `offset`. `video` limits to one video (name or id),
+        `start_s` and `end_s` to a time of it in seconds, `source` to what is told by speech,
+        subtitles, screen or pictures."""
+        asked: dict[str, Any] = {
+            "video": video or None, "min_score": None if min_score < -1 else min_score,
+            "start_s": start_s, "end_s": end_s or None, "sources": [source] if source else [],
+        }  # fmt: skip
+        text = query[:MAX_QUERY_CHARS]
+        find = self._library.search
+        found = find(text, num=bounded(num, MAX_MOMENTS), offset=max(0, offset), **asked)
+        if found or offset > 0:
+            head = f"{len(found)} moments" if found else f"no more after the first {offset}"
+        else:
+            found = find(text, num=NUM_NEAREST, nearest=True, **asked)
+            head = "nothing fits well; nearest:" if found else "nothing fits; ask otherwise"
         lines = [
             (f"{cited(m, m)} {m.score:.2f} by {', '.join(m.matched_by)}:", m.text) for m in found
         ]
-        return fenced(lines, f"{len(found)} moments" if found else "nothing fits; ask otherwise")
+        return fenced(lines, head)
 
     def ask(self, question: str, video: str = "", options: Sequence[str] = ()) -> str:
         """Answer a question from the videos, every sentence with its time, or say that they do not

@@ -145,7 +145,7 @@ def search(request: Request, q: str = "", video: str = "") -> Response:
     if q.strip():
         moments = library.search(q, num=NUM_MOMENTS, video=video or None)
         if not moments:
-            nearest = library.search(q, num=3, min_score=-1.0, video=video or None)
+            nearest = library.search(q, num=3, nearest=True, video=video or None)
     return page(
         request, "search.html", moments=moments, nearest=nearest, video=video,
         rows=[row for row in library.videos() if row.video_id],

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fdvs.pipelines.doctor import NONE, REAL
-from fdvs.pipelines.results import BackendJson, HealthJson, ModelJson, PresetJson
+from fdvs.pipelines.machine import BackendJson, HealthJson, ModelJson, PresetJson
 from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 from fdvs.text.clean import one_line
 

@@ -195,40 +195,47 @@ def _clip_citations(story: Story, name: str) -> Cite:
 
 
 def matches(moment: Moment) -> str:
-    """Return in which ways a moment matched, e.g. `  by meaning and pictures (0.73)`, or ""."""
-    shown = [one_line(PICTURES if way == "looks" else way) for way in moment.matched_by]
-    if moment.picture_score is not None:
-        scored = f"{PICTURES} ({moment.picture_score:.2f})"
-        shown = [scored if way == PICTURES else way for way in shown]
+    """Return in which ways a moment matched, e.g. `  by meaning (0.52) and pictures (0.73)`, or
+    ""; the numbers are cosines."""
+    scores = {"meaning": moment.score, "looks": moment.picture_score}
+    shown = []
+    for way in moment.matched_by:
+        score = scores.get(way)
+        name = one_line(PICTURES if way == "looks" else way)
+        shown.append(name if score is None else f"{name} ({score:.2f})")
     return f"  by {' and '.join(shown)}" if shown else ""
 
 
 def show_moments(
     moments: Sequence[Moment], query: str, floor: float, nearest: Sequence[Moment] = ()
 ) -> None:
-    """Print moments, best first: citation, score, in which ways it matched, text. Where there is
-    none, say so and print the `nearest`."""
+    """Print moments, most relevant first: citation, relevance, in which ways it matched, text.
+    Where there is none, say so and print the `nearest` with their scores."""
     out = console()
     if not moments:
         _nothing(out, query, floor, nearest=bool(nearest))
     for moment in moments or nearest:
-        score = (f"  {moment.score:.3f}", SCORE)
+        number = moment.relevance if moments else moment.score
+        score = (f"  {moment.score if number is None else number:.3f}", SCORE)
         cited = span(moment.name, moment.start_s, moment.end_s)
-        line(out, cited, score, (matches(moment), FAINT))
+        line(out, cited, score, (matches(moment) if moments else "", FAINT))
         paragraph(out, moment.text)
 
 
-def show_hits(hits: Sequence[VideoHit], query: str, floor: float) -> None:
-    """Print whole videos, best first: the score, and the passage that earned it."""
+def show_hits(
+    hits: Sequence[VideoHit], query: str, floor: float, nearest: Sequence[VideoHit] = ()
+) -> None:
+    """Print whole videos, most relevant first: the relevance, and the passage that earned it.
+    Where there is none, say so and print the `nearest` with their scores."""
     out = console()
     if not hits:
-        _nothing(out, query, floor, nearest=False)
-    for hit in hits:
+        _nothing(out, query, floor, nearest=bool(nearest))
+    for hit in hits or nearest:
         line(
             out,
             (one_line(hit.name), HEAD),
-            (f"  {hit.score:.3f}  ", SCORE),
-            (f"by its {hit.level}", FAINT),
+            (f"  {hit.relevance if hits else hit.score:.3f}  ", SCORE),
+            (f"by its {hit.level} ({hit.score:.2f})" if hits else f"by its {hit.level}", FAINT),
         )
         line(out, "  ", span(hit.name, hit.start_s, hit.end_s))
         paragraph(out, hit.text)

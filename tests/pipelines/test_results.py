@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -12,7 +13,7 @@ import pytest
 
 from fdvs.models.cards import card_names, load_card
 from fdvs.models.weights.fetch import FetchedModel
-from fdvs.pipelines import results
+from fdvs.pipelines import machine, results
 from fdvs.pipelines.ask.batch import BatchDone
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
 from fdvs.pipelines.doctor import examine, preset_state
@@ -99,15 +100,17 @@ FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "moment": (results.MomentJson, lambda: results.moment_json(MOMENT)),
     "hit": (results.VideoHitJson, lambda: results.hit_json(HIT)),
+    "search": (results.SearchJson, lambda: results.search_json("red", [], [MOMENT])),
+    "videos": (results.SearchJson, lambda: results.videos_json("red", [HIT])),
     "answer": (results.AnswerJson, lambda: results.answer_json(ANSWER)),
     "detail": (results.VideoDetailJson, lambda: results.detail_json(DETAIL)),
     "story": (results.StoryJson, lambda: results.story_json(STORY)),
     "row": (results.VideoRowJson, lambda: results.row_json(ROW)),
     "build": (results.BuildReportJson, lambda: results.build_json(REPORT, Path("library"))),
     "batch": (results.BatchJson, lambda: results.batch_json(BATCH)),
-    "fetched": (results.FetchedModelJson, lambda: results.fetched_json(FETCHED)),
-    "doctor": (results.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
-    "preset": (results.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
+    "fetched": (machine.FetchedModelJson, lambda: results.fetched_json(FETCHED)),
+    "doctor": (machine.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
+    "preset": (machine.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
     "error": (results.ErrorJson, lambda: results.error_json("wrong", 2)),
 }
 
@@ -117,9 +120,10 @@ def misfits(value: Any, expected: Any, place: str = "value") -> list[str]:
     origin, args = get_origin(expected), get_args(expected)
     if is_typeddict(expected):
         hints = get_type_hints(expected)
-        if not isinstance(value, dict) or set(value) != set(hints):
+        needed = getattr(expected, "__required_keys__", frozenset(hints))
+        if not isinstance(value, dict) or not needed <= set(value) <= set(hints):
             return [f"{place}: {value!r} has not the keys {sorted(hints)}"]
-        return [text for key in hints for text in misfits(value[key], hints[key], f"{place}.{key}")]
+        return [text for key in value for text in misfits(value[key], hints[key], f"{place}.{key}")]
     if origin in (Union, types.UnionType):
         tried = [misfits(value, one, place) for one in args]
         return [] if [] in tried else [text for found in tried for text in found]
@@ -145,19 +149,19 @@ def test_what_is_emitted_has_the_keys_of_its_type(name: str) -> None:
 @pytest.mark.parametrize("name", card_names())
 def test_every_card_fits_the_json_of_a_model(name: str) -> None:
     value = results.model_json(load_card(name), here=True, used=False)
-    assert misfits(json.loads(results.to_json(value)), results.ModelJson) == []
+    assert misfits(json.loads(results.to_json(value)), machine.ModelJson) == []
 
 
 def test_every_object_of_a_command_is_checked_here() -> None:
-    checked = {expected for expected, _ in OBJECTS.values()} | {results.ModelJson}
+    checked = {expected for expected, _ in OBJECTS.values()} | {machine.ModelJson}
 
     def reached(expected: Any) -> set[Any]:
         parts = get_type_hints(expected).values() if is_typeddict(expected) else get_args(expected)
         return {expected}.union(*(reached(part) for part in parts))
 
     found = set().union(*(reached(expected) for expected in checked))
-    defined = {one for one in vars(results).values() if is_typeddict(one)}
-    assert defined - found == {results.SpanJson}
+    defined = {one for one in (vars(results) | vars(machine)).values() if is_typeddict(one)}
+    assert defined - found == {results.SpanJson, results.PlacedJson, results.QueryJson}
 
 
 def test_a_missing_key_or_a_wrong_kind_is_noticed() -> None:
@@ -174,6 +178,19 @@ def test_a_citation_is_what_people_read() -> None:
     answer = results.answer_json(ANSWER)
     assert answer["evidence"][0]["citation"] == cited
     assert answer["sentences"][0]["citations"][0]["citation"] == cited
+
+
+def test_a_link_opens_the_file_at_the_moment() -> None:
+    found = results.moment_json(replace(MOMENT, path="/films/a b #é.mp4", end_s=3723.25))
+    assert (found["path"], found["link"]) == (
+        "/films/a b #é.mp4", "file:///films/a%20b%20%23%C3%A9.mp4#t=1,3723.25",
+    )  # fmt: skip
+    undecodable = results.moment_json(replace(MOMENT, path="/films/caf\udce9.mp4"))
+    assert undecodable["link"] == "file:///films/caf%E9.mp4#t=1,2.5"
+    assert results.moment_json(MOMENT)["link"] == ""
+    placed = replace(ANSWER, evidence=(replace(MOMENT, path="/films/a.mp4"),))
+    (cited,) = results.answer_json(placed)["sentences"][0]["citations"]
+    assert (cited["path"], cited["link"]) == ("/films/a.mp4", "file:///films/a.mp4#t=1,2.5")
 
 
 def test_what_is_not_plain_is_an_error_not_a_guess() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fdvs.answers.answer import answer
 from fdvs.answers.choice.combined import make_chooser
-from fdvs.answers.evidence import OnceEmbedder, evidence_of, kept_chapters, sentences_of
+from fdvs.answers.evidence import OnceEmbedder, evidence_of, kept_chapters
 from fdvs.answers.fit import Answerability, everyday_sentences
 from fdvs.answers.question import Question
 from fdvs.config import AskConfig, SearchConfig
@@ -18,6 +18,7 @@ from fdvs.fingerprint import digest
 from fdvs.models.scripted import HashTextEmbedder, ScriptedLanguageModel
 from fdvs.search.index import SENTENCES, Index
 from fdvs.store.store import Store
+from fdvs.text.sentences import sentences_of
 from fdvs.types import Answer, Vectors
 
 FILMS = {

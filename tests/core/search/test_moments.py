@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.models.scripted import HashTextEmbedder
+from fdvs.search.filters import Filters
 from fdvs.search.index import Entry, Index
 from fdvs.search.moments import NEAR_BEST, merge_neighbours, search_moments, search_videos
 from fdvs.search.ranking import RANK_OFFSET, Match, find_matches, fuse
@@ -103,7 +104,9 @@ def test_with_all_weight_only_words_count(index: Index, embedder: HashTextEmbedd
 def test_one_video_only(index: Index, embedder: HashTextEmbedder) -> None:
     everywhere = replace(CONFIG, min_score=-1.0)
     road = next(e.video_id for e in index.entries if e.name == "road.mp4")
-    moments = search_moments(index, "rabbit", embedder, everywhere, video_id=road)
+    moments = search_moments(
+        index, "rabbit", embedder, everywhere, filters=Filters(video_ids=frozenset([road]))
+    )
     assert {m.name for m in moments} == {"road.mp4"}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from fdvs.config import SearchConfig
 from fdvs.models.scripted import HashTextEmbedder
+from fdvs.search.filters import Filters
 from fdvs.search.index import Index
 from fdvs.search.moments import search_moments, search_videos
 from fdvs.search.pictures import PictureIndex, PictureSearch
@@ -98,7 +99,14 @@ def test_without_weight_pictures_are_left_out(
 
 def test_one_video_only(index: Index, pictures: PictureSearch, embedder: HashTextEmbedder) -> None:
     b = next(e.video_id for e in index.entries if e.name == "b.mp4")
-    found = search_moments(index, "zebra", embedder, CONFIG, video_id=b, pictures=pictures)
+    found = search_moments(
+        index,
+        "zebra",
+        embedder,
+        CONFIG,
+        filters=Filters(video_ids=frozenset([b])),
+        pictures=pictures,
+    )
     assert [(m.name, m.clips) for m in found] == [("b.mp4", (1,))]
 
 

@@ -83,6 +83,8 @@ def a_moment(name: str = "film.mp4", **changes: Any) -> Moment:
         "text": "A rabbit [i]sits[/i] :rabbit:.",
         "clips": (7,),
         "matched_by": ("meaning", "words"),
+        "relevance": 0.625,
+        "path": "/films/film é.mp4",
     }
     return Moment(**{**values, **changes})
 
@@ -183,6 +185,7 @@ class FakeLibrary:
             text="A scene.",
             start_s=1.0,
             end_s=2.0,
+            relevance=0.75,
         )
         return self._result("search_videos", [hit], query, values)
 

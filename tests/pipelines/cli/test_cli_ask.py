@@ -65,7 +65,7 @@ def test_an_answer_shows_citations_evidence_backend_and_times(
     assert asked.calls[1] == ("ask", ("what?", {"video": "v1", "on_text": None}))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["It is [b]red[/b].", f"  {CITED}  support 0.75"]
-    assert f"  {CITED}  by meaning" in lines
+    assert f"  {CITED}  by meaning (0.40)" in lines
     assert lines[-1] == (
         "answered by smollm2-135m; attention: dga; 100 tokens read, 5 written; "
         "story read from cache (0.5 s); first token after 0.2 s; 1.2 s"

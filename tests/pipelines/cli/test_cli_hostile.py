@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -76,11 +79,25 @@ def test_a_name_that_is_not_utf8_is_valid_json(
     assert value[0]["name"] == "caf\udce9.mp4"
 
 
-def test_json_is_plain_ascii_whatever_the_names_are(
+def test_json_keeps_text_as_it_is_on_one_line_that_steers_no_terminal(
     library: Any, make: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    library.results["videos"] = [make.row(name="café \udce9 \u2028.mp4")]
+    name = "café 狗 🐇 \udce9 \u2028\x85\x9b31m.mp4"
+    library.results["videos"] = [make.row(name=name)]
     assert cli.run(["list", "--json"]) == 0
     out = capsys.readouterr().out
-    assert out.isascii()
+    assert "café 狗 🐇 \\udce9 \\u2028\\u0085\\u009b31m.mp4" in out
     assert len(out.splitlines()) == 1
+    assert json.loads(out)[0]["name"] == name
+
+
+def test_json_is_ascii_where_the_terminal_knows_fewer_characters(
+    library: Any, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.results["videos"] = [make.row(name="café 狗.mp4")]
+    written = io.BytesIO()
+    latin = io.TextIOWrapper(written, encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", latin)
+    assert cli.run(["list", "--json"]) == 0
+    latin.flush()
+    assert json.loads(written.getvalue().decode("ascii"))[0]["name"] == "café 狗.mp4"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fdvs.pipelines.cli import main as cli
+from fdvs.search.filters import Filters
 
 
 def test_the_list_shows_failed_files_with_their_reason(
@@ -62,13 +63,17 @@ def test_search_passes_its_options_and_shows_what_matched(
     library: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["search", "a rabbit", "-n", "3", "--min-score", "0.5", "--video", "film.mp4"]
-    assert cli.run(argv) == 0
+    argv += ["--video", "b", "--offset", "6", "--time", "1:00-", "--source", "speech,screen"]
+    assert cli.run([*argv, "--by", "words"]) == 0
     assert library.calls[1] == (
         "search",
-        ("a rabbit", {"num": 3, "min_score": 0.5, "video": "film.mp4"}),
-    )
+        ("a rabbit", {
+            "num": 3, "offset": 6, "min_score": 0.5, "videos": ["film.mp4", "b"], "start_s": 60.0,
+            "end_s": None, "sources": ["speech", "screen"], "matched_by": ["words"],
+        }),
+    )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "[film.mp4 @ 1:00:00-1:01:02]  0.432  by meaning and words"
+    assert lines[0] == "[film.mp4 @ 1:00:00-1:01:02]  0.625  by meaning (0.43) and words"
     assert lines[1] == "  A rabbit [i]sits[/i] :rabbit:."
 
 
@@ -90,8 +95,8 @@ def test_where_nothing_fits_the_nearest_is_shown_and_named_as_such(
     monkeypatch: pytest.MonkeyPatch,
     last_json: Any,
 ) -> None:
-    def search(query: str, *, num: int | None, min_score: float | None, video: Any) -> Any:
-        return [make.moment(score=0.125)] if min_score == -1.0 and num == 1 else []
+    def search(query: str, *, nearest: bool = False, **_: Any) -> Any:
+        return [make.moment(score=0.125)] if nearest else []
 
     monkeypatch.setattr(library, "search", search)
     assert cli.run(["search", "a unicorn"]) == 0
@@ -106,10 +111,48 @@ def test_search_for_videos_names_the_level_that_won(
     library: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["search", "a rabbit", "--videos", "--num", "2"]) == 0
-    assert library.calls[1] == ("search_videos", ("a rabbit", {"num": 2, "min_score": None}))
+    asked = {"num": 2, "offset": 0, "min_score": None}
+    assert library.calls[1] == ("search_videos", ("a rabbit", asked))
     out = capsys.readouterr().out
-    assert "film.mp4  0.500  by its scene" in out
+    assert "film.mp4  0.750  by its scene (0.50)" in out
     assert "[film.mp4 @ 0:01-0:02]" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--time", "2:00-1:00"], "start_s"),
+        (["--time", "-"], "START-END"),
+        (["--source", "smell"], "smell"),
+        (["--by", "luck"], "luck"),
+        (["--offset", "-1"], "offset"),
+        (["--videos", "--source", "speech"], "--videos"),
+    ],
+)
+def test_a_wrong_limit_is_named(
+    argv: list[str], told: str, library: Any, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def search(query: str, *, num: int, offset: int, min_score: float, **limits: Any) -> Any:
+        names = {"sources": "sources", "matched_by": "ways"}
+        given = {names.get(key, key): value for key, value in limits.items()}
+        Filters(**given)
+        return []
+
+    monkeypatch.setattr(library, "search", search)
+    assert cli.run(["search", "a rabbit", *argv]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_past_the_last_page_nothing_nearest_is_shown(
+    library: Any, last_json: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.results["search"] = []
+    assert last_json("search", "a rabbit", "--offset", "5") == (
+        0, {"query": "a rabbit", "moments": []},
+    )  # fmt: skip
+    assert cli.run(["search", "a rabbit", "--offset", "5"]) == 0
+    assert "no more results after the first 5" in capsys.readouterr().out
 
 
 def test_found_things_carry_their_citation_in_json(
@@ -118,6 +161,7 @@ def test_found_things_carry_their_citation_in_json(
     _, moments = last_json("search", "a rabbit")
     assert moments["query"] == "a rabbit"
     assert moments["moments"][0]["citation"] == "[film.mp4 @ 1:00:00-1:01:02]"
+    assert moments["moments"][0]["link"] == "file:///films/film%20%C3%A9.mp4#t=3600,3661.5"
     _, videos = last_json("search", "a rabbit", "--videos")
     assert videos["videos"][0]["level"] == "scene"
 

@@ -1,0 +1,141 @@
+"""The service behind `Library.search`: filters by name, what each source says, where files are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from fdvs.config import SearchConfig
+from fdvs.errors import CorruptLibrary
+from fdvs.pipelines.build.tracks import give_to_clips
+from fdvs.protocols import TextEmbedder
+from fdvs.search.filters import Filters
+from fdvs.search.index import Entry, Index
+from fdvs.search.moments import search_moments, search_videos
+from fdvs.search.pictures import PictureSearch
+from fdvs.store.store import Store
+from fdvs.story.observations import arrange
+from fdvs.types import Clip, Moment, Observation, VideoHit
+
+SEEN, HEARD = "see:", "track:"  # what the stages of clips and of whole tracks begin with
+
+logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found", Moment, VideoHit)
+
+
+def filters_of(
+    store: Store,
+    *,
+    videos: Collection[str] = (),
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    matched_by: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> Filters:
+    """Return filters with videos by name or id. Raises NotFound, InvalidValue, UnknownName."""
+    ids = frozenset(store.find_video(one).video_id for one in videos)
+    return Filters(
+        video_ids=ids or None,
+        start_s=start_s,
+        end_s=float("inf") if end_s is None else end_s,
+        ways=tuple(matched_by),
+        sources=tuple(sources),
+    )
+
+
+def with_paths(found: Sequence[Found], store: Store) -> list[Found]:
+    """Return hits with the paths of their files."""
+    paths = {record.video_id: str(record.path) for record in store.videos()} if found else {}
+    return [replace(one, path=paths.get(one.video_id, "")) for one in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finder:
+    """One library's search, as it is while its index stays loaded.
+
+    `said` keeps what the sources of a video say, once a search was limited to one of them.
+    """
+
+    index: Index
+    embedder: TextEmbedder
+    pictures: PictureSearch | None
+    said: dict[str, dict[int, Mapping[str, str]]] = field(default_factory=dict)
+
+    def moments(
+        self, query: str, store: Store, config: SearchConfig, filters: Filters, *,
+        num: int | None, offset: int, nearest: bool,
+    ) -> list[Moment]:  # fmt: skip
+        """Return moments, see `fdvs.search.moments.search_moments`."""
+
+        def texts_of(entry: Entry) -> Mapping[str, str]:
+            if entry.video_id not in self.said:
+                self.said[entry.video_id] = said_by_source(store, entry.video_id)
+            return self.said[entry.video_id].get(entry.item, {})
+
+        found = search_moments(
+            self.index, query, self.embedder, config, filters=filters, num=num, offset=offset,
+            nearest=nearest, pictures=self.pictures, texts_of=texts_of,
+        )  # fmt: skip
+        return with_paths(found, store)
+
+    def videos(
+        self, query: str, store: Store, config: SearchConfig, *,
+        num: int | None, offset: int, nearest: bool,
+    ) -> list[VideoHit]:  # fmt: skip
+        """Return videos, see `fdvs.search.moments.search_videos`."""
+        found = search_videos(
+            self.index, query, self.embedder, config, num=num, offset=offset, nearest=nearest,
+            pictures=self.pictures,
+        )  # fmt: skip
+        return with_paths(found, store)
+
+
+def said_by_source(store: Store, video_id: str) -> dict[int, Mapping[str, str]]:
+    """Return clip -> source -> what it says there, by the names of observations.
+
+    A damaged row counts as silence, with a warning.
+    """
+    given: dict[int, list[Observation]] = {}
+    try:
+        with store.reading():
+            clips = [
+                Clip(video_id=video_id, index=item, start_s=one.payload["start_s"],
+                     end_s=one.payload["end_s"])
+                for item, one in store.get_all(video_id, "chapter").items()
+            ]  # fmt: skip
+            for stage in store.stages(video_id):
+                for item, observations in _observed(store, video_id, stage, clips).items():
+                    given.setdefault(item, []).extend(observations)
+    except (CorruptLibrary, KeyError, TypeError, ValueError) as error:
+        logger.warning("what the sources of %s say cannot be read: %s", video_id, error)
+    return {item: _by_source(observations) for item, observations in given.items()}
+
+
+def _observed(
+    store: Store, video_id: str, stage: str, clips: Sequence[Clip]
+) -> dict[int, list[Observation]]:
+    """Return the observations of a stage by clip; none for a stage of something else."""
+    if not stage.startswith((SEEN, HEARD)):
+        return {}
+    rows = store.get_all(video_id, stage)
+    found = {
+        item: [Observation(**one) for one in artifact.payload["observations"]]
+        for item, artifact in rows.items()
+    }
+    if stage.startswith(SEEN) or not clips:
+        return found
+    heard = [one for observations in found.values() for one in observations]
+    given = give_to_clips(heard, clips)
+    return {clip.index: given[place] for place, clip in enumerate(clips)}
+
+
+def _by_source(observations: Sequence[Observation]) -> Mapping[str, str]:
+    """Return what each source says, in time order; nothing is left out because another says it."""
+    texts: dict[str, list[str]] = {}
+    for source in dict.fromkeys(one.source for one in observations):
+        for one in arrange([o for o in observations if o.source == source]):
+            texts.setdefault(one.source, []).append(one.text)
+    return {source: " ".join(lines) for source, lines in texts.items()}

@@ -19,6 +19,7 @@ from fdvs.pipelines.detail import ClipDetail, VideoDetail
 from fdvs.pipelines.doctor import examine, preset_state
 from fdvs.pipelines.presets import PRESETS
 from fdvs.report import BuildReport, BuildRow
+from fdvs.store.repair import Repaired
 from fdvs.types import (
     Answer,
     AnswerSentence,
@@ -95,6 +96,9 @@ DETAIL = VideoDetail(
     ),
 )  # fmt: skip
 BATCH = BatchDone(path=Path("a.jsonl"), num_answered=2, num_refused=1, num_failed=0, num_resumed=1)
+REPAIRED = Repaired(
+    old_file=Path("old.sqlite"), num_videos=1, num_files=1, num_rows=3, num_rows_dropped=1
+)
 FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 
 OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
@@ -111,6 +115,7 @@ OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "fetched": (machine.FetchedModelJson, lambda: results.fetched_json(FETCHED)),
     "doctor": (machine.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
     "preset": (machine.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
+    "repaired": (machine.RepairedJson, lambda: results.repaired_json(REPAIRED)),
     "error": (results.ErrorJson, lambda: results.error_json("wrong", 2)),
 }
 

@@ -16,6 +16,7 @@ FdvsError
 |  |- UnknownName           with near matches
 |  `- InvalidValue          field, value and what is allowed
 |- NotFound                 no such video in the library
+|- Stopped                  whoever asked wanted it to stop
 `- DataError                a benchmark's files
    |- AbsentData            not in the folder
    `- PartialData           fewer records than the official files, and that was not allowed
@@ -106,6 +107,13 @@ class InvalidValue(ConfigError):
 
 class NotFound(FdvsError):
     """No video of the library has this name or id."""
+
+
+class Stopped(FdvsError):
+    """The caller wanted the work to stop; raised as it is by whatever was at work."""
+
+    def __init__(self, message: str = "stopped, as was asked for") -> None:
+        super().__init__(message)
 
 
 class DataError(FdvsError):

@@ -29,6 +29,7 @@ from fdvs.pipelines.rows import intact, row_of, row_without_file
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
+from fdvs.stopping import Stop, stoppable
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Artifact, Store
 from fdvs.story.as_json import story_from_json
@@ -285,6 +286,7 @@ class Library(Closing):
         matched_by: Sequence[str] = (),
         sources: Sequence[str] = (),
         nearest: bool = False,
+        stop: Stop | None = None,
     ) -> list[Moment]:
         """Return the moments that match a query, by falling `Moment.relevance`.
 
@@ -296,6 +298,7 @@ class Library(Closing):
             matched_by: only what matches by one of `meaning`, `words`, `looks`.
             sources: only what one of these carries: `speech`, `subtitles`, `screen`, `pictures`.
             nearest: also what is below the bound, for a query that nothing fits well.
+            stop: an event, or a function that says True, to end the search; raises Stopped.
 
         Raises NotFound, InvalidValue, UnknownName, StoreError.
         """
@@ -305,10 +308,11 @@ class Library(Closing):
             self._store, videos=[*([video] if video else ()), *videos], start_s=start_s,
             end_s=end_s, matched_by=matched_by, sources=sources,
         )  # fmt: skip
-        return self._opened_finder().moments(
-            query, self._store, self._search_config(min_score), filters, num=num, offset=offset,
-            nearest=nearest,
-        )  # fmt: skip
+        with stoppable(stop):
+            return self._opened_finder().moments(
+                query, self._store, self._search_config(min_score), filters, num=num,
+                offset=offset, nearest=nearest,
+            )  # fmt: skip
 
     def search_videos(
         self,
@@ -337,6 +341,7 @@ class Library(Closing):
         writer: Any = "preset",
         chooser: Chooser | None = None,
         second_look: bool | None = None,
+        stop: Stop | None = None,
     ) -> Answer:
         """Answer a question with checked, time-stamped evidence, or say that there is none.
 
@@ -350,8 +355,10 @@ class Library(Closing):
             chooser: an own Chooser for options; else what `ask.answerer` names.
             second_look: show the cited clips to the captioner again, with the question; None as
                 `ask.second_look` says.
+            stop: an event, or a function that says True, once the answer is no longer wanted.
 
-        Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`.
+        Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`. Raises Stopped,
+        never as another error, within a second of `stop` while a model reads or writes.
         """
         video_id = self._store.find_video(video).video_id if video else None
         from fdvs.answers.question import Question
@@ -359,19 +366,20 @@ class Library(Closing):
 
         asked = Question.parse(question, history=history, options=options or ())
         asker = self._opened_asker()
-        found = asker.ask(
-            asked,
-            index=self._loaded_index(),
-            embedder=self._text_embedder(),
-            writer=writer,
-            chooser=chooser,
-            video_id=video_id,
-            on_text=on_text,
-        )
-        found = replace(found, evidence=tuple(with_paths(found.evidence, self._store)))
-        if not (self.config.ask.second_look if second_look is None else second_look):
-            return found
-        return asker.look_again(found, lambda one: self._store.find_video(one).path)
+        with stoppable(stop):
+            found = asker.ask(
+                asked,
+                index=self._loaded_index(),
+                embedder=self._text_embedder(),
+                writer=writer,
+                chooser=chooser,
+                video_id=video_id,
+                on_text=on_text,
+            )
+            found = replace(found, evidence=tuple(with_paths(found.evidence, self._store)))
+            if not (self.config.ask.second_look if second_look is None else second_look):
+                return found
+            return asker.look_again(found, lambda one: self._store.find_video(one).path)
 
     def remove(self, video: str) -> VideoRow:
         """Remove a video, by name or id, and return its last row. The file itself stays.

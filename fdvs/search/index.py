@@ -21,6 +21,7 @@ from fdvs.errors import CorruptLibrary, StoreError
 from fdvs.fingerprint import digest
 from fdvs.search.fulltext import FullText
 from fdvs.search.rows import Rows
+from fdvs.stopping import check_stop
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Level, Span, Story, Vectors
@@ -94,7 +95,10 @@ class Index:
         """
         with store.reading():
             stories: dict[str, Story] = {}
-            texts = [t for v in store.videos() for t in _texts_or_none(store, v, stories)]
+            texts: list[_Text] = []
+            for video in store.videos():
+                check_stop()
+                texts += _texts_or_none(store, video, stories)
         texts.sort(key=lambda t: (LEVELS.index(t.entry.level), t.entry.name, t.entry.item))
         index = cls(texts, stories, read or store.get)
         logger.info("index: %d texts, %d vectors", len(texts), len(index._vectors))

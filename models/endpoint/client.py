@@ -18,15 +18,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable
+from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable, Stopped
 from fdvs.models.endpoint.dialects import ANY, Dialect, chat_body, chat_path, chat_reply, dialect
 from fdvs.prompting.thoughts import without_thoughts
+from fdvs.stopping import POLL_S, carried, check_stop, pause, stop_wanted
 from fdvs.typed import Checked, Range, check_range
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ class ChatClient:
         target: Target,
         options: EndpointOptions,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
     ) -> None:
         self.target = target
         self.options = options
@@ -191,11 +193,39 @@ class ChatClient:
             ModelUnavailable: no server answers, or it refuses the key or the model.
             BadModelOutput: the reply is not a chat completion; the message has an excerpt.
             ModelError: the request is refused, or fails in the last attempt, too.
+            Stopped: the caller wanted it (see `fdvs.stopping`).
         """
-        reply = self._ask(messages, max_tokens)
-        if not reply.text and reply.num_thoughts:
-            reply = self._ask(messages, MORE_FOR_THOUGHTS * max_tokens)
-        return reply
+
+        def ask() -> Reply:
+            reply = self._ask(messages, max_tokens)
+            if not reply.text and reply.num_thoughts:
+                reply = self._ask(messages, MORE_FOR_THOUGHTS * max_tokens)
+            return reply
+
+        return ask() if stop_wanted() is None else self._until_stopped(ask)
+
+    def _until_stopped(self, ask: Callable[[], Reply]) -> Reply:
+        """Ask in a thread of its own, and let go of the server once that is wanted.
+
+        Raises Stopped, and what `chat` raises.
+        """
+        found: Future[Reply] = Future()
+        asking = carried(ask)
+
+        def work() -> None:
+            try:
+                found.set_result(asking())
+            except BaseException as error:
+                found.set_exception(error)
+
+        threading.Thread(target=work, name="fdvs-ask", daemon=True).start()
+        try:
+            while not wait([found], timeout=POLL_S).done:
+                check_stop()
+        except Stopped:
+            self._hang_up()
+            raise
+        return found.result()
 
     def _ask(self, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Reply:
         body = chat_body(
@@ -204,6 +234,7 @@ class ChatClient:
         )  # fmt: skip
         attempt = 1
         while True:
+            check_stop()
             try:
                 return parse_reply(self._post(self._accepted(body)), self._dialect)
             except _RefusedParameter as refused:

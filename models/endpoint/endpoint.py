@@ -28,6 +28,7 @@ from fdvs.models.describe.vlm_prompts import (
 from fdvs.models.endpoint.client import ChatClient, EndpointOptions, Reply, parse_target
 from fdvs.models.weights.fetch import identity_of
 from fdvs.protocols import Completion
+from fdvs.stopping import carried
 from fdvs.text.timecode import timecode
 from fdvs.types import ClipView, Image, ModelIdentity, Observation
 
@@ -73,7 +74,9 @@ class EndpointCaptioner(_EndpointModel):
         with ThreadPoolExecutor(self.client.options.concurrency) as pool:
             return list(
                 pool.map(
-                    lambda call: self._caption(call, look_question(asked, len(call.frames))),
+                    carried(
+                        lambda call: self._caption(call, look_question(asked, len(call.frames)))
+                    ),
                     [whole_call(position, view) for position, view in enumerate(clips)],
                 )
             )

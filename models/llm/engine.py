@@ -19,7 +19,7 @@ from fdvs.models.llm.attention import NAME, describe_run, generate, make_cache
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 from fdvs.models.llm.chat import Chat
 from fdvs.models.llm.rereading import INSTRUCTION, num_read_twice, read_into, why_not
-from fdvs.models.weights.loading import MODEL_FAULTS, reason_of
+from fdvs.models.weights.loading import MODEL_FAULTS, reason_of, stop_between_layers
 from fdvs.protocols import Completion
 from fdvs.types import ModelIdentity
 
@@ -64,6 +64,7 @@ class Engine:
         self.reread = reread
         self._why = why
         self._stops = stop_tokens(model, tokenizer)
+        stop_between_layers(model)
 
     def check_fits(self, num_prompt_tokens: int, max_tokens: int) -> None:
         """Raise ModelError where a prompt and `max_tokens` to write exceed the context."""

@@ -19,6 +19,7 @@ from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.weights import manifests
 from fdvs.models.weights.checkpoint import check_place
 from fdvs.models.weights.fetch import manifest_of, model_folder
+from fdvs.stopping import check_stop
 
 if TYPE_CHECKING:
     import torch
@@ -234,3 +235,16 @@ def reuse_memory() -> bool:
         logger.info("memory: no glibc here, large blocks are not kept")
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+
+
+def stop_between_layers(model: Any) -> None:
+    """Let a model of torch be stopped (`fdvs.stopping`) before each of its layers."""
+    import torch
+
+    def check(*_: Any) -> None:
+        check_stop()
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList):
+            for layer in module:
+                layer.register_forward_pre_hook(check)

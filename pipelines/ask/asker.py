@@ -26,6 +26,7 @@ from fdvs.media.sampling import sample_times, unique_frames
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import LanguageModel, PrefillLanguageModel, TextEmbedder
 from fdvs.search.index import Index
+from fdvs.stopping import acquired
 from fdvs.types import Answer, Citation, Clip, ClipView
 
 READINGS_FOLDER = "readings"
@@ -74,7 +75,7 @@ class Asker:
             return chooser or self._chooser(index, embedder)
 
         quotes = writer is None and not question.options
-        with contextlib.nullcontext() if quotes else self._lock:
+        with contextlib.nullcontext() if quotes else acquired(self._lock):
             found = answer(
                 question,
                 index=index,

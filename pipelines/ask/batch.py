@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.configfile import config_to_json
-from fdvs.errors import ConfigError, FdvsError, InvalidValue
+from fdvs.errors import ConfigError, FdvsError, InvalidValue, Stopped
 from fdvs.files import read_regular
 from fdvs.fingerprint import digest
 from fdvs.pipelines.record_log import open_records
@@ -144,6 +144,8 @@ def _row(
         answer = library.ask(
             one.question, options=one.options or None, video=one.video or video, **more
         )
+    except Stopped:
+        raise
     except FdvsError as error:
         return {"id": one.id, "question": one.question, "error": str(error)}
     return {"id": one.id, **answer_json(answer)}

@@ -158,12 +158,13 @@ def acknowledged_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         sys.stderr.write("\nfdvs: stopping; finished work is kept\n")
         sys.stderr.flush()
-        raise KeyboardInterrupt
+        if callable(before):
+            before(number, frame)
 
     before = signal.getsignal(signal.SIGINT)
     # Ignored (a job in the background) stays ignored; only the main thread may set handlers.
     is_main = threading.current_thread() is threading.main_thread()
-    if before is not signal.default_int_handler or not is_main:
+    if before is signal.SIG_IGN or not callable(before) or not is_main:
         yield
         return
     signal.signal(signal.SIGINT, acknowledge)

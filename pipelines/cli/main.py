@@ -2,7 +2,7 @@
 
 Exit codes: 0 all done; 1 some videos failed, nothing to build, or the library or a model failed
 at work; 2 usage: unknown option, missing path, video, library or model, wrong setting; 70 a bug,
-with a traceback; 130 interrupted; 141 the reader of standard output went away.
+with a traceback; 130 interrupted, 143 terminated; 141 the reader of standard output went away.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines.cli import ask, build, evaluate, export, models, read, serve
+from fdvs.pipelines.cli import ask, build, evaluate, export, models, read, serve, signals
 from fdvs.pipelines.cli.options import emit
 from fdvs.text.clean import one_line
 
@@ -119,7 +119,7 @@ def _guarded(argv: list[str], as_json: bool) -> int:
         traceback.print_exc()
         return _fail(f"bug: {type(error).__name__}: {error}", EXIT_BUG, as_json)
     if code == EXIT_INTERRUPTED:
-        return _fail(INTERRUPTED, EXIT_INTERRUPTED, as_json)
+        return _fail(INTERRUPTED, signals.exit_code(EXIT_INTERRUPTED), as_json)
     return code if isinstance(code, int) else 0
 
 

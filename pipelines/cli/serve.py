@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 
 from fdvs.errors import ModelUnavailable, how_to_install
+from fdvs.pipelines.cli import signals
 from fdvs.pipelines.cli.options import LibraryOptions, library_command
 
 HOST = "127.0.0.1"
+CLOSE_S = 2  # for the requests that are being answered
+SERVER_GRACE_S = 10.0  # and for the build that runs beside
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +57,11 @@ def serve(
         typer.echo(f"serving {options.library}\nopen    {address}\nstop    Ctrl-C", err=False)
         if show:
             webbrowser.open(address)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        signals.allow(SERVER_GRACE_S)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False,
+            timeout_graceful_shutdown=CLOSE_S,
+        )  # fmt: skip
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -70,6 +77,7 @@ def mcp(options: LibraryOptions) -> None:
     protocol = sys.stdout  # what packages print by accident must not reach the agent
     with options.opened() as library:
         server = make_server(library)
+        signals.allow(CLOSE_S)
         with contextlib.redirect_stdout(protocol):
             server.run("stdio")
 

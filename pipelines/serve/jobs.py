@@ -124,7 +124,7 @@ class Jobs:
                 self._end(job, "failed")
 
     def _watch(self, job: Job) -> None:
-        program = [sys.executable, "-c", "from fdvs.pipelines.cli.main import main; main()"]
+        program = [sys.executable, "-c", "from fdvs.pipelines.cli.start import main; main()"]
         line = [*program, "build", "--events", "-l", str(self._library), "--", *job.paths]
         job.process = subprocess.Popen(
             line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

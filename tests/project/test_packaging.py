@@ -100,7 +100,7 @@ def test_the_wheel_names_the_program_and_the_licence(wheel: Path) -> None:
             for name in archive.namelist()
             if ".dist-info/" in name
         }
-    assert "fdvs = fdvs.pipelines.cli.main:main" in text["entry_points.txt"]
+    assert "fdvs = fdvs.pipelines.cli.start:main" in text["entry_points.txt"]
     assert "License-Expression: Apache-2.0" in text["METADATA"]
     assert "Apache License" in text["LICENSE"]
 

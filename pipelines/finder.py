@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
-from fdvs.config import SearchConfig
-from fdvs.errors import CorruptLibrary
+import numpy as np
+
+from fdvs.config import Config, SearchConfig
+from fdvs.errors import CorruptLibrary, InvalidValue, StoreError
+from fdvs.media.pictures import decode_picture, picture_bytes
 from fdvs.pipelines.build.tracks import give_to_clips
+from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import TextEmbedder
 from fdvs.search.filters import Filters
+from fdvs.search.frames import MIN_SCORE, picture_matches
 from fdvs.search.index import Entry, Index
-from fdvs.search.moments import search_moments, search_videos
+from fdvs.search.moments import moments_like, search_moments, search_videos
 from fdvs.search.pictures import PictureSearch
+from fdvs.store.meta import get_meta
 from fdvs.store.store import Store
 from fdvs.story.observations import arrange
 from fdvs.types import Clip, Moment, Observation, VideoHit
+from fdvs.vectors import unit_rows
 
+PICTURES = "pictures"  # where a build notes the models of its vectors of pictures
+IMAGE = "image_embedder"
 SEEN, HEARD = "see:", "track:"  # what the stages of clips and of whole tracks begin with
 
 logger = logging.getLogger(__name__)
@@ -52,22 +62,33 @@ def with_paths(found: Sequence[Found], store: Store) -> list[Found]:
     return [replace(one, path=paths.get(one.video_id, "")) for one in found]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which hits are wanted: `num` after the first `offset`; `nearest`: whatever comes nearest."""
+
+    num: int | None = None
+    offset: int = 0
+    nearest: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finder:
     """One library's search, as it is while its index stays loaded.
 
-    `said` keeps what the sources of a video say, once a search was limited to one of them.
+    `embedder` and `pictures` load what a query needs; `said` keeps what the sources of a video
+    say, once a search was limited to one of them.
     """
 
     index: Index
-    embedder: TextEmbedder
-    pictures: PictureSearch | None
+    models: ModelSet
+    config: Config
+    embedder: Callable[[], TextEmbedder]
+    pictures: Callable[[], PictureSearch | None]
     said: dict[str, dict[int, Mapping[str, str]]] = field(default_factory=dict)
 
     def moments(
-        self, query: str, store: Store, config: SearchConfig, filters: Filters, *,
-        num: int | None, offset: int, nearest: bool,
-    ) -> list[Moment]:  # fmt: skip
+        self, query: str, store: Store, min_score: float | None, filters: Filters, page: Page
+    ) -> list[Moment]:
         """Return moments, see `fdvs.search.moments.search_moments`."""
 
         def texts_of(entry: Entry) -> Mapping[str, str]:
@@ -76,21 +97,60 @@ class Finder:
             return self.said[entry.video_id].get(entry.item, {})
 
         found = search_moments(
-            self.index, query, self.embedder, config, filters=filters, num=num, offset=offset,
-            nearest=nearest, pictures=self.pictures, texts_of=texts_of,
+            self.index, query, self.embedder(), self._bounded(min_score), filters=filters,
+            num=page.num, offset=page.offset, nearest=page.nearest, pictures=self.pictures(),
+            texts_of=texts_of,
         )  # fmt: skip
         return with_paths(found, store)
 
     def videos(
-        self, query: str, store: Store, config: SearchConfig, *,
-        num: int | None, offset: int, nearest: bool,
-    ) -> list[VideoHit]:  # fmt: skip
+        self, query: str, store: Store, min_score: float | None, page: Page
+    ) -> list[VideoHit]:
         """Return videos, see `fdvs.search.moments.search_videos`."""
         found = search_videos(
-            self.index, query, self.embedder, config, num=num, offset=offset, nearest=nearest,
-            pictures=self.pictures,
+            self.index, query, self.embedder(), self._bounded(min_score), num=page.num,
+            offset=page.offset, nearest=page.nearest, pictures=self.pictures(),
         )  # fmt: skip
         return with_paths(found, store)
+
+    def like(
+        self, image: str | Path | bytes, query: str, store: Store, min_score: float | None,
+        filters: Filters, page: Page,
+    ) -> list[Moment]:  # fmt: skip
+        """Return moments that look like a picture, see `fdvs.search.frames`.
+
+        Raises InvalidValue for what is no picture, and beside a query; StoreError where another
+        encoder made the library's vectors.
+        """
+        if query:
+            raise InvalidValue("query", query[:40], "none beside an example picture")
+        check_encoder(store, self.models.fingerprint(IMAGE), self.models.identity(IMAGE).label())
+        data = image if isinstance(image, bytes) else picture_bytes(image)
+        picture = decode_picture(data, short_side_px=self.config.sample.short_side_px)
+        vector = unit_rows(self.models.image_embedder.embed_images([picture]))[0]
+        bound = MIN_SCORE if min_score is None else min_score
+        matches = picture_matches(
+            self.index, store, vector.astype(np.float32), filters=filters,
+            min_score=-1.0 if page.nearest else bound,
+        )  # fmt: skip
+        found = moments_like(
+            self.index, matches, self.config.search, num=page.num, offset=page.offset
+        )
+        return with_paths(found, store)
+
+    def _bounded(self, min_score: float | None) -> SearchConfig:
+        search = self.config.search
+        return search if min_score is None else replace(search, min_score=min_score)
+
+
+def check_encoder(store: Store, fingerprint: str, label: str) -> None:
+    """Raise StoreError unless this picture encoder made the vectors of the library's frames."""
+    built = get_meta(store, PICTURES)
+    if built is not None and built.get(IMAGE) != fingerprint:
+        raise StoreError(
+            f"the vectors of the library's frames were made by another picture encoder than "
+            f"{label}; use the settings that it was built with, or build again: fdvs build PATH"
+        )
 
 
 def said_by_source(store: Store, video_id: str) -> dict[int, Mapping[str, str]]:

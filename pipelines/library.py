@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdvs.config import Config, SearchConfig
+from fdvs.config import Config
 from fdvs.configfile import config_from_json, config_to_json
 from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
@@ -274,8 +274,9 @@ class Library(Closing):
 
     def search(
         self,
-        query: str,
+        query: str = "",
         *,
+        image: str | Path | bytes | None = None,
         num: int | None = None,
         offset: int = 0,
         min_score: float | None = None,
@@ -288,11 +289,14 @@ class Library(Closing):
         nearest: bool = False,
         stop: Stop | None = None,
     ) -> list[Moment]:
-        """Return the moments that match a query, by falling `Moment.relevance`.
+        """Return the moments that match a query or an example picture, by falling
+        `Moment.relevance`.
 
         Args:
+            image: instead of words: a PNG, JPEG or WebP file, or its bytes.
             num: at most this many, after the first `offset`; None as `search.num_results` says.
             min_score: the least cosine of a match by meaning; None as `search.min_score` says.
+                Of pictures: of the nearest frame, None for `fdvs.search.frames.MIN_SCORE`.
             video, videos: only these, by name or id.
             start_s, end_s: only what overlaps [start_s, end_s) of its video, in seconds.
             matched_by: only what matches by one of `meaning`, `words`, `looks`.
@@ -302,17 +306,18 @@ class Library(Closing):
 
         Raises NotFound, InvalidValue, UnknownName, StoreError.
         """
-        from fdvs.pipelines.finder import filters_of
+        from fdvs.pipelines.finder import Page, filters_of
 
         filters = filters_of(
             self._store, videos=[*([video] if video else ()), *videos], start_s=start_s,
             end_s=end_s, matched_by=matched_by, sources=sources,
         )  # fmt: skip
+        page = Page(num=num, offset=offset, nearest=nearest)
         with stoppable(stop):
-            return self._opened_finder().moments(
-                query, self._store, self._search_config(min_score), filters, num=num,
-                offset=offset, nearest=nearest,
-            )  # fmt: skip
+            finder = self._opened_finder()
+            if image is not None:
+                return finder.like(image, query, self._store, min_score, filters, page)
+            return finder.moments(query, self._store, min_score, filters, page)
 
     def search_videos(
         self,
@@ -325,10 +330,10 @@ class Library(Closing):
     ) -> list[VideoHit]:
         """Return videos by falling relevance, each scored by the best match among its story, scenes
         and chapters (arXiv 2412.06182). Arguments as for `search`."""
-        return self._opened_finder().videos(
-            query, self._store, self._search_config(min_score), num=num, offset=offset,
-            nearest=nearest,
-        )  # fmt: skip
+        from fdvs.pipelines.finder import Page
+
+        page = Page(num=num, offset=offset, nearest=nearest)
+        return self._opened_finder().videos(query, self._store, min_score, page)
 
     def ask(
         self,
@@ -424,12 +429,13 @@ class Library(Closing):
     def _opened_finder(self) -> Finder:
         from fdvs.pipelines.finder import Finder
 
-        index, embedder, pictures = (
-            self._loaded_index(), self._text_embedder(), self._picture_search(),
-        )  # fmt: skip
+        index = self._loaded_index()
         with self._lock:
             said = self._finder.said if self._finder and self._finder.index is index else {}
-            self._finder = Finder(index=index, embedder=embedder, pictures=pictures, said=said)
+            self._finder = Finder(
+                index=index, models=self._models, config=self.config, said=said,
+                embedder=self._text_embedder, pictures=self._picture_search,
+            )  # fmt: skip
             return self._finder
 
     def _stored(self, video_id: str, stage: str, item: int) -> Artifact | None:
@@ -472,10 +478,6 @@ class Library(Closing):
 
     def _picture_fingerprints(self) -> JsonDict:
         return {role: self._models.fingerprint(role) for role in ("image_embedder", TEXT_EMBEDDER)}
-
-    def _search_config(self, min_score: float | None) -> SearchConfig:
-        search = self.config.search
-        return search if min_score is None else replace(search, min_score=min_score)
 
 
 def _stored_config(store: Store) -> Config | None:

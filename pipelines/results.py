@@ -8,6 +8,7 @@ that of models and machines is typed in `fdvs.pipelines.machine`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -86,9 +87,11 @@ class QueryJson(TypedDict):
 class SearchJson(QueryJson, total=False):
     """What was found: `moments`, or `videos` where those were asked for.
 
+    `image` is the SHA-256 of the example picture, where one was given instead of a query.
     `nearest` is there only where nothing fits well: what comes nearest, below the bound.
     """
 
+    image: str
     moments: Sequence[MomentJson]
     videos: Sequence[VideoHitJson]
     nearest: Sequence[MomentJson] | Sequence[VideoHitJson]
@@ -345,6 +348,12 @@ def search_json(query: str, found: Sequence[Moment], nearest: Sequence[Moment] =
     if moments or not nearest:
         return {"query": query, "moments": moments}
     return {"query": query, "moments": [], "nearest": [moment_json(one) for one in nearest]}
+
+
+def like_json(image: bytes, found: Sequence[Moment], nearest: Sequence[Moment] = ()) -> SearchJson:
+    """Return the moments that look like an example picture as a JSON object."""
+    value = search_json("", found, nearest)
+    return {"query": "", "image": hashlib.sha256(image).hexdigest(), **value}  # type: ignore[typeddict-item]
 
 
 def videos_json(

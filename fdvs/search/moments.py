@@ -73,6 +73,25 @@ def search_moments(
     return merge_neighbours(index.entries, rank(kept, config))[first:stop]
 
 
+def moments_like(
+    index: Index,
+    matches: Sequence[Match],
+    config: SearchConfig,
+    *,
+    num: int | None = None,
+    offset: int = 0,
+) -> list[Moment]:
+    """Return moments of chapters that match an example picture (`fdvs.search.frames`), by falling
+    relevance; neighbours that look nearly the same become one moment.
+
+    `score` and `picture_score` are the cosine of the nearest frame.
+    """
+    first, stop = _page(num, offset, config)
+    ranked = rank(matches, replace(config, picture_weight=1.0))
+    found = merge_neighbours(index.entries, ranked)[first:stop]
+    return [replace(one, score=one.picture_score or 0.0) for one in found]
+
+
 def _fitting(query: str, embedder: TextEmbedder, config: SearchConfig) -> SearchConfig:
     """Return the settings for a query: without meaning and pictures where it has no meaning."""
     if config.min_score <= -1 or has_meaning(clean_query(query), embedder):

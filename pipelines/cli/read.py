@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,9 @@ from fdvs.pipelines.cli.options import (
     library_command,
     listed,
 )
+
+if TYPE_CHECKING:
+    from fdvs.pipelines.library import Library
 
 NUM_NEAREST = 3  # shown where nothing fits well
 
@@ -76,7 +80,11 @@ def story(
 @library_command
 def search(
     options: LibraryOptions,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")] = "",
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Look for this picture instead: PNG, JPEG or WebP."),
+    ] = None,
     videos: Annotated[
         bool, typer.Option("--videos", help="Rank whole videos instead of moments.")
     ] = False,
@@ -105,33 +113,55 @@ def search(
         typer.Option(metavar="WAY", help="Only matches by meaning, words or looks; repeat it."),
     ] = None,
 ) -> None:
-    """Find the moments (or videos) that match a description, the most relevant first."""
+    """Find the moments (or videos) that match a description or a picture, most relevant first."""
+    if (image is None) == (not query):
+        raise typer.BadParameter("give a QUERY in words, or a picture: --image FILE")
     if min_score is not None and not math.isfinite(min_score):
         raise typer.BadParameter(f"--min-score is {min_score}; need a number from -1 to 1")
     limits = _limits(video, time, source, by)
-    if videos and limits:
+    if videos and (limits or image):
         raise typer.BadParameter(
-            "--videos ranks all videos; leave --video, --time, --source and --by out"
+            "--videos ranks all videos; leave --image, --video, --time, --source and --by out"
         )
     asked: dict[str, Any] = {"num": num, "offset": offset, "min_score": min_score, **limits}
+    picture = b""
+    if image is not None:
+        from fdvs.media.pictures import picture_bytes
+
+        asked["image"] = picture = picture_bytes(image)
     with options.opened() as library:
-        floor = library.config.search.min_score if min_score is None else min_score
+        floor = _floor(library, min_score, picture)
         find = library.search_videos if videos else library.search
         found: Sequence[Any] = find(query, **asked)
         nearest: Sequence[Any] = ()
         if not found and not offset:
             nearest = find(query, **{**asked, "num": NUM_NEAREST, "nearest": True})
     if options.as_json:
-        from fdvs.pipelines.results import search_json, videos_json
+        from fdvs.pipelines.results import like_json, search_json, videos_json
 
-        emit(videos_json(query, found, nearest) if videos else search_json(query, found, nearest))
+        if image is not None:
+            emit(like_json(picture, found, nearest))
+        else:
+            emit((videos_json if videos else search_json)(query, found, nearest))
         return
     from fdvs.pipelines.show.tables import show_hits, show_moments
 
     if not found and offset:
         typer.echo(f"no more results after the first {offset}")
     else:
-        (show_hits if videos else show_moments)(found, query, floor, nearest=nearest)
+        told = query if image is None else image.name
+        (show_hits if videos else show_moments)(found, told, floor, nearest=nearest)
+
+
+def _floor(library: Library, min_score: float | None, picture: bytes) -> float:
+    """Return the least score of a hit, to tell where there is none."""
+    if min_score is not None:
+        return min_score
+    if not picture:
+        return library.config.search.min_score
+    from fdvs.search.frames import MIN_SCORE
+
+    return MIN_SCORE
 
 
 def _limits(

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from fdvs.errors import (
     FdvsError,
@@ -22,6 +23,7 @@ from fdvs.errors import (
     NotFound,
     UnknownName,
 )
+from fdvs.media.pictures import ALLOWED, MAX_BYTES
 from fdvs.pipelines import results
 from fdvs.pipelines.exports.formats import suffix
 from fdvs.pipelines.serve.engine import Engine
@@ -32,6 +34,7 @@ MAX_RESULTS = 100
 MAX_OFFSET = 1_000_000
 MAX_NAMES = 100  # of videos that a search is limited to
 MAX_ROWS = 200
+PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 NUM_NEAREST = 3  # told where nothing fits well
 WAIT_S = 15.0
 MAX_CLIP_S = 600.0
@@ -162,6 +165,42 @@ def search(
             raise InvalidValue("kind", kind, "moments, where a search has limits")
         return plain(results.videos_json(q, *_or_nearest(library.search_videos, q, asked)))
     return plain(results.search_json(q, *_or_nearest(library.search, q, asked | limits)))
+
+
+@router.post(
+    "/search/image",
+    openapi_extra={"requestBody": {"required": True, "content": {
+        kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURE_TYPES
+    }}},
+)  # fmt: skip
+async def search_image(
+    request: Request,
+    num: Annotated[int | None, Query(ge=1, le=MAX_RESULTS)] = None,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+    min_score: Annotated[float | None, Query(ge=-1, le=1)] = None,
+    video: Annotated[list[Name] | None, Query(max_length=MAX_NAMES)] = None,
+    start_s: Annotated[float, Query(ge=0)] = 0.0,
+    end_s: Annotated[float | None, Query(gt=0)] = None,
+) -> Response:
+    """Find moments that look like the picture in the body, as `fdvs search --image --json` does."""
+    picture = await _body(request, MAX_BYTES)
+    asked: dict[str, Any] = {
+        "image": picture, "num": num, "offset": offset, "min_score": min_score,
+        "videos": video or (), "start_s": start_s, "end_s": end_s,
+    }  # fmt: skip
+    search = engine_of(request).library.search
+    found = await run_in_threadpool(_or_nearest, search, "", asked)
+    return plain(results.like_json(picture, *found))
+
+
+async def _body(request: Request, max_bytes: int) -> bytes:
+    """Return the body of a request. Raises InvalidValue for one that is larger."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > max_bytes:
+            raise InvalidValue("image", f"more than {max_bytes} bytes", ALLOWED)
+    return bytes(data)
 
 
 def _or_nearest(find: Callable[..., Any], query: str, asked: dict[str, Any]) -> tuple[Any, Any]:

@@ -24,7 +24,9 @@ class SplitCard:
     """One split: official counts, and the accepted names of each file by its role.
 
     `label` stands for the split in a score's name. `captions` says who published the captions in
-    the file of role `captions`; empty where there are none.
+    the file of role `captions`; empty where there are none. `other_captions` are files of further
+    captioners by name, as FOLDER/FILE beside or in the dataset's folder: ids of videos to texts in
+    time order.
     """
 
     label: str
@@ -32,6 +34,7 @@ class SplitCard:
     records: int
     files: Mapping[str, tuple[str, ...]]
     captions: str = ""
+    other_captions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fdvs.datasets.cards import DatasetCard
 from fdvs.datasets.examples import Caption, ChoiceQuestion, OpenQuestion, Parsed, Query, Split
-from fdvs.errors import AbsentData, DataError, PartialData
+from fdvs.errors import AbsentData, DataError, PartialData, UnknownName
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,27 @@ def find_files(
         f"{card.title} {split}: no {what} in {' or '.join(map(str, places))}; give the folder with "
         f"these files or the one that holds {' or '.join(f'{n}/' for n in card.folders)} "
         f"({card.source})"
+    )
+
+
+def find_other_captions(folder: Path, card: DatasetCard, split: str, captioner: str) -> Path:
+    """Return the file of another captioner's texts: in its folder, or beside the dataset's files.
+
+    Raises UnknownName for a captioner that the card does not name, AbsentData without the file.
+    """
+    known = card.split(split).other_captions
+    if captioner not in known:
+        raise UnknownName("captioner", captioner, known, where=f"{card.title} {split}")
+    named = Path(known[captioner])
+    own = [folder / name for name in card.folders]
+    places = [folder / named, folder.parent / named]
+    places += [place / named.name for place in (folder, *own)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise AbsentData(
+        f"{card.title} {split}: no {named} in {folder} or beside it; give the folder that holds "
+        f"{named.parent}/ with --data, or the file with --captions"
     )
 
 

@@ -48,6 +48,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Texts about the videos (JSON), instead of --videos."),
     ] = None,
+    captions_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Another captioner's published texts (nextqa: cogagent)."
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most this many questions or queries.")
     ] = None,
@@ -106,6 +112,7 @@ def evaluate(
         data=data,
         videos=videos,
         captions=captions,
+        captions_of=captions_of,
         limit=limit,
         allow_partial=allow_partial,
         out=out,

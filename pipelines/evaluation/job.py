@@ -24,6 +24,8 @@ class Inputs:
         out: folder for predictions, results and, with videos, a library.
         videos: folder with the dataset's videos; the whole pipeline runs on them.
         captions: file with texts about the videos, instead of videos.
+        captions_of: name of another captioner of the dataset's card, whose published texts are
+            used instead of the usual ones.
         models: models by role that replace those of the config (see `ModelSet`).
         limit: how many questions or queries at most, in the order of the files.
         allow_partial: accept files with fewer records than the official ones.
@@ -38,6 +40,7 @@ class Inputs:
     models: Mapping[str, Any] | None = None
     videos: Path | None = None
     captions: Path | None = None
+    captions_of: str | None = None
     limit: int | None = None
     allow_partial: bool = False
     llm: str | None = None
@@ -51,6 +54,11 @@ class Inputs:
             raise ConfigError(
                 f"--videos {self.videos} and --captions {self.captions} both give the words "
                 "about the videos; choose one of them"
+            )
+        if self.captions_of and (self.videos or self.captions):
+            raise ConfigError(
+                f"--captions-of {self.captions_of} names the words about the videos; leave "
+                "--videos and --captions out"
             )
 
 

@@ -94,7 +94,7 @@ def split_of(job: Job) -> Split:
         job.data,
         split=job.row.split,
         allow_partial=job.allow_partial,
-        with_captions=job.videos is None and job.captions is None,
+        with_captions=not (job.videos or job.captions or job.captions_of),
     )
     return by_paragraph(split) if job.row.paragraphs else split
 

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fdvs.datasets.cards import load_card
+from fdvs.datasets.checks import find_other_captions
 from fdvs.datasets.examples import Caption, Split, captions_of
 from fdvs.datasets.files import MAX_CHARS, Record, check_id, json_object, plain_text, read_json
 from fdvs.datasets.registry import load_split
@@ -52,6 +54,8 @@ def texts_for(job: Job, split: Split) -> Texts:
         texts = texts_of_videos(job, split, job.videos)
     elif job.captions is not None:
         texts = _given(f"captions file {job.captions.name}", load_captions(job.captions), split)
+    elif job.captions_of is not None:
+        texts = _of_captioner(job, split, job.captions_of)
     elif split.captions:
         texts = _given(job.row.texts, split.captions, split)
     elif job.row.second_split:
@@ -67,6 +71,14 @@ def texts_for(job: Job, split: Split) -> Texts:
             f"{texts.source}; the ids must be those of the dataset, such as {split.video_ids[0]}"
         )
     return texts
+
+
+def _of_captioner(job: Job, split: Split, captioner: str) -> Texts:
+    """Return another captioner's published texts. Raises UnknownName, AbsentData, DataError."""
+    assert job.data is not None
+    card = load_card(job.row.dataset)
+    file = find_other_captions(job.data, card, job.row.split, captioner)
+    return _given(f"published captions of {captioner}", load_captions(file), split)
 
 
 def _second_split(job: Job) -> Split:

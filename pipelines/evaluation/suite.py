@@ -33,11 +33,14 @@ class Request(Inputs):
             raise ConfigError(
                 f"--judge scores open-ended answers; {self.row} has none, leave the option out"
             )
+        if self.captions_of and self.row == ALL:
+            raise ConfigError("--captions-of goes with one row; name it instead of 'all'")
 
     def job(self, row: Row) -> Job:
         """Return the job of one row."""
         shared = {field.name: getattr(self, field.name) for field in fields(Inputs)}
-        shared["out"] = self.out / row.name
+        of_other = f"-{self.captions_of}" if self.captions_of else ""
+        shared["out"] = self.out / f"{row.name}{of_other}"
         shared["config"] = with_llm(self.config, self.llm)
         return Job(row=row, **shared)
 

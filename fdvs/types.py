@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.shown import html_of
+
 Image = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -233,6 +235,9 @@ class Story:
     def text(self) -> str:
         return " ".join(s.text for s in self.sentences)
 
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
 
 Level = Literal["story", "scene", "chapter"]
 
@@ -277,6 +282,9 @@ class Moment(Span):
     picture_score: float | None = None
     relevance: float | None = None
     path: str = ""
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,6 +409,9 @@ class Answer:
     def said(self) -> str:
         """The answer alone: no citations, no refusal."""
         return "" if self.refused else " ".join(s.text for s in self.sentences) or self.text
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

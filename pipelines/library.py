@@ -23,6 +23,7 @@ from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
 from fdvs.pipelines.model_set import ModelSet
+from fdvs.pipelines.notebook import library_html, show_pictures_of
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.presets import settings as settings_of
 from fdvs.pipelines.rows import intact, row_of, row_without_file
@@ -31,7 +32,7 @@ from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.stopping import Stop, stoppable
 from fdvs.store.meta import get_meta, set_meta
-from fdvs.store.store import Artifact, Store
+from fdvs.store.store import THUMBNAILS_NAME, Artifact, Store
 from fdvs.story.as_json import story_from_json
 from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
 
@@ -77,6 +78,14 @@ class Library(Closing):
         self._asker: Asker | None = None
         self._finder: Finder | None = None
         self.config = config
+        show_pictures_of(store.folder, store.folder / THUMBNAILS_NAME)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the videos with the beginning of their stories."""
+        rows = self.videos()
+        stories = (intact(self._store, row.video_id or "", "story") for row in rows)
+        told = (story_from_json(one.payload).text if one else "" for one in stories)
+        return library_html(self.path.name, rows, told)
 
     @classmethod
     def open(

@@ -59,7 +59,7 @@ def test_a_row_is_scored_by_another_captioners_words(
 
 
 def test_what_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="cogagnet.*Did you mean cogagent"):
+    with pytest.raises(UnknownName, match=r"cogagnet.*Did you mean cogagent"):
         run_all(request(data, tmp_path, captions_of="cogagnet"), report_progress=print)
     (data / NAME).unlink()
     with pytest.raises(AbsentData, match="nextqa_cogagent/ with --data"):

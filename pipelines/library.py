@@ -65,8 +65,7 @@ class Library(Closing):
     def __init__(
         self, store: Store, config: Config, models: ModelSet, *, wanted: Config | None = None
     ) -> None:
-        """Most callers want `Library.open`. `wanted` are the settings as they were asked for, in
-        which sources have short names; `config` names their cards."""
+        """Use `Library.open`. `wanted` are settings with short names of sources, not of cards."""
         self._stores = ThreadStores(store)
         self._lock = threading.RLock()
         self._wanted = wanted or config
@@ -298,8 +297,7 @@ class Library(Closing):
         nearest: bool = False,
         stop: Stop | None = None,
     ) -> list[Moment]:
-        """Return the moments that match a query or an example picture, by falling
-        `Moment.relevance`.
+        """Return the moments that match a query or a picture, by falling `Moment.relevance`.
 
         Args:
             image: instead of words: a PNG, JPEG or WebP file, or its bytes.

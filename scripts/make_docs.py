@@ -45,7 +45,9 @@ Written by `scripts/make_docs.py` from `fdvs/config.py`; do not edit by hand.
 A preset is a full set of settings. A YAML file given with `--config` changes some of them; an
 unknown key, a key given twice or a wrong value is an error. `preset: NAME` in the file says which
 preset it starts from (`offline` without it); `--preset` on the command line goes before it, and a
-warning says so where they differ. A file is plain YAML of at most 256 KiB. The tables give the
+warning says so where they differ. Without `--config`, the `fdvs.yaml` in the library's folder
+holds, and for a build, where there is none and no `--preset`, the one in a given folder or beside a
+given file, unless it names models (decision 034); `fdvs config` and `fdvs build` say which. A file is plain YAML of at most 256 KiB. The tables give the
 defaults of preset `offline`. Example:
 
 ```yaml

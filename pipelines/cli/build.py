@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from fdvs.pipelines.cli.found import beside_videos
 from fdvs.pipelines.cli.options import (
     CaptionerOption,
     LibraryOptions,
@@ -108,6 +109,10 @@ def build(
     from fdvs.pipelines.show.progress import watching
     from fdvs.pipelines.sources import change_models, change_sources
 
+    if options.config is None and options.preset is None:
+        options = replace(options, config=beside_videos(paths))
+    if options.config is not None:
+        typer.echo(one_line(f"settings: {options.config}"), err=True)
     if add or drop or lang is not None or captioner or llm:
 
         def change(config: Config) -> Config:

@@ -12,12 +12,13 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from fdvs.pipelines.cli.found import in_library
 from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE.yaml",
-        help="Settings that override the preset; see docs/settings.md.",
+        help="Settings that override the preset (docs/settings.md); else fdvs.yaml in the "
+        "library's folder or, for build, beside the videos.",
     ),
 ]
 JsonOption = Annotated[
@@ -131,6 +133,8 @@ def library_command(command: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(command)
     def with_options(**values: Any) -> R:
         options = LibraryOptions(**{one.name: values.pop(one.name) for one in shared})
+        if options.config is None:
+            options = replace(options, config=in_library(options.library))
         return command(options=options, **values)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]

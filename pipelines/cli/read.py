@@ -20,6 +20,7 @@ from fdvs.pipelines.cli.options import (
     library_command,
     listed,
 )
+from fdvs.text.clean import one_line
 
 if TYPE_CHECKING:
     from fdvs.pipelines.library import Library
@@ -186,8 +187,11 @@ def _limits(
 def show_config(options: LibraryOptions) -> None:
     """Show the settings that a command would use, as YAML that --config takes.
 
-    Those of the library, or of the preset for a new one, with --config laid over them.
+    Those of the library, or of the preset for a new one, with --config, or the fdvs.yaml in the
+    library's folder, laid over them.
     """
+    if options.config is not None:
+        typer.echo(one_line(f"settings: {options.config}"), err=True)
     values = json.loads(json.dumps(asdict(options.settings())))  # plain lists instead of tuples
     if options.as_json:
         emit(values)

@@ -180,13 +180,17 @@ class ModelSet:
         return str(self._model(name).content_fingerprint(path))
 
     def check(self) -> None:
-        """Raise ModelUnavailable or ConfigError if a build lacks a model or a package, before any
-        work."""
+        """Raise ModelError or ConfigError if a build lacks a model or a package, or a model's files
+        are damaged, before any work."""
+        from fdvs.models.weights.loading import check_weights
+
         cards = [self.card(name) for name in self.names_for_build() if name not in self._own]
         if lacking := missing_packages(cards):
             raise ModelUnavailable("; ".join(lacking))
         for name in self.names_for_build():
             self.identity(name)
+        for card in cards:
+            check_weights(card)
 
     def names_for_build(self) -> tuple[str, ...]:
         """Return the names of the models that a build uses."""

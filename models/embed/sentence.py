@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fdvs.models.weights.loading import (
     place,
     without_progress_bars,
 )
+from fdvs.models.weights.templates import bounded, check_template
 from fdvs.types import ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
@@ -33,6 +35,9 @@ class SentenceEmbedder:
     def __init__(self, model: Any, identity: ModelIdentity) -> None:
         self.identity = identity
         self._model = model
+        template = getattr(getattr(model, "tokenizer", None), "chat_template", None)
+        check_template(template or "", name=identity.name)
+        self._bounds = bounded if template else nullcontext
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> SentenceEmbedder | GraphSentenceEmbedder:
@@ -55,13 +60,13 @@ class SentenceEmbedder:
                 trust_remote_code=False,
                 model_kwargs={"dtype": dtype, "use_safetensors": True},
             )
-        return cls(model, identity_of(card))
+            return cls(model, identity_of(card))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Return float32 [len(texts), D], rows of unit length; an empty text is allowed."""
         if not texts:
             return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
-        with model_errors(self.identity.label()):
+        with model_errors(self.identity.label()), self._bounds():
             rows = self._model.encode(
                 list(texts),
                 batch_size=self.batch_size,

@@ -18,7 +18,7 @@ from fdvs.errors import FdvsError, InvalidValue, ModelError, ModelUnavailable, h
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.weights import manifests
 from fdvs.models.weights.checkpoint import check_place
-from fdvs.models.weights.fetch import manifest_of, model_folder
+from fdvs.models.weights.fetch import manifest_of, model_folder, weights_card
 from fdvs.stopping import check_stop
 
 if TYPE_CHECKING:
@@ -164,6 +164,17 @@ def checked_folder(card: Card) -> Path:
     return place
 
 
+def check_weights(card: Card) -> None:
+    """Raise what `checked_folder` raises, for a card that may have no weights of its own.
+
+    Of fetched models only the hashes are checked: they need no package.
+    """
+    if manifest_of(card):
+        check_fetched(card)
+    elif weights_card(card):
+        checked_folder(card)
+
+
 def check_fetched(card: Card) -> None:
     """Raise ModelError for the first file that differs from what was fetched.
 
@@ -201,7 +212,9 @@ def model_errors(what: str) -> Iterator[None]:
     """Context in which what fails in a model's code is a ModelError that begins with `what`."""
     try:
         yield
-    except MODEL_FAULTS as error:
+    except FdvsError:
+        raise
+    except Exception as error:
         raise ModelError(f"{what} failed ({reason_of(error)})") from error
 
 

@@ -38,7 +38,7 @@ def rendered(tokenizer: Any, turns: Any, *, name: str, **options: Any) -> str:
     Raises ModelError where it fails in any way, or goes beyond MAX_STEPS or MAX_CHARS.
     """
     try:
-        with _bounded():
+        with bounded():
             text = tokenizer.apply_chat_template(turns, tokenize=False, **options)
     except Exception as error:
         reason = shortened(" ".join(f"{type(error).__name__}: {error}".split()))
@@ -93,7 +93,7 @@ class _TooLong(Exception):
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
+def bounded() -> Iterator[None]:
     """Context in which templates run at most MAX_STEPS lines in this thread."""
     from jinja2.utils import Namespace
 

@@ -108,7 +108,7 @@ def change_json(folder: Path, outside: Path, rng: random.Random) -> None:
     path = a_file(folder, rng, rng.choice(("*config.json", "*config.json", "*.json")))
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     inside = values
     while isinstance(inside, dict | list) and inside:
@@ -129,7 +129,7 @@ def add_key(folder: Path, outside: Path, rng: random.Random) -> None:
     path = a_file(folder, rng, rng.choice(("config.json", "*config.json")))
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     parts = [values] if isinstance(values, dict) else []
     parts += [part for part in list(parts and values.values()) if isinstance(part, dict)]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fdvs.config import Config, ModelsConfig, PerceiveConfig
-from fdvs.errors import ModelUnavailable, UnknownName
+from fdvs.errors import ModelError, ModelUnavailable, UnknownName
 from fdvs.models.factory import backend_class
+from fdvs.models.scripted import GridImageEmbedder
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.presets import PRESETS, preset
 
@@ -89,3 +90,12 @@ def test_a_build_does_not_need_the_language_model_that_only_answers_use(
     assert held.backends()["llm"] == "smollm2-135m (not on this machine)"
     with pytest.raises(ModelUnavailable, match="smollm2-135m"):
         held.llm.count_tokens("x")
+
+
+def test_damaged_files_are_found_before_any_work(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"cut")
+    config = Config(perceive=PerceiveConfig(captioner=f"transformers:{folder}"))
+    with pytest.raises(ModelError, match=r"model\.safetensors .*cut short or damaged"):
+        ModelSet(config, models={"image_embedder": GridImageEmbedder()}).check()

@@ -89,3 +89,23 @@ def test_the_real_model_puts_a_rabbit_nearer_to_a_hare_than_to_a_car() -> None:
     rabbit, hare, car = embedder.embed_texts(["a rabbit", "Likely seen: hare.", "a sports car"])
     assert rabbit @ hare > rabbit @ car + 0.1
     assert len(rabbit) == 384
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}",
+    ],
+    ids=["cut", "without end"],
+)
+def test_a_chat_template_that_fails_is_an_error(
+    template: str, sentence_folder: Path, tmp_path: Path, model_cache: Path
+) -> None:
+    """Without a list of modules a folder with a template is asked in turns of a chat."""
+    folder = Path(shutil.copytree(sentence_folder, tmp_path / "chat"))
+    (folder / "modules.json").unlink()
+    (folder / "chat_template.jinja").write_text(template)
+    embedder = SentenceEmbedder.load(card_of(folder), CPU)
+    with pytest.raises(ModelError, match="failed"):
+        embedder.embed_texts(["a red car"])

@@ -17,6 +17,7 @@ from typing import Any
 from fdvs.errors import ModelError
 from fdvs.excerpts import shortened, shown
 from fdvs.files import read_regular
+from fdvs.models.weights.gguf_header import check_gguf
 from fdvs.models.weights.manifests import check_no_holes
 
 MAX_FILES = 10_000
@@ -24,7 +25,7 @@ MAX_JSON_BYTES = 1 << 27  # the largest tokenizers have about 2^25
 MAX_CONFIG_BYTES = 1 << 23
 MAX_LEVELS = 12
 
-SAFETENSORS = ".safetensors"
+SAFETENSORS, GGUF = ".safetensors", ".gguf"
 INDEX = ".safetensors.index.json"
 CONFIGS = ("config.json", "open_clip_config.json")
 MODULES = "modules.json"
@@ -72,6 +73,8 @@ def check_place(place: Path, *, advice: str) -> None:
         for path in files:
             if path.suffix == SAFETENSORS:
                 shapes |= read_shapes(path)
+            elif path.suffix == GGUF:
+                check_gguf(path)
         for path in files:
             _check_file(path, place, shapes)
     except _Unfit as error:

@@ -16,16 +16,10 @@ from typing import Any
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.fingerprint import file_sha256
 from fdvs.models.weights import manifests
-from fdvs.models.weights.gguf_header import read_gguf_header
+from fdvs.models.weights.gguf_header import check_gguf
 from fdvs.models.weights.loading import needs, reason_of, without_progress_bars
 
 CONVERTED = "converted"
-# Sizes that a file declares, the last part of their names: layers, and sides of tensors.
-BLOCKS = "block_count"
-SIZES = (
-    *(BLOCKS, "embedding_length", "feed_forward_length", "head_count", "head_count_kv"),
-    *("key_length", "value_length", "vocab_size"),
-)
 
 logger = logging.getLogger(__name__)
 
@@ -115,23 +109,6 @@ def save_unpacked(file: Path, folder: Path) -> None:
         ) from None
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def check_gguf(file: Path) -> None:
-    """Raise ModelError where a GGUF file is cut short, or declares sizes that it does not hold."""
-    fields, shapes = read_gguf_header(file)
-    manifests.check_no_holes(file)
-    widest = max((side for shape in shapes.values() for side in shape), default=0)
-    for name, value in fields.items():
-        key = name.rpartition(".")[2]
-        if name.startswith("general.") or key not in SIZES or not isinstance(value, int):
-            continue
-        most = len(shapes) if key == BLOCKS else widest
-        if not 1 <= value <= most:
-            raise ModelError(
-                f"{file}: {name} is {value}, but it holds {len(shapes)} tensors of at most "
-                f"{widest} a side; copy or download it again"
-            )
 
 
 def _plain(model: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from fdvs.errors import ModelError
 from fdvs.excerpts import shown
+from fdvs.models.weights.manifests import check_no_holes
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -23,6 +24,12 @@ MAX_ITEMS = 5_000_000  # the largest vocabularies have about 300,000 words
 MAX_TEXT_BYTES = 1 << 24
 MAX_ALIGNMENT = 1 << 16
 MAX_DIMENSIONS = 4
+# Sizes that a file declares, the last part of their names: layers, and sides of tensors.
+BLOCKS = "block_count"
+SIZES = (
+    *(BLOCKS, "embedding_length", "feed_forward_length", "head_count", "head_count_kv"),
+    *("key_length", "value_length", "vocab_size"),
+)
 
 # The types of values by number: struct's letter, a text, or an array.
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
@@ -46,6 +53,23 @@ def read_gguf_header(path: Path) -> GgufHeader:
             f"{path} cannot be read: it is cut short, damaged or no GGUF file ({error}); copy or "
             "download it again"
         ) from None
+
+
+def check_gguf(file: Path) -> None:
+    """Raise ModelError where a GGUF file is cut short, or declares sizes that it does not hold."""
+    fields, shapes = read_gguf_header(file)
+    check_no_holes(file)
+    widest = max((side for shape in shapes.values() for side in shape), default=0)
+    for name, value in fields.items():
+        key = name.rpartition(".")[2]
+        if name.startswith("general.") or key not in SIZES or not isinstance(value, int):
+            continue
+        most = len(shapes) if key == BLOCKS else widest
+        if not 1 <= value <= most:
+            raise ModelError(
+                f"{file}: {name} is {value}, but it holds {len(shapes)} tensors of at most "
+                f"{widest} a side; copy or download it again"
+            )
 
 
 class _Wrong(Exception):

@@ -92,10 +92,9 @@ def test_a_build_does_not_need_the_language_model_that_only_answers_use(
         held.llm.count_tokens("x")
 
 
-def test_damaged_files_are_found_before_any_work(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"cut")
-    config = Config(perceive=PerceiveConfig(captioner=f"transformers:{folder}"))
-    with pytest.raises(ModelError, match=r"model\.safetensors .*cut short or damaged"):
+@pytest.mark.parametrize("name", ["model.safetensors", "model.gguf"])
+def test_damaged_files_are_found_before_any_work(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"cut")
+    config = Config(perceive=PerceiveConfig(captioner=f"transformers:{tmp_path}"))
+    with pytest.raises(ModelError, match=f"{name} .*(cut short|damaged)"):
         ModelSet(config, models={"image_embedder": GridImageEmbedder()}).check()

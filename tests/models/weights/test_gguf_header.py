@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fdvs.errors import ModelError
-from fdvs.models.weights.gguf import check_gguf, find_gguf
-from fdvs.models.weights.gguf_header import read_gguf_header
+from fdvs.models.weights.gguf import find_gguf
+from fdvs.models.weights.gguf_header import check_gguf, read_gguf_header
 
 F32, Q4_0, TEXT, ARRAY, U32 = 0, 2, 8, 9, 4
 

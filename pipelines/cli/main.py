@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from fdvs.errors import (
 )
 from fdvs.pipelines.cli import ask, build, evaluate, export, models, read, serve, signals
 from fdvs.pipelines.cli.options import emit
+from fdvs.pipelines.log_lines import log_to, print_traceback
 from fdvs.text.clean import one_line
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 70, 130, 141
@@ -68,7 +68,7 @@ def root(
     """Set up logging; every command runs after this."""
     _quiet_packages(verbose)
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    log_to(sys.stderr, level)
 
 
 def _quiet_packages(verbose: bool) -> None:
@@ -116,7 +116,7 @@ def _guarded(argv: list[str], as_json: bool) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # what the parser raises, in any of its versions
             return _usage(error, as_json)
-        traceback.print_exc()
+        print_traceback(error)
         return _fail(f"bug: {type(error).__name__}: {error}", EXIT_BUG, as_json)
     if code == EXIT_INTERRUPTED:
         return _fail(INTERRUPTED, signals.exit_code(EXIT_INTERRUPTED), as_json)

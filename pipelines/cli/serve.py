@@ -59,7 +59,7 @@ def serve(
             webbrowser.open(address)
         signals.allow(SERVER_GRACE_S)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False,
+            app, log_config=None, log_level="warning", access_log=False, server_header=False,
             timeout_graceful_shutdown=CLOSE_S,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[listener])

@@ -177,7 +177,9 @@ class Chapter:
     """The note on one clip; `index` is the clip's.
 
     `text` holds all that is known, `title` is a heading shown in the clip, and `said` are the
-    sentences of `text` that are spoken or subtitled. A stored story keeps no `said`.
+    sentences of `text` that are spoken or subtitled. A stored story keeps no `said`. `injections`
+    are texts of the clip that read like an order to a model: `text` quotes them behind a mark, and
+    no model is shown them (`fdvs.prompting.marks`).
     """
 
     video_id: str
@@ -187,6 +189,7 @@ class Chapter:
     text: str
     title: str = ""
     said: tuple[str, ...] = ()
+    injections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

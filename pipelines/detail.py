@@ -10,6 +10,7 @@ from pathlib import Path
 from fdvs.errors import NotFound
 from fdvs.store.store import Store, VideoRecord
 from fdvs.story.as_json import story_from_json
+from fdvs.text.plain import plain_words
 from fdvs.types import JsonDict, Saved, Span, Story
 
 TRACK = "track:"  # what the stages of whole tracks begin with
@@ -22,6 +23,7 @@ class ClipDetail(Span):
 
     Attributes:
         title: its heading, "" without one; `said` are the sentences that are spoken.
+        injections: its texts that read like an order to a model, quoted and marked in `text`.
         is_kept: False where the chapter was left out of the story as a repetition.
         similarity: how like what came before it the chapter is, None for the first.
         stands_for: the kept clip that a left-out one resembles: the last kept one before it.
@@ -33,6 +35,7 @@ class ClipDetail(Span):
     text: str
     title: str = ""
     said: tuple[str, ...] = ()
+    injections: tuple[str, ...] = ()
     is_kept: bool = True
     similarity: float | None = None
     stands_for: int | None = None
@@ -113,9 +116,10 @@ def _clips(store: Store, record: VideoRecord) -> tuple[ClipDetail, ...]:
                 start_s=float(chapter.payload["start_s"]),
                 end_s=float(chapter.payload["end_s"]),
                 index=index,
-                text=str(chapter.payload["text"]),
-                title=str(chapter.payload.get("title", "")),
-                said=tuple(chapter.payload.get("said", ())),
+                text=plain_words(str(chapter.payload["text"])),
+                title=plain_words(str(chapter.payload.get("title", ""))),
+                said=tuple(map(plain_words, chapter.payload.get("said", ()))),
+                injections=tuple(map(plain_words, chapter.payload.get("injections", ()))),
                 is_kept=is_kept,
                 similarity=similar[index] if index < len(similar) else None,
                 stands_for=None if is_kept else last_kept,
@@ -132,7 +136,11 @@ def _said(store: Store, record: VideoRecord) -> tuple[Cue, ...]:
     tracks = sorted((s for s in stages if s.startswith(TRACK)), key=lambda s: "subtitles" not in s)
     for stage in tracks:
         cues = [
-            Cue(start_s=max(0.0, float(o["start_s"])), end_s=float(o["end_s"]), text=str(o["text"]))
+            Cue(
+                start_s=max(0.0, float(o["start_s"])),
+                end_s=float(o["end_s"]),
+                text=plain_words(str(o["text"])),
+            )
             for stretch in store.get_all(record.video_id, stage).values()
             for o in stretch.payload["observations"]
         ]

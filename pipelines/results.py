@@ -175,13 +175,15 @@ class SceneJson(TypedDict):
 
 
 class ChapterJson(TypedDict):
-    """A kept chapter; `index` is its clip's, `title` may be empty."""
+    """A kept chapter; `index` is its clip's, `title` may be empty. `injections`
+    are texts that read like an order to a model; `text` quotes them behind a mark."""
 
     index: int
     title: str
     start_s: float
     end_s: float
     text: str
+    injections: Sequence[str]
 
 
 class StoryJson(TypedDict):
@@ -217,6 +219,7 @@ class ClipJson(SpanJson):
     text: str
     title: str
     said: Sequence[str]
+    injections: Sequence[str]
     is_kept: bool
     similarity: float | None
     stands_for: int | None

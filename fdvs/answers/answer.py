@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fdvs.answers.choice.answer import choose
@@ -29,11 +29,16 @@ from fdvs.answers.reply import OnText
 from fdvs.answers.retrieve import Retriever
 from fdvs.answers.write import write
 from fdvs.config import AskConfig, SearchConfig
+from fdvs.prompting.marks import shown_marks
 from fdvs.protocols import LanguageModel, TextEmbedder
 from fdvs.search.index import Index
-from fdvs.types import Answer
+from fdvs.text.timecode import citation
+from fdvs.types import Answer, Moment
 
 logger = logging.getLogger(__name__)
+
+LEFT_OUT = "left out of the answer, since it reads like an instruction:"
+MAX_LEFT_OUT, MAX_SHOWN_CHARS = 3, 160  # what of marked words is shown beside an answer
 
 
 def answer(
@@ -77,10 +82,22 @@ def answer(
         found = choose(question, evidence, make_chooser(once), once, config)
     else:
         found = _in_words(question, evidence, retriever, writer, config, on_text)
+    found = replace(found, notes=(*found.notes, *left_out_notes(found.evidence)))
     timing = replace(found.timing, retrieve_s=retrieve_s)
     seconds = round(time.monotonic() - started, 3)
     logger.info("ask: %d chapters as evidence, %.2f s", len(found.evidence), seconds)
     return replace(found, seconds=seconds, timing=timing)
+
+
+def left_out_notes(moments: Sequence[Moment]) -> list[str]:
+    """Return notes on words of the evidence that read like orders, and stand in no answer."""
+    shown = [(m, shown_marks(m.text, max_chars=MAX_SHOWN_CHARS)) for m in moments]
+    marked = [f"{citation(m.name, m.start_s, m.end_s)} {words}" for m, words in shown if words]
+    if not marked:
+        return []
+    more = len(marked) - MAX_LEFT_OUT
+    notes = [f"{LEFT_OUT} {one}" for one in marked[:MAX_LEFT_OUT]]
+    return [*notes, f"{LEFT_OUT} words of {more} more chapters"] if more > 0 else notes
 
 
 def _in_words(

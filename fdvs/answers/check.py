@@ -2,8 +2,9 @@
 
 A sentence stays where a chapter supports it (`fdvs.answers.support`) and every time that it names
 lies in the evidence. It is cited by the chapter that the model named, where that one is in the
-evidence and supports the sentence, else by the one that supports it best. A chapter that holds
-a prompt injection supports nothing. What is removed is returned, never lost.
+evidence and supports the sentence, else by the one that supports it best. What is marked as an
+order supports nothing, nor does a chapter with a prompt injection that is not marked. What is
+removed is returned, never lost.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from fdvs.answers.reply import (
     times_in,
 )
 from fdvs.answers.support import ChapterKey, chapter_support
-from fdvs.prompting.fence import has_prompt_injection
+from fdvs.prompting.injection import has_prompt_injection
+from fdvs.prompting.marks import unmarked
 from fdvs.protocols import TextEmbedder
+from fdvs.text.plain import plain_words
 from fdvs.text.sentences import finish
 from fdvs.text.timecode import citation
 from fdvs.types import AnswerSentence, Citation, Moment
@@ -69,11 +72,13 @@ def check_reply(
         min_support: from here on a chapter supports a sentence, 0 to 1.
     """
     moments = {(m.video_id, m.clips[0]): m for m in evidence.moments}
-    injected = {key for key, moment in moments.items() if has_prompt_injection(moment.text)}
+    injected = {
+        key for key, moment in moments.items() if has_prompt_injection(unmarked(moment.text))
+    }
     support = chapter_support([w.text for w in written], evidence, embedder, question=question)
     allowed = np.array([key in moments and key not in injected for key in support.chapters], bool)
     scores_SC = np.where(allowed, support.both, 0.0)
-    negating = {key for key, moment in moments.items() if _negates(moment.text)}
+    negating = {key for key, moment in moments.items() if _negates(unmarked(moment.text))}
     checked, num_removed = [], 0
     for sentence, scores_C in zip(written, scores_SC, strict=True):
         scores = dict(zip(support.chapters, scores_C.tolist(), strict=True))
@@ -98,7 +103,7 @@ def _checked(
 ) -> tuple[AnswerSentence, int]:
     """Return a sentence with its citations, and how many of the model's own were dropped."""
     best = max(scores.values(), default=0.0)
-    text = finish(sentence.text)
+    text = finish(plain_words(sentence.text))
     good, num_bad = _right_citations(sentence.citations, scores, moments, min_support)
     if best < min_support or not _times_hold(sentence.text, list(moments.values())):
         return AnswerSentence(text=text, support=best), len(sentence.citations)
@@ -128,7 +133,7 @@ def _times_hold(text: str, moments: Sequence[Moment]) -> bool:
     """Whether every time that the words name lies in the evidence, or stands in its text."""
     for time in times_in(text):
         at = WrittenCitation(name="", start_s=seconds(time), end_s=seconds(time))
-        if not cited_moments(at, moments) and not any(time in m.text for m in moments):
+        if not cited_moments(at, moments) and not any(time in unmarked(m.text) for m in moments):
             return False
     return True
 

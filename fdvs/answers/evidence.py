@@ -15,6 +15,8 @@ from functools import cached_property
 
 import numpy as np
 
+from fdvs.prompting.injection import has_prompt_injection
+from fdvs.prompting.marks import unmarked
 from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.text.sentences import sentences_of
@@ -118,13 +120,13 @@ def evidence_of(index: Index, embedder: TextEmbedder, entries: Sequence[Entry]) 
     """
     if isinstance(embedder, OnceEmbedder):
         for entry in entries:
-            texts = sentences_of(entry.text)
+            texts = sentences_of(unmarked(entry.text))
             rows = index.sentence_vectors(entry, texts)
             if rows is not None:
                 embedder.remember(texts, rows)
     videos = dict.fromkeys(entry.video_id for entry in entries)
     stories = [index.stories[video_id] for video_id in videos if video_id in index.stories]
-    sentences = [sentence.text for story in stories for sentence in story.sentences]
+    sentences = [unmarked(sentence.text) for story in stories for sentence in story.sentences]
     headings = {
         (video_id, chapter.index): chapter.title
         for video_id in videos
@@ -137,7 +139,7 @@ def evidence_of(index: Index, embedder: TextEmbedder, entries: Sequence[Entry]) 
 def passages_of(
     entries: Iterable[Entry], headings: Mapping[tuple[str, int], str] | None = None
 ) -> list[Passage]:
-    """Return the sentences of chapters, each with its chapter's times.
+    """Return the sentences of chapters, each with its chapter's times; none reads like an order.
 
     `headings` are those of chapters, by video and clip.
     """
@@ -150,7 +152,8 @@ def passages_of(
             heading=known.get((entry.video_id, entry.item), ""),
         )
         for entry in entries
-        for sentence in sentences_of(entry.text)
+        for sentence in sentences_of(unmarked(entry.text))
+        if not has_prompt_injection(sentence)
     ]
 
 

@@ -12,6 +12,7 @@ from fdvs.answers.evidence import Evidence, kept_chapters, moment_of
 from fdvs.answers.question import Question
 from fdvs.answers.quote import MAX_VIDEOS, quoted, quoted_answer
 from fdvs.answers.reach import Part
+from fdvs.prompting.marks import is_suspect
 from fdvs.search.index import Entry, Index
 from fdvs.story.candidates import candidates_of, is_remark, repeats
 from fdvs.text.timecode import timecode
@@ -112,7 +113,7 @@ def _placed(sentences: Iterable[Sentence], chapters: dict[int, Entry]) -> list[T
     placed: list[Telling] = []
     for sentence in sentences:
         entry = next((chapters[clip] for clip in sentence.clips if clip in chapters), None)
-        if entry is None or is_remark(sentence.text):
+        if entry is None or is_remark(sentence.text) or is_suspect(sentence.text):
             continue
         if not repeats(sentence.text, (text for text, _ in placed)):
             placed.append((sentence.text, moment_of(entry, score=0.0, matched_by=BY_STORY)))
@@ -121,12 +122,18 @@ def _placed(sentences: Iterable[Sentence], chapters: dict[int, Entry]) -> list[T
 
 def _titles(story: Story, chapters: dict[int, Entry]) -> list[Telling]:
     """Return the headings that are shown, else the titles of scenes or their first sentences."""
-    headings = [(c.title, (c.index,)) for c in story.chapters if c.title]
+    headings = [
+        (c.title, (c.index,)) for c in story.chapters if c.title and not is_suspect(c.title)
+    ]
     scenes = [(s.title or s.sentences[0].text, s.chapters) for s in story.scenes if s.sentences]
     told: list[Telling] = []
     for text, clips in headings if len(headings) >= len(scenes) else scenes:
         first = next((chapters[clip] for clip in clips if clip in chapters), None)
-        if first is not None and same_words(text) not in {same_words(known) for known, _ in told}:
+        if (
+            first is not None
+            and not is_suspect(text)
+            and same_words(text) not in {same_words(known) for known, _ in told}
+        ):
             told.append((text, moment_of(first, score=0.0, matched_by=BY_STORY)))
     return told
 
@@ -136,7 +143,8 @@ def _best_sentences(entries: Sequence[Entry], story: Story) -> list[Telling]:
     told = {chapter.index: chapter for chapter in story.chapters}
     places = {entry.item: entry for entry in entries}
     candidates = candidates_of([told[item] for item in places if item in told])
-    best = sorted((c for c in candidates if not is_remark(c.text)), key=lambda c: -c.quality)
+    told_alone = (c for c in candidates if not is_remark(c.text) and not is_suspect(c.text))
+    best = sorted(told_alone, key=lambda c: -c.quality)
     good = [c for c in best if c.quality >= best[0].quality / 2]
     return [
         (c.text, moment_of(places[c.clips[0]], score=0.0, matched_by=BY_STORY))

@@ -18,6 +18,7 @@ from fdvs.answers.question import Question, Turn
 from fdvs.config import AskConfig
 from fdvs.errors import ModelError
 from fdvs.prompting.fence import fence, neutral, safe_name
+from fdvs.prompting.marks import legible
 from fdvs.prompting.prompts import TEMPLATE_TOKENS
 from fdvs.protocols import LanguageModel
 from fdvs.text.clean import clean_text
@@ -148,15 +149,15 @@ def _lines(stories: Sequence[Story], names: Mapping[str, str], level: str) -> li
 
 def _lines_of(story: Story, name: str, level: str) -> list[Line]:
     if level == "chapters":
-        return [(_span_mark(c.start_s, c.end_s, name), c.text) for c in story.chapters]
+        return [(_span_mark(c.start_s, c.end_s, name), legible(c.text)) for c in story.chapters]
     if level == "story":
         mark = f"[{safe_name(name)}]" if name else ""
-        return [(mark, sentence.text) for sentence in story.sentences]
+        return [(mark, legible(sentence.text)) for sentence in story.sentences]
     num = 1 if level == "short scenes" else None
     return [
         (
             _span_mark(scene.start_s, scene.end_s, name),
-            " ".join(sentence.text for sentence in scene.sentences[:num]),
+            legible(" ".join(sentence.text for sentence in scene.sentences[:num])),
         )
         for scene in story.scenes
     ]
@@ -212,7 +213,7 @@ def _moments(moments: Sequence[Moment], num_chars: int) -> str:
         [
             (
                 _span_mark(m.start_s, m.end_s, m.name if is_many else ""),
-                clean_text(m.text, max_chars=num_chars),
+                clean_text(legible(m.text), max_chars=num_chars),
             )
             for m in moments
         ],

@@ -17,6 +17,7 @@ from fdvs.answers.telling import InPart, Telling, how_telling
 from fdvs.protocols import TextEmbedder
 from fdvs.story.candidates import leans, repeats
 from fdvs.story.chapters import ON_SCREEN, PICTURES
+from fdvs.text.plain import plain_words
 from fdvs.text.sentences import finish, shorten
 from fdvs.types import Answer, AnswerSentence, Citation, Moment
 
@@ -103,7 +104,7 @@ def quoted_answer(
 
 def quoted(text: str, where: Moment | Passage | Citation) -> AnswerSentence:
     """Return a text in quotation marks with its citation."""
-    inside = finish(shorten(text, max_chars=MAX_QUOTE_CHARS))
+    inside = finish(shorten(plain_words(text), max_chars=MAX_QUOTE_CHARS))
     inside = inside.replace("“", "‘").replace("”", "’")
     cited = Citation(**where.where(), support=1.0)
     return AnswerSentence(text=f"“{inside}”", support=1.0, citations=(cited,))

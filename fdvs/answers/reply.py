@@ -19,6 +19,7 @@ from fdvs.prompting.fence import safe_name
 from fdvs.prompting.prompts import checked_text
 from fdvs.protocols import Completion, LanguageModel, PrefillLanguageModel
 from fdvs.text.sentences import split_sentences
+from fdvs.text.timecode import cited_name
 from fdvs.types import AskTiming, Moment
 
 OnText = Callable[[str], None]
@@ -214,13 +215,18 @@ def cited_moments(citation: WrittenCitation, evidence: Sequence[Moment]) -> list
     wanted = citation.name.casefold()
     by_video: dict[str, list[Moment]] = {}
     for moment in evidence:
-        if not wanted or wanted in (moment.name.casefold(), safe_name(moment.name).casefold()):
+        if not wanted or wanted in _names(moment.name):
             by_video.setdefault(moment.video_id, []).append(moment)
     for moments in by_video.values():
         inside = _covering(citation, moments)
         if inside:
             return inside
     return []
+
+
+def _names(name: str) -> set[str]:
+    """Return the forms in which a name is cited: as it is, in a prompt, in an answer."""
+    return {one.casefold() for one in (name, safe_name(name), cited_name(name))}
 
 
 def _covering(citation: WrittenCitation, moments: Sequence[Moment]) -> list[Moment]:

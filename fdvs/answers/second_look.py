@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from fdvs.errors import BadModelOutput, MediaError, ModelError
 from fdvs.prompting.fence import neutral
 from fdvs.protocols import Describer, SecondLookCaptioner
-from fdvs.text.clean import clean_text
+from fdvs.text.plain import clean_words
 from fdvs.text.timecode import citation
 from fdvs.types import AnswerSentence, Citation, ClipView
 
@@ -64,7 +64,7 @@ def _reply(captioner: SecondLookCaptioner, view: ClipView, asked: str) -> str:
     if not view.frames:
         raise MediaError("none of its frames could be read")
     (reply,) = captioner.look([view], asked)
-    text = clean_text(reply, max_chars=MAX_REPLY_CHARS)
+    text = clean_words(reply, max_chars=MAX_REPLY_CHARS)
     if not text:
         raise BadModelOutput("the captioner said nothing")
     return text

@@ -19,6 +19,7 @@ from fdvs.answers.reply import OnText, Reply, ask_model, is_refusal, read_reply
 from fdvs.answers.retrieve import BY_STORY, Retriever
 from fdvs.config import AskConfig
 from fdvs.protocols import LanguageModel
+from fdvs.text.context import in_context
 from fdvs.types import Answer, AnswerSentence, Moment
 
 UNSUPPORTED_REPLY = "no chapter supports what the language model wrote"
@@ -65,6 +66,16 @@ def write(
     return replace(found, timing=timing)
 
 
+def _in_context(sentences: Sequence[AnswerSentence], evidence: Evidence) -> list[AnswerSentence]:
+    """Return sentences, those as quotes that stand behind an opening in what they rest on."""
+    told: list[AnswerSentence] = []
+    for sentence in sentences:
+        cited = {(c.video_id, c.start_s) for c in sentence.citations}
+        passages = [p.text for p in evidence.passages if (p.video_id, p.start_s) in cited]
+        told.append(replace(sentence, text=in_context(sentence.text, passages)))
+    return list({sentence.text: sentence for sentence in told}.values())
+
+
 def _answer(
     question: Question,
     evidence: Evidence,
@@ -75,6 +86,7 @@ def _answer(
     writer: LanguageModel,
 ) -> Answer:
     missing = [s for s in checked.supported if s not in good]
+    good = _in_context(good, evidence)
     return Answer(
         question=question.text,
         text=with_citations(good),

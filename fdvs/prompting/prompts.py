@@ -15,6 +15,7 @@ from fdvs.prompting.fence import fence, neutral
 from fdvs.prompting.thoughts import without_thoughts
 from fdvs.protocols import Completion, LanguageModel
 from fdvs.text.clean import clean_text
+from fdvs.text.plain import plain_words
 from fdvs.text.sentences import drop_unfinished, unique_sentences
 from fdvs.text.timecode import PHRASES, Quartile, timecode
 from fdvs.types import Observation
@@ -109,7 +110,7 @@ def ask_writer(writer: LanguageModel, prompt: Prompt, *, max_tokens: int, what: 
     text = checked_text(
         writer, written, max_tokens=max_tokens, what=what, instead="let the template write"
     )
-    return replace(written, text=" ".join(unique_sentences(text)))
+    return replace(written, text=plain_words(" ".join(unique_sentences(text))))
 
 
 def checked_text(

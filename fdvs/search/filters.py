@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdvs.errors import InvalidValue, UnknownName
+from fdvs.prompting.marks import unmarked
 from fdvs.search.fulltext import FullText
 from fdvs.search.index import Entry, Index
 from fdvs.search.ranking import WAYS, Match
@@ -137,7 +138,7 @@ def _carried(
 def _means(index: Index, place: int, said: str, vector: Vectors, min_score: float) -> bool:
     """Return whether a sentence of the chapter that the source said is near to the query."""
     entry = index.entries[place]
-    sentences = sentences_of(entry.text)
+    sentences = sentences_of(unmarked(entry.text))
     rows = index.sentence_vectors(entry, sentences)
     if rows is None or not len(rows):
         return False

@@ -24,6 +24,7 @@ from fdvs.search.rows import Rows
 from fdvs.stopping import check_stop
 from fdvs.store.store import Artifact, Store, VideoRecord
 from fdvs.story.as_json import story_from_json
+from fdvs.text.plain import plain_words
 from fdvs.types import Level, Span, Story, Vectors
 from fdvs.vectors import unit_rows
 
@@ -223,7 +224,7 @@ def _chapter(video: VideoRecord, item: int, artifact: Artifact) -> Entry:
     try:
         payload = artifact.payload
         start_s, end_s = float(payload["start_s"]), float(payload["end_s"])
-        text = _plain(str(payload["text"]))
+        text = plain_words(_plain(str(payload["text"])))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(video, f"chapter {item}", error) from error
     return Entry(

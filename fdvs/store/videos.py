@@ -15,6 +15,7 @@ from pathlib import Path
 from fdvs.errors import NotFound, StoreError
 from fdvs.store.sources import path_bytes, stored_path
 from fdvs.text.clean import show_text
+from fdvs.text.timecode import cited_name
 
 NUM_ID_CHARS = 16
 MIN_PREFIX_CHARS = 4
@@ -120,10 +121,14 @@ def find_exactly(connection: sqlite3.Connection, name_or_id: str) -> VideoRecord
 
 
 def pick_video(videos: list[VideoRecord], name_or_id: str) -> VideoRecord:
-    """Return the video of a name, an id or a unique beginning (>= 4 characters) of an id."""
+    """Return the video of a name (or as citations write it), an id or a unique beginning of an id
+    (at least 4 characters)."""
     for video in videos:
         if name_or_id in (video.name, video.video_id):
             return video
+    as_cited = [v for v in videos if cited_name(v.name) == name_or_id]
+    if len(as_cited) == 1:
+        return as_cited[0]
     start = name_or_id.lower()
     begins = [v for v in videos if v.video_id.startswith(start)]
     if len(start) >= MIN_PREFIX_CHARS and len(begins) == 1:

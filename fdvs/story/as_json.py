@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fdvs.errors import CorruptLibrary
+from fdvs.text.plain import plain_words
 from fdvs.types import Chapter, JsonDict, Scene, Sentence, Story, check_interval
 
 
@@ -49,6 +50,7 @@ def story_to_json(story: Story) -> JsonDict:
                 "start_s": _ms(c.start_s),
                 "end_s": _ms(c.end_s),
                 "text": c.text,
+                "injections": list(c.injections),
             }
             for c in story.chapters
         ],
@@ -58,8 +60,8 @@ def story_to_json(story: Story) -> JsonDict:
 def story_from_json(values: Mapping[str, Any]) -> Story:
     """Return the story that `story_to_json` wrote.
 
-    Stories of older versions have no titles. Raises CorruptLibrary where another field is missing,
-    has the wrong type, or names no chapter.
+    Stories of older versions have no titles and no `injections`; their texts become plain words.
+    Raises CorruptLibrary where another field is missing, has the wrong type, or names no chapter.
     """
     try:
         return _story(values)
@@ -93,6 +95,7 @@ def _chapter(video_id: str, values: Mapping[str, Any]) -> Chapter:
         end_s=end_s,
         text=_text(values["text"]),
         title=_text(values.get("title", "")),
+        injections=tuple(map(_text, values.get("injections", ()))),
     )
 
 
@@ -128,7 +131,7 @@ def _clips(values: Any, known: frozenset[int]) -> tuple[int, ...]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
-    return value
+    return plain_words(value)
 
 
 def _whole(value: Any) -> int:

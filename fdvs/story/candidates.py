@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from fdvs.prompting.marks import unmarked
 from fdvs.story.chapters import NOTHING_SEEN, ON_SCREEN, PICTURES, split_keywords
 from fdvs.story.linking import content_words
 from fdvs.text.sentences import finish, shorten, split_sentences
@@ -127,8 +128,9 @@ def _sentences(chapter: Chapter) -> list[tuple[Voice, str]]:
     result = [(Voice.SAID, sentence) for sentence in chapter.said]
     title = same_words(chapter.title)
     spoken = " ".join(chapter.said)
-    _, found, after = chapter.text.rpartition(spoken) if spoken else ("", "", chapter.text)
-    for sentence in split_sentences(after if found else chapter.text):
+    text = unmarked(chapter.text)
+    _, found, after = text.rpartition(spoken) if spoken else ("", "", text)
+    for sentence in split_sentences(after if found else text):
         if sentence.startswith(PICTURES) or (title and same_words(sentence) == title):
             continue
         is_written = sentence.startswith(ON_SCREEN)
@@ -198,6 +200,6 @@ def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:
 
 
 def _chapter_keywords(chapter: Chapter) -> list[str]:
-    _, found, listed = chapter.text.rpartition(f"{PICTURES} ")
+    _, found, listed = unmarked(chapter.text).rpartition(f"{PICTURES} ")
     words = split_keywords(listed.removesuffix(".")) if found else []
     return [re.sub(r" \([^)]*\)", "", word) for word in words]

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from fdvs.config import ChapterConfig
 from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.prompting.injection import has_prompt_injection
+from fdvs.prompting.marks import with_marks
 from fdvs.prompting.prompts import ask_for_text, chapter_prompt, fits
 from fdvs.protocols import LanguageModel
 from fdvs.story.observations import (
@@ -22,6 +24,8 @@ from fdvs.story.observations import (
     said_sentences,
     texts_of,
 )
+from fdvs.story.suspects import OrderTest, split_suspects
+from fdvs.text.context import in_context
 from fdvs.text.sentences import finish, listed, shorten
 from fdvs.types import Chapter, Clip, Observation
 
@@ -51,33 +55,42 @@ def write_chapter(
     *,
     config: ChapterConfig,
     writer: LanguageModel | None,
+    by_meaning: OrderTest | None = None,
 ) -> Chapter:
     """Return the clip's chapter; without observations it says that nothing was recognised.
 
-    The text of a language model condenses everything; it has no `said` of its own.
+    The text of a language model condenses everything; it has no `said` of its own. Observations
+    that read like orders are shown to no model: they are quoted at the end, marked.
+
+    Args:
+        by_meaning: finds orders by their meaning; None finds them by their words alone.
+
     Raises ModelUnavailable if `config.writer` is llm and `writer` is None, BadModelOutput if the
     model's reply is empty.
     """
-    arranged = arrange(observations)
+    arranged, suspects = split_suspects(arrange(observations), by_meaning)
     if config.writer == "llm" and writer is None:
         raise ModelUnavailable(
             "chapter.writer is 'llm', but no language model is loaded; set models.llm, "
             "or chapter.writer to 'template'"
         )
+    text = ""
     said: tuple[str, ...] = ()
     if config.writer == "llm" and writer is not None and arranged:
         text = _by_model(arranged, config=config, writer=writer)
-    else:
+    if not text:
         said = tuple(said_sentences(arranged))
         text = template_text(arranged) or NOTHING_SEEN
+    injections = tuple(o.text for o in suspects)
     return Chapter(
         video_id=clip.video_id,
         index=clip.index,
         start_s=clip.start_s,
         end_s=clip.end_s,
-        text=text,
+        text=with_marks(text, injections),
         title=title_of(arranged),
         said=said,
+        injections=injections,
     )
 
 
@@ -91,7 +104,10 @@ def title_of(arranged: Sequence[Observation]) -> str:
 def _by_model(
     arranged: Sequence[Observation], *, config: ChapterConfig, writer: LanguageModel
 ) -> str:
-    """Ask once; observations are shortened, which is marked, until the prompt fits."""
+    """Ask once; observations are shortened, which is marked, until the prompt fits.
+
+    Returns "" for a reply that reads like an order itself: the template has to write.
+    """
     max_chars = MAX_OBSERVATION_CHARS
     prompt = chapter_prompt(arranged)
     while not fits(writer, prompt, max_tokens=config.max_tokens):
@@ -104,7 +120,12 @@ def _by_model(
             )
         logger.info("chapter: observations cut to %d characters to fit the context", max_chars)
         prompt = chapter_prompt(arrange(arranged, max_chars=max_chars))
-    return ask_for_text(writer, prompt, max_tokens=config.max_tokens, what="a chapter")
+    text = ask_for_text(writer, prompt, max_tokens=config.max_tokens, what="a chapter")
+    text = in_context(text, [o.text for o in arranged])
+    if has_prompt_injection(text):
+        logger.warning("a chapter of %s reads like an order: by template", writer.identity.label())
+        return ""
+    return text
 
 
 def template_text(arranged: Sequence[Observation]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from fdvs.prompting.marks import unmarked
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter, Sentence
 
@@ -55,7 +56,7 @@ def link_sentences(sentences: Sequence[str], chapters: Sequence[Chapter]) -> tup
     """
     if not chapters:
         raise ValueError("a sentence needs at least one chapter to be linked to")
-    words = [set(content_words(chapter.text)) for chapter in chapters]
+    words = [set(content_words(unmarked(chapter.text))) for chapter in chapters]
     weights = word_weights(words)
     linked = []
     for place, text in enumerate(sentences):

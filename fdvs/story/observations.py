@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fdvs.text.clean import clean_text
+from fdvs.text.plain import clean_words
 from fdvs.text.sentences import finish, split_sentences
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation
@@ -57,7 +57,7 @@ def arrange(
     that is said or is the heading, is left out. Observations without visible text are dropped.
     """
     cleaned = [
-        replace(o, source=kind_of(o.source), text=clean_text(o.text, max_chars=max_chars))
+        replace(o, source=kind_of(o.source), text=clean_words(o.text, max_chars=max_chars))
         for o in observations
     ]
     ordered = sorted((o for o in cleaned if o.text), key=_place)
@@ -139,7 +139,7 @@ def _passages(lines: Sequence[Observation]) -> list[str]:
     for line in lines:
         if last is not None and _echoes(line.text, last.text):
             continue
-        if last is not None and _goes_on(passages[-1], line.start_s - last.end_s):
+        if last is not None and goes_on(passages[-1], line.start_s - last.end_s):
             passages[-1] = f"{passages[-1]} {line.text}"
         else:
             passages.append(line.text)
@@ -152,7 +152,8 @@ def _echoes(text: str, before: str) -> bool:
     return bool(words) and words in same_words(before)
 
 
-def _goes_on(passage: str, pause_s: float) -> bool:
+def goes_on(passage: str, pause_s: float) -> bool:
+    """Return whether a passage so far is no whole sentence, and goes on after a pause."""
     return (
         finish(passage) != passage[:1].upper() + passage[1:]
         and len(passage) < MAX_OPEN_CHARS

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fdvs.config import StoryConfig
 from fdvs.errors import ModelUnavailable
+from fdvs.prompting.marks import legible, unmarked
 from fdvs.protocols import LanguageModel
 from fdvs.story.abstractive import summarise_scene, summarise_story
 from fdvs.story.extractive import (
@@ -23,6 +24,7 @@ from fdvs.story.linking import link_sentences
 from fdvs.story.scenes import joined, scene_ranges
 from fdvs.story.sentence_vectors import Embed
 from fdvs.story.titles import scene_titles
+from fdvs.text.context import in_context
 from fdvs.text.sentences import split_sentences
 from fdvs.types import Chapter, Scene, Sentence, Story, Vectors
 
@@ -177,10 +179,11 @@ def _abstractive(
         _scene(i, o, titles[i], link_sentences(split_sentences(text), o.chapters))
         for i, (o, text) in enumerate(zip(outlines, texts, strict=True))
     )
-    parts = [(o.start_s, text) for o, text in zip(outlines, texts, strict=True)]
+    parts = [(o.start_s, legible(text)) for o, text in zip(outlines, texts, strict=True)]
     story = summarise_story(
         parts, duration_s=duration_s, writer=writer, max_tokens=config.max_tokens
     )
+    story = in_context(story, [text for _, text in parts])
     everything = [chapter for o in outlines for chapter in o.chapters]
     return scenes, link_sentences(split_sentences(story), everything)
 
@@ -188,6 +191,7 @@ def _abstractive(
 def _scene_text(outline: _Outline, config: StoryConfig, writer: LanguageModel) -> str:
     """Return the summary of a scene; a scene of one chapter is that chapter."""
     if len(outline.chapters) == 1:
-        return outline.chapters[0].text
-    parts = [(c.start_s, c.text) for c in outline.chapters]
-    return summarise_scene(parts, writer=writer, max_tokens=config.max_tokens)
+        return unmarked(outline.chapters[0].text)
+    parts = [(c.start_s, legible(c.text)) for c in outline.chapters]
+    told = summarise_scene(parts, writer=writer, max_tokens=config.max_tokens)
+    return in_context(told, [text for _, text in parts])

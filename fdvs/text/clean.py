@@ -10,7 +10,6 @@ import re
 import unicodedata
 
 from fdvs.errors import InvalidValue
-from fdvs.text.timecode import citation
 
 # Terminal escape sequences, removed whole, since what is left of one is not text: CSI (colours,
 # cursor), OSC (titles, links; ended by BEL or ST) and the sequences of two characters.
@@ -112,8 +111,3 @@ def _printable(char: str) -> str:
     if kind == "Cs":
         return "\ufffd"
     return "" if kind == "Cc" else char
-
-
-def safe_citation(name: str, start_s: float, end_s: float) -> str:
-    """Return `[NAME @ m:ss-m:ss]` with a name that is safe to print."""
-    return citation(one_line(name), start_s, end_s)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from fdvs.text.clean import one_line
+from fdvs.text.plain import name_in_words
+
 Quartile = Literal["beginning", "early", "later", "end"]
 
 QUARTILES: tuple[Quartile, ...] = ("beginning", "early", "later", "end")
@@ -37,10 +40,18 @@ def timecode(time_s: float) -> str:
 def citation(name: str, start_s: float, end_s: float) -> str:
     """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the span is covered.
 
-    >>> citation("film.mp4", 3.2, 64.5)
-    '[film.mp4 @ 0:03-1:05]'
+    The name is one line, and its brackets and `@` are written otherwise: no name can end this
+    citation or begin another.
+
+    >>> citation("film.mp4", 3.2, 64.5), citation("a [1080p].mp4", 0, 1)
+    ('[film.mp4 @ 0:03-1:05]', '[a (1080p).mp4 @ 0:00-0:01]')
     """
-    return f"[{name} @ {timecode(start_s)}-{timecode(math.ceil(end_s))}]"
+    return f"[{cited_name(name)} @ {timecode(start_s)}-{timecode(math.ceil(end_s))}]"
+
+
+def cited_name(name: str) -> str:
+    """Return a video's name as citations write it."""
+    return name_in_words(one_line(name))
 
 
 def quartile(start_s: float, duration_s: float) -> Quartile:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from fdvs.config import Config
 from fdvs.pipelines.model_set import ModelSet
+from fdvs.prompting.orders_by_meaning import OrdersByMeaning
 from fdvs.types import ModelIdentity
 
 
 @dataclass(slots=True)
 class BuildContext:
-    """Read-only during a build, so that every thread may use it.
+    """Read-only during a build but for what is loaded late, so that every thread may use it.
 
     `observer_names` are in the order of the settings, the captioner first: those in `track_names`
     read whole files, those in `describer_names` look at clips. `observer_fingerprints` are by name.
@@ -31,6 +32,7 @@ class BuildContext:
     text_fingerprint: str = field(init=False)
     chapter_writer_fingerprint: str = ""
     story_writer_fingerprint: str = ""
+    _orders: OrdersByMeaning | None = None
 
     def __post_init__(self) -> None:
         models, config = self.models, self.config
@@ -47,6 +49,14 @@ class BuildContext:
             self.chapter_writer_fingerprint = models.fingerprint("llm")
         if config.story.writer == "abstractive":
             self.story_writer_fingerprint = models.fingerprint("llm")
+
+    @property
+    def orders(self) -> OrdersByMeaning:
+        """What finds by meaning the texts that read like orders; loads the text embedder. For the
+        thread that describes."""
+        if self._orders is None:
+            self._orders = OrdersByMeaning(self.models.text_embedder)
+        return self._orders
 
     @property
     def model_fingerprints(self) -> list[str]:

@@ -139,13 +139,16 @@ def _write_chapter(task: ClipTask, context: BuildContext) -> None:
         [digest(_payload(task.observations.get(name, []))) for name in names],
         config,
         context.chapter_writer_fingerprint,
+        context.text_fingerprint,
     )
     if task.stored.get("chapter") == fingerprint:
         return
     observations = [o for name in names for o in task.observations.get(name, [])]
     try:
         writer = context.models.llm if config.writer == "llm" else None
-        chapter = write_chapter(task.clip, observations, config=config, writer=writer)
+        chapter = write_chapter(
+            task.clip, observations, config=config, writer=writer, by_meaning=context.orders
+        )
     except ModelUnavailable:
         raise
     except Exception as error:
@@ -158,4 +161,6 @@ def _write_chapter(task: ClipTask, context: BuildContext) -> None:
         payload["title"] = chapter.title
     if chapter.said:
         payload["said"] = list(chapter.said)
+    if chapter.injections:
+        payload["injections"] = list(chapter.injections)
     task.add_result("chapter", fingerprint, payload)

@@ -28,7 +28,7 @@ VERSIONS = {
     "kept_frames": 1,
     "look": 1,
     "see": 1,
-    "chapter": 2,
+    "chapter": 3,
     "chapter_vector": 1,
     "kept_chapters": 1,
     "story": 3,
@@ -137,15 +137,17 @@ def track_fingerprint(
 
 
 def chapter_fingerprint(
-    clip: Clip, observations: Sequence[str], rule: ChapterConfig, writer: str
+    clip: Clip, observations: Sequence[str], rule: ChapterConfig, writer: str, text_embedder: str
 ) -> str:
-    """A chapter depends on the digests of its clip's observations and on its writer."""
+    """A chapter depends on the digests of its clip's observations, on its writer, and on the text
+    embedder, which tests by meaning whether an observation reads like an order."""
     return _fingerprint(
         "chapter",
         clip=[clip.start_s, clip.end_s],
         seen=list(observations),
         rule=rule,
         writer=writer,
+        orders=text_embedder,
     )
 
 

@@ -16,6 +16,7 @@ from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import VideoJob
+from fdvs.prompting.marks import unmarked
 from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
 from fdvs.search.index import SENTENCES
 from fdvs.store.store import Artifact, NewArtifact, Store
@@ -25,6 +26,10 @@ from fdvs.text.sentences import sentences_of
 from fdvs.types import Chapter, JsonDict, Saved, Story, Vectors
 
 EMBED_CHUNK = 64
+SUSPECT_NOTE = (
+    "{num} of {total} chapters hold words that read like an instruction to a language model: "
+    "quoted and marked there, and no answer rests on them"
+)
 
 
 class Finisher:
@@ -48,6 +53,9 @@ class Finisher:
         self._trim()
         saved = count_saved(self._job, self._store, kept)
         self._put("saved", "", asdict(saved))
+        num_suspect = sum(bool(c.payload.get("injections")) for c in self._chapters)
+        if num_suspect:
+            self._job.note(SUSPECT_NOTE.format(num=num_suspect, total=len(self._chapters)))
         self._put("notes", "", {"notes": list(self._job.warnings)})
         self._mark_done()
         return saved
@@ -107,7 +115,7 @@ class Finisher:
         job, store = self._job, self._store
         stored = store.get_all(job.video_id, SENTENCES)
         for clip, chapter in zip(job.clips, self._chapters, strict=True):
-            texts = sentences_of(chapter.payload["text"])
+            texts = sentences_of(unmarked(chapter.payload["text"]))
             wanted = fingerprints.sentence_vector_fingerprint(
                 chapter.digest, self._context.text_fingerprint
             )
@@ -209,9 +217,11 @@ class Finisher:
 
 
 def chapter_from_payload(video_id: str, index: int, payload: JsonDict) -> Chapter:
-    """Return a stored chapter; those of older versions have no title and no `said`."""
+    """Return a stored chapter; those of older versions lack some fields."""
     return Chapter(
-        video_id=video_id, index=index, **{**payload, "said": tuple(payload.get("said", ()))}
+        video_id=video_id,
+        index=index,
+        **{**payload, **{name: tuple(payload.get(name, ())) for name in ("said", "injections")}},
     )
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from fdvs.errors import FdvsError
 from fdvs.protocols import Heard
 from fdvs.store.store import NewArtifact
-from fdvs.text.clean import clean_text, one_line
+from fdvs.text.clean import one_line
+from fdvs.text.plain import clean_words
 from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
 
 T = TypeVar("T")
@@ -243,8 +244,8 @@ Item = Opened | Unchanged | Finished | ClipTask | Stretch
 
 
 def cleaned(observations: Iterable[Observation], max_chars: int) -> list[Observation]:
-    """Return what a source said as safe text, each at most `max_chars` long."""
-    return [replace(o, text=clean_text(o.text, max_chars=max_chars)) for o in observations]
+    """Return what a source said as plain words, each at most `max_chars` long."""
+    return [replace(o, text=clean_words(o.text, max_chars=max_chars)) for o in observations]
 
 
 def live_tasks(items: Sequence[Item]) -> list[ClipTask]:

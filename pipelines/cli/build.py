@@ -24,7 +24,7 @@ from fdvs.pipelines.cli.options import (
     library_command,
     listed,
 )
-from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
 
 if TYPE_CHECKING:
     from fdvs.config import Config
@@ -189,4 +189,4 @@ def remove(video: VideoArgument, options: LibraryOptions) -> None:
 
         emit({"removed": row_json(row)})
     else:
-        typer.echo(f"removed {one_line(row.name)} ({row.num_clips} clips); the file stays")
+        typer.echo(f"removed {plain_line(row.name)} ({row.num_clips} clips); the file stays")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fdvs.pipelines.detail import VideoDetail
 from fdvs.pipelines.exports.texts import Mark
 from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
 from fdvs.text.timecode import timecode
 
 # characters that Markdown or a wiki would read as structure
@@ -52,11 +53,11 @@ def _times(clips: Sequence[int], spans: dict[int, tuple[float, float]]) -> str:
 
 def escaped(text: str) -> str:
     """Return a text as one line in which nothing is Markdown."""
-    return _MARKUP.sub(r"\\\1", one_line(text))
+    return _MARKUP.sub(r"\\\1", plain_line(text))
 
 
 def _yaml(text: str) -> str:
-    inside = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
+    inside = plain_line(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{inside}"'
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from fdvs.errors import ModelUnavailable, NotFound, how_to_install
 from fdvs.pipelines.detail import VideoDetail
-from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
 from fdvs.text.timecode import timecode
 
 MAX_PICTURES = 400  # of a longer video every n-th clip is shown
@@ -31,7 +31,7 @@ def html_report(detail: VideoDetail, picture: Picture) -> str:
         loader=PackageLoader("fdvs.pipelines.exports"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"time": timecode, "line": one_line}
+    made.filters |= {"time": timecode, "line": plain_line}
     css = files("fdvs.pipelines.exports").joinpath("templates/report.css").read_text("utf-8")
     step = -(-len(detail.clips) // MAX_PICTURES)
     shown = {clip.index for clip in detail.clips[:: max(1, step)]}

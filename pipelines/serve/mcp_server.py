@@ -141,7 +141,7 @@ class Tools:
 
         detail = self._library.video(video)
         jpeg, shown_s = frame_jpeg(self._library, video, at_s)
-        return [f"{detail.name} at {timecode(shown_s)}", Image(data=jpeg, format="jpeg")]
+        return [f"{safe_name(detail.name)} at {timecode(shown_s)}", Image(data=jpeg, format="jpeg")]
 
     def get_overview(self, video: str) -> list[Any]:
         """Show a video at a glance: one sheet of the pictures of its clips with their times."""
@@ -149,7 +149,7 @@ class Tools:
 
         detail = self._library.video(video)
         return [
-            f"{detail.name}, {timecode(detail.duration_s)}, {len(detail.clips)} clips",
+            f"{safe_name(detail.name)}, {timecode(detail.duration_s)}, {len(detail.clips)} clips",
             Image(data=self._library.sheet(video), format="jpeg"),
         ]
 

@@ -75,12 +75,12 @@ def _show_options(out: Console, answer: Answer) -> None:
 
 
 def _show_moment(out: Console, moment: Moment) -> None:
-    from fdvs.prompting.fence import has_prompt_injection
+    from fdvs.prompting.marks import is_suspect
 
     cited = span(moment.name, moment.start_s, moment.end_s)
     line(out, "  ", cited, (matches(moment), FAINT))
     paragraph(out, shorten(one_line(moment.text), max_chars=MAX_EVIDENCE_CHARS), indent="    ")
-    if has_prompt_injection(moment.text):
+    if is_suspect(moment.text):
         line(out, (f"    ({INJECTION})", FAINT))
 
 

@@ -25,6 +25,7 @@ from fdvs.pipelines.show.tables import (
 )
 from fdvs.report import BuildReport, BuildRow
 from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
 from fdvs.types import Saved
 
 MAX_WARNINGS = 10
@@ -64,7 +65,7 @@ def _show_content(out: Console, row: BuildRow) -> None:
     partly = f"; not complete: {', '.join(row.missing)}" if row.missing else ""
     line(
         out,
-        (one_line(row.name), HEAD),
+        (plain_line(row.name), HEAD),
         f"  {length(row.duration_s)}  {one_line(told)}",
         (f"  ({_status(row)}{one_line(partly)})", FAINT),
     )
@@ -101,7 +102,7 @@ def _table(rows: list[BuildRow], total: Saved) -> Table:
     numbers = ("length", "clips", "frames kept", "chapters kept", "calls", "saved")
     table = new_table(("video", *numbers, "status"), numbers=numbers)
     for row in rows:
-        name = Text(one_line(row.name))
+        name = Text(plain_line(row.name))
         table.add_row(name, length(row.duration_s), *_cells(row.saved), Text(_status(row)))
     if len(rows) > 1:
         duration_s = sum(row.duration_s or 0.0 for row in rows)

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from fdvs.report import BuildEvent, Watcher
 from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
 
 FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 HEADING = "unchecked: "
@@ -43,7 +44,7 @@ def describe(event: BuildEvent) -> str:
     >>> describe(BuildEvent(kind="done_video", name="a.mp4", text="unchanged", done=1, total=2))
     '[1/2] done a.mp4: unchanged'
     """
-    text = ": ".join(part for part in (one_line(event.name), one_line(event.text)) if part)
+    text = ": ".join(part for part in (plain_line(event.name), one_line(event.text)) if part)
     if not text:
         return ""
     counter = f"[{event.done}/{event.total}] " if event.total else ""
@@ -66,7 +67,7 @@ def _bar() -> Iterator[Watcher]:
             if event.kind in ("clip", "track"):
                 progress.update(
                     task,
-                    description=one_line(event.name)[:40],
+                    description=plain_line(event.name)[:40],
                     completed=event.done,
                     total=event.total or None,
                 )

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fdvs.text.clean import one_line, safe_citation
-from fdvs.text.timecode import timecode
+from fdvs.text.clean import one_line
+from fdvs.text.plain import plain_line
+from fdvs.text.timecode import citation, timecode
 from fdvs.types import Moment, Saved, Sentence, Story, VideoHit, VideoRow
 
 Cite = Callable[[tuple[int, ...]], list[str]]
@@ -93,10 +94,10 @@ def show_rows(rows: Sequence[VideoRow], saved: Mapping[str, Saved], library: Pat
         show_table(out, _row_table(built, saved))
     for row in built:
         for note in row.notes[:MAX_NOTES]:
-            line(out, (f"note    {one_line(row.name)}: {one_line(note)}", FAINT))
+            line(out, (f"note    {plain_line(row.name)}: {one_line(note)}", FAINT))
         if len(row.notes) > MAX_NOTES:
             more = len(row.notes) - MAX_NOTES
-            line(out, (f"note    {one_line(row.name)}: {more} more; see --json", FAINT))
+            line(out, (f"note    {plain_line(row.name)}: {more} more; see --json", FAINT))
     for row in failed:
         show_failure(out, row.name, row.reason)
     line(out, (f"{counted(len(built), 'video')}, {len(failed)} failed", FAINT))
@@ -108,7 +109,7 @@ def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
     for row in rows:
         counts = saved.get(row.name)
         table.add_row(
-            Text(one_line(row.name) + (f" ({row.status})" if row.status != "ok" else "")),
+            Text(plain_line(row.name) + (f" ({row.status})" if row.status != "ok" else "")),
             length(row.duration_s),
             str(row.num_clips),
             str(row.num_chapters),
@@ -122,7 +123,7 @@ def _row_table(rows: Sequence[VideoRow], saved: Mapping[str, Saved]) -> Table:
 
 def show_failure(out: Console, name: str, reason: str) -> None:
     """Print one failed file with its reason."""
-    line(out, ("failed  ", BAD), one_line(name), (f"  {one_line(reason)}", FAINT))
+    line(out, ("failed  ", BAD), plain_line(name), (f"  {one_line(reason)}", FAINT))
 
 
 def counted(number: int, noun: str) -> str:
@@ -144,7 +145,7 @@ def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
         f"{counted(len(story.chapters), 'chapter')} kept",
         counted(len(story.scenes), "scene"),
     ]
-    line(out, (one_line(name), HEAD), (f"  {', '.join(facts)}", FAINT))
+    line(out, (plain_line(name), HEAD), (f"  {', '.join(facts)}", FAINT))
     _show_sentences(out, story.sentences, cite)
     for scene in story.scenes:
         out.print()
@@ -174,7 +175,7 @@ def _show_chapters(out: Console, story: Story, name: str) -> None:
 
 def span(name: str, start_s: float, end_s: float) -> tuple[str, str]:
     """Return a styled citation."""
-    return safe_citation(name, start_s, end_s), CITATION
+    return citation(name, start_s, end_s), CITATION
 
 
 def _clip_citations(story: Story, name: str) -> Cite:
@@ -189,7 +190,7 @@ def _clip_citations(story: Story, name: str) -> Cite:
                 runs[-1] = (runs[-1][0], max(end_s, runs[-1][1]))
             else:
                 runs.append((start_s, end_s))
-        return [safe_citation(name, start_s, end_s) for start_s, end_s in runs]
+        return [citation(name, start_s, end_s) for start_s, end_s in runs]
 
     return cite
 
@@ -233,7 +234,7 @@ def show_hits(
     for hit in hits or nearest:
         line(
             out,
-            (one_line(hit.name), HEAD),
+            (plain_line(hit.name), HEAD),
             (f"  {hit.relevance if hits else hit.score:.3f}  ", SCORE),
             (f"by its {hit.level} ({hit.score:.2f})" if hits else f"by its {hit.level}", FAINT),
         )

@@ -15,7 +15,7 @@ from fdvs.errors import NotFound
 from fdvs.pipelines.cli import main as cli
 
 HOSTILE = "a[bold]b[/bold] :smile: \x1b[31mred\x1b]0;title\x07 [/] \u202egpj.mp4"
-HOSTILE_SHOWN = "a[bold]b[/bold] :smile: red [/] gpj.mp4"
+HOSTILE_SHOWN = "a(bold)b(/bold) :smile: red (/) gpj.mp4"
 
 
 @pytest.mark.parametrize("width", ["20", "500"])

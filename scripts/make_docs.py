@@ -47,7 +47,8 @@ unknown key, a key given twice or a wrong value is an error. `preset: NAME` in t
 preset it starts from (`offline` without it); `--preset` on the command line goes before it, and a
 warning says so where they differ. Without `--config`, the `fdvs.yaml` in the library's folder
 holds, and for a build, where there is none and no `--preset`, the one in a given folder or beside a
-given file, unless it names models (decision 034); `fdvs config` and `fdvs build` say which. A file is plain YAML of at most 256 KiB. The tables give the
+given file, unless it names models (decision 034); `fdvs config` and `fdvs build` say which. A file
+is plain YAML of at most 256 KiB. The tables give the
 defaults of preset `offline`. Example:
 
 ```yaml

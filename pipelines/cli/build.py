@@ -112,7 +112,7 @@ def build(
     if options.config is None and options.preset is None:
         options = replace(options, config=beside_videos(paths))
     if options.config is not None:
-        typer.echo(one_line(f"settings: {options.config}"), err=True)
+        typer.echo(plain_line(f"settings: {options.config}"), err=True)
     if add or drop or lang is not None or captioner or llm:
 
         def change(config: Config) -> Config:

@@ -123,6 +123,8 @@ def load_part(kind: Any, card: Card, **settings: Any) -> Any:
             return kind.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **settings
             )
+    except FdvsError:
+        raise
     except Exception as error:  # whatever comes up in a package for a folder it does not expect
         raise ModelUnavailable(
             f"model {card.name!r}: {folder} cannot be loaded by {kind.__name__} "

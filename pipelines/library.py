@@ -309,9 +309,9 @@ class Library(Closing):
             matched_by: only what matches by one of `meaning`, `words`, `looks`.
             sources: only what one of these carries: `speech`, `subtitles`, `screen`, `pictures`.
             nearest: also what is below the bound, for a query that nothing fits well.
-            stop: an event, or a function that says True, to end the search; raises Stopped.
+            stop: an event, or a function that says True, to end the search.
 
-        Raises NotFound, InvalidValue, UnknownName, StoreError.
+        Raises NotFound, InvalidValue, UnknownName, StoreError, Stopped.
         """
         from fdvs.pipelines.finder import Page, filters_of
 
@@ -335,8 +335,7 @@ class Library(Closing):
         min_score: float | None = None,
         nearest: bool = False,
     ) -> list[VideoHit]:
-        """Return videos by falling relevance, each scored by the best match among its story, scenes
-        and chapters (arXiv 2412.06182). Arguments as for `search`."""
+        """Return videos by falling relevance: of story, scenes and chapters (arXiv 2412.06182)."""
         from fdvs.pipelines.finder import Page
 
         page = Page(num=num, offset=offset, nearest=nearest)

@@ -62,6 +62,8 @@ def decode_picture(data: bytes, *, short_side_px: int) -> Image:
                 return np.ascontiguousarray(small, dtype=np.uint8)
     except InvalidValue:
         raise
+    except Pictures.UnidentifiedImageError:
+        raise InvalidValue("image", f"{len(data)} bytes that are no picture", ALLOWED) from None
     except Exception as error:  # a decoder of untrusted data may raise anything
         told = " ".join(str(error).split())[:100] or type(error).__name__
         raise InvalidValue("image", f"{len(data)} bytes ({told})", ALLOWED) from None

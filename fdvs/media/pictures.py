@@ -41,7 +41,7 @@ def decode_picture(data: bytes, *, short_side_px: int) -> Image:
     read before the number of pixels is known. Raises InvalidValue.
     """
     from PIL import Image as Pictures
-    from PIL import ImageOps
+    from PIL import ImageOps, UnidentifiedImageError
 
     if len(data) > MAX_BYTES:
         raise InvalidValue("image", f"{len(data)} bytes", ALLOWED)
@@ -62,7 +62,7 @@ def decode_picture(data: bytes, *, short_side_px: int) -> Image:
                 return np.ascontiguousarray(small, dtype=np.uint8)
     except InvalidValue:
         raise
-    except Pictures.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InvalidValue("image", f"{len(data)} bytes that are no picture", ALLOWED) from None
     except Exception as error:  # a decoder of untrusted data may raise anything
         told = " ".join(str(error).split())[:100] or type(error).__name__

@@ -24,7 +24,6 @@ from fdvs.pipelines.cli.options import (
     library_command,
     listed,
 )
-from fdvs.text.clean import one_line
 from fdvs.text.plain import plain_line
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdvs.errors import CorruptLibrary, StoreError
-from fdvs.files import Closing, write_whole
+from fdvs.files import Closing, is_jpeg, write_whole
 from fdvs.store.artifacts import (
     Artifact,
     NewArtifact,
@@ -360,6 +360,14 @@ class Store(Closing):
         if clip_index < 0:
             raise ValueError(f"clip_index is {clip_index}; need >= 0")
         return self._thumbnail_folder(video_id) / f"{clip_index:06d}.jpg"
+
+    def lost_thumbnails(self, video_id: str) -> frozenset[int]:
+        """Return the clips with stored frames whose thumbnail is missing or no whole JPEG."""
+        with self.reading() as connection:
+            items = connection.execute(
+                "SELECT item FROM artifacts WHERE video_id = ? AND stage = 'frames'", (video_id,)
+            ).fetchall()
+        return frozenset(i for (i,) in items if not is_jpeg(self.thumbnail_path(video_id, i)))
 
     def trim_thumbnails(
         self, video_id: str, *, keep_items: int, without: Container[int] = ()

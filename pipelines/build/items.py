@@ -65,7 +65,8 @@ class VideoJob:
     the models that failed on parts of it: the rest is built, and those parts are asked for again
     by the next build. `warnings` are notes for people, in the order in which they came up.
 
-    `without_pictures` are the indices of clips that have none.
+    `without_pictures` are the indices of clips that have none, `lost_thumbnails` those whose
+    thumbnail is to be made again.
 
     `beside` are digests of what a source reads besides the video, by source, and `sidecar_digest`
     covers them all. `tracks` are by source; `said` are a track's observations, clip by clip.
@@ -90,6 +91,7 @@ class VideoJob:
     tracks: dict[str, Track] = field(default_factory=dict)
     said: dict[str, list[list[Observation]]] = field(default_factory=dict)
     without_pictures: set[int] = field(default_factory=set)
+    lost_thumbnails: frozenset[int] = frozenset()
     started_s: float = 0.0
     num_clips_computed: int = 0
     results: list[NewArtifact] = field(default_factory=list)

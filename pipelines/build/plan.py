@@ -32,7 +32,12 @@ def plan_clip(job: VideoJob, clip: Clip, store: Store, context: BuildContext) ->
         without_pictures(task, context)
         return task
     frames = stored_result(store, job.video_id, "frames", clip.index)
-    if frames is None or frames.fingerprint != task.frames_fingerprint or frames.vectors is None:
+    if (
+        clip.index in job.lost_thumbnails
+        or frames is None
+        or frames.fingerprint != task.frames_fingerprint
+        or frames.vectors is None
+    ):
         task.decode_times_s = sample_times(clip, context.config.sample.num_frames_per_clip)
         task.stale = context.describer_names
         return task

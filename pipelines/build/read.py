@@ -74,6 +74,7 @@ def _read_video(
             return
         seen.add(job.video_id)
         _look_beside(job, context)
+        job.lost_thumbnails = store.lost_thumbnails(job.video_id)
         job.done_fingerprint = fingerprints.done_fingerprint(
             job.sha256, context.config, context.model_fingerprints, job.sidecar_digest
         )
@@ -114,7 +115,7 @@ def _is_done(job: VideoJob, store: Store) -> bool:
     if not store.is_intact(job.video_id, seal=done.payload.get("seal")):
         logger.warning("%s: stored results are damaged; made again", one_line(job.path.name))
         return False
-    return True
+    return not job.lost_thumbnails
 
 
 def _read_opened(

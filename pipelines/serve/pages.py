@@ -26,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 NUM_MOMENTS = 24
 NUM_CARDS = 48
 MAX_TEXT_CHARS = 260
+CUT_S = 10.0  # offered where no end is given
 LOW = 58  # per cent of the strip that a left-out clip lacks
 CACHED = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -58,6 +59,11 @@ def end_code(end_s: float) -> str:
     return timecode(math.ceil(end_s))
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 scene`, `2 scenes`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def strip(clips: Sequence[ClipDetail], duration_s: float) -> list[dict[str, Any]]:
     """Return the bars of a strip, in per cent of its width."""
     whole = max(duration_s, 0.001)
@@ -76,7 +82,13 @@ def _environment() -> Environment:
         loader=PackageLoader("fdvs.pipelines.serve"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"time": timecode, "end": end_code, "clipped": clipped, "line": one_line}
+    made.filters |= {
+        "time": timecode,
+        "end": end_code,
+        "clipped": clipped,
+        "line": one_line,
+        "count": counted,
+    }
     made.globals |= {"address": address, "marked": marked, "strip": strip, "LOW": LOW}
     return made
 
@@ -130,9 +142,10 @@ def video(request: Request, video: str, t: str = "") -> Response:
     """Show a video: player, strip, scenes, story, chapters, and what was left out."""
     detail = engine_of(request).library.video(video)
     start_s, end_s = _times(t)
+    cut_end_s = max(end_s, min(start_s + CUT_S, detail.duration_s))
     return page(
         request, "video.html", detail=detail, native=plays_natively(detail), start_s=start_s,
-        end_s=end_s, clips={clip.index: clip for clip in detail.clips},
+        end_s=end_s, cut_end_s=cut_end_s, clips={clip.index: clip for clip in detail.clips},
     )  # fmt: skip
 
 

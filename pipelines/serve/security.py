@@ -22,7 +22,7 @@ POLICY = (
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer a form of ours has Origin: null
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 REFUSED = (

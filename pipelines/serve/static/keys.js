@@ -1,7 +1,13 @@
-// Keys of every page: / goes to the search field.
+// Keys of every page: / goes to the search field, ? lists the keys.
+const keys = document.getElementById("keys");
+
+document.getElementById("keys-open").addEventListener("click", () => keys.showModal());
+
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input, textarea, select");
-  if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (isTyping || keys.open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") document.getElementById("q").focus();
+  else if (event.key === "?") keys.showModal();
+  else return;
   event.preventDefault();
-  document.getElementById("q").focus();
 });

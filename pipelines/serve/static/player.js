@@ -8,6 +8,8 @@ const sentences = [...document.querySelectorAll(".s[data-start]")];
 const scenes = [...document.querySelectorAll(".scenes a")];
 let stopAt = Infinity;
 let usesSegments = false;
+let wanted = Number(video.dataset.start); // where to go on when another source is loaded
+let wantsPlay = false;
 
 function say(text) {
   trouble.textContent = text;
@@ -20,16 +22,22 @@ function useSegments() {
     return;
   }
   usesSegments = true;
-  const at = video.currentTime || Number(video.dataset.start);
   video.src = `/v/${encodeURIComponent(video.dataset.id)}/hls/index.m3u8`;
-  video.addEventListener("loadedmetadata", () => { video.currentTime = at; }, { once: true });
+  video.addEventListener("loadedmetadata", () => { video.currentTime = wanted; follow(); }, { once: true });
   video.load();
+  if (wantsPlay) video.play().catch(() => {});
 }
 
 function play(start, end) {
   stopAt = end > start ? end : Infinity;
-  video.currentTime = start;
+  wantsPlay = true;
+  go(start);
   video.play().catch(() => {});
+}
+
+function go(time) {
+  wanted = Math.max(0, time);
+  video.currentTime = wanted;
 }
 
 function offer(start, end) {
@@ -75,7 +83,7 @@ document.addEventListener("click", (event) => {
     history.replaceState(null, "", cite.getAttribute("href"));
   } else if (scene) {
     show(document.getElementById("tab-story"));
-    video.currentTime = Number(scene.dataset.start);
+    go(Number(scene.dataset.start));
   }
 });
 
@@ -94,18 +102,18 @@ for (const tab of document.querySelectorAll("[role=tab]")) {
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, select, button, video") || event.ctrlKey || event.metaKey) return;
   const jumps = { j: -10, l: 10, ArrowLeft: -5, ArrowRight: 5 };
-  if (event.key in jumps) video.currentTime = Math.max(0, video.currentTime + jumps[event.key]);
+  if (event.key in jumps) go(video.currentTime + jumps[event.key]);
   else if (event.key === "k" || event.key === " ") video.paused ? video.play() : video.pause();
   else if (event.key === "[" || event.key === "]") {
     const starts = sentences.map((one) => Number(one.dataset.start)).sort((a, b) => a - b);
     const now = video.currentTime;
     const to = event.key === "]" ? starts.find((t) => t > now + 0.5) : starts.filter((t) => t < now - 1).pop();
-    if (to !== undefined) video.currentTime = to;
+    if (to !== undefined) go(to);
   } else return;
   event.preventDefault();
 });
 
-seek.addEventListener("input", () => { stopAt = Infinity; video.currentTime = Number(seek.value); });
+seek.addEventListener("input", () => { stopAt = Infinity; go(Number(seek.value)); });
 video.addEventListener("timeupdate", follow);
 video.addEventListener("error", useSegments);
 video.querySelector("source")?.addEventListener("error", useSegments);

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve.app import guarded, make_app
-from fdvs.pipelines.serve.security import POLICY, new_token
+from fdvs.pipelines.serve.security import HEADERS, POLICY, new_token
 
 TOKEN = new_token()
 BASE = "http://127.0.0.1:8765"
@@ -67,3 +67,8 @@ def test_every_answer_binds_the_page(guest: TestClient) -> None:
         assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert "unsafe" not in POLICY
+
+
+def test_browsers_name_our_origin_when_a_form_of_ours_is_sent() -> None:
+    # with `no-referrer` a browser sends `Origin: null`, and every form would be refused
+    assert (b"referrer-policy", b"same-origin") in HEADERS

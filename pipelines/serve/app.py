@@ -18,6 +18,7 @@ from fdvs.errors import FdvsError
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve import api, pages
 from fdvs.pipelines.serve.engine import Engine
+from fdvs.pipelines.serve.mcp_server import add_route
 from fdvs.pipelines.serve.security import Guard
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def make_app(library: Library) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine.warm_up()
-        yield
+        async with agents():
+            yield
         app.state.engine.close()
 
     app = FastAPI(
@@ -37,6 +39,7 @@ def make_app(library: Library) -> FastAPI:
         openapi_url=f"{api.PREFIX}/openapi.json",
     )  # fmt: skip
     app.state.engine = Engine(library)
+    agents = add_route(app, library, app.state.engine.ask)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(packages=[("fdvs.pipelines.serve", "static")]))

@@ -7,6 +7,7 @@ build, change or remove anything here.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from fdvs.errors import FdvsError, ModelUnavailable, NotFound, how_to_install
 from fdvs.pipelines.library import Library
 from fdvs.prompting.fence import neutral, safe_name
 from fdvs.text.timecode import citation, timecode
+from fdvs.types import Answer
 
 MAX_ROWS, MAX_MOMENTS = 200, 50
 MAX_CHARS = 20_000
@@ -30,10 +32,14 @@ ABOUT = (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+Ask = Callable[..., Answer]
 
 
-def make_server(library: Library) -> Any:
-    """Return an MCP server with the tools of a library. Raises ModelUnavailable without `mcp`."""
+def make_server(library: Library, *, ask: Ask | None = None) -> Any:
+    """Return an MCP server with the tools of a library, whose questions go to `ask`.
+
+    Raises ModelUnavailable without `mcp`.
+    """
     try:
         from mcp.server import MCPServer
         from mcp.types import ToolAnnotations
@@ -45,13 +51,50 @@ def make_server(library: Library) -> Any:
         name="fdvs", title="FDVS", version=__version__, instructions=ABOUT, log_level="ERROR"
     )
     hints = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    tools = Tools(library)
+    tools = Tools(library, ask or library.ask)
     for tool in (
         tools.list_videos, tools.get_story, tools.search_moments, tools.ask, tools.get_frame,
         tools.get_overview,
     ):  # fmt: skip
         server.tool(annotations=hints, structured_output=False)(_told(tool))
+    for level in ("story", "chapters"):
+        uri = f"fdvs://videos/{{video}}/{level}"
+        server.resource(uri, name=level, mime_type="text/plain")(_resource(tools, level))
     return server
+
+
+def _resource(tools: Tools, level: str) -> Callable[[str], str]:
+    def read(video: str) -> str:
+        from mcp.server.mcpserver.exceptions import ResourceError
+
+        try:
+            return tools.get_story(video, level)
+        except FdvsError as error:
+            raise ResourceError(" ".join(str(error).split())[:500]) from None
+
+    read.__doc__ = f"The {level} of a video, by its id, with times."
+    return read
+
+
+def add_route(app: Any, library: Library, ask: Ask) -> Callable[[], Any]:
+    """Add `/mcp` (streamable HTTP, no sessions) to an application that has a guard around it.
+
+    Returns what must be entered while the application runs; without the package `mcp`, the route
+    says how to install it.
+    """
+    try:
+        server = make_server(library, ask=ask)
+    except ModelUnavailable as error:
+        told = error
+
+        def missing() -> None:
+            raise told
+
+        app.api_route("/mcp", methods=["GET", "POST"], include_in_schema=False)(missing)
+        return contextlib.AsyncExitStack
+    inner = server.streamable_http_app(stateless_http=True, json_response=True)
+    app.router.routes.extend(inner.routes)
+    return lambda: server.session_manager.run()
 
 
 def _told(tool: F) -> F:
@@ -72,8 +115,9 @@ def _told(tool: F) -> F:
 class Tools:
     """The tools, as plain functions of a library."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, ask: Ask) -> None:
         self._library = library
+        self._ask = ask
 
     def list_videos(self, limit: int = 50, offset: int = 0) -> str:
         """List the videos of the library: name, id, length, state. At most 200 at once."""
@@ -129,7 +173,7 @@ class Tools:
         """Answer a question from the videos, every sentence with its time, or say that they do not
         show it. With `options` one of them is chosen."""
         more: dict[str, Any] = {"options": list(options)} if options else {}
-        found = self._library.ask(question[:MAX_QUERY_CHARS], video=video or None, **more)
+        found = self._ask(question[:MAX_QUERY_CHARS], video=video or None, **more)
         if found.refused:
             return fenced([found.text], f"refused: {found.reason}")
         lines = [(" ".join(cited(c, c) for c in s.citations), s.text) for s in found.sentences]

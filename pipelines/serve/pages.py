@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fdvs.errors import FdvsError, InvalidValue
+from fdvs.errors import FdvsError, InvalidValue, NotFound
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
 from fdvs.pipelines.serve.api import STATUS, engine_of
 from fdvs.pipelines.serve.media import media_type, playlist, plays_natively, segment
@@ -216,8 +216,14 @@ def hls_segment(request: Request, video: str, number: int) -> Response:
 
 @router.get("/v/{video}/thumbnails/{clip}.jpg")
 def thumbnail(request: Request, video: str, clip: int) -> Response:
-    """Send the picture of a clip."""
-    jpeg = engine_of(request).library.thumbnail(video, clip)
+    """Send the picture of a clip; a drawn wave for one that has none, such as a recording's."""
+    library = engine_of(request).library
+    try:
+        jpeg = library.thumbnail(video, clip)
+    except NotFound:
+        if all(one.index != clip for one in library.video(video).clips):
+            raise
+        return RedirectResponse("/static/sound.svg")
     return Response(jpeg, media_type="image/jpeg", headers=CACHED)
 
 

@@ -7,6 +7,8 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from fdvs.pipelines.library import Library
+
 
 def test_the_library_shows_every_video_with_its_first_sentence(client: TestClient) -> None:
     page = client.get("/").text
@@ -46,6 +48,19 @@ def test_an_answer_cites_and_its_citations_lead_to_the_video(
     page = client.get("/ask", params={"q": "What does the rabbit eat?"}).text
     assert "“The rabbit eats grass.”" in page
     assert f"/v/{video_id}?t=2" in page
+
+
+def test_a_clip_without_a_picture_has_a_drawn_one(
+    client: TestClient, library: Library, video_id: str
+) -> None:
+    place = f"/v/{video_id}/thumbnails"
+    assert client.get(f"{place}/0.jpg").headers["content-type"] == "image/jpeg"
+    (picture,) = library.path.rglob(f"*{video_id}*/**/*0.jpg")
+    picture.unlink()
+    drawn = client.get(f"{place}/0.jpg")
+    assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
+    assert client.get(f"{place}/99.jpg").status_code == 404
+    assert "/static/sound.svg" in client.get("/").text
 
 
 @pytest.mark.parametrize("place", ["/", "/search?q=fox", "/ask?q=fox", "/v/ID"])

@@ -105,7 +105,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         server.wait(60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not outlive the tests that use it
 def chromium() -> Iterator[Any]:
     """Start Debian's Chromium; where it or Playwright is missing, say so and skip."""
     lacks = [] if importlib.util.find_spec("playwright") else ["Playwright"]

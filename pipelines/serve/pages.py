@@ -134,6 +134,7 @@ def library(
         request, "library.html", rows=rows, details=details, total_s=sum(lengths.values()),
         num_videos=len(every), number=page_number, num_pages=num_pages,
         jobs=[job for job in engine.jobs.jobs if not job.is_over],
+        last=next((job for job in reversed(engine.jobs.jobs) if job.is_over), None),
     )  # fmt: skip
 
 
@@ -181,6 +182,12 @@ def build(request: Request, path: str = Form()) -> Response:
     """Start a build of a folder or file on this machine, from the page's form."""
     engine_of(request).build([path.strip()])
     return RedirectResponse("/", status_code=303)
+
+
+@router.get("/builds/{number}")
+def report(request: Request, number: int) -> Response:
+    """Show what a build did: each file with its state and reason, and the notes."""
+    return page(request, "build.html", job=engine_of(request).job(number))
 
 
 @router.post("/builds/{number}/stop")

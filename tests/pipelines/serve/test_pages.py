@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -61,6 +62,20 @@ def test_a_clip_without_a_picture_has_a_drawn_one(
     assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
     assert client.get(f"{place}/99.jpg").status_code == 404
     assert "/static/sound.svg" in client.get("/").text
+
+
+def test_a_build_that_failed_says_why(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "no.mp4").write_bytes(b"this is no film")
+    client.post("/builds", data={"path": str(tmp_path / "broken")})
+    assert "/builds/1/stop" in client.get("/builds/1").text
+    with client.stream("GET", "/api/v1/builds/1/events") as events:
+        assert '"kind": "end"' in [line for line in events.iter_lines() if line][-1]
+    page = client.get("/builds/1").text
+    assert "1 video could not be built." in page
+    assert "no.mp4" in page
+    assert "1 failed" in client.get("/").text
+    assert client.get("/builds/9").status_code == 404
 
 
 @pytest.mark.parametrize("place", ["/", "/search?q=fox", "/ask?q=fox", "/v/ID"])

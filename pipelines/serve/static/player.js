@@ -29,13 +29,14 @@ function useSegments() {
 }
 
 function play(start, end) {
-  stopAt = end > start ? end : Infinity;
   wantsPlay = true;
   go(start);
+  stopAt = end > start ? end : Infinity;
   video.play().catch(() => {});
 }
 
 function go(time) {
+  stopAt = Infinity; // who goes elsewhere is not stopped at the end of what was cited
   wanted = Math.max(0, time);
   video.currentTime = wanted;
 }
@@ -113,7 +114,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-seek.addEventListener("input", () => { stopAt = Infinity; go(Number(seek.value)); });
+seek.addEventListener("input", () => go(Number(seek.value)));
 video.addEventListener("timeupdate", follow);
 video.addEventListener("error", useSegments);
 video.querySelector("source")?.addEventListener("error", useSegments);

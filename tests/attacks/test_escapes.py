@@ -105,7 +105,7 @@ def whole_ways_out(library: Library, capsys: Any) -> dict[str, str]:
     out["html"] = re.sub(r"<[^>]*>", "", html.partition("<body>")[2])
     from fdvs.pipelines.serve.mcp_server import Tools
 
-    tools = Tools(library)
+    tools = Tools(library, library.ask)
     out["agent"] = "\n".join(
         [tools.list_videos(), *(tools.get_story(NAME, level) for level in ("story", "chapters"))]
     )

@@ -69,10 +69,12 @@ def _repair(options: LibraryOptions) -> None:
     if options.as_json:
         emit(done)
         return
-    lost = done["num_rows_dropped"]
+    lost = f"{done['num_rows_dropped']} damaged results are left out, and what cannot be read"
+    if done["num_videos"] and not done["num_rows"]:
+        lost = "the beginning of the results' table is damaged, so none can be reached"
     typer.echo(
         f"kept {done['num_videos']} videos, {done['num_files']} files, {done['num_rows']} results; "
-        f"{lost} damaged or unreadable results are left out\n"
+        f"{lost}\n"
         + one_line(f"the old file stays: {done['old_file']}")
         + "\nnext    run fdvs build on the same folders: what is missing is made again"
     )

@@ -365,7 +365,9 @@ class Store(Closing):
         """Return the clips with stored frames whose thumbnail is missing or no whole JPEG."""
         with self.reading() as connection:
             items = connection.execute(
-                "SELECT item FROM artifacts WHERE video_id = ? AND stage = 'frames'", (video_id,)
+                "SELECT item FROM artifacts WHERE video_id = ? AND stage = 'frames'"
+                " AND typeof(item) = 'integer' AND item >= 0",  # others are damaged
+                (video_id,),
             ).fetchall()
         return frozenset(i for (i,) in items if not is_jpeg(self.thumbnail_path(video_id, i)))
 

@@ -211,6 +211,7 @@ DAMAGE = {
     "a digest": "UPDATE artifacts SET digest = 'x' WHERE stage = '{stage}'",
     "a fingerprint": "UPDATE artifacts SET fingerprint = 'x' WHERE stage = '{stage}'",
     "an item": "UPDATE artifacts SET item = item + 100 WHERE stage = '{stage}'",
+    "an item's type": "UPDATE artifacts SET item = 'x' || item WHERE stage = '{stage}'",
     "a stage": "UPDATE artifacts SET stage = 'x{stage}' WHERE stage = '{stage}'",
     "a type": "UPDATE artifacts SET payload = x'ff' WHERE stage = '{stage}'",
 }

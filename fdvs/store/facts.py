@@ -5,11 +5,10 @@ The digest of a key's value stands under `KEY.sha256`; facts of older versions h
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 
-from fdvs.fingerprint import canonical_json
+from fdvs.fingerprint import canonical_json, digest
 from fdvs.types import JsonDict
 
 SUFFIX = ".sha256"
@@ -19,7 +18,7 @@ def as_rows(key: str, value: JsonDict) -> Iterator[tuple[str, str]]:
     """Yield the rows (key, text) that store a fact."""
     text = canonical_json(value)
     yield key, text
-    yield key + SUFFIX, canonical_json({"of": _digest(text)})
+    yield key + SUFFIX, canonical_json({"of": digest(text.encode())})
 
 
 def problem(key: str, facts: Mapping[str, str]) -> str:
@@ -30,8 +29,8 @@ def problem(key: str, facts: Mapping[str, str]) -> str:
         return "not JSON"
     if not isinstance(value, dict):
         return "not an object"
-    digest = facts.get(key + SUFFIX)
-    if digest is not None and digest != canonical_json({"of": _digest(facts[key])}):
+    stored = facts.get(key + SUFFIX)
+    if stored is not None and stored != canonical_json({"of": digest(facts[key].encode())}):
         return "damaged: content and digest do not agree"
     return ""
 
@@ -40,7 +39,3 @@ def sound_keys(facts: Mapping[str, str]) -> list[str]:
     """Return the keys of all facts that are as they were written, and those of their digests."""
     whole = [key for key in facts if not key.endswith(SUFFIX) and not problem(key, facts)]
     return [*whole, *(key + SUFFIX for key in whole if key + SUFFIX in facts)]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

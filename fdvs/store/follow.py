@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fdvs.store.sources import path_bytes, stored_path
+from fdvs.store.sources import NO_SOURCE, path_bytes, stored_path
 from fdvs.store.videos import candidate_names, unique_name
 
 
@@ -37,13 +37,8 @@ def forget_gone(connection: sqlite3.Connection, roots: Iterable[Path]) -> list[s
     that no file holds any more, which are deleted with all their results."""
     for path in _gone(connection, [path_bytes(root) for root in roots]):
         connection.execute("DELETE FROM sources WHERE path = ?", (path,))
-        left = "SELECT min(path) FROM sources WHERE sources.video_id = videos.video_id"
-        connection.execute(
-            f"UPDATE videos SET path = ({left}) WHERE path = ? AND ({left}) IS NOT NULL", (path,)
-        )
     unheld = connection.execute(
-        "SELECT video_id, name, path FROM videos WHERE NOT EXISTS (SELECT 1 FROM sources"
-        " WHERE sources.video_id = videos.video_id)"
+        f"SELECT video_id, name, path FROM videos WHERE {NO_SOURCE}"
     ).fetchall()
     gone = [(video_id, name) for video_id, name, path in unheld if not os.path.lexists(path)]
     connection.executemany("DELETE FROM videos WHERE video_id = ?", [(one,) for one, _ in gone])

@@ -6,7 +6,6 @@ what does not match its digest is computed again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fdvs.files import write_whole
+from fdvs.files import read_regular, write_whole
+from fdvs.fingerprint import digest
 from fdvs.models.weights.manifests import cache_root
 from fdvs.types import Vectors
 
@@ -37,12 +37,10 @@ def kept_vectors(key: str, make: Callable[[], Vectors]) -> Vectors:
 
 def _read(path: Path) -> Vectors | None:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        head, _, data = path.read_bytes().partition(b"\n")
+        head, _, data = read_regular(path, max_bytes=MAX_BYTES).partition(b"\n")
         about = json.loads(head)
         num_rows, num_dims = about["shape"]
-        if hashlib.sha256(data).hexdigest() != about["sha256"]:
+        if digest(data) != about["sha256"]:
             return None
         return np.frombuffer(data, dtype="<f4").reshape(num_rows, num_dims)
     except FileNotFoundError:
@@ -54,7 +52,7 @@ def _read(path: Path) -> Vectors | None:
 
 def _keep(path: Path, rows: Vectors) -> None:
     data = rows.astype("<f4").tobytes()
-    head = {"shape": list(rows.shape), "sha256": hashlib.sha256(data).hexdigest()}
+    head = {"shape": list(rows.shape), "sha256": digest(data)}
     try:
         write_whole(path, json.dumps(head).encode() + b"\n" + data)
     except OSError as error:

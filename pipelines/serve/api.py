@@ -47,6 +47,12 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 Name = Annotated[str, Field(max_length=400)]
 Source = Literal["speech", "subtitles", "screen", "pictures"]
 Way = Literal["meaning", "words", "looks"]
+Num = Annotated[int | None, Query(ge=1, le=MAX_RESULTS)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+MinScore = Annotated[float | None, Query(ge=-1, le=1)]
+Names = Annotated[list[Name] | None, Query(max_length=MAX_NAMES)]
+StartS = Annotated[float, Query(ge=0)]
+EndS = Annotated[float | None, Query(gt=0)]
 
 router = APIRouter(prefix=PREFIX)
 
@@ -116,7 +122,7 @@ def export(
 def clip(
     request: Request,
     video: str,
-    start: Annotated[float, Query(ge=0)],
+    start: StartS,
     end: Annotated[float, Query(gt=0)],
 ) -> FileResponse:
     """Return [start, end) seconds of a video as a file of its own, at most ten minutes."""
@@ -144,12 +150,12 @@ def search(
     request: Request,
     q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARS)],
     kind: Annotated[Literal["moments", "videos"], Query()] = "moments",
-    num: Annotated[int | None, Query(ge=1, le=MAX_RESULTS)] = None,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    min_score: Annotated[float | None, Query(ge=-1, le=1)] = None,
-    video: Annotated[list[Name] | None, Query(max_length=MAX_NAMES)] = None,
-    start_s: Annotated[float, Query(ge=0)] = 0.0,
-    end_s: Annotated[float | None, Query(gt=0)] = None,
+    num: Num = None,
+    offset: Offset = 0,
+    min_score: MinScore = None,
+    video: Names = None,
+    start_s: StartS = 0.0,
+    end_s: EndS = None,
     source: Annotated[list[Source] | None, Query(max_length=4)] = None,
     by: Annotated[list[Way] | None, Query(max_length=3)] = None,
 ) -> Response:
@@ -175,12 +181,12 @@ def search(
 )  # fmt: skip
 async def search_image(
     request: Request,
-    num: Annotated[int | None, Query(ge=1, le=MAX_RESULTS)] = None,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    min_score: Annotated[float | None, Query(ge=-1, le=1)] = None,
-    video: Annotated[list[Name] | None, Query(max_length=MAX_NAMES)] = None,
-    start_s: Annotated[float, Query(ge=0)] = 0.0,
-    end_s: Annotated[float | None, Query(gt=0)] = None,
+    num: Num = None,
+    offset: Offset = 0,
+    min_score: MinScore = None,
+    video: Names = None,
+    start_s: StartS = 0.0,
+    end_s: EndS = None,
 ) -> Response:
     """Find moments that look like the picture in the body, as `fdvs search --image --json` does."""
     picture = await _body(request, MAX_BYTES)

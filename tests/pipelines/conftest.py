@@ -16,6 +16,7 @@ from fdvs.models.scripted import (
     ScriptedDescriber,
     ScriptedLanguageModel,
 )
+from fdvs.pipelines.library import Library
 from fdvs.types import ClipView
 
 COLOURS = {
@@ -70,3 +71,23 @@ def models() -> dict[str, Any]:
         "captioner": ScriptedDescriber(name_colour),
         "llm": ScriptedLanguageModel(lambda system, user: "The wall is painted."),
     }
+
+
+@pytest.fixture
+def give_to_command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[Library], None]:
+    """Let the command line use a library that is open, instead of opening one."""
+
+    def give(library: Library) -> None:
+        class Opened:
+            def open(self, *_: Any, **__: Any) -> Opened:
+                return self
+
+            def __enter__(self) -> Library:
+                return library
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        monkeypatch.setattr("fdvs.pipelines.cli.options.library_class", Opened)
+
+    return give

@@ -16,7 +16,6 @@ from fdvs.errors import NotFound
 from fdvs.models.scripted import ScriptedDescriber
 from fdvs.pipelines import results
 from fdvs.pipelines.cli import main as cli
-from fdvs.pipelines.cli import options
 from fdvs.pipelines.library import Library
 from fdvs.types import ClipView
 
@@ -101,24 +100,12 @@ LIMITS: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("asked", "argv"), LIMITS)
 def test_rest_and_the_command_line_give_the_same_bytes(
     query: str, asked: dict[str, Any], argv: list[str], library: Library,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, give_to_command_line: Callable[[Library], None],
 ) -> None:  # fmt: skip
     testclient = pytest.importorskip("fastapi.testclient")
     from fdvs.pipelines.serve.app import make_app
 
-    class Opened:
-        """Gives the command line the library that is open."""
-
-        def open(self, *_: Any, **__: Any) -> Opened:
-            return self
-
-        def __enter__(self) -> Library:
-            return library
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr(options, "library_class", Opened)
+    give_to_command_line(library)
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     assert cli.run(["search", query, *argv, "--json"]) == 0

@@ -17,7 +17,6 @@ from fdvs.config import Config, PerceiveConfig
 from fdvs.errors import InvalidValue, StoreError
 from fdvs.models.scripted import GridImageEmbedder
 from fdvs.pipelines.cli import main as cli
-from fdvs.pipelines.cli import options
 from fdvs.pipelines.library import Library
 
 NUM_FILMS, NUM_SHOTS, SHOT_S, FPS = 3, 3, 2.0, 5
@@ -142,23 +141,16 @@ def test_a_library_whose_vectors_are_gone_says_what_to_do(library: Library) -> N
 
 
 def test_rest_and_the_command_line_give_the_same_bytes(
-    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Library,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    give_to_command_line: Callable[[Library], None],
 ) -> None:
     testclient = pytest.importorskip("fastapi.testclient")
     from fdvs.pipelines.serve.api import MAX_BYTES
     from fdvs.pipelines.serve.app import make_app
 
-    class Opened:
-        def open(self, *_: Any, **__: Any) -> Opened:
-            return self
-
-        def __enter__(self) -> Library:
-            return library
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr(options, "library_class", Opened)
+    give_to_command_line(library)
     data = encoded(picture(2, 1), "JPEG", quality=50)
     (tmp_path / "shown é.jpg").write_bytes(data)
     out = io.StringIO()

@@ -21,6 +21,7 @@ class Requirement:
     extra: str = ""
 
 
+VISION = ("transformers", "torchvision", "accelerate")
 REQUIREMENTS = (
     Requirement("reader", "pyav", ("av",)),
     Requirement("reader", "ffmpeg", ("imageio_ffmpeg", "ffmpeg"), "ffmpeg"),
@@ -34,13 +35,14 @@ REQUIREMENTS = (
     Requirement("text_embedder", "minilm-l6", ("onnxruntime", "tokenizers")),
     Requirement("text_embedder", "sentence-transformers", ("sentence_transformers",), "local"),
     Requirement("captioner", "tags", ("onnxruntime",)),
-    Requirement("captioner", "transformers", ("transformers", "torchvision"), "local"),
+    Requirement("captioner", "transformers", VISION, "local"),
+    Requirement("captioner", "smolvlm2-500m-video", (*VISION, "num2words"), "laptop"),
     Requirement("captioner", "endpoint", ("httpx",)),
     Requirement("source", "subtitles", ("av",)),
     Requirement("source", "faster-whisper", ("faster_whisper",), "speech"),
     Requirement("source", "rapidocr", ("rapidocr_onnxruntime",), "ocr"),
-    Requirement("source", "grounding-dino", ("transformers",), "local"),
-    Requirement("source", "video-classifier", ("transformers",), "local"),
+    Requirement("source", "grounding-dino", VISION, "local"),
+    Requirement("source", "video-classifier", VISION, "local"),
     Requirement("llm", "transformers", ("transformers", "accelerate"), "local"),
     Requirement("llm", "endpoint", ("httpx",)),
 )

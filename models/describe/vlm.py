@@ -7,6 +7,8 @@ call per frame, as in the paper.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,8 @@ from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +86,16 @@ class TransformersCaptioner:
         self.frames_per_call = _frames_per_call(options, self.is_chat, identity.name)
         self.batch_size = batch_size_for(model, options.batch_size, cpu=4, gpu=16)
         self.processor, self.model, self._options = processor, model, options
+        # `model.dtype` is that of its first tensor, and BLIP-2 keeps that one in float32
+        self._dtype = Counter(p.dtype for p in model.parameters()).most_common(1)[0][0]
         _pad_left(processor.tokenizer)
 
     @classmethod
     def load(cls, card: Card, settings: LoadSettings) -> TransformersCaptioner:
         """Load processor and weights. Raises ModelUnavailable, ConfigError for wrong options."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+        from fdvs.models.describe.patches import multiply_patches
 
         options = options_from(card, VlmOptions, shared=("files",))
         processor = load_part(AutoProcessor, card)
@@ -96,7 +104,9 @@ class TransformersCaptioner:
                 f"model {card.name!r} has no tokenizer, so it cannot caption; choose a VLM"
             )
         device, dtype = place(settings, f"captioner {card.name}")
+        dtype = _dtype_for(load_part(AutoConfig, card), dtype, card)
         model = load_weights(AutoModelForImageTextToText, card, device=device, dtype=dtype)
+        multiply_patches(model)
         with loading(card, model_folder(card)):
             return cls(processor, model, identity_of(card), options)
 
@@ -160,11 +170,10 @@ class TransformersCaptioner:
             images: list[Any] = list(pictures)
         else:
             texts, images = list(prompts), [picture for group in pictures for picture in group]
-        extra = {"do_image_splitting": self._options.split_images} if self._can_split() else {}
         inputs = self.processor(
-            text=texts, images=images, padding=True, return_tensors="pt", **extra
+            text=texts, images=images, padding=True, return_tensors="pt", **self._sizes()
         )
-        return inputs.to(self.model.device, self.model.dtype)
+        return inputs.to(self.model.device, self._dtype)
 
     def _chat(self, prompt: str, num_pictures: int) -> str:
         content: list[dict[str, str]] = [{"type": "image"} for _ in range(num_pictures)]
@@ -174,8 +183,20 @@ class TransformersCaptioner:
             add_generation_prompt=True, enable_thinking=False,
         )  # fmt: skip
 
-    def _can_split(self) -> bool:
-        return hasattr(getattr(self.processor, "image_processor", None), "do_image_splitting")
+    def _sizes(self) -> dict[str, Any]:
+        """Return what keeps pictures whole, at the size that the model sees.
+
+        A processor that can cut tiles would blow each picture up for them even without tiles.
+        """
+        images = getattr(self.processor, "image_processor", None)
+        if not hasattr(images, "do_image_splitting"):
+            return {}
+        if self._options.split_images:
+            return {"do_image_splitting": True}
+        longest = (getattr(images, "max_image_size", None) or {}).get("longest_edge")
+        return {"do_image_splitting": False} | (
+            {"size": {"longest_edge": longest}} if longest else {}
+        )
 
     def _generate(self, inputs: Any) -> torch.Tensor:
         """Return the new tokens [B, T] alone, whether or not the output repeats the prompt."""
@@ -209,6 +230,17 @@ def _frames_per_call(options: VlmOptions, is_chat: bool, name: str) -> int:
             "template, so it takes one picture per call)"
         )
     return options.frames_per_call
+
+
+def _dtype_for(config: Any, dtype: torch.dtype, card: Card) -> torch.dtype:
+    """Return the number type for a model; T5 (in BLIP-2) overflows in float16."""
+    import torch
+
+    text = getattr(config, "text_config", None)
+    if dtype != torch.float16 or getattr(text, "model_type", "") != "t5":
+        return dtype
+    logger.info("captioner %s: float32 (its T5 overflows in float16)", card.name)
+    return torch.float32
 
 
 def _pad_left(tokenizer: Any) -> None:

@@ -72,7 +72,7 @@ class OpenClipEmbedder:
         options = options_from(card, ClipOptions, shared=("files",))
         folder = checked_folder(card)
         name, weights = _sources(folder, options)
-        device, dtype = place(settings, card.name)
+        device, dtype = place(settings, card.name, exact=True)
         with loading(card, folder, by="open_clip"), without_progress_bars():
             model, preprocess = library.create_model_from_pretrained(
                 name,

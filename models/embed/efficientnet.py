@@ -49,7 +49,7 @@ class EfficientNetEmbedder(ImageNetEmbedder):
         import torch
 
         timm = needs("timm", "local")
-        device, dtype = place(settings, card.name)
+        device, dtype = place(settings, card.name, exact=True)
         if device == "cpu":
             reuse_memory()
         network = timm.create_model(ARCHITECTURE, pretrained=False)

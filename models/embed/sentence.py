@@ -51,7 +51,7 @@ class SentenceEmbedder:
             return GraphSentenceEmbedder.load(card)
         library = needs("sentence_transformers", "local")
         folder = checked_folder(card)
-        device, dtype = place(settings, card.name)
+        device, dtype = place(settings, card.name, exact=True)
         with loading(card, folder), without_progress_bars():
             model = library.SentenceTransformer(
                 str(folder),

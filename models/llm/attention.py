@@ -96,10 +96,10 @@ def load_causal_lm(
     tokenizer = AutoTokenizer.from_pretrained(source, **options)
     model, told = AutoModelForCausalLM.from_pretrained(
         source, dtype=dtype, attn_implementation="sdpa", use_safetensors=True,
-        output_loading_info=True, **options,
+        output_loading_info=True, device_map={"": device}, **options,
     )  # fmt: skip
     check_all_found(model, told, str(source))
-    model = model.to(device).eval()
+    model.eval()
     if attention == "dga":
         enable(model, config)
     return model, tokenizer, describe_attention(model)

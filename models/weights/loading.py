@@ -31,6 +31,8 @@ KEPT_BYTES = 1 << 30
 EXCERPT_CHARS = 300
 # Some families ship without a head that is not used.
 MAX_SHARE_MISSING = 0.05
+# CUDA and MPS, then torch on a CPU
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 # What a model's code raises for files that it was not written for. No OSError: it may come from who
 # reads along while the model writes.
 MODEL_FAULTS = (
@@ -78,8 +80,11 @@ def choose_device(wanted: str) -> tuple[str, str]:
     return wanted, "asked for"
 
 
-def choose_dtype(wanted: str, device: str) -> tuple[torch.dtype, str]:
-    """Return (dtype, reason); `auto` is float32 on a CPU, where 16 bits slow decoding down."""
+def choose_dtype(wanted: str, device: str, *, exact: bool = False) -> tuple[torch.dtype, str]:
+    """Return (dtype, reason); `auto` is float32 on a CPU, where 16 bits slow decoding down.
+
+    `exact`: a small model (an embedder), for which an Apple GPU has memory enough in float32.
+    """
     import torch
 
     if wanted != "auto":
@@ -91,13 +96,15 @@ def choose_dtype(wanted: str, device: str) -> tuple[torch.dtype, str]:
         if torch.cuda.is_bf16_supported():
             return torch.bfloat16, "the GPU computes in bfloat16"
         return torch.float16, "the GPU has no bfloat16"
+    if device == "mps" and not exact:
+        return torch.float16, "half the memory, which an Apple GPU shares with the system"
     return torch.float32, f"exact, and fast enough on {device}"
 
 
-def place(settings: LoadSettings, what: str) -> tuple[str, torch.dtype]:
-    """Return the device and dtype for a model; the log gives the reasons."""
+def place(settings: LoadSettings, what: str, *, exact: bool = False) -> tuple[str, torch.dtype]:
+    """Return the device and dtype for a model (`choose_dtype`); the log gives the reasons."""
     device, device_reason = choose_device(settings.device)
-    dtype, dtype_reason = choose_dtype(settings.dtype, device)
+    dtype, dtype_reason = choose_dtype(settings.dtype, device, exact=exact)
     logger.info("%s: %s (%s), %s (%s)", what, device, device_reason, dtype, dtype_reason)
     return device, dtype
 
@@ -125,7 +132,17 @@ def load_part(kind: Any, card: Card, **settings: Any) -> Any:
             )
     except FdvsError:
         raise
+    except ImportError as error:  # transformers says so only when a checkpoint asks for a package
+        raise ModelUnavailable(
+            f"model {card.name!r} needs a package that is not installed ({reason_of(error)}); "
+            f"{how_to_install('laptop')}"
+        ) from None
     except Exception as error:  # whatever comes up in a package for a folder it does not expect
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"{card.name} does not fit into the memory ({reason_of(error)}); choose a smaller "
+                "model, models.device: cpu, or a model server"
+            ) from error
         raise ModelUnavailable(
             f"model {card.name!r}: {folder} cannot be loaded by {kind.__name__} "
             f"({reason_of(error)}); {next_step(card)}, or use --preset offline, whose models "
@@ -133,12 +150,26 @@ def load_part(kind: Any, card: Card, **settings: Any) -> Any:
         ) from None
 
 
-def load_weights(kind: Any, card: Card, *, device: str, dtype: Any) -> Any:
-    """Return a model in evaluation mode on its device. Raises ModelUnavailable, ModelError."""
-    model, told = load_part(kind, card, dtype=dtype, use_safetensors=True, output_loading_info=True)
+def load_weights(kind: Any, card: Card, *, device: str, dtype: Any, **settings: Any) -> Any:
+    """Return a model in evaluation mode. Raises ModelUnavailable, ModelError.
+
+    The weights go straight to their device: never all of them through main memory first, which may
+    be smaller than the GPU's. `settings` go to `from_pretrained`.
+    """
+    model, told = load_part(
+        kind, card, dtype=dtype, use_safetensors=True, output_loading_info=True,
+        device_map={"": device}, **settings,
+    )  # fmt: skip
     check_all_found(model, told, card.name, share=MAX_SHARE_MISSING)
-    with model_errors(card.name):
-        return model.to(device).eval()
+    return model.eval()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a package failed because a device's memory is full; each device says it otherwise."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
+    )
 
 
 def check_all_found(model: Any, told: Mapping[str, Any], name: str, *, share: float = 0.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ def model_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "model-cache"
     monkeypatch.setenv("FDVS_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def cuda() -> str:
+    """The GPU of this machine; without one a test is skipped, or fails where one is required."""
+    import torch
+
+    if not torch.cuda.is_available():
+        if os.environ.get("FDVS_REQUIRE_CUDA") == "1":
+            pytest.fail("FDVS_REQUIRE_CUDA=1, but there is no CUDA GPU")
+        pytest.skip("there is no CUDA GPU")
+    return "cuda"
 
 
 @pytest.fixture

@@ -139,6 +139,17 @@ def test_a_preset_whose_packages_are_missing_cannot_run(monkeypatch: pytest.Monk
         assert any(text.startswith(f"{name}: not installed: onnxruntime") for text in problems)
 
 
+def test_the_packages_of_a_single_card_are_looked_for_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hide(monkeypatch, "num2words", "open_clip")
+    problems = doctor.preset_state("laptop", PRESETS["laptop"]())["problems"]
+    found = "\n".join(problems)
+    assert "smolvlm2-500m-video: not installed: num2words" in found
+    assert "openclip-vit-b-32: not installed: open_clip" in found
+    assert found.count("scripts/install --with laptop") == 2
+
+
 def test_a_preset_that_quotes_needs_no_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "torch", "transformers", "sentence_transformers", "accelerate", "timm")
     assert doctor.preset_state("offline", PRESETS["offline"]())["runs"]

@@ -125,6 +125,35 @@ def test_tiles_are_made_only_on_request(checkpoint: Callable[[str], Path]) -> No
     assert num_tokens(split_images=True) > num_tokens() + 8
 
 
+def test_pictures_are_not_blown_up_for_tiles_that_nobody_asked_for(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = TransformersCaptioner.load(card(checkpoint("smolvlm")), CPU)
+    images = captioner.processor.image_processor
+    seen: list[int] = []
+    resize = images.resize
+
+    def watched(image: Any, size: Any, *more: Any, **options: Any) -> Any:
+        made = resize(image, size, *more, **options)
+        seen.append(max(made.shape[-2:]))
+        return made
+
+    monkeypatch.setattr(images, "resize", watched)
+    captioner.inputs_of(calls_for([view(1, num_frames=1)], frames_per_call=0), [question(1)])
+    assert max(seen) == images.max_image_size["longest_edge"] < images.size["longest_edge"]
+
+
+@pytest.mark.parametrize(("text_model", "number"), [("t5", "float32"), ("opt", "float16")])
+def test_t5_is_kept_from_float16(
+    checkpoint: Callable[[str], Path], text_model: str, number: str
+) -> None:
+    settings = LoadSettings(device="cpu", dtype="float16")
+    captioner = TransformersCaptioner.load(card(checkpoint(f"blip2_{text_model}")), settings)
+    layer = captioner.model.vision_model.post_layernorm
+    assert str(layer.weight.dtype) == f"torch.{number}"
+    assert texts(captioner, [view(1, num_frames=1)])[0]
+
+
 def test_no_more_questions_than_the_batch_size_go_into_the_model_at_once(
     checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

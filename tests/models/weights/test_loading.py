@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from transformers.utils import logging as chatter
 
-from fdvs.errors import InvalidValue, ModelUnavailable
-from fdvs.models.weights.loading import choose_device, choose_dtype, needs, without_progress_bars
+from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
+from fdvs.models.cards import Card
+from fdvs.models.weights.loading import (
+    choose_device,
+    choose_dtype,
+    is_out_of_memory,
+    load_part,
+    load_weights,
+    needs,
+    without_progress_bars,
+)
 
 
 @pytest.fixture
@@ -47,6 +59,80 @@ def test_auto_takes_the_cpu_in_full_precision_where_there_is_none(
     assert choose_dtype("auto", "cpu")[0] is torch.float32
     no_gpu.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto")[0] == "mps"
+
+
+def test_an_apple_gpu_takes_half_the_memory_but_for_embedders() -> None:
+    assert choose_dtype("auto", "mps")[0] is torch.float16
+    assert choose_dtype("auto", "mps", exact=True)[0] is torch.float32
+    assert choose_dtype("auto", "cpu")[0] is torch.float32
+
+
+class Fails:
+    """An Auto class whose loading fails as packages do."""
+
+    error: Exception
+
+    @classmethod
+    def from_pretrained(cls, folder: str, **settings: Any) -> Any:
+        raise cls.error
+
+
+def test_a_package_that_only_a_checkpoint_asks_for_is_to_be_installed_not_fetched(
+    llama_folder: Path,
+) -> None:
+    Fails.error = ImportError("Package `num2words` is required to run SmolVLM processor.")
+    card = Card(name="vlm", role="captioner", backend="transformers", target=str(llama_folder))
+    with pytest.raises(ModelUnavailable, match=r"num2words.*scripts/install --with laptop") as e:
+        load_part(Fails, card)
+    assert "fetch" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_as_that(llama_folder: Path, error: Exception) -> None:
+    Fails.error = error
+    card = Card(name="big", role="llm", backend="transformers", target=str(llama_folder))
+    with pytest.raises(ModelError, match="big does not fit into the memory") as found:
+        load_weights(Fails, card, device="cpu", dtype=torch.float32)
+    assert "fetch" not in str(found.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_weights_go_straight_to_their_device(llama_folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    card = Card(name="tiny", role="llm", backend="transformers", target=str(llama_folder))
+    asked: dict[str, Any] = {}
+
+    class Watched:
+        @classmethod
+        def from_pretrained(cls, folder: str, **settings: Any) -> Any:
+            asked.update(settings)
+            return AutoModelForCausalLM.from_pretrained(folder, **settings)
+
+    model = load_weights(Watched, card, device="cpu", dtype=torch.bfloat16)
+    assert asked["device_map"] == {"": "cpu"}
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert not model.training
+    assert not any(hasattr(module, "_hf_hook") for module in model.modules())
+
+
+@pytest.mark.needs_cuda
+def test_weights_on_a_gpu_load_and_run(llama_folder: Path, cuda: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    card = Card(name="tiny", role="llm", backend="transformers", target=str(llama_folder))
+    model = load_weights(AutoModelForCausalLM, card, device=cuda, dtype=torch.float16)
+    assert {p.device.type for p in model.parameters()} == {"cuda"}
+    ids = torch.tensor([[1, 2, 3]], device=cuda)
+    assert model(input_ids=ids).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "tpu", ""])

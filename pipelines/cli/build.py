@@ -6,9 +6,10 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -23,12 +24,13 @@ from fdvs.pipelines.cli.options import (
     emit,
     library_command,
     listed,
+    report_progress,
 )
 from fdvs.text.plain import plain_line
 
 if TYPE_CHECKING:
     from fdvs.config import Config
-    from fdvs.report import BuildEvent
+    from fdvs.report import BuildEvent, BuildReport
 
 
 def register(app: typer.Typer) -> None:
@@ -97,6 +99,14 @@ def build(
             "--events", help="Print every step as a line of JSON, the report last, for programs."
         ),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Stay, and build what appears in the folders once it has stopped growing; stop "
+            "with Ctrl-C.",
+        ),
+    ] = False,
 ) -> None:
     """Build the stories of videos, or resume an interrupted build.
 
@@ -109,6 +119,8 @@ def build(
     from fdvs.pipelines.show.progress import watching
     from fdvs.pipelines.sources import change_models, change_sources
 
+    if watch and prune:
+        raise typer.BadParameter("--watch forgets nothing: use --prune without it.")
     if options.config is None and options.preset is None:
         found = beside_videos(paths)
         options = replace(options, config=found, has_found_config=found is not None)
@@ -125,27 +137,47 @@ def build(
     chosen: dict[str, Any] = {name: found for name, found in patterns.items() if found}
     collect(paths, **chosen)  # a mistyped path must not leave an empty library behind
     out = sys.stdout  # before what packages print is sent elsewhere
-    with (
-        acknowledged_interrupt(),
-        options.opened(create=True) as library,
-        watching(is_quiet=options.as_json or events) as watch,
-    ):
-        watcher = partial(_print_event, out) if events else watch
-        pruned: dict[str, Any] = {"prune": True} if prune else {}
-        report = library.build(paths, progress=watcher, wait=wait, **chosen, **pruned)
-    if events:
-        from fdvs.pipelines.results import build_json
+    told = partial(_tell, options=options, events=events, verbose=verbose)
+    appearing = _appearing(paths, chosen) if watch else ()
+    with acknowledged_interrupt(), options.opened(create=True) as library:
 
+        def build_now(paths: Sequence[str | Path], **how: Any) -> BuildReport:
+            with watching(is_quiet=options.as_json or events) as shown:
+                watcher = partial(_print_event, out) if events else shown
+                return library.build(paths, progress=watcher, wait=wait, **how)
+
+        for files in appearing:  # until it is interrupted
+            report = build_now(files)
+            with contextlib.redirect_stdout(out):
+                told(report)
+        report = build_now(paths, **chosen, **({"prune": True} if prune else {}))
+    told(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _appearing(folders: Sequence[str], patterns: dict[str, Any]) -> Iterator[list[Path]]:
+    """Yield the files of folders that are there and that appear, when they are complete."""
+    from fdvs.pipelines.watching import STEADY_S, settled
+
+    report_progress(
+        f"watching {', '.join(folders)}: a file is built when it has not changed for "
+        f"{STEADY_S:g} s; stop with Ctrl-C"
+    )
+    return settled(folders, **patterns)
+
+
+def _tell(report: BuildReport, *, options: LibraryOptions, events: bool, verbose: bool) -> None:
+    """Print what a build did."""
+    from fdvs.pipelines.results import build_json
+
+    if events:
         emit({"kind": "report", "report": build_json(report, options.library)})
     elif options.as_json:
-        from fdvs.pipelines.results import build_json
-
         emit(build_json(report, options.library))
     else:
         from fdvs.pipelines.show.build import show_report
 
         show_report(report, options.library, with_savings=verbose)
-    raise typer.Exit(report.exit_code)
 
 
 def _print_event(out: TextIO, event: BuildEvent) -> None:

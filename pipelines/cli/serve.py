@@ -6,6 +6,7 @@ import contextlib
 import socket
 import sys
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,14 @@ def serve(
     show: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = False,
+    watch: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Build what is in this folder and what appears there, once it has stopped "
+            "growing; repeat it.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the library as a page and a REST API, on this machine alone.
 
@@ -52,7 +61,10 @@ def serve(
     token = new_token()
     with options.opened(create=True) as library, _listening(port) as listener:
         taken = int(listener.getsockname()[1])
-        app = guarded(make_app(library), token=token, port=taken)
+        inner = make_app(library)
+        if watch:
+            inner.state.engine.watch([folder.absolute() for folder in watch])
+        app = guarded(inner, token=token, port=taken)
         address = f"http://{HOST}:{taken}/?token={token}"
         typer.echo(f"serving {options.library}\nopen    {address}\nstop    Ctrl-C", err=False)
         if show:

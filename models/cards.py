@@ -39,6 +39,7 @@ class WheelFile:
 class Card:
     """What a checkpoint is, where it comes from, and how it was tested.
 
+    `size_mb` is what a fetch downloads, as its makers publish it; 0 where nobody looked.
     `tested` is "real weights", "tiny random checkpoint" (the code was tested, the real weights were
     never run) or "no weights".
     """
@@ -48,6 +49,7 @@ class Card:
     backend: str
     target: str = ""
     revision: str = ""
+    size_mb: int = 0
     licence: str = "unknown"
     presets: tuple[str, ...] = ()
     stand_in: bool = False

@@ -28,8 +28,8 @@ from fdvs.pipelines.requirements import (
     INDEX,
     REQUIREMENTS,
     check_backend,
-    has_weights,
     missing_packages,
+    missing_weights,
 )
 from fdvs.pipelines.sources import resolve_sources
 
@@ -158,8 +158,8 @@ def preset_state(name: str, config: Config) -> PresetJson:
             problems.append(str(error))
     problems += missing_packages(cards)
     problems += [f"index: {o['reason']}" for o in map(check_backend, INDEX) if not o["runs"]]
-    if lacking := _names(card for card in cards if not has_weights(card)):
-        problems.append(f"weights are not here; run: fdvs models fetch {' '.join(lacking)}")
+    if lacking := missing_weights(cards):
+        problems.append(lacking)
     return PresetJson(
         name=name,
         about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],

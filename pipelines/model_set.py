@@ -15,7 +15,7 @@ from fdvs.config import Config
 from fdvs.errors import ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
-from fdvs.pipelines.requirements import missing_packages
+from fdvs.pipelines.requirements import missing_packages, missing_weights
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.protocols import (
     Describer,
@@ -48,6 +48,12 @@ def used_specs(config: Config) -> dict[str, tuple[Role, str]]:
     if not (writes_with_llm(config) or config.ask.answerer != "evidence"):
         del specs["llm"]
     return specs
+
+
+def used_cards(config: Config) -> list[Card]:
+    """Return the cards of the models that a build or an answer uses. Raises UnknownName."""
+    specs = used_specs(resolve_sources(config).config).values()
+    return [in_language(resolve(spec, role), config.perceive.language) for role, spec in specs]
 
 
 def writes_with_llm(config: Config) -> bool:
@@ -181,11 +187,15 @@ class ModelSet:
 
     def check(self) -> None:
         """Raise ModelError or ConfigError if a build lacks a model or a package, or a model's files
-        are damaged, before any work."""
+        are damaged, before any work. All that is missing is told at once."""
+        from fdvs.models.weights.fetch import may_be_fetched
         from fdvs.models.weights.loading import check_weights
 
         cards = [self.card(name) for name in self.names_for_build() if name not in self._own]
-        if lacking := missing_packages(cards):
+        lacking = missing_packages(cards)
+        if weights := missing_weights(card for card in cards if may_be_fetched(card)):
+            lacking.append(f"{weights} (or build with --fetch)")
+        if lacking:
             raise ModelUnavailable("; ".join(lacking))
         for name in self.names_for_build():
             self.identity(name)

@@ -86,6 +86,34 @@ def _needed_by(card: Card) -> str:
     return card.name if (str(card.role), card.name) in known else card.backend
 
 
+def missing_weights(cards: Iterable[Card]) -> str:
+    """Return which models' weights are not on this machine, their sizes and one command for all; ""
+    where none is missing."""
+    lacking = {card.name: card for card in map(_owner, cards) if not has_weights(card)}
+    if not lacking:
+        return ""
+    from fdvs.models.weights.hub import size_text
+
+    told = [
+        f"{card.name} ({size_text(card.size_mb * 1_000_000)})" if card.size_mb else card.name
+        for card in lacking.values()
+    ]
+    total = sum(card.size_mb for card in lacking.values())
+    in_all = f", {size_text(total * 1_000_000)} in all" if total and len(told) > 1 else ""
+    are = "the weights of one model are" if len(told) == 1 else f"{len(told)} models' weights are"
+    return (
+        f"{are} not on this machine: {', '.join(told)}{in_all}; run: fdvs models fetch "
+        f"{' '.join(lacking)}"
+    )
+
+
+def _owner(card: Card) -> Card:
+    """Return the card whose weights a card uses, which is the one to fetch."""
+    from fdvs.models.weights.fetch import weights_card
+
+    return weights_card(card) or card
+
+
 def has_weights(card: Card) -> bool:
     """Whether a model's weights are on this machine, or it has none."""
     from fdvs.models.weights.fetch import model_folder, weights_card

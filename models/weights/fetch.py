@@ -93,7 +93,7 @@ def model_folder(card: Card) -> Path:
         raise ModelUnavailable(f"model {card.name!r} has no weights of its own")
     if place := _find(owner):
         return place
-    if _looks_local(owner.target):
+    if looks_local(owner.target):
         raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
     if (manifest := manifest_of(card)) and (path := manifests.first_changed(manifest)):
         raise ModelUnavailable(
@@ -113,6 +113,12 @@ def manifest_of(card: Card) -> manifests.Manifest | None:
         return None
     manifest = manifests.read_manifest(owner.name)
     return manifest if manifest is not None and _fits(manifest, owner) else None
+
+
+def may_be_fetched(card: Card) -> bool:
+    """Whether a card's weights come from elsewhere and were never fetched."""
+    owner = weights_card(card)
+    return owner is not None and manifest_of(owner) is None and not looks_local(owner.target)
 
 
 def identity_of(card: Card) -> ModelIdentity:
@@ -166,7 +172,8 @@ def _card(name: str) -> Card:
     return Card(name=name, role="source", backend=backend, target=target)
 
 
-def _looks_local(target: str) -> bool:
+def looks_local(target: str) -> bool:
+    """Whether a target means a folder of this machine, not a repository of a hub."""
     return target.startswith((".", "~", os.sep)) or target.count("/") > 1
 
 
@@ -216,7 +223,7 @@ def _fetch_card(card: Card, progress: Progress) -> FetchedModel:
         return FetchedModel(name=card.name, status="nothing to fetch")
     if owner.wheel is None and (path := _local(owner.target)):
         return FetchedModel(name=card.name, status="present", folder=path)
-    if _looks_local(owner.target):
+    if looks_local(owner.target):
         raise ModelUnavailable(f"model {card.name!r}: no folder or file at {owner.target!r}")
     start_s = time.monotonic()
     with _lock(owner.name):

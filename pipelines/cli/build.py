@@ -84,6 +84,10 @@ def build(
     ] = False,
     captioner: CaptionerOption = None,
     llm: LlmOption = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="First fetch the models of the settings that are not here."),
+    ] = False,
     verbose: Annotated[
         bool,
         typer.Option(
@@ -136,6 +140,8 @@ def build(
     patterns = {"include": listed(include), "exclude": listed(exclude)}
     chosen: dict[str, Any] = {name: found for name, found in patterns.items() if found}
     collect(paths, **chosen)  # a mistyped path must not leave an empty library behind
+    if fetch:
+        _fetch_missing(options)
     out = sys.stdout  # before what packages print is sent elsewhere
     told = partial(_tell, options=options, events=events, verbose=verbose)
     appearing = _appearing(paths, chosen) if watch else ()
@@ -178,6 +184,20 @@ def _tell(report: BuildReport, *, options: LibraryOptions, events: bool, verbose
         from fdvs.pipelines.show.build import show_report
 
         show_report(report, options.library, with_savings=verbose)
+
+
+def _fetch_missing(options: LibraryOptions) -> None:
+    """Fetch the models that the settings use and this machine lacks."""
+    from fdvs.models.weights.fetch import fetch
+    from fdvs.pipelines.cli.options import report_progress
+    from fdvs.pipelines.model_set import used_cards
+    from fdvs.pipelines.requirements import has_weights
+
+    config = options.settings()
+    config = options.change(config) if options.change else config
+    names = [card.name for card in used_cards(config) if not has_weights(card)]
+    with contextlib.redirect_stdout(sys.stderr):
+        fetch(names=names, progress=report_progress)
 
 
 def _print_event(out: TextIO, event: BuildEvent) -> None:

@@ -40,6 +40,21 @@ def test_a_card_with_weights_has_one_source_for_them(name: str) -> None:
     assert not (card.wheel and card.target)
 
 
+def test_the_sizes_of_cards_are_those_of_what_was_fetched(needs_models: None) -> None:
+    from fdvs.models.weights.manifests import read_manifest
+
+    fetched = {name: found for name in card_names() if (found := read_manifest(name))}
+    assert fetched
+    for name, manifest in fetched.items():
+        if load_card(name).wheel:
+            assert abs(manifest.num_bytes / 1e6 - load_card(name).size_mb) < 1, name
+
+
+def test_every_card_with_weights_says_its_size() -> None:
+    without = {n for n in card_names() if not load_card(n).size_mb}
+    assert without == {"tags", "screen-text", "subtitles"}
+
+
 def test_only_cards_that_ran_here_claim_real_weights() -> None:
     claimed = {name for name in card_names() if load_card(name).tested == "real weights"}
     by_wheel = {name for name in card_names() if load_card(name).wheel}

@@ -98,3 +98,26 @@ def test_damaged_files_are_found_before_any_work(name: str, tmp_path: Path) -> N
     config = Config(perceive=PerceiveConfig(captioner=f"transformers:{tmp_path}"))
     with pytest.raises(ModelError, match=f"{name} .*(cut short|damaged)"):
         ModelSet(config, models={"image_embedder": GridImageEmbedder()}).check()
+
+
+def test_all_that_is_missing_is_told_at_once_with_sizes_and_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FDVS_CACHE", str(tmp_path))
+    with pytest.raises(ModelUnavailable) as found:
+        ModelSet(preset("gpu")).check()
+    said = str(found.value)
+    sizes = {"openclip-vit-l-14": "1.7 GB", "qwen3-vl-8b": "17.5 GB", "minilm-l6": "92 MB"}
+    for name, size in sizes.items():
+        assert f"{name} ({size})" in said
+    command = said.partition("fdvs models fetch ")[2]
+    assert all(name in command for name in sizes)
+    assert "in all" in said
+
+
+def test_a_folder_that_is_gone_is_not_to_be_fetched(models: dict[str, Any]) -> None:
+    config = Config(perceive=PerceiveConfig(captioner="transformers:/no/such/model/folder"))
+    del models["captioner"]
+    with pytest.raises(ModelUnavailable, match="no folder or file at '/no/such") as found:
+        ModelSet(config, models=models).check()
+    assert "models fetch" not in str(found.value)

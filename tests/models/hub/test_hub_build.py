@@ -1,0 +1,72 @@
+"""`fdvs build --fetch` of a preset from empty caches to a finished library, by tiny random weights.
+
+The repositories have the presets' names; processors, templates and loaders are those of the real
+families. What the words mean is not checked: the weights are random.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fdvs.models.weights.manifests import cache_root
+
+from .conftest import Run
+from .stand_in_hub import Repository, StandInHub
+
+
+def make_film(path: Path) -> Path:
+    """Six seconds of two coloured halves that move; a key frame every second."""
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.gop_size = 96, 64, 10
+        for number in range(60):
+            picture = np.zeros((64, 96, 3), np.uint8)
+            picture[:, : 16 + number] = (40 * (number // 10), 200, 90)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.slow
+def test_laptop_from_nothing_to_a_library(
+    hub: StandInHub,
+    fdvs: Run,
+    checkpoint: Callable[[str], Path],
+    clip_folder: Path,
+    tmp_path: Path,
+    needs_models: None,
+) -> None:
+    shutil.copytree(cache_root() / "minilm-l6", tmp_path / "models" / "minilm-l6")
+    film = make_film(tmp_path / "film.mp4")
+    build = ("build", str(film), "--preset", "laptop", "-l", str(tmp_path / "library"), "--json")
+    asked_nothing = fdvs(*build)
+    assert asked_nothing.returncode == 2
+    told = asked_nothing.stderr
+    assert "2 models' weights are not on this machine: openclip-vit-b-32 (605 MB)" in told
+    assert "smolvlm2-500m-video (2.0 GB), 2.6 GB in all" in told
+    assert "fdvs models fetch openclip-vit-b-32 smolvlm2-500m-video (or build with --fetch)" in told
+    assert not hub.requests
+    for name, folder in {
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": checkpoint("smolvlm"),
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": clip_folder,
+        "Qwen/Qwen2.5-1.5B-Instruct": clip_folder,  # for answers; not loaded here
+    }.items():
+        hub.repositories[name] = Repository(folder=folder)
+    done = fdvs(*build, "--fetch")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert [row["status"] for row in report["rows"]] == ["built"]
+    assert not report["num_failed"]
+    assert "smolvlm2-500m-video" in report["backends"]["captioner"]
+    hub.requests.clear()
+    again = fdvs(*build)
+    assert again.returncode == 0, again.stderr
+    assert not hub.requests

@@ -8,13 +8,16 @@ call per frame, as in the paper.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fdvs.errors import ConfigError, ModelError
+from fdvs.errors import BadModelOutput, ConfigError, ModelError
 from fdvs.models.cards import Card, LoadSettings, options_from
+from fdvs.models.describe.batching import token_bound
+from fdvs.models.describe.vlm_inputs import FrameInputs, FramesAs, spread
 from fdvs.models.describe.vlm_prompts import (
     PLAIN,
     PROMPTS_VERSION,
@@ -24,6 +27,7 @@ from fdvs.models.describe.vlm_prompts import (
     clean_reply,
     look_question,
     question,
+    video_question,
     whole_call,
 )
 from fdvs.models.weights.fetch import identity_of, model_folder
@@ -36,12 +40,15 @@ from fdvs.models.weights.loading import (
     place,
     reason_of,
 )
-from fdvs.models.weights.templates import check_template, rendered
+from fdvs.models.weights.templates import check_template
 from fdvs.typed import check_range
 from fdvs.types import ClipView, ModelIdentity, Observation
 
 if TYPE_CHECKING:
     import torch
+
+Asked = tuple[Call, str]
+Reply = str | BadModelOutput
 
 logger = logging.getLogger(__name__)
 
@@ -53,25 +60,34 @@ class VlmOptions:
     `frames_per_call`: 0 for all kept frames of a clip in one call, 1 for one call per frame (as in
     the paper), None for what the model supports. `batch_size`: calls at a time, None to choose by
     device. `split_images`: let models that can cut a picture into tiles do so; frames are small,
-    so tiles cost many tokens and show nothing more.
+    so tiles cost many tokens and show nothing more. `max_frames`: of more in a call, these are
+    evenly spread. `frames_as`: a video with times where the family was trained on that
+    (`vlm_inputs.py`), else pictures. `batch_tokens`: prompts and replies at a time, None to find
+    out. `prompt` replaces the question.
     """
 
-    max_new_tokens: int = 96
+    max_new_tokens: int = 160
     batch_size: int | None = None
     frames_per_call: int | None = None
     split_images: bool = False
+    max_frames: int = 8
+    frames_as: FramesAs = "auto"
+    batch_tokens: int | None = None
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         check_range("max_new_tokens", self.max_new_tokens, 4, 4096)
         check_range("batch_size", self.batch_size, 1, 1024)
         check_range("frames_per_call", self.frames_per_call, 0, 256)
+        check_range("max_frames", self.max_frames, 1, 256)
+        check_range("batch_tokens", self.batch_tokens, 64, 1 << 24)
 
 
 class TransformersCaptioner:
     """A Describer and SecondLookCaptioner: `model` and `processor` of transformers."""
 
     source = "caption"
-    version = PROMPTS_VERSION
+    version = PROMPTS_VERSION + 2  # with times: as a video, or before each picture
     needs_frames = True
 
     def __init__(
@@ -86,8 +102,14 @@ class TransformersCaptioner:
         self.frames_per_call = _frames_per_call(options, self.is_chat, identity.name)
         self.batch_size = batch_size_for(model, options.batch_size, cpu=4, gpu=16)
         self.processor, self.model, self._options = processor, model, options
+        self.inputs = FrameInputs(
+            processor, name=identity.label(), is_chat=self.is_chat, frames_as=options.frames_as,
+            split_images=options.split_images,
+        )  # fmt: skip
+        self.bound = token_bound(model, options.batch_tokens, name=identity.label())
         # `model.dtype` is that of its first tensor, and BLIP-2 keeps that one in float32
         self._dtype = Counter(p.dtype for p in model.parameters()).most_common(1)[0][0]
+        self._kept: dict[tuple[object, ...], Reply] = {}
         _pad_left(processor.tokenizer)
 
     @classmethod
@@ -111,12 +133,27 @@ class TransformersCaptioner:
             return cls(processor, model, identity_of(card), options)
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Caption the clips' frames. Raises BadModelOutput, and ModelError where it fails."""
-        calls = calls_for(clips, frames_per_call=self.frames_per_call)
-        captions = []
-        for at in range(0, len(calls), self.batch_size):
-            captions += self._answers(calls[at : at + self.batch_size])
-        return captions_by_clip(len(clips), calls, captions)
+        """Caption the clips' frames. Raises BadModelOutput, and ModelError where it fails.
+
+        Where one reply is bad, those to the other clips are kept for who asks for each alone.
+        """
+        calls = [self._bounded(c) for c in calls_for(clips, frames_per_call=self.frames_per_call)]
+        keys = [_key(clips[call.clip_position], call) for call in calls]
+        known = self._kept if set(keys) <= self._kept.keys() else {}
+        replies = [known[key] for key in keys] if known else self._replies(calls)
+        bad = next((reply for reply in replies if isinstance(reply, BadModelOutput)), None)
+        if bad is not None:
+            self._kept = known or dict(zip(keys, replies, strict=True))
+            raise bad
+        return captions_by_clip(len(clips), calls, [str(reply) for reply in replies])
+
+    def _replies(self, calls: Sequence[Call]) -> list[Reply]:
+        replies: list[Reply] = [""] * len(calls)
+        for places in self._alike(calls):
+            asked = [(calls[at], self._question(calls[at])) for at in places]
+            for at, reply in zip(places, self._in_batches(asked), strict=True):
+                replies[at] = reply
+        return replies
 
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip, one at a time. Raises as `describe`.
@@ -125,78 +162,81 @@ class TransformersCaptioner:
         """
         replies = []
         for position, view in enumerate(clips):
-            call = whole_call(position, view)
-            if not self.is_chat:
+            call = self._bounded(whole_call(position, view))
+            prompt = f"Question: {asked} Answer:"
+            if self.is_chat:
+                is_video = self.inputs.is_video(call)
+                prompt = look_question(asked, len(call.frames), is_video=is_video)
+            else:
                 call = replace(call, frames=call.frames[:1])
-            prompt = look_question(asked, len(call.frames))
-            replies += self._answers(
-                [call], [prompt if self.is_chat else f"Question: {asked} Answer:"]
-            )
+            (reply,) = self._answers([(call, prompt)])
+            if isinstance(reply, BadModelOutput):
+                raise reply
+            replies.append(reply)
         return replies
 
-    def _answers(self, calls: Sequence[Call], prompts: Sequence[str] = ()) -> list[str]:
-        prompts = prompts or [question(len(c.frames)) if self.is_chat else PLAIN for c in calls]
-        try:
-            inputs = self.inputs_of(calls, prompts)
-            rows_BT = self._generate(inputs)
-        except MODEL_FAULTS as error:  # includes out of memory
-            raise ModelError(
-                f"{self.identity.label()} failed on {len(calls)} questions ({reason_of(error)}); "
-                "a smaller batch_size or fewer frames per clip may help"
-            ) from error
+    def _bounded(self, call: Call) -> Call:
+        return replace(call, frames=tuple(spread(call.frames, self._options.max_frames)))
+
+    def _question(self, call: Call) -> str:
+        if self._options.prompt:
+            return self._options.prompt
+        if not self.is_chat:
+            return PLAIN
+        return video_question() if self.inputs.is_video(call) else question(len(call.frames))
+
+    def _alike(self, calls: Sequence[Call]) -> list[list[int]]:
+        """Return the positions of calls that make good batches: of one form, length and size."""
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for at, call in enumerate(calls):
+            groups[self.inputs.is_video(call), len(call.frames), call.frames[0].image.shape].append(
+                at
+            )
+        return list(groups.values())
+
+    def _in_batches(self, asked: Sequence[Asked]) -> list[Reply]:
+        """Answer questions of one size, as many at a time as fit."""
+        if len(asked) == 1:
+            return self._answers(asked)
+        call, prompt = asked[0]
+        with self._model_errors(1):
+            num_prompt = int(self.inputs.tensors([call], [prompt])["input_ids"].shape[1])
+        return self.bound.in_batches(
+            asked, self._answers, most=self.batch_size,
+            tokens_per_row=num_prompt + self._options.max_new_tokens,
+        )  # fmt: skip
+
+    def _answers(self, asked: Sequence[Asked]) -> list[Reply]:
+        calls, prompts = [call for call, _ in asked], [prompt for _, prompt in asked]
+        with self._model_errors(len(calls)):
+            rows_BT = self._generate(self.inputs_of(calls, prompts))
         tokenizer = self.processor.tokenizer
         texts = tokenizer.batch_decode(rows_BT, skip_special_tokens=True)
         ends = _end_tokens(self.model, tokenizer)
-        return [
-            clean_reply(
-                text,
-                prompt=prompt,
-                who=self.identity.label(),
-                is_cut=len(row_T) > 0 and int(row_T[-1]) not in ends,
-            )
-            for text, prompt, row_T in zip(texts, prompts, rows_BT, strict=True)
-        ]
+        replies: list[Reply] = []
+        for text, prompt, row_T in zip(texts, prompts, rows_BT, strict=True):
+            is_cut = len(row_T) > 0 and int(row_T[-1]) not in ends
+            try:
+                replies.append(
+                    clean_reply(text, prompt=prompt, who=self.identity.label(), is_cut=is_cut)
+                )
+            except BadModelOutput as error:
+                replies.append(error)
+        return replies
+
+    @contextmanager
+    def _model_errors(self, num_questions: int) -> Iterator[None]:
+        try:
+            yield
+        except MODEL_FAULTS as error:  # includes out of memory
+            raise ModelError(
+                f"{self.identity.label()} failed on {num_questions} questions "
+                f"({reason_of(error)}); a smaller batch_size or fewer frames per clip may help"
+            ) from error
 
     def inputs_of(self, calls: Sequence[Call], prompts: Sequence[str]) -> Any:
         """Return the processor's tensors for a batch, on the model's device and in its dtype."""
-        from PIL import Image
-
-        pictures = [[Image.fromarray(frame.image) for frame in call.frames] for call in calls]
-        if self.is_chat:
-            texts = [
-                self._chat(prompt, len(group))
-                for prompt, group in zip(prompts, pictures, strict=True)
-            ]
-            images: list[Any] = list(pictures)
-        else:
-            texts, images = list(prompts), [picture for group in pictures for picture in group]
-        inputs = self.processor(
-            text=texts, images=images, padding=True, return_tensors="pt", **self._sizes()
-        )
-        return inputs.to(self.model.device, self._dtype)
-
-    def _chat(self, prompt: str, num_pictures: int) -> str:
-        content: list[dict[str, str]] = [{"type": "image"} for _ in range(num_pictures)]
-        content.append({"type": "text", "text": prompt})
-        return rendered(
-            self.processor, [{"role": "user", "content": content}], name=self.identity.label(),
-            add_generation_prompt=True, enable_thinking=False,
-        )  # fmt: skip
-
-    def _sizes(self) -> dict[str, Any]:
-        """Return what keeps pictures whole, at the size that the model sees.
-
-        A processor that can cut tiles would blow each picture up for them even without tiles.
-        """
-        images = getattr(self.processor, "image_processor", None)
-        if not hasattr(images, "do_image_splitting"):
-            return {}
-        if self._options.split_images:
-            return {"do_image_splitting": True}
-        longest = (getattr(images, "max_image_size", None) or {}).get("longest_edge")
-        return {"do_image_splitting": False} | (
-            {"size": {"longest_edge": longest}} if longest else {}
-        )
+        return self.inputs.tensors(calls, prompts).to(self.model.device, self._dtype)
 
     def _generate(self, inputs: Any) -> torch.Tensor:
         """Return the new tokens [B, T] alone, whether or not the output repeats the prompt."""
@@ -219,6 +259,11 @@ class TransformersCaptioner:
         if rows_BT.shape[1] >= num_prompt and torch.equal(rows_BT[:, :num_prompt], prompt_BP):
             return rows_BT[:, num_prompt:]
         return rows_BT
+
+
+def _key(view: ClipView, call: Call) -> tuple[object, ...]:
+    times = tuple(frame.time_s for frame in call.frames)
+    return view.clip.video_id, view.clip.index, view.clip.start_s, view.clip.end_s, times
 
 
 def _frames_per_call(options: VlmOptions, is_chat: bool, name: str) -> int:

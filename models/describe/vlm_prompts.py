@@ -16,6 +16,7 @@ from fdvs.errors import BadModelOutput
 from fdvs.prompting.thoughts import without_thoughts
 from fdvs.text.clean import clean_text
 from fdvs.text.sentences import split_sentences
+from fdvs.text.timecode import timecode
 from fdvs.types import Clip, ClipView, Frame, Observation
 
 # The `version` of every captioner; raise it when a prompt changes.
@@ -31,6 +32,10 @@ _SEVERAL = (
     "These {count} pictures follow each other in one short stretch of a video. Describe the "
     "stretch in one or two sentences: the place, the main objects and their colours, and what "
     "happens. Say only what can be seen."
+)
+_VIDEO = (
+    "Describe this part of a video in one or two sentences: the place, the main objects and their "
+    "colours, and what happens. Say only what can be seen."
 )
 # Models without a chat template (BLIP-2) were trained on prompts of this form.
 PLAIN = "Question: Where is this, which objects and colours are there, what happens? Answer:"
@@ -69,9 +74,20 @@ def question(num_frames: int) -> str:
     return _ONE if num_frames == 1 else _SEVERAL.format(count=num_frames)
 
 
-def look_question(asked: str, num_frames: int) -> str:
+def video_question() -> str:
+    """Return the prompt of a chat model that is shown a video."""
+    return _VIDEO
+
+
+def picture_label(number: int, frame: Frame) -> str:
+    """Return the text before a picture, one of several."""
+    return f"Picture {number}, {timecode(frame.time_s)}:"
+
+
+def look_question(asked: str, num_frames: int, *, is_video: bool = False) -> str:
     """Return the prompt of a second look; `asked` is a cleaned question."""
     seen = "this picture" if num_frames == 1 else f"these {num_frames} pictures, in order,"
+    seen = "this part" if is_video else seen
     return (
         f"Look at {seen} from a video and answer in one short sentence, only from what can be "
         f"seen; if it cannot be seen, say so. The question: {asked}"

@@ -202,10 +202,11 @@ def save_tokenizer(folder: Path, specials: list[str], *, chat_template: str = ""
     return tokenizer
 
 
-def chat_template(image: str) -> str:
+def chat_template(image: str, video: str = "") -> str:
     return (
         "{% for m in messages %}<s> {{ m['role'] }} {% for c in m['content'] %}"
-        "{% if c['type'] == 'image' %}" + image + " {% else %}{{ c['text'] }} {% endif %}"
+        "{% if c['type'] == 'image' %}" + image + " {% elif c['type'] == 'video' %}" + video + " "
+        "{% else %}{{ c['text'] }} {% endif %}"
         "{% endfor %}</s> {% endfor %}{% if add_generation_prompt %}<s> assistant {% endif %}"
     )
 
@@ -270,7 +271,10 @@ QWEN_SPECIALS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video
 def qwen_processor(folder: Path, kind: Any, video_kind: Any, patch_size: int) -> Any:
     from transformers import Qwen2VLImageProcessor
 
-    template = chat_template("<|vision_start|> <|image_pad|> <|vision_end|>")
+    template = chat_template(
+        "<|vision_start|> <|image_pad|> <|vision_end|>",
+        "<|vision_start|> <|video_pad|> <|vision_end|>",
+    )
     tokenizer = save_tokenizer(folder, QWEN_SPECIALS, chat_template=template)
     sizes: dict[str, Any] = {"patch_size": patch_size, "temporal_patch_size": 2, "merge_size": 2}
     sizes |= {"size": {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}}

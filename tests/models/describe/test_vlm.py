@@ -213,6 +213,28 @@ def test_a_reply_of_special_tokens_only_is_bad_output(
         captioner.describe([view(1, num_frames=1)])
 
 
+def test_one_bad_reply_costs_no_other_clip_a_second_run(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = TransformersCaptioner.load(card(checkpoint("smolvlm"), batch_size=4), CPU)
+    views = [view(seed, num_frames=2, index=seed) for seed in range(3)]
+    expected = [captioner.describe([one])[0] for one in views]
+    decode = captioner.processor.tokenizer.batch_decode
+
+    def one_empty(rows: Any, **options: Any) -> list[str]:
+        found = decode(rows, **options)
+        return [found[0], "", found[2]]
+
+    monkeypatch.setattr(captioner.processor.tokenizer, "batch_decode", one_empty)
+    with pytest.raises(BadModelOutput, match="described nothing"):
+        captioner.describe(views)
+    monkeypatch.setattr(captioner.model, "generate", lambda **_: pytest.fail("asked again"))
+    assert captioner.describe(views[:1]) == expected[:1]
+    assert captioner.describe(views[2:]) == expected[2:]
+    with pytest.raises(BadModelOutput, match="described nothing"):
+        captioner.describe(views[1:2])
+
+
 def test_a_checkpoint_without_words_cannot_caption(tmp_path: Path) -> None:
     from transformers import ViTConfig, ViTImageProcessor
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fdvs.answers.choice.chooser import Chooser
     from fdvs.answers.question import Turn
     from fdvs.pipelines.ask.asker import Asker
+    from fdvs.pipelines.build.builder import BuildEngine
     from fdvs.pipelines.detail import VideoDetail
     from fdvs.pipelines.exports.formats import Level as ExportLevel
     from fdvs.pipelines.finder import Finder
@@ -169,17 +170,18 @@ class Library(Closing):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         prune: bool = False,
+        engine: BuildEngine | None = None,
     ) -> BuildReport:
         """Build the stories of all videos under `paths`; valid stored results are reused.
 
-        A bad video is a failed row of the report, never an exception. `progress` gets an event for
-        every step. One build works on a library at a time: `wait` for the other. `include` and
-        `exclude` are patterns such as `*.mp4` or `old/*` of what is taken from folders. `prune`
-        forgets the videos whose files lay in the given folders and are gone; notes name them.
+        A bad video is a failed row, never an exception. `progress` gets an event for every step.
+        One build works on a library at a time: `wait` for the other. `include` and `exclude` are
+        patterns of names in folders; `prune` forgets videos of the folders whose files are gone;
+        `engine` are workers, such as a `RayEngine`.
 
         Raises:
             MissingVideo: a path does not exist.
-            ModelUnavailable: a model of the settings is not on this machine.
+            ModelUnavailable: a model of the settings is not here.
             LibraryBusy: another build is at work and `wait` is False.
         """
         from fdvs.pipelines.build.builder import Builder
@@ -198,12 +200,11 @@ class Library(Closing):
             context = BuildContext(self.path, self.config, self._models)
             if collected.files:
                 set_meta(self._store, SETTINGS, config_to_json(self._wanted))
-                set_meta(
-                    self._store, TEXT_EMBEDDER, _identity_json(self._models.identity(TEXT_EMBEDDER))
-                )
+                text = _identity_json(self._models.identity(TEXT_EMBEDDER))
+                set_meta(self._store, TEXT_EMBEDDER, text)
                 set_meta(self._store, PICTURES, self._picture_fingerprints())
-            roots = [Path(one) for one in given] if prune else []
-            report = Builder(self._store, context, watch).run(collected, prune=roots)
+            builder = (engine.builder if engine else Builder)(self._store, context, watch)
+            report = builder.run(collected, prune=[Path(one) for one in given if prune])
             lacking = resolve_sources(self._wanted).notes
             return replace(report, notes=(*report.notes, *lacking))
 

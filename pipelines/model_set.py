@@ -85,6 +85,11 @@ class ModelSet:
         )
 
     @property
+    def own(self) -> Mapping[str, Any]:
+        """The caller's own models, by name."""
+        return self._own
+
+    @property
     def image_embedder(self) -> ImageEmbedder:
         """The model that turns frames into vectors."""
         return cast(ImageEmbedder, self._model("image_embedder"))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from fdvs.errors import CorruptLibrary, ModelError, ModelUnavailable, StoreError
 from fdvs.media.files import Collected
@@ -45,6 +46,14 @@ logger = logging.getLogger(__name__)
 REGULAR = "regular"  # the word of GopStatistics.describe
 
 
+class BuildEngine(Protocol):
+    """Makes what builds a library otherwise than in this process."""
+
+    def builder(self, store: Store, context: BuildContext, watch: Watcher) -> Builder:
+        """Return a Builder for one build."""
+        ...
+
+
 def _forgotten(name: str) -> str:
     return f"{name} is forgotten: its file is gone"
 
@@ -73,10 +82,7 @@ class Builder:
         self._num_files = len(collected.files)
         self._watch(BuildEvent(kind="start", total=self._num_files))
         self._store.mend()
-        items = overlapped(collected.files, self._context)
-        with closing(items):  # type: ignore[type-var]
-            for item in items:
-                self._take(item)
+        self._build_all(collected.files)
         forgotten = self._store.forget_gone(prune) if prune else []
         self._store.collect_garbage()
         config = self._context.config
@@ -90,6 +96,12 @@ class Builder:
             num_bugs=self._num_bugs,
             rules={"frames": rule_label(config.visual), "chapters": rule_label(config.textual)},
         )
+
+    def _build_all(self, files: Sequence[Path]) -> None:
+        items = overlapped(files, self._context)
+        with closing(items):  # type: ignore[type-var]
+            for item in items:
+                self._take(item)
 
     def _notes(self) -> tuple[str, ...]:
         """Say where clips follow the encoder, not the content, and what nothing listens to."""
@@ -267,7 +279,11 @@ class Builder:
             saved=saved,
             found=found_in(job.video_id, self._store, self._context) if saved else {},
         )
+        self._keep_row(row)
+
+    def _keep_row(self, row: BuildRow) -> None:
         self._rows.append(row)
-        self._num_unheard += bool(status != "failed" and probe and probe.payload["has_audio"])
-        if job.video_id:
-            self._by_video.setdefault(job.video_id, row)
+        if row.video_id:
+            self._by_video.setdefault(row.video_id, row)
+            probe = self._store.get(row.video_id, "probe") if row.status != "failed" else None
+            self._num_unheard += bool(probe and probe.payload["has_audio"])

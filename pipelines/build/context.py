@@ -17,7 +17,8 @@ class BuildContext:
 
     `observer_names` are in the order of the settings, the captioner first: those in `track_names`
     read whole files, those in `describer_names` look at clips. `observer_fingerprints` are by name.
-    The fingerprint of a writer that is not used is "".
+    The fingerprint of a writer that is not used is "". The pictures of the clips in `skipped`, by
+    index, are not decoded: those of one of them end the process.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class BuildContext:
     text_fingerprint: str = field(init=False)
     chapter_writer_fingerprint: str = ""
     story_writer_fingerprint: str = ""
+    skipped: frozenset[int] = frozenset()
     _orders: OrdersByMeaning | None = None
 
     def __post_init__(self) -> None:

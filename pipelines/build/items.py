@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 PICTURES = "pictures"  # what fails where frames cannot be decoded
 MAX_MTIME_NS = 2**63 - 1  # SQLite's largest number; a broken clock may write a later date
 CHANGED = "the file was written while it was read; build it again when it is complete"
+ENDS_PROCESS = "the pictures ended the process that decoded or described them"
 MAX_IN_A_ROW = 3  # failures, before a model is not asked about the rest of a video
 
 
@@ -126,6 +127,10 @@ class VideoJob:
         failure.num += 1
         failure.num_in_a_row += 1
         logger.warning("%s: %s failed: %s", one_line(self.path.name), model, one_line(reason))
+
+    def skipped_pictures(self) -> None:
+        """Count a clip whose pictures are left out; says nothing about those behind it."""
+        self.failures.setdefault(PICTURES, Failure(reason=ENDS_PROCESS)).num += 1
 
     def succeeded(self, model: str) -> None:
         """Count a success of a model: a later failure is the first in a row."""

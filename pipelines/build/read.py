@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from fdvs.config import Config
 from fdvs.errors import (
@@ -50,6 +51,8 @@ PROBE_FIELDS = (
 )
 
 
+Known = Literal["twin", "done", ""]
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,19 +69,8 @@ def _read_video(
     job: VideoJob, store: Store, context: BuildContext, seen: set[str]
 ) -> Iterator[Item]:
     """`seen` holds the video ids of this build: a second file of the same content is no work."""
-    job.started_s = time.monotonic()
     try:
-        _identify(job, store)
-        if job.video_id in seen:
-            yield Unchanged(job)
-            return
-        seen.add(job.video_id)
-        _look_beside(job, context)
-        job.lost_thumbnails = store.lost_thumbnails(job.video_id)
-        job.done_fingerprint = fingerprints.done_fingerprint(
-            job.sha256, context.config, context.model_fingerprints, job.sidecar_digest
-        )
-        if _is_done(job, store):
+        if look_at(job, store, context, seen):
             yield Unchanged(job)
             return
         with open_reader(
@@ -90,6 +82,24 @@ def _read_video(
     except Exception as error:
         job.failed = job.failed or job.reason_of(error)
         yield Finished(job)
+
+
+def look_at(job: VideoJob, store: Store, context: BuildContext, seen: set[str]) -> Known:
+    """Identify a file; return whether it is a "twin" of one in `seen`, "done", or "" for neither.
+
+    Adds the file to `seen`. Raises MediaError where it is no media file, or cannot be read.
+    """
+    job.started_s = time.monotonic()
+    _identify(job, store)
+    if job.video_id in seen:
+        return "twin"
+    seen.add(job.video_id)
+    _look_beside(job, context)
+    job.lost_thumbnails = store.lost_thumbnails(job.video_id)
+    job.done_fingerprint = fingerprints.done_fingerprint(
+        job.sha256, context.config, context.model_fingerprints, job.sidecar_digest
+    )
+    return "done" if _is_done(job, store) else ""
 
 
 def _look_beside(job: VideoJob, context: BuildContext) -> None:
@@ -184,6 +194,10 @@ def _decode(
 
     A clip whose pictures cannot be read has none, and reading goes on behind it.
     """
+    for task in tasks:
+        if task.clip.index in context.skipped and task.decode_times_s:
+            job.skipped_pictures()
+            _lose_pictures(task, context)
     waiting = deque(tasks)
     tasks.clear()  # a task holds images: only the stages may keep it alive
     frames = _frames(waiting, reader, context)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from fdvs.errors import InvalidValue
 from fdvs.pipelines.cli.found import beside_videos
 from fdvs.pipelines.cli.options import (
     CaptionerOption,
@@ -97,6 +98,25 @@ def build(
     wait: Annotated[
         bool, typer.Option(help="Wait while another build uses the library, or give up at once.")
     ] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="ENGINE", help="ray: build with workers, also on other machines."),
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Of a Ray cluster; without it, workers run on this machine."
+        ),
+    ] = "",
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Workers; 0 for as many as the cluster has room for.")
+    ] = 0,
+    num_cpus_per_worker: Annotated[
+        float, typer.Option(metavar="N", help="Cores of a worker.")
+    ] = 2.0,
+    num_gpus_per_worker: Annotated[
+        float, typer.Option(metavar="N", help="GPUs of a worker; may be a part, such as 0.5.")
+    ] = 0.0,
     events: Annotated[
         bool,
         typer.Option(
@@ -142,6 +162,7 @@ def build(
     collect(paths, **chosen)  # a mistyped path must not leave an empty library behind
     if fetch:
         _fetch_missing(options)
+    by_engine = _engine(engine, address, workers, num_cpus_per_worker, num_gpus_per_worker)
     out = sys.stdout  # before what packages print is sent elsewhere
     told = partial(_tell, options=options, events=events, verbose=verbose)
     appearing = _appearing(paths, chosen) if watch else ()
@@ -150,7 +171,7 @@ def build(
         def build_now(paths: Sequence[str | Path], **how: Any) -> BuildReport:
             with watching(is_quiet=options.as_json or events) as shown:
                 watcher = partial(_print_event, out) if events else shown
-                return library.build(paths, progress=watcher, wait=wait, **how)
+                return library.build(paths, progress=watcher, wait=wait, **by_engine, **how)
 
         for files in appearing:  # until it is interrupted
             report = build_now(files)
@@ -198,6 +219,27 @@ def _fetch_missing(options: LibraryOptions) -> None:
     names = [card.name for card in used_cards(config) if not has_weights(card)]
     with contextlib.redirect_stdout(sys.stderr):
         fetch(names=names, progress=report_progress)
+
+
+def _engine(
+    name: str | None, address: str, workers: int, num_cpus: float, num_gpus: float
+) -> dict[str, Any]:
+    """Return what a build is given for `--engine`."""
+    if name is None:
+        if address or workers:
+            raise InvalidValue("--engine", None, "ray, with --address or --workers")
+        return {}
+    if name != "ray":
+        raise InvalidValue("--engine", name, "ray; without it, this process builds")
+    from fdvs.pipelines.cluster.engine import RayEngine
+
+    made = RayEngine(
+        address=address,
+        num_workers=workers,
+        num_cpus_per_worker=num_cpus,
+        num_gpus_per_worker=num_gpus,
+    )
+    return {"engine": made}
 
 
 def _print_event(out: TextIO, event: BuildEvent) -> None:

@@ -41,7 +41,7 @@ CORE_ROOMS: dict[str, set[str]] = {
 #: What a server or a notebook uses, too, knows nothing of the command line and its tables.
 NEVER_SHOW = (
     *("pipelines", "pipelines/build", "pipelines/ask", "pipelines/evaluation"),
-    *("pipelines/exports", "pipelines/serve"),
+    *("pipelines/exports", "pipelines/serve", "pipelines/cluster"),
 )
 # The core knows tensors, decoders and indexes, not the packages that models come from.
 NOT_IN_CORE = {
@@ -52,8 +52,8 @@ IN_KERNELS = {"torch", "triton", "numpy", "safetensors", "fdvs"}
 # Never while a module is being imported: only inside the function or class that needs them.
 HEAVY = {
     "accelerate", "av", "cv2", "decord", "faiss", "faster_whisper", "gguf", "imageio_ffmpeg",
-    "open_clip", "peft", "rapidocr_onnxruntime", "scenedetect", "sentence_transformers", "timm",
-    "torch", "torchvision", "transformers", "triton",
+    "open_clip", "peft", "rapidocr_onnxruntime", "ray", "scenedetect", "sentence_transformers",
+    "timm", "torch", "torchvision", "transformers", "triton",
 }  # fmt: skip
 # These are the tensor code itself: who imports one of them needs torch at once.
 TORCH_MODULES_MAY_IMPORT = {"torch", "triton"}

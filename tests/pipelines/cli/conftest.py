@@ -158,11 +158,12 @@ class FakeLibrary:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def build(self, paths: Any, *, progress: Any, wait: bool) -> Any:
+    def build(self, paths: Any, *, progress: Any, wait: bool, **given: Any) -> Any:
         for event in self.results.get("events", ()):
             progress(event)
         sys.stdout.write("a package prints this by accident\n")
-        return self._result("build", a_report(build_row()), paths, wait)
+        more = [given] if given else []
+        return self._result("build", a_report(build_row()), paths, wait, *more)
 
     def videos(self) -> Any:
         return self._result("videos", [row()])

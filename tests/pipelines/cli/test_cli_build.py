@@ -163,3 +163,36 @@ def test_a_mistyped_path_leaves_no_library_behind(
     assert cli.run(["build", "flims", "--library", "new"]) == 2
     assert "flims" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_engine_and_workers_reach_the_build(library: Any, make: SimpleNamespace) -> None:
+    library.results["build"] = make.report(make.build_row())
+    command = [
+        "build",
+        "films",
+        "--engine",
+        "ray",
+        "--workers",
+        "3",
+        "--num-gpus-per-worker",
+        "0.5",
+    ]
+    assert cli.run(command) == 0
+    engine = library.calls[1][1][-1]["engine"]
+    assert (engine.num_workers, engine.num_gpus_per_worker, engine.address) == (3, 0.5, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--engine", "dask"], "--engine is 'dask'; allowed: ray"),
+        (["--workers", "2"], "allowed: ray, with --address or --workers"),
+        (["--engine", "ray", "--workers", "-1"], "num_workers is -1"),
+    ],
+)
+def test_a_wrong_engine_is_told(
+    library: Any, capsys: pytest.CaptureFixture[str], given: list[str], told: str
+) -> None:
+    assert cli.run(["build", "films", *given]) == 2
+    assert told in capsys.readouterr().err
+    assert not any(name == "build" for name, _ in library.calls)

@@ -1,0 +1,1 @@
+"""Build on several processes or machines: workers by Ray, one writer."""

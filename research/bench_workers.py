@@ -10,6 +10,7 @@ the workers counts. `driver_cpu_s` is the processor time of the process that com
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -86,10 +87,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--csv", type=Path)
     given = parser.parse_args()
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
     import ray
-    from ray import cloudpickle
 
-    cloudpickle.register_pickle_by_value(sys.modules["__main__"])
     place = Path(tempfile.mkdtemp(prefix="fdvs-workers-"))
     films = make_films(place / "films", given.films)
     rows = []

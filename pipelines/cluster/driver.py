@@ -22,7 +22,7 @@ from fdvs.pipelines.build.builder import Builder
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import Finished, Unchanged, VideoJob
 from fdvs.pipelines.build.read import look_at
-from fdvs.pipelines.cluster.engine import RayEngine
+from fdvs.pipelines.cluster.connection import RayConnection
 from fdvs.pipelines.cluster.pool import Lost, Pool, Received
 from fdvs.pipelines.cluster.records import Record, Row, Task, Write, check_write
 from fdvs.pipelines.cluster.work import Work
@@ -37,10 +37,10 @@ class RayBuilder(Builder):
     """A Builder whose files are built by workers. Lives for one build."""
 
     def __init__(
-        self, store: Store, context: BuildContext, watch: Watcher, *, engine: RayEngine
+        self, store: Store, context: BuildContext, watch: Watcher, *, connection: RayConnection
     ) -> None:
         super().__init__(store, context, watch)
-        self._engine = engine
+        self._connection = connection
         self._jobs: dict[Path, VideoJob] = {}
         self._twins: list[VideoJob] = []
 
@@ -59,11 +59,11 @@ class RayBuilder(Builder):
             self._take(Unchanged(job))
 
     def _build_by_workers(self, waiting: Iterator[Work], num_files: int) -> None:
-        is_ours = self._engine.connect()  # sets what Ray reads when it is imported
+        is_ours = self._connection.connect()  # sets what Ray reads when it is imported
         import ray
 
         try:
-            num_workers = min(self._engine.size(), num_files)
+            num_workers = min(self._connection.size(), num_files)
             pool = Pool(num_workers, self._starter())
             for found in pool.run(waiting):
                 self._took(found)
@@ -77,8 +77,8 @@ class RayBuilder(Builder):
         import ray
 
         made = ray.remote(
-            num_cpus=self._engine.num_cpus_per_worker,
-            num_gpus=self._engine.num_gpus_per_worker,
+            num_cpus=self._connection.num_cpus_per_worker,
+            num_gpus=self._connection.num_gpus_per_worker,
             max_restarts=0,
             max_task_retries=0,
         )(Worker)

@@ -10,12 +10,15 @@ FdvsError
 |  `- BadModelOutput        the model's output cannot be used
 |- StoreError               the library on disk
 |  |- LibraryBusy           another process is building it
+|  |  `- TooMany            too much is asked for at once: try again in a moment
 |  |- LibraryMissing        no library at this path
 |  `- CorruptLibrary        its content is damaged
 |- ConfigError              the user's settings
 |  |- UnknownName           with near matches
 |  `- InvalidValue          field, value and what is allowed
 |- NotFound                 no such video in the library
+|  `- FileGone              its file is gone, or another one lies there
+|- NotAllowed               not on this server, as it was started
 |- Stopped                  whoever asked wanted it to stop
 `- DataError                a benchmark's files
    |- AbsentData            not in the folder
@@ -72,6 +75,14 @@ class LibraryBusy(StoreError):
     """Another process holds the library's build lock."""
 
 
+class TooMany(LibraryBusy):
+    """Too much is asked for at once; `after_s` seconds later there may be room."""
+
+    def __init__(self, message: str, *, after_s: int = 5) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
 class LibraryMissing(StoreError):
     """There is no library at the path."""
 
@@ -107,6 +118,14 @@ class InvalidValue(ConfigError):
 
 class NotFound(FdvsError):
     """No video of the library has this name or id."""
+
+
+class FileGone(NotFound):
+    """The file of a video is gone, or was written since it was built."""
+
+
+class NotAllowed(FdvsError):
+    """A server was started so that this cannot be done there."""
 
 
 class Stopped(FdvsError):

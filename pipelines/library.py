@@ -26,7 +26,7 @@ from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.notebook import library_html, show_pictures_of
 from fdvs.pipelines.presets import preset as preset_named
 from fdvs.pipelines.presets import settings as settings_of
-from fdvs.pipelines.rows import intact, row_of, row_without_file
+from fdvs.pipelines.rows import file_of, intact, row_of, row_without_file
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
@@ -229,11 +229,8 @@ class Library(Closing):
         return video_detail(self._store, self._store.find_video(video))
 
     def media(self, video: str) -> Path:
-        """Return the file of a video, by name or id. Raises NotFound, also where it is gone."""
-        record = self._store.find_video(video)
-        if not record.path.is_file():
-            raise NotFound(f"the file of {record.name} is gone: {record.path}")
-        return record.path
+        """Return the file of a video, by name or id. Raises NotFound, FileGone."""
+        return file_of(self._store, self._store.find_video(video))
 
     def thumbnail(self, video: str, clip: int = 0) -> bytes:
         """Return the picture of a clip as JPEG. Raises NotFound, also for a clip without one."""

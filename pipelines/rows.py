@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
-from fdvs.errors import CorruptLibrary
+from fdvs.errors import CorruptLibrary, FileGone
 from fdvs.store.store import Artifact, SourceRow, Store, VideoRecord
 from fdvs.store.videos import show_name
 from fdvs.types import VideoRow
@@ -58,3 +60,19 @@ def row_without_file(store: Store, record: VideoRecord) -> VideoRow:
         reason="no file of the library holds it any more",
     )
     return row_of(store, source, record)
+
+
+def file_of(store: Store, record: VideoRecord) -> Path:
+    """Return the file that a video was built from. Raises FileGone for one that was written since.
+
+    A file of which a repaired library knows neither size nor time counts as the same.
+    """
+    from fdvs.pipelines.build.items import stored_mtime_ns
+
+    if record.path.is_file():
+        status = os.stat(record.path)
+        seen = {"size_bytes": status.st_size, "mtime_ns": stored_mtime_ns(status)}
+        known = store.known_video(record.path, **seen)
+        if known == record.video_id or all(one.path != record.path for one in store.sources()):
+            return record.path
+    raise FileGone(f"the file of {record.name} is gone or was written since; build it again")

@@ -1,4 +1,5 @@
-"""Write docs/cli.md from the help of every command, and docs/settings.md from fdvs/config.py.
+"""Write docs/cli.md from the help of every command, docs/settings.md from fdvs/config.py, and
+docs/openapi.json from the REST API.
 
 `--check` writes nothing; it exits with 1 if a page is out of date.
 """
@@ -108,6 +109,13 @@ def settings_page() -> str:
     return "\n".join([*parts, retired_section()])
 
 
+def api_page() -> str:
+    """Return the description of the REST API (OpenAPI 3.1)."""
+    from fdvs.pipelines.serve.app import bare_app
+
+    return json.dumps(bare_app().openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def retired_section() -> str:
     """Return the settings that are gone, and the value that the code now behaves as."""
     from fdvs.config import RETIRED
@@ -159,6 +167,7 @@ def main() -> int:
     pages = {
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "openapi.json": api_page(),
     }
     old = stale(pages)
     if not check_only:

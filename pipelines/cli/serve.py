@@ -50,9 +50,7 @@ def serve(
     plays what they cite, searches, answers questions and builds videos.
     """
     try:
-        import uvicorn
-
-        from fdvs.pipelines.serve.app import guarded, make_app
+        from fdvs.pipelines.serve.app import guarded, make_app, server_of
         from fdvs.pipelines.serve.security import new_token
     except ModuleNotFoundError as error:
         raise ModelUnavailable(
@@ -70,11 +68,7 @@ def serve(
         if show:
             webbrowser.open(address)
         signals.allow(SERVER_GRACE_S)
-        config = uvicorn.Config(
-            app, log_config=None, log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=CLOSE_S,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
+        server_of(app).run(sockets=[listener])
 
 
 @library_command

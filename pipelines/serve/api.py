@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from fdvs.errors import (
-    FdvsError,
-    InvalidValue,
-    LibraryBusy,
-    ModelUnavailable,
-    NotFound,
-    UnknownName,
-)
+from fdvs.errors import InvalidValue
 from fdvs.media.pictures import ALLOWED, MAX_BYTES
 from fdvs.pipelines import results
 from fdvs.pipelines.exports.formats import suffix
-from fdvs.pipelines.serve.engine import Engine
+from fdvs.pipelines.serve.engine import MAX_QUESTION_CHARS, Engine
+from fdvs.pipelines.serve.media import encoding
+from fdvs.pipelines.serve.streams import Events
 
 PREFIX = "/api/v1"
 MAX_QUERY_CHARS = 1000
@@ -36,14 +30,7 @@ MAX_NAMES = 100  # of videos that a search is limited to
 MAX_ROWS = 200
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 NUM_NEAREST = 3  # told where nothing fits well
-WAIT_S = 15.0
 MAX_CLIP_S = 600.0
-# what an error is to a client; all others are faults of this side
-STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (NotFound, 404), (InvalidValue, 422), (UnknownName, 422), (LibraryBusy, 409),
-    (ModelUnavailable, 503),
-)  # fmt: skip
-
 Name = Annotated[str, Field(max_length=400)]
 Source = Literal["speech", "subtitles", "screen", "pictures"]
 Way = Literal["meaning", "words", "looks"]
@@ -61,7 +48,7 @@ class Question(BaseModel):
     """What `POST /ask` takes."""
 
     model_config = ConfigDict(extra="forbid")
-    question: str = Field(min_length=1, max_length=MAX_QUERY_CHARS)
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     video: str | None = Field(default=None, max_length=400)
     options: list[str] | None = Field(default=None, max_length=26)
 
@@ -131,7 +118,8 @@ def clip(
     folder = Path(tempfile.mkdtemp(prefix="fdvs-clip-"))
     target = folder / "clip.mp4"
     try:
-        engine_of(request).library.clip(video, start, end, target)
+        with encoding():
+            engine_of(request).library.clip(video, start, end, target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -254,31 +242,9 @@ def stop_build(request: Request, number: int) -> JSONResponse:
 
 
 @router.get("/builds/{number}/events")
-def build_events(request: Request, number: int) -> StreamingResponse:
+async def build_events(request: Request, number: int) -> Events:
     """Follow a build as server-sent events; `Last-Event-ID` goes on after an event."""
-    job = engine_of(request).job(number)
+    engine = engine_of(request)
     given = request.headers.get("last-event-id", "")
     start = int(given) if given.isascii() and given.isdigit() else 0
-
-    def stream() -> Iterator[str]:
-        last = start
-        while True:
-            found = job.after(last, timeout_s=WAIT_S)
-            if not found and job.is_over:
-                return
-            if not found:
-                yield ": still at work\n\n"
-            for last, event in found:
-                yield f"id: {last}\ndata: {json.dumps(event)}\n\n"
-
-    return StreamingResponse(stream(), media_type="text/event-stream")
-
-
-def problem(error: Exception, *, status: int | None = None) -> JSONResponse:
-    """Return an error as a problem; what is a fault of this side tells no detail."""
-    found = status or next((code for kind, code in STATUS if isinstance(error, kind)), 500)
-    is_ours = found == 500
-    detail = "see the server's log" if is_ours else " ".join(str(error).split())
-    name = type(error).__name__ if isinstance(error, FdvsError) and not is_ours else "Internal"
-    content = {"type": f"urn:fdvs:problem:{name}", "title": name, "status": found, "detail": detail}
-    return JSONResponse(content, status_code=found, media_type="application/problem+json")
+    return Events(engine.job(number), start, engine.streams)

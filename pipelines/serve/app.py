@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -15,13 +16,19 @@ from starlette.exceptions import HTTPException
 
 from fdvs import __version__
 from fdvs.errors import FdvsError
+from fdvs.media.pictures import MAX_BYTES
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve import api, pages
 from fdvs.pipelines.serve.engine import Engine
+from fdvs.pipelines.serve.limits import Limits
 from fdvs.pipelines.serve.mcp_server import add_route
+from fdvs.pipelines.serve.problems import problem
 from fdvs.pipelines.serve.security import Guard
 
 logger = logging.getLogger(__name__)
+
+CLOSE_S = 2  # for the requests that are being answered
+MAX_CONNECTIONS = 256
 
 
 def make_app(library: Library) -> FastAPI:
@@ -34,13 +41,9 @@ def make_app(library: Library) -> FastAPI:
             yield
         app.state.engine.close()
 
-    app = FastAPI(
-        title="FDVS", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan,
-        openapi_url=f"{api.PREFIX}/openapi.json",
-    )  # fmt: skip
+    app = bare_app(lifespan=lifespan)
     app.state.engine = Engine(library)
     agents = add_route(app, library, app.state.engine.ask)
-    app.include_router(api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(packages=[("fdvs.pipelines.serve", "static")]))
     app.get("/health", include_in_schema=False)(_health)
@@ -51,10 +54,32 @@ def make_app(library: Library) -> FastAPI:
     return app
 
 
+def bare_app(**more: Any) -> FastAPI:
+    """Return an application that has the REST API and no library, for its description."""
+    app = FastAPI(
+        title="FDVS", version=__version__, docs_url=None, redoc_url=None,
+        openapi_url=f"{api.PREFIX}/openapi.json", **more,
+    )  # fmt: skip
+    app.include_router(api.router)
+    return app
+
+
 def guarded(app: FastAPI, *, token: str, port: int) -> Any:
-    """Return the application behind its guard, for a server on the loopback."""
+    """Return the application behind its guard and its limits, for a server on the loopback."""
     names = ("127.0.0.1", "localhost", "[::1]")
-    return Guard(app, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
+    limited = Limits(app, own_bounds={f"{api.PREFIX}/search/image": MAX_BYTES})
+    return Guard(limited, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
+
+
+def server_of(app: Any) -> uvicorn.Server:
+    """Return a server of an application, with bounds of connections and of its end."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, log_level="warning", access_log=False, server_header=False,
+            proxy_headers=False,  # or who sends them chooses its address
+            timeout_graceful_shutdown=CLOSE_S, limit_concurrency=MAX_CONNECTIONS,
+        )
+    )  # fmt: skip
 
 
 def _health(request: Request) -> JSONResponse:
@@ -68,14 +93,14 @@ def _is_api(request: Request) -> bool:
 
 def _told(request: Request, error: Exception) -> Response:
     if _is_api(request):
-        return api.problem(error)
+        return problem(error)
     return pages.trouble(request, error)
 
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if _is_api(request):
-        return api.problem(error, status=error.status_code)
+        return problem(error, status=error.status_code)
     told = "there is no such page" if error.status_code == 404 else str(error.detail)
     return pages.page(request, "problem.html", status=error.status_code, told=told)
 
@@ -86,12 +111,12 @@ def _invalid(request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()
     )
     if _is_api(request):
-        return api.problem(ValueError(told), status=422)
+        return problem(ValueError(told), status=422)
     return pages.page(request, "problem.html", status=422, told=told)
 
 
 def _bug(request: Request, error: Exception) -> Response:
     logger.exception("%s %s", request.method, request.url.path, exc_info=error)
     if _is_api(request):
-        return api.problem(error, status=500)
+        return problem(error, status=500)
     return pages.page(request, "problem.html", status=500, told="see the server's log")

@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, LibraryBusy, ModelUnavailable, NotFound
+from fdvs.errors import InvalidValue, ModelUnavailable, NotFound, TooMany
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve.jobs import Job, Jobs
+from fdvs.pipelines.serve.streams import MAX_STREAMS
 from fdvs.pipelines.watching import settled
 from fdvs.types import Answer
 
 MAX_WAITING = 8  # questions; more are refused
+MAX_QUESTION_CHARS = 4000
+QUESTION_BOUND = f"at most {MAX_QUESTION_CHARS} characters"
 MAX_AT_ONCE = 100  # files of one build, of those that appear
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Engine:
         self.is_ready = False
         self._waiting = threading.Semaphore(MAX_WAITING)
         self._asking = threading.Lock()
+        self.streams = threading.BoundedSemaphore(MAX_STREAMS)
         self._closing = threading.Event()
 
     def warm_up(self) -> None:
@@ -52,10 +56,12 @@ class Engine:
     ) -> Answer:
         """Answer a question, after those that were asked before.
 
-        Raises LibraryBusy where too many wait.
+        Raises InvalidValue for one that is too long, TooMany where too many wait.
         """
+        if len(question) > MAX_QUESTION_CHARS:
+            raise InvalidValue("question", f"{len(question)} characters", QUESTION_BOUND)
         if not self._waiting.acquire(blocking=False):
-            raise LibraryBusy(f"{MAX_WAITING} questions are waiting; ask again in a minute")
+            raise TooMany(f"{MAX_WAITING} questions are waiting; ask again later", after_s=30)
         try:
             with self._asking:
                 more: dict[str, Any] = {"options": list(options)} if options else {}

@@ -39,21 +39,18 @@ class Job:
     process: subprocess.Popen[str] | None = None
     wants_stop: bool = False
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Add an event and wake who waits for one."""
+    def tell(self, event: dict[str, Any], status: str = "") -> None:
+        """Add an event, with it a new status, and wake who waits for the end."""
         with self.changed:
             last = self.events[-1][0] if self.events else 0
             self.events.append((last + 1, event))
+            self.status = status or self.status
             self.changed.notify_all()
 
-    def after(self, number: int, *, timeout_s: float) -> list[tuple[int, dict[str, Any]]]:
-        """Return the events after a number; wait for one up to a time while the job runs."""
+    def after(self, number: int) -> list[tuple[int, dict[str, Any]]]:
+        """Return the events after a number."""
         with self.changed:
-            found = [one for one in self.events if one[0] > number]
-            if not found and not self.is_over:
-                self.changed.wait(timeout_s)
-                found = [one for one in self.events if one[0] > number]
-            return found
+            return [one for one in self.events if one[0] > number]
 
     def wait(self) -> None:
         """Wait until the job is over."""
@@ -137,8 +134,7 @@ class Jobs:
             line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="replace",
         )  # fmt: skip
-        job.status = "running"
-        job.tell({"kind": "start"})
+        job.tell({"kind": "start"}, "running")
         errors: deque[str] = deque(maxlen=20)
         reader = threading.Thread(target=_drain, args=(job.process.stderr, errors), daemon=True)
         reader.start()
@@ -161,8 +157,7 @@ class Jobs:
             job.tell(event)
 
     def _end(self, job: Job, status: str) -> None:
-        job.status = status
-        job.tell({"kind": "end", "status": status, "error": job.error})
+        job.tell({"kind": "end", "status": status, "error": job.error}, status)
 
 
 def _drain(stream: Any, into: deque[str]) -> None:

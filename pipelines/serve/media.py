@@ -8,13 +8,15 @@ later by that much than FDVS's times.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, MediaError
+from fdvs.errors import InvalidValue, MediaError, TooMany
 from fdvs.pipelines.detail import VideoDetail
 from fdvs.pipelines.exports.pieces import ffmpeg_program
 
@@ -29,7 +31,22 @@ TYPES = {
     ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".flac": "audio/flac",
 }  # fmt: skip
 
+MAX_WAITING = 8  # for the encoder; more are refused
+
 _ONE_AT_A_TIME = threading.Lock()
+_WAITING = threading.BoundedSemaphore(MAX_WAITING)
+
+
+@contextlib.contextmanager
+def encoding() -> Iterator[None]:
+    """Hold the right to encode, which one request has at a time. Raises TooMany."""
+    if not _WAITING.acquire(blocking=False):
+        raise TooMany(f"{MAX_WAITING} pieces are waiting to be cut")
+    try:
+        with _ONE_AT_A_TIME:
+            yield
+    finally:
+        _WAITING.release()
 
 
 def plays_natively(detail: VideoDetail) -> bool:
@@ -78,8 +95,8 @@ def segment(path: Path, number: int, *, duration_s: float) -> bytes:
 
 
 def run_ffmpeg(command: list[str], *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Return what ffmpeg writes to its output, one run at a time. Raises MediaError."""
-    with _ONE_AT_A_TIME:
+    """Return what ffmpeg writes to its output. Raises MediaError, TooMany."""
+    with encoding():
         try:
             done: Any = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s,

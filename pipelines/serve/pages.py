@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from fdvs.errors import FdvsError, InvalidValue, NotFound
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
-from fdvs.pipelines.serve.api import STATUS, engine_of
+from fdvs.pipelines.serve.api import engine_of
 from fdvs.pipelines.serve.media import media_type, playlist, plays_natively, segment
+from fdvs.pipelines.serve.problems import status_of, told
 from fdvs.text.clean import one_line
 from fdvs.text.timecode import timecode
 from fdvs.text.vocabulary import STOP_WORDS
@@ -108,9 +109,8 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
 
 def trouble(request: Request, error: Exception) -> HTMLResponse:
     """Return the page of an error that a person can do something about."""
-    status = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
-    told = str(error) if isinstance(error, FdvsError) else "see the server's log"
-    return page(request, "problem.html", status=status, told=told)
+    status = status_of(error)
+    return page(request, "problem.html", status=status, told=told(error, status))
 
 
 @router.get("/")

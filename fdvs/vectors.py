@@ -1,6 +1,9 @@
-"""Normalise vectors to unit length, in double precision."""
+"""Vectors of questions, and vectors of unit length in double precision."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +11,23 @@ from numpy.typing import NDArray
 from fdvs.errors import BadModelOutput
 from fdvs.types import Vectors
 
+if TYPE_CHECKING:
+    from fdvs.protocols import TextEmbedder
+
 Doubles = NDArray[np.float64]
 
 _TINY = 1e-9
+
+
+def embed_queries(embedder: TextEmbedder, texts: Sequence[str]) -> Vectors:
+    """Return unit rows [len(texts), D] of questions.
+
+    Some models were trained to embed a question unlike the texts that answer it: those have a
+    method of this name beside `embed_texts`.
+    """
+    own = getattr(embedder, "embed_queries", None)
+    rows: Vectors = embedder.embed_texts(texts) if own is None else own(texts)
+    return rows
 
 
 def unit_rows(vectors: Vectors | Doubles) -> Doubles:

@@ -22,6 +22,7 @@ from fdvs.search.index import Entry, Index
 from fdvs.text.sentences import sentences_of
 from fdvs.text.vocabulary import same_words, stems
 from fdvs.types import Moment, Span, Vectors
+from fdvs.vectors import embed_queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,12 @@ class OnceEmbedder:
             if not texts:
                 return rows
         return np.stack([self._rows[text] for text in texts])
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return unit rows [len(texts), D] of questions, which may be embedded unlike texts."""
+        if hasattr(self._embedder, "embed_queries"):
+            return embed_queries(self._embedder, texts)
+        return self.embed_texts(texts)
 
 
 def make_evidence(

@@ -22,6 +22,7 @@ from fdvs.search.index import Entry, Index
 from fdvs.search.moments import ranked_matches
 from fdvs.search.ranking import Match
 from fdvs.types import Moment, Vectors, in_time_order
+from fdvs.vectors import embed_queries
 
 NUM_NEAR = 16  # chapters nearest in meaning, for the fit
 NUM_TIMED = 2  # chapters for a named time
@@ -112,7 +113,7 @@ class Retriever:
         best = self.best_chapters(question.search_text, num=max(num, NUM_NEAR))
         moments = _in_time_order(best[:num])
         moments = _joined(moments, self._at_named_time(question, moments))
-        (row,) = self.embedder.embed_texts([question.search_text])
+        (row,) = embed_queries(self.embedder, [question.search_text])
         nearest = self._nearest(row, num=NUM_NEAR, video_id=self.video_id)
         found = self._evidence(dict.fromkeys([*self._places([*moments, *best]), *nearest]))
         num_near = len(dict.fromkeys([*self._places(moments), *nearest]))
@@ -130,7 +131,7 @@ class Retriever:
     def _for_options(self, question: Question) -> Evidence:
         entries = self._in_scope()
         if len(entries) > MAX_CHAPTERS:
-            (row,) = self.embedder.embed_texts([" ".join([question.text, *question.options])])
+            (row,) = embed_queries(self.embedder, [" ".join([question.text, *question.options])])
             near = self._nearest(row, num=MAX_CHAPTERS, video_id=self.video_id)
             entries = [self.index.entries[place] for place in sorted(near)]
         found = evidence_of(self.index, self.embedder, entries)

@@ -21,6 +21,7 @@ from fdvs.search.ranking import WAYS, Match, add_words, find_matches, rank, rele
 from fdvs.search.readable import has_meaning
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Moment, Vectors, VideoHit
+from fdvs.vectors import embed_queries
 
 CHAPTER_SHARE = 0.35  # weight of a video's best chapter beside its story
 # A neighbour joins a moment if its cosine is at least this share of the best one's. Cosines of
@@ -61,7 +62,7 @@ def search_moments(
     """
     first, stop = _page(num, offset, config)
     config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
-    vector = embedder.embed_texts([clean_query(query)])[0]
+    vector = embed_queries(embedder, [clean_query(query)])[0]
     matches = find_matches(
         index, query, embedder, config, level="chapter", video_id=filters.only_video,
         pictures=pictures, vector=vector,
@@ -192,7 +193,7 @@ def search_videos(
     """
     first, stop = _page(num, offset, config)
     config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
-    vector = embedder.embed_texts([clean_query(query)])[0]
+    vector = embed_queries(embedder, [clean_query(query)])[0]
     groups: dict[str, list[Match]] = {}
     for match in find_matches(index, query, embedder, config, pictures=pictures, vector=vector):
         groups.setdefault(index.entries[match.place].video_id, []).append(match)

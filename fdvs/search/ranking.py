@@ -25,6 +25,7 @@ from fdvs.search.index import Index
 from fdvs.search.pictures import PictureSearch
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Vectors
+from fdvs.vectors import embed_queries
 
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
 WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
@@ -87,7 +88,7 @@ def find_matches(
     """
     query = clean_query(query)
     seen = _picture_scores(index, query, config, video_id, pictures)
-    vector = embedder.embed_texts([query])[0] if vector is None else vector
+    vector = embed_queries(embedder, [query])[0] if vector is None else vector
     cosines: dict[int, float] = {}
     if config.word_weight < 1:
         cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)

@@ -6,6 +6,7 @@ file and its architecture in the card's options.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdvs.errors import ModelError, ModelUnavailable
+from fdvs.errors import InvalidValue, ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings, options_from
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import (
@@ -25,6 +26,7 @@ from fdvs.models.weights.loading import (
     without_progress_bars,
 )
 from fdvs.protocols import TextEmbedder
+from fdvs.typed import check_range
 from fdvs.types import Image, ModelIdentity, Vectors
 from fdvs.vectors import unit_rows
 
@@ -36,17 +38,32 @@ CONFIG_FILE = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 PICKLES = ("*.bin", "*.pth")
 TEMPLATE = "a photo of {}"
+# A cautious guess for short queries to CLIP, not measured: LAION-5B kept pairs of picture and
+# caption from a cosine of 0.28 on (Schuhmann et al., 2022); short queries score lower.
+MIN_SCORE = 0.22
+# SigLIP says itself how likely a pair is, as sigmoid(scale * cosine + bias); short queries get few
+# per cent. Not measured either.
+MIN_PROBABILITY = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipOptions:
     """A card's options. `architecture` is open_clip's name, for a single weights file.
 
-    `quick_gelu`: for weights that were trained with QuickGELU (OpenAI's).
+    `quick_gelu`: for weights that were trained with QuickGELU (OpenAI's). `template`: the sentence
+    around a query, with {}. `min_score`: the least cosine of a match; None for what the model says
+    itself (SigLIP), or a guess.
     """
 
     architecture: str = ""
     quick_gelu: bool = False
+    template: str = TEMPLATE
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("min_score", self.min_score, -1, 1)
+        if self.template.count("{}") != 1:
+            raise InvalidValue("template", self.template, "a sentence with one {} for the query")
 
 
 class OpenClipEmbedder:
@@ -56,9 +73,19 @@ class OpenClipEmbedder:
     batch_size = 32
 
     def __init__(
-        self, model: Any, preprocess: Any, tokenizer: Any, identity: ModelIdentity, *, dtype: Any
+        self,
+        model: Any,
+        preprocess: Any,
+        tokenizer: Any,
+        identity: ModelIdentity,
+        *,
+        dtype: Any,
+        options: ClipOptions,
     ) -> None:
         self.identity = identity
+        self.template = options.template
+        own = least_cosine(model) if options.min_score is None else options.min_score
+        self.min_score = MIN_SCORE if own is None else own
         self._model = model
         self._preprocess = preprocess
         self._tokenizer = tokenizer
@@ -82,7 +109,7 @@ class OpenClipEmbedder:
             )
             tokenizer = library.get_tokenizer(name)
             model.to(dtype=dtype).eval()
-        return cls(model, preprocess, tokenizer, identity_of(card), dtype=dtype)
+        return cls(model, preprocess, tokenizer, identity_of(card), dtype=dtype, options=options)
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Return float32 [len(images), D], not normalised."""
@@ -124,13 +151,7 @@ class OpenClipEmbedder:
 
 
 class ClipMatcher:
-    """A PictureMatcher that embeds queries with CLIP's text encoder.
-
-    `min_score` is a cautious guess for short queries, not measured: LAION-5B kept pairs of picture
-    and caption from a cosine of 0.28 on (Schuhmann et al., 2022); short queries score lower.
-    """
-
-    min_score = 0.22
+    """A PictureMatcher that embeds queries with CLIP's or SigLIP's text encoder."""
 
     def __init__(
         self,
@@ -144,14 +165,33 @@ class ClipMatcher:
         self._images = images
         self.identity = replace(made_of[0], role="picture_matcher")
 
+    @property
+    def min_score(self) -> float:
+        """The least cosine of a match; it differs from model to model. Loads the embedder."""
+        return float(getattr(self._images(), "min_score", MIN_SCORE))
+
     def place_pictures(self, vectors: Vectors) -> Vectors:
         """Return unit rows [N, D] for the embedder's own vectors [N, D]."""
         return unit_rows(vectors).astype(np.float32)
 
     def place_query(self, query: str) -> Vectors:
         """Return the unit vector [D] of a query."""
-        row: Vectors = self._images().embed_text_queries([TEMPLATE.format(query)])[0]
+        images = self._images()
+        text = getattr(images, "template", TEMPLATE).replace("{}", query)
+        row: Vectors = images.embed_text_queries([text])[0]
         return row
+
+
+def least_cosine(model: Any) -> float | None:
+    """Return the cosine from which a model with a sigmoid calls a pair MIN_PROBABILITY likely.
+
+    None for one without a bias: CLIP's numbers compare pairs, and say of none how likely it is.
+    """
+    bias = getattr(model, "logit_bias", None)
+    if bias is None:
+        return None
+    logit = math.log(MIN_PROBABILITY / (1 - MIN_PROBABILITY))
+    return float((logit - bias.item()) / math.exp(model.logit_scale.item()))
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:

@@ -159,3 +159,81 @@ def test_the_matcher_puts_queries_and_pictures_into_one_space_by_clip_itself(
     np.testing.assert_allclose(query, embedder.embed_text_queries(["a photo of a car"])[0])
     assert matcher.identity.weights_sha256 == embedder.identity.weights_sha256
     assert matcher.identity.role == "picture_matcher"
+
+
+@pytest.fixture(scope="module")
+def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model in the published layout of SigLIP 2: text tower, bias and tokenizer."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("siglip")
+    words = ["<pad>", "<unk>", "<eos>", "this", "is", "a", "photo", "of", "car", "rabbit"]
+    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>"
+    ).save_pretrained(folder)
+    model_cfg = {
+        "embed_dim": 12, "init_logit_bias": -10, "custom_text": True,
+        "vision_cfg": {
+            "image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16,
+        },
+        "text_cfg": {
+            "context_length": 16, "vocab_size": len(words), "width": 16, "heads": 2, "layers": 1,
+            "hf_tokenizer_name": "timm/ViT-B-32-SigLIP2-256", "no_causal_mask": True,
+            "tokenizer_kwargs": {"clean": "canonicalize"}, "pool_type": "last",
+        },
+    }  # fmt: skip
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    made = {key: value for key, value in model_cfg.items() if key != "custom_text"}
+    model = open_clip.CustomTextCLIP(**made)
+    model.logit_scale.data.fill_(np.log(100.0))
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
+
+
+def test_siglip_says_itself_from_which_cosine_a_picture_matches(
+    siglip_folder: Path, model_cache: Path
+) -> None:
+    """With scale 100 and bias -10 a pair of cosine c is sigmoid(100 c - 10) likely."""
+    from fdvs.models.embed.clip import MIN_PROBABILITY, ClipMatcher
+
+    embedder = OpenClipEmbedder.load(card_of(siglip_folder), CPU)
+    least = embedder.min_score
+    assert 1 / (1 + np.exp(10 - 100 * least)) == pytest.approx(MIN_PROBABILITY, rel=1e-3)
+    assert least < 0.22 / 2
+    matcher = ClipMatcher(
+        lambda: embedder, lambda: pytest.fail("texts"), made_of=(embedder.identity,) * 2
+    )
+    assert matcher.min_score == least
+
+
+def test_a_card_may_say_bound_and_template(siglip_folder: Path, model_cache: Path) -> None:
+    from fdvs.errors import InvalidValue
+    from fdvs.models.embed.clip import ClipMatcher
+
+    options = {"min_score": 0.07, "template": "this is a photo of {}"}
+    embedder = OpenClipEmbedder.load(card_of(siglip_folder, **options), CPU)
+    matcher = ClipMatcher(
+        lambda: embedder, lambda: pytest.fail("texts"), made_of=(embedder.identity,) * 2
+    )
+    assert matcher.min_score == 0.07
+    np.testing.assert_array_equal(
+        matcher.place_query("car"), embedder.embed_text_queries(["this is a photo of car"])[0]
+    )
+    with pytest.raises(InvalidValue, match="template"):
+        OpenClipEmbedder.load(card_of(siglip_folder, template="a photo"), CPU)
+
+
+def test_clip_has_no_bias_and_keeps_the_guess(embedder: OpenClipEmbedder) -> None:
+    assert embedder.min_score == 0.22

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.cards import Card, LoadSettings
 from fdvs.models.embed.sentence import SentenceEmbedder
 from fdvs.models.factory import load_model
+from fdvs.types import Vectors
 
 CPU = LoadSettings(device="cpu")
 
@@ -76,7 +80,7 @@ def test_a_model_that_is_not_here_is_an_error_with_the_command(model_cache: Path
 
 def test_a_vector_that_is_not_finite_is_an_error(embedder: SentenceEmbedder) -> None:
     class Broken:
-        def encode(self, texts: list[str], **_: object) -> np.ndarray:  # type: ignore[type-arg]
+        def encode_document(self, texts: list[str], **_: object) -> np.ndarray:  # type: ignore[type-arg]
             return np.full((len(texts), 4), np.nan)
 
     with pytest.raises(ModelError, match="not finite"):
@@ -109,3 +113,60 @@ def test_a_chat_template_that_fails_is_an_error(
     embedder = SentenceEmbedder.load(card_of(folder), CPU)
     with pytest.raises(ModelError, match="failed"):
         embedder.embed_texts(["a red car"])
+
+
+def with_prompts(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint that says what stands before questions, as published ones do."""
+    made = tmp_path / "asymmetric"
+    shutil.copytree(folder, made)
+    path = made / "config_sentence_transformers.json"
+    config = json.loads(path.read_text()) | {
+        "prompts": {"query": "question what ", "document": "notes "},
+        "default_prompt_name": None,
+    }
+    path.write_text(json.dumps(config))
+    return made
+
+
+def test_questions_and_texts_get_the_prompts_of_the_checkpoint(
+    sentence_folder: Path, tmp_path: Path, embedder: SentenceEmbedder
+) -> None:
+    asked = SentenceEmbedder.load(card_of(with_prompts(sentence_folder, tmp_path)), CPU)
+    plain = embedder.embed_texts(["question what a rabbit", "notes a rabbit"])
+    np.testing.assert_allclose(asked.embed_queries(["a rabbit"])[0], plain[0], atol=1e-5)
+    np.testing.assert_allclose(asked.embed_texts(["a rabbit"])[0], plain[1], atol=1e-5)
+    both = embedder.embed_queries(["a rabbit"]), embedder.embed_texts(["a rabbit"])
+    np.testing.assert_allclose(*both, atol=1e-6)
+
+
+def test_a_card_may_say_what_stands_before_questions(
+    sentence_folder: Path, embedder: SentenceEmbedder
+) -> None:
+    options = {"query_prompt": "question ", "document_prompt": "notes "}
+    card = replace(card_of(sentence_folder), options=options)
+    asked = SentenceEmbedder.load(card, CPU)
+    plain = embedder.embed_texts(["question a car", "notes a car"])
+    np.testing.assert_allclose(asked.embed_queries(["a car"])[0], plain[0], atol=1e-5)
+    np.testing.assert_allclose(asked.embed_texts(["a car"])[0], plain[1], atol=1e-5)
+
+
+def test_search_and_answers_embed_a_question_as_one(
+    sentence_folder: Path, tmp_path: Path, embedder: SentenceEmbedder
+) -> None:
+    from fdvs.answers.evidence import OnceEmbedder
+    from fdvs.vectors import embed_queries
+
+    asked = SentenceEmbedder.load(card_of(with_prompts(sentence_folder, tmp_path)), CPU)
+    want = asked.embed_queries(["a rabbit"])
+    np.testing.assert_array_equal(embed_queries(asked, ["a rabbit"]), want)
+    np.testing.assert_array_equal(OnceEmbedder(asked).embed_queries(["a rabbit"]), want)
+
+    class Symmetric:
+        identity = embedder.identity
+
+        def embed_texts(self, texts: Sequence[str]) -> Vectors:
+            return embedder.embed_texts(texts)
+
+    plain = embedder.embed_texts(["a rabbit"])
+    np.testing.assert_array_equal(embed_queries(Symmetric(), ["a rabbit"]), plain)
+    np.testing.assert_array_equal(OnceEmbedder(Symmetric()).embed_queries(["a rabbit"]), plain)

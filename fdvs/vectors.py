@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Doubles = NDArray[np.float64]
 
 _TINY = 1e-9
+SCORE_DECIMALS = 6  # float32 sums differ in the seventh place with the batch; ties stay ties
 
 
 def embed_queries(embedder: TextEmbedder, texts: Sequence[str]) -> Vectors:
@@ -47,3 +48,8 @@ def unit_rows(vectors: Vectors | Doubles) -> Doubles:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     units: Doubles = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > _TINY)
     return units
+
+
+def rounded(scores: Vectors) -> Doubles:
+    """Return cosines in doubles, rounded to `SCORE_DECIMALS`."""
+    return cast("Doubles", np.round(scores.astype(np.float64), SCORE_DECIMALS))

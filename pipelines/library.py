@@ -475,7 +475,7 @@ class Library(Closing):
 
         with self._lock:
             if self._picture_index is None:
-                self._picture_index = PictureIndex.load(self._store)
+                self._picture_index = PictureIndex(self._loaded_index().columns)
             pictures = self._picture_index
         matcher = self._models.matcher
         return PictureSearch(index=pictures, matcher=matcher) if matcher else None

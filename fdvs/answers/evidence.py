@@ -175,19 +175,14 @@ def moment_of(entry: Entry, *, score: float, matched_by: tuple[str, ...] = ()) -
     )
 
 
-def is_kept(index: Index, entry: Entry) -> bool:
-    """Return False for a chapter that textual redundancy dropped; True before that is known."""
-    kept = index.kept_clips.get(entry.video_id)
-    return kept is None or entry.item in kept
-
-
 def kept_chapters(index: Index, video_ids: Iterable[str] | None = None) -> list[Entry]:
     """Return the kept chapters of some videos (None: all) in the index's order."""
-    wanted = None if video_ids is None else set(video_ids)
-    return [
-        entry
-        for entry in index.entries
-        if entry.level == "chapter"
-        and (wanted is None or entry.video_id in wanted)
-        and is_kept(index, entry)
-    ]
+    ids = [None] if video_ids is None else sorted(set(video_ids), key=index.number_of)
+    spans = [index.span("chapter", video_id) for video_id in ids]
+    return [index.entries[p] for low, high in spans for p in range(low, high) if index.is_kept(p)]
+
+
+def num_kept(index: Index, video_id: str | None) -> int:
+    """Return the number of kept chapters of one video (None: of all)."""
+    low, high = index.span("chapter", video_id)
+    return int(np.count_nonzero(index.columns.kept[low:high]))

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from fdvs.answers.evidence import Evidence, evidence_of, is_kept, kept_chapters, moment_of
+from fdvs.answers.evidence import Evidence, evidence_of, kept_chapters, moment_of, num_kept
 from fdvs.answers.question import Question
 from fdvs.answers.reach import Part
 from fdvs.config import SearchConfig
@@ -21,7 +22,7 @@ from fdvs.protocols import TextEmbedder
 from fdvs.search.index import Entry, Index
 from fdvs.search.moments import ranked_matches
 from fdvs.search.ranking import Match
-from fdvs.types import Moment, Vectors, in_time_order
+from fdvs.types import Moment, in_time_order
 from fdvs.vectors import embed_queries
 
 NUM_NEAR = 16  # chapters nearest in meaning, for the fit
@@ -78,7 +79,7 @@ class Retriever:
         for min_score in (self.search.min_score, -1.0):  # the second ranks every chapter: slow
             search = replace(self.search, min_score=min_score)
             ranked = ranked_matches(self.index, text, self.embedder, search, video_id=self.video_id)
-            best = [m for m in ranked if is_kept(self.index, self.index.entries[m.place])][:num]
+            best = list(islice((m for m in ranked if self.index.is_kept(m.place)), num))
             if len(best) == num:
                 break
         return [self._moment(match) for match in best]
@@ -99,7 +100,7 @@ class Retriever:
         found: dict[int, float] = {}
         for row in self.embedder.embed_texts(sentences):
             for video_id in videos:
-                near = self._nearest(row, num=NUM_STORY_CHAPTERS, video_id=video_id)
+                near = self.index.nearest_kept(row, num=NUM_STORY_CHAPTERS, video_id=video_id)
                 found |= {p: max(score, found.get(p, -1.0)) for p, score in near.items()}
         more = [
             moment_of(self.index.entries[place], score=score, matched_by=BY_STORY)
@@ -114,10 +115,10 @@ class Retriever:
         moments = _in_time_order(best[:num])
         moments = _joined(moments, self._at_named_time(question, moments))
         (row,) = embed_queries(self.embedder, [question.search_text])
-        nearest = self._nearest(row, num=NUM_NEAR, video_id=self.video_id)
+        nearest = self.index.nearest_kept(row, num=NUM_NEAR, video_id=self.video_id)
         found = self._evidence(dict.fromkeys([*self._places([*moments, *best]), *nearest]))
         num_near = len(dict.fromkeys([*self._places(moments), *nearest]))
-        num_in_scope = len(found.passages) * len(self._in_scope()) / max(1, num_near)
+        num_in_scope = len(found.passages) * num_kept(self.index, self.video_id) / max(1, num_near)
         near = [
             *best,
             *(moment_of(self.index.entries[p], score=nearest[p], matched_by=BY_MEANING)
@@ -129,22 +130,14 @@ class Retriever:
         )  # fmt: skip
 
     def _for_options(self, question: Question) -> Evidence:
-        entries = self._in_scope()
-        if len(entries) > MAX_CHAPTERS:
+        if num_kept(self.index, self.video_id) <= MAX_CHAPTERS:
+            entries = kept_chapters(self.index, None if self.video_id is None else [self.video_id])
+        else:
             (row,) = embed_queries(self.embedder, [" ".join([question.text, *question.options])])
-            near = self._nearest(row, num=MAX_CHAPTERS, video_id=self.video_id)
+            near = self.index.nearest_kept(row, num=MAX_CHAPTERS, video_id=self.video_id)
             entries = [self.index.entries[place] for place in sorted(near)]
         found = evidence_of(self.index, self.embedder, entries)
         return replace(found, moments=tuple(moment_of(entry, score=0.0) for entry in entries))
-
-    def _nearest(self, row: Vectors, *, num: int, video_id: str | None) -> dict[int, float]:
-        """Return place -> cosine of the `num` kept chapters nearest to a vector, best first."""
-        near = self.index.similar(row, min_score=-1.0, level="chapter", video_id=video_id)
-        kept = [place for place in near if is_kept(self.index, self.index.entries[place])]
-        return {p: near[p] for p in sorted(kept, key=lambda p: (-near[p], p))[:num]}
-
-    def _in_scope(self) -> list[Entry]:
-        return kept_chapters(self.index, None if self.video_id is None else [self.video_id])
 
     def _evidence(self, places: Iterable[int]) -> Evidence:
         return evidence_of(self.index, self.embedder, [self.index.entries[p] for p in places])

@@ -12,7 +12,7 @@ trigram index). Three ways:
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from fdvs.text.vocabulary import STOP_WORDS, WORD, stems
 
@@ -24,16 +24,23 @@ MAX_PIECES = 4
 MIN_RUN_CHARS, MAX_RUN_CHARS = 5, 40  # of words that are taken apart
 
 
-class Compounds:
-    """The vocabulary of a full-text table: its stems, and the words that were stemmed."""
+def long_words(texts: Iterable[str]) -> str:
+    """Return the different words of texts that are long enough to hold another, in order, each on
+    a line of its own."""
+    pieces: set[str] = set()
+    for text in texts:
+        pieces.update(text.lower().split())
+    words = {without_accents(w) for piece in pieces for w in WORD.findall(piece)}
+    return "\n".join(sorted(w for w in words if len(w) >= MIN_CHARS + MIN_REST - 1))
 
-    def __init__(self, terms: Iterable[str], texts: Iterable[str]) -> None:
-        self._terms = frozenset(terms)
-        pieces: set[str] = set()
-        for text in texts:
-            pieces.update(text.lower().split())
-        words = {without_accents(w) for piece in pieces for w in WORD.findall(piece)}
-        self._long = sorted(w for w in words if len(w) >= MIN_CHARS + MIN_REST - 1)
+
+class Compounds:
+    """The vocabulary of texts: `terms` are its stems, `words` those that were stemmed, as
+    `long_words` returns them."""
+
+    def __init__(self, terms: Container[str], words: str) -> None:
+        self._terms = terms
+        self._words = words
 
     def loose(self, words: Sequence[str], query: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return for words of a query what may stand for each, as phrases of the texts.
@@ -54,12 +61,22 @@ class Compounds:
         without_ending = word[:-1] if len(word) > MIN_CHARS + 1 else word
         forms = {word, stem, without_ending}
         forms = {one for one in forms if len(one) >= MIN_CHARS and one.isalpha()}
-        holding = [t for t in self._long if any(o in t and _is_part(o, t) for o in forms)]
-        holding = holding[: 4 * MAX_WORDS]
+        found = {t for form in forms for t in self._lines_with(form) if _is_part(form, t)}
+        holding = sorted(found)[: 4 * MAX_WORDS]
         stemmed = zip(holding, _stems_of(holding), strict=True)
         return [term for term, now in stemmed if now != stem and _is_whole(word, term, now)][
             :MAX_WORDS
         ]
+
+    def _lines_with(self, form: str) -> Iterator[str]:
+        """Yield the words that a form occurs in."""
+        at = self._words.find(form)
+        while at >= 0:
+            start = self._words.rfind("\n", 0, at) + 1
+            stop = self._words.find("\n", at)
+            stop = len(self._words) if stop < 0 else stop
+            yield self._words[start:stop]
+            at = self._words.find(form, stop)
 
     def _apart(self, word: str) -> list[str]:
         """Return the fewest words of the vocabulary that a word is made of, as one phrase."""

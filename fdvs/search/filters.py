@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.errors import InvalidValue, UnknownName
 from fdvs.prompting.marks import unmarked
 from fdvs.search.fulltext import FullText
 from fdvs.search.index import Entry, Index
-from fdvs.search.ranking import WAYS, Match
+from fdvs.search.ranking import WAYS, Matches
 from fdvs.text.sentences import sentences_of
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Vectors
@@ -67,14 +68,17 @@ class Filters:
         ids = self.video_ids
         return next(iter(ids)) if ids is not None and len(ids) == 1 else None
 
-    def keeps(self, entry: Entry, match: Match) -> bool:
-        """Return whether a match is within the limits of video, time and way."""
-        return (
-            (self.video_ids is None or entry.video_id in self.video_ids)
-            and entry.start_s < self.end_s
-            and entry.end_s > self.start_s
-            and (not self.ways or any(way in self.ways for way in match.matched_by))
-        )
+    def keeps(self, index: Index, matches: Matches) -> NDArray[np.bool_]:
+        """Return which matches are within the limits of video, time and way."""
+        columns, places = index.columns, matches.places
+        kept = (columns.starts_s[places] < self.end_s) & (columns.ends_s[places] > self.start_s)
+        if self.video_ids is not None:
+            numbers = [index.number_of(one) for one in self.video_ids]
+            kept &= np.isin(columns.videos[places], numbers)
+        if self.ways:
+            by_way = dict(zip(WAYS, matches.ways, strict=True))
+            kept &= np.any([by_way[way] for way in self.ways], axis=0)
+        return kept
 
 
 def _check_names(what: str, names: Sequence[str], allowed: Sequence[str]) -> None:
@@ -85,14 +89,14 @@ def _check_names(what: str, names: Sequence[str], allowed: Sequence[str]) -> Non
 
 def filtered(
     index: Index,
-    matches: Sequence[Match],
+    matches: Matches,
     filters: Filters,
     *,
     query: str,
     vector: Vectors,
     min_score: float,
     texts_of: SourceTexts | None,
-) -> list[Match]:
+) -> Matches:
     """Return the matches within the limits, in their order.
 
     Args:
@@ -100,18 +104,18 @@ def filtered(
         texts_of: returns what each source says in a chapter, by the names of observations; needed
             for `filters.sources`.
     """
-    kept = [m for m in matches if filters.keeps(index.entries[m.place], m)]
-    if not filters.sources or not kept:
+    kept = matches.only(filters.keeps(index, matches))
+    if not filters.sources or not len(kept):
         return kept
     if texts_of is None:
         raise InvalidValue("sources", filters.sources, "none: this index knows no sources")
     carried = _carried(index, kept, filters.sources, query, vector, min_score, texts_of)
-    return [m for m in kept if m.place in carried]
+    return kept.only(np.isin(kept.places, list(carried)))
 
 
 def _carried(
     index: Index,
-    matches: Sequence[Match],
+    matches: Matches,
     sources: Collection[str],
     query: str,
     vector: Vectors,
@@ -128,7 +132,7 @@ def _carried(
         texts = texts_of(index.entries[match.place])
         said += [(match.place, texts[kind]) for kind in kinds if texts.get(kind)]
     by_words = FullText(("", text) for _, text in said).search(query).full
-    carried |= {said[row][0] for row in by_words}
+    carried |= {said[row][0] for row in by_words.tolist()}
     for place, text in said:
         if place not in carried and _means(index, place, text, vector, min_score):
             carried.add(place)

@@ -15,7 +15,7 @@ import numpy as np
 from fdvs.errors import CorruptLibrary, StoreError
 from fdvs.search.filters import Filters
 from fdvs.search.index import Index
-from fdvs.search.ranking import NO_VECTOR, Match
+from fdvs.search.ranking import NO_VECTOR, Match, Matches
 from fdvs.stopping import check_stop
 from fdvs.store.store import Store
 from fdvs.types import Vectors
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def picture_matches(
     index: Index, store: Store, vector: Vectors, *, min_score: float, filters: Filters
-) -> list[Match]:
+) -> Matches:
     """Return the chapters whose frames are near to a picture, in the index's order.
 
     Args:
@@ -40,7 +40,7 @@ def picture_matches(
     Raises StoreError where no stored frame has a vector of this length.
     """
     if filters.sources and "pictures" not in filters.sources:
-        return []
+        return Matches.of([])
     found: dict[int, float] = {}
     num_clips = 0
     for video_id in _videos(store, filters):
@@ -53,13 +53,13 @@ def picture_matches(
             score = round(float((unit_rows(rows) @ vector.reshape(-1)).max()), DECIMALS)
             if place is not None and score >= min_score:
                 found[place] = score
-    if not num_clips and index.entries:
+    if not num_clips and len(index.entries):
         raise StoreError(
             "the library holds no vectors of frames by this picture encoder; build again with the "
             "settings in use: fdvs build PATH"
         )
-    matches = [_match(place, found[place]) for place in sorted(found)]
-    return [match for match in matches if filters.keeps(index.entries[match.place], match)]
+    matches = Matches.of([_match(place, found[place]) for place in sorted(found)])
+    return matches.only(filters.keeps(index, matches))
 
 
 def _videos(store: Store, filters: Filters) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Full-text search: SQLite FTS5 with BM25, in memory, over the texts of a library.
 
-The table is filled when an index loads: 100,000 texts take about a second, no more than it would
-take to check a stored table for damage.
+The table is filled when an index loads: 100,000 texts take some seconds. A large library keeps its
+words in a file instead (`fdvs.search.word_table`), with the same hits.
 
 Words are compared by FTS5's `unicode61` (no case, no accents) and the English Porter stemmer.
 Scripts without spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and Korean,
@@ -15,16 +15,22 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections import Counter
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from fdvs.search.compounds import Compounds
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.search.columns import Places
+from fdvs.search.compounds import Compounds, long_words
 from fdvs.text.vocabulary import STOP_WORDS, TOKENIZER
 
 MAX_QUERY_WORDS = 32
 MAX_PARTS = 128  # of a query in scripts without spaces
 MOST = 0.6  # the share of a long run's parts that a text must hold
+DECIMALS = 6  # of BM25: what differs by the order of summation is equal
 LOOSE_SHARE = 0.5  # what a match of a run-together word counts
 # Kana, Han and Hangul: words of one or two characters
 _SYLLABLES = r"\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
@@ -37,20 +43,36 @@ UNSPACED = re.compile(f"[{_SYLLABLES}{_LETTERS}]")
 _WORD = re.compile(f"(?:[^\\W_]|[{_MARKS}{_LETTERS}])+")
 _RUN = re.compile(f"[{_SYLLABLES}]+|[{_LETTERS}]+|[^{_SYLLABLES}{_LETTERS}]+")
 _KANA = {code: code - 0x60 for code in range(0x30A1, 0x30F7)}
-_TOKENS = f"{TOKENIZER} categories ''L* N* Co Mc Mn''"
-CREATE = f"CREATE VIRTUAL TABLE texts USING fts5(video_id UNINDEXED, text, tokenize = '{_TOKENS}')"
+#: FTS5's tokenizer of all texts of a library
+TOKENS = f"{TOKENIZER} categories ''L* N* Co Mc Mn''"
+CREATE = f"CREATE VIRTUAL TABLE texts USING fts5(video_id UNINDEXED, text, tokenize = '{TOKENS}')"
 VOCABULARY = "CREATE VIRTUAL TABLE terms USING fts5vocab(texts, 'row')"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Hits:
+    """Texts by rising place, and the BM25 of each, higher is better."""
+
+    places: Places
+    scores: NDArray[np.float64]
+
+    @staticmethod
+    def none() -> Hits:
+        return Hits(places=np.zeros(0, np.int64), scores=np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WordHits:
-    """Texts with at least one word of the query: position -> BM25, higher is better.
+    """Texts with at least one word of the query, with their BM25; `full` are those with all of its
+    words, by rising place."""
 
-    `full` are those with all of its words.
-    """
+    found: Hits
+    full: Places
 
-    scores: dict[int, float]
-    full: frozenset[int]
+    @property
+    def scores(self) -> dict[int, float]:
+        """Position -> BM25."""
+        return dict(zip(self.found.places.tolist(), self.found.scores.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +144,59 @@ def spaced(text: str) -> str:
     return UNSPACED.sub(r" \g<0> ", text.translate(_KANA)).strip()
 
 
-class FullText:
+class WordSearch(ABC):
+    """What stands for a query's words, and which texts hold it."""
+
+    @abstractmethod
+    def match(self, phrases: Sequence[str], *, every: bool, video_id: str | None) -> Hits:
+        """Return the texts with any, or every, of some phrases, of one video or of all."""
+
+    @abstractmethod
+    def vocabulary(self) -> Compounds:
+        """Return the words of the texts."""
+
+    def search(self, query: str, *, video_id: str | None = None) -> WordHits:
+        """Return the texts that hold words of the query, of one video or of all."""
+        needs = self._needs(query)
+        if not needs:
+            return WordHits(found=Hits.none(), full=np.zeros(0, np.int64))
+        parts = list(dict.fromkeys(part for need in needs for part in need.parts))[:MAX_PARTS]
+        found = self.match(parts, every=False, video_id=video_id)
+        if all(need.is_plain for need in needs):
+            every = found
+            if len(parts) > 1:
+                every = self.match(parts, every=True, video_id=video_id)
+            return WordHits(found=found, full=every.places)
+        held = [self._holding(need, video_id) for need in needs]
+        loose = list(dict.fromkeys(one for need in needs for one in need.loose))
+        if loose:
+            found = _with_loose(found, self.match(loose, every=False, video_id=video_id))
+        return WordHits(found=found, full=reduce(np.intersect1d, held))
+
+    def _needs(self, query: str) -> list[_Need]:
+        runs = list(dict.fromkeys(run for word in query_words(query) for run in runs_of(word)))
+        with_spaces = [run for run in runs if not is_unspaced(run)]
+        whole = _WORD.findall(query.lower())[: 2 * MAX_QUERY_WORDS]
+        loose = self.vocabulary().loose(with_spaces, whole) if with_spaces else {}
+        found = []
+        for run in runs[:MAX_QUERY_WORDS]:
+            parts = parts_of(run) if is_unspaced(run) else [run]
+            num = 1 if len(parts) == 1 else -int(-MOST * len(parts) // 1)
+            found.append(_Need(parts=tuple(parts), num=num, loose=loose.get(run, ())))
+        return found
+
+    def _holding(self, need: _Need, video_id: str | None) -> Places:
+        """Return the texts that hold what stands for one word."""
+        each = [self.match([part], every=False, video_id=video_id).places for part in need.parts]
+        places, counts = np.unique(np.concatenate(each), return_counts=True)
+        held = places[counts >= need.num]
+        if need.loose:
+            more = self.match(need.loose, every=False, video_id=video_id)
+            held = np.union1d(held, more.places)
+        return held
+
+
+class FullText(WordSearch):
     """The words of texts, known by their position; one thread at a time searches."""
 
     def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
@@ -138,67 +212,38 @@ class FullText:
         self._database.execute("COMMIT")
         self._compounds: Compounds | None = None
 
-    def search(self, query: str, *, video_id: str | None = None) -> WordHits:
-        """Return the texts that hold words of the query, of one video or of all."""
-        needs = self._needs(query)
-        if not needs:
-            return WordHits(scores={}, full=frozenset())
-        parts = list(dict.fromkeys(part for need in needs for part in need.parts))[:MAX_PARTS]
-        scores = self._match(match_expression(parts, joined_by="OR"), video_id)
-        if all(need.is_plain for need in needs):
-            every = self._match(match_expression(parts, joined_by="AND"), video_id)
-            return WordHits(scores=scores, full=frozenset(every))
-        held = [self._holding(need, video_id) for need in needs]
-        loose = list(dict.fromkeys(one for need in needs for one in need.loose))
-        if loose:
-            more = self._match(match_expression(loose, joined_by="OR"), video_id)
-            scores = _with_loose(scores, more)
-        return WordHits(scores=scores, full=frozenset.intersection(*held))
-
-    def _needs(self, query: str) -> list[_Need]:
-        runs = list(dict.fromkeys(run for word in query_words(query) for run in runs_of(word)))
-        with_spaces = [run for run in runs if not is_unspaced(run)]
-        whole = _WORD.findall(query.lower())[: 2 * MAX_QUERY_WORDS]
-        loose = self._vocabulary().loose(with_spaces, whole) if with_spaces else {}
-        found = []
-        for run in runs[:MAX_QUERY_WORDS]:
-            parts = parts_of(run) if is_unspaced(run) else [run]
-            num = 1 if len(parts) == 1 else -int(-MOST * len(parts) // 1)
-            found.append(_Need(parts=tuple(parts), num=num, loose=loose.get(run, ())))
-        return found
-
-    def _vocabulary(self) -> Compounds:
+    def vocabulary(self) -> Compounds:
+        """Return the words of the texts, read at the first call."""
         with self._lock:
             if self._compounds is None:
                 self._database.execute(VOCABULARY)
-                terms = self._database.execute("SELECT term FROM terms")
+                terms = frozenset(t for (t,) in self._database.execute("SELECT term FROM terms"))
                 texts = self._database.execute("SELECT text FROM texts")
-                self._compounds = Compounds((t for (t,) in terms), (t for (t,) in texts))
+                self._compounds = Compounds(terms, long_words(t for (t,) in texts))
             return self._compounds
 
-    def _holding(self, need: _Need, video_id: str | None) -> frozenset[int]:
-        """Return the texts that hold what stands for one word."""
-        counts: Counter[int] = Counter()
-        for part in need.parts:
-            counts.update(self._match(match_expression([part], joined_by="OR"), video_id).keys())
-        held = {place for place, num in counts.items() if num >= need.num}
-        if need.loose:
-            held |= self._match(match_expression(need.loose, joined_by="OR"), video_id).keys()
-        return frozenset(held)
-
-    def _match(self, expression: str, video_id: str | None) -> dict[int, float]:
+    def match(self, phrases: Sequence[str], *, every: bool, video_id: str | None) -> Hits:
+        """Return the texts with any, or every, of some phrases, by FTS5."""
+        expression = match_expression(phrases, joined_by="AND" if every else "OR")
         only = "" if video_id is None else " AND video_id = ?"
         values = (expression,) if video_id is None else (expression, video_id)
         with self._lock:
             found = self._database.execute(
-                f"SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?{only}", values
+                f"SELECT rowid, bm25(texts) FROM texts WHERE texts MATCH ?{only} ORDER BY rowid",
+                values,
             ).fetchall()
+        rows = np.array(found, dtype=np.float64).reshape(-1, 2)
         # FTS5 gives better matches lower (negative) numbers; rounded, so that ties are ties
-        return {place: round(-score, 6) for place, score in found}
+        return Hits(places=rows[:, 0].astype(np.int64), scores=np.round(-rows[:, 1], DECIMALS))
 
 
-def _with_loose(scores: dict[int, float], loose: dict[int, float]) -> dict[int, float]:
-    """Return scores with those of run-together words, which are below the best of the others."""
-    most = max(scores.values(), default=float("inf"))
-    lower = {p: round(LOOSE_SHARE * min(score, most), 6) for p, score in loose.items()}
-    return {p: max(scores.get(p, 0.0), lower.get(p, 0.0)) for p in {**scores, **lower}}
+def _with_loose(found: Hits, loose: Hits) -> Hits:
+    """Return hits with those of run-together words, which are below the best of the others."""
+    most = found.scores.max(initial=0.0) if len(found.places) else np.inf
+    lower = np.round(LOOSE_SHARE * np.minimum(loose.scores, most), DECIMALS)
+    places = np.union1d(found.places, loose.places)
+    scores = np.zeros(len(places))
+    scores[np.searchsorted(places, found.places)] = found.scores
+    rows = np.searchsorted(places, loose.places)
+    scores[rows] = np.maximum(scores[rows], lower)
+    return Hits(places=places, scores=scores)

@@ -8,20 +8,23 @@ separate number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from fdvs.config import SearchConfig
 from fdvs.errors import InvalidValue
 from fdvs.protocols import TextEmbedder
+from fdvs.search.columns import Places
 from fdvs.search.filters import Filters, SourceTexts, filtered
 from fdvs.search.index import Entry, Index
 from fdvs.search.pictures import PictureSearch
-from fdvs.search.ranking import WAYS, Match, add_words, find_matches, rank, relevance
+from fdvs.search.ranking import WAYS, Match, Matches, add_words, find_matches, rank, relevance
 from fdvs.search.readable import has_meaning
 from fdvs.text.clean import clean_query
-from fdvs.types import Level, Moment, Vectors, VideoHit
-from fdvs.vectors import embed_queries
+from fdvs.types import Moment, Vectors, VideoHit
+from fdvs.vectors import Doubles, embed_queries
 
 CHAPTER_SHARE = 0.35  # weight of a video's best chapter beside its story
 # A neighbour joins a moment if its cosine is at least this share of the best one's. Cosines of
@@ -71,7 +74,7 @@ def search_moments(
         index, matches, filters, query=query, vector=vector, min_score=config.min_score,
         texts_of=texts_of,
     )  # fmt: skip
-    return merge_neighbours(index.entries, rank(kept, config))[first:stop]
+    return merge_neighbours(index.entries, rank(kept, config), num=stop)[first:]
 
 
 def moments_like(
@@ -89,7 +92,7 @@ def moments_like(
     """
     first, stop = _page(num, offset, config)
     ranked = rank(matches, replace(config, picture_weight=1.0))
-    found = merge_neighbours(index.entries, ranked)[first:stop]
+    found = merge_neighbours(index.entries, ranked, num=stop)[first:]
     return [replace(one, score=one.picture_score or 0.0) for one in found]
 
 
@@ -108,7 +111,7 @@ def ranked_matches(
     *,
     video_id: str | None = None,
     pictures: PictureSearch | None = None,
-) -> list[Match]:
+) -> Matches:
     """Return the chapters that match, best first; ties in the index's order."""
     matches = find_matches(
         index,
@@ -122,32 +125,46 @@ def ranked_matches(
     return rank(matches, config)
 
 
-def merge_neighbours(entries: Sequence[Entry], ranked: Sequence[Match]) -> list[Moment]:
-    """Return moments, best first: from the best chapter on, each takes in its neighbours.
+def merge_neighbours(
+    entries: Sequence[Entry], ranked: Sequence[Match], *, num: int | None = None
+) -> list[Moment]:
+    """Return the first `num` moments, best first: from the best chapter on, each takes in its
+    neighbours.
 
     A neighbour is the chapter of the clip just before or after, in the same video. It joins if
     both hold all words of the query; else, if both match by pictures, when its picture matches
     nearly as well; else when its text does. Every chapter is in one moment.
     """
-    free = {(entries[m.place].video_id, entries[m.place].item): m for m in ranked}
-    moments = []
-    for seed in ranked:
-        entry = entries[seed.place]
-        if free.pop((entry.video_id, entry.item), None) is None:
+    matches = Matches.of(ranked)
+    taken: set[int] = set()
+    moments: list[Moment] = []
+    for seed in matches:
+        if num is not None and len(moments) >= num:
+            break
+        if seed.place in taken:
             continue
-        group = {entry.item: seed}
+        group = [seed]
         for step in (-1, 1):
-            item = entry.item + step
-            while _joins(free.get((entry.video_id, item)), seed):
-                group[item] = free.pop((entry.video_id, item))
-                item += step
-        moments.append(_moment(entries, seed, [group[item] for item in sorted(group)]))
+            while (more := _neighbour(entries, matches, group[-1 if step > 0 else 0], step)) and (
+                more.place not in taken and _joins(more, seed)
+            ):
+                group.insert(len(group) if step > 0 else 0, more)
+        taken |= {match.place for match in group}
+        moments.append(_moment(entries, seed, group))
     return moments
 
 
-def _joins(neighbour: Match | None, seed: Match) -> bool:
-    if neighbour is None:
-        return False
+def _neighbour(entries: Sequence[Entry], matches: Matches, match: Match, step: int) -> Match | None:
+    """Return the match of the clip just before or after, which stands beside it among entries."""
+    place = match.place + step
+    more = matches.at(place)
+    if more is None or place < 0:
+        return None
+    one, other = entries[match.place], entries[place]
+    return more if (other.video_id, other.item) == (one.video_id, one.item + step) else None
+
+
+def _joins(neighbour: Match, seed: Match) -> bool:
     if neighbour.holds_all and seed.holds_all:
         return True
     if neighbour.picture is not None and seed.picture is not None:
@@ -168,7 +185,7 @@ def _moment(entries: Sequence[Entry], seed: Match, group: Sequence[Match]) -> Mo
         text=best.text,
         clips=tuple(entries[match.place].item for match in group),
         matched_by=tuple(way for way in WAYS if way in ways),
-        picture_score=_best(m.picture for m in group),
+        picture_score=max((m.picture for m in group if m.picture is not None), default=None),
         relevance=seed.relevance,
     )
 
@@ -194,49 +211,55 @@ def search_videos(
     first, stop = _page(num, offset, config)
     config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
     vector = embed_queries(embedder, [clean_query(query)])[0]
-    groups: dict[str, list[Match]] = {}
-    for match in find_matches(index, query, embedder, config, pictures=pictures, vector=vector):
-        groups.setdefault(index.entries[match.place].video_id, []).append(match)
-    meaning = _video_meaning(index, vector) if groups else {}
-    words = [_best(m.words for m in group) for group in groups.values()]
-    scored = add_words([meaning.get(one, 0.0) for one in groups], words, config.word_weight)
-    texts = [
-        score if any(m.by_text for m in group) else None
-        for score, group in zip(scored, groups.values(), strict=True)
+    matches = find_matches(index, query, embedder, config, pictures=pictures, vector=vector)
+    if not matches:
+        return []
+    videos, owner = np.unique(index.columns.videos[matches.places], return_inverse=True)
+    meaning = _video_meaning(index, vector)[videos]
+    scored = add_words(meaning, _best(matches.words, owner), config.word_weight)
+    by_text = _best(np.where(matches.by_text, 1.0, np.nan), owner) == 1.0
+    texts = np.where(by_text, scored, np.nan)
+    ranks = relevance(texts, _best(matches.pictures, owner), config.picture_weight)
+    hits = [
+        _video_hit(index, matches.row(row), float(rank))
+        for row, rank in zip(_best_rows(matches, owner), ranks, strict=True)
     ]
-    seen = [_best(m.picture for m in group) for group in groups.values()]
-    ranks = relevance(texts, seen, config.picture_weight)
-    hits = [_video_hit(index, g, rank) for rank, g in zip(ranks, groups.values(), strict=True)]
     hits.sort(key=lambda hit: (-hit.relevance, hit.name, hit.video_id))
     return hits[first:stop]
 
 
-def _video_meaning(index: Index, vector: Vectors) -> dict[str, float]:
+def _video_meaning(index: Index, vector: Vectors) -> Doubles:
     """Return for each video the cosine of its story plus a share of its best chapter's.
 
-    A level that has no vector yet is taken to be as good as the other.
+    A level that has no vector yet is taken to be as good as the other; 0 without both.
     """
-    best: dict[str, dict[Level, float]] = {}
+    best = {}
     for level in ("story", "chapter"):
-        for place, cosine in index.similar(
-            vector, min_score=-1.0, level=level, video_id=None
-        ).items():
-            levels = best.setdefault(index.entries[place].video_id, {})
-            levels[level] = max(cosine, levels.get(level, -1.0))
-    found = {}
-    for video_id, levels in best.items():
-        story = levels.get("story", levels.get("chapter", 0.0))
-        found[video_id] = story + CHAPTER_SHARE * levels.get("chapter", story)
-    return found
+        places, cosines = index.near(vector, min_score=-1.0, level=level, video_id=None)
+        best[level] = np.full(len(index.columns.video_ids), np.nan)
+        np.fmax.at(best[level], index.columns.videos[places], cosines)
+    story = np.where(np.isnan(best["story"]), best["chapter"], best["story"])
+    chapter = np.where(np.isnan(best["chapter"]), best["story"], best["chapter"])
+    return np.nan_to_num(story + CHAPTER_SHARE * chapter)
 
 
-def _best(scores: Iterable[float | None]) -> float | None:
-    return max((score for score in scores if score is not None), default=None)
+def _best(scores: Doubles, owner: Places) -> Doubles:
+    """Return the best score of each owner, NaN where none of its scores is a number."""
+    best = np.full(int(owner.max()) + 1, np.nan)
+    np.fmax.at(best, owner, scores)
+    return best
 
 
-def _video_hit(index: Index, group: Sequence[Match], relevance: float) -> VideoHit:
-    """Return the hit of one video: its best text, which of equals comes first in the index."""
-    best = max(group, key=lambda m: (m.by_meaning, m.cosine, -m.place))
+def _best_rows(matches: Matches, owner: Places) -> list[int]:
+    """Return the row of each owner's best text, which of equals comes first in the index."""
+    order = np.lexsort((matches.places, -matches.cosines, ~matches.by_meaning, owner))
+    _, first = np.unique(owner[order], return_index=True)
+    rows: list[int] = order[first].tolist()
+    return rows
+
+
+def _video_hit(index: Index, best: Match, relevance: float) -> VideoHit:
+    """Return the hit of one video by its best text."""
     entry = index.entries[best.place]
     return VideoHit(
         video_id=entry.video_id,

@@ -1,79 +1,99 @@
 """Visual search: the pictures of a library as vectors that a text query can be compared with.
 
-One unit vector per clip, computed by a build from its kept frames and read from the store each
-time; a half-built library has fewer. The model that embeds the query is a `PictureMatcher`.
+One unit vector per clip, computed by a build from its kept frames; a half-built library has fewer.
+The model that embeds the query is a `PictureMatcher`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fdvs.errors import CorruptLibrary
 from fdvs.protocols import PictureMatcher
-from fdvs.store.store import Artifact, Store, VideoRecord
+from fdvs.search.columns import Columns, Places
+from fdvs.search.fulltext import Hits
+from fdvs.search.texts import read_columns
+from fdvs.store.store import Store
 from fdvs.types import Vectors
+from fdvs.vectors import Doubles, rounded
 
 logger = logging.getLogger(__name__)
 
 ClipKey = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class PictureIndex:
-    """Vectors [num_clips, E] of clips; `keys` has the (video_id, clip index) of each row."""
+    """The looks of an index's columns: vectors [num_clips, E] of clips."""
 
-    keys: tuple[ClipKey, ...]
-    vectors: Vectors
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self.vectors = columns.looks
+        if columns.num_looks_left_out:
+            logger.warning(
+                "the pictures of %d clips were embedded by another model and are left out; "
+                "build again: fdvs build PATH",
+                columns.num_looks_left_out,
+            )
 
     @classmethod
     def load(cls, store: Store) -> PictureIndex:
         """Read the vectors of all clips; those that differ in length from most are left out."""
-        found: dict[ClipKey, Vectors] = {}
         with store.reading():
-            for video in store.videos():
-                for item, artifact in _stored(store, video).items():
-                    if artifact.vectors is not None:
-                        found[(video.video_id, item)] = artifact.vectors[0]
-        sizes = Counter(len(row) for row in found.values())
-        num_dims = sizes.most_common(1)[0][0] if sizes else 1
-        kept = {key: row for key, row in found.items() if len(row) == num_dims}
-        if len(kept) < len(found):
-            logger.warning(
-                "the pictures of %d clips were embedded by another model and are left out; "
-                "build again: fdvs build PATH",
-                len(found) - len(kept),
-            )
-        rows = np.array(list(kept.values()), dtype=np.float32)
-        return cls(tuple(kept), rows.reshape(len(kept), num_dims))
+            return cls(read_columns(store))
+
+    def near(
+        self, query: Vectors, *, min_score: float, video_id: str | None = None
+    ) -> tuple[Places, Doubles]:
+        """Return the rows of clips with cosine >= `min_score`, rising, and the cosines.
+
+        No clip matches a `query` [E] of another length.
+        """
+        if not len(self.vectors) or query.shape[-1] != self.vectors.shape[1]:
+            return np.zeros(0, np.int64), np.zeros(0)
+        low, high = 0, len(self.vectors)
+        if video_id is not None:
+            ids = self._columns.video_ids
+            number = ids.index(video_id) if video_id in ids else -1
+            low, high = np.searchsorted(self._columns.look_videos, [number, number + 1])
+        cosines = self.vectors[low:high] @ query.reshape(-1)
+        rows = np.flatnonzero(cosines >= min_score)
+        return rows + int(low), rounded(cosines[rows])
 
     def similar(
         self, query: Vectors, *, min_score: float, video_id: str | None = None
     ) -> dict[ClipKey, float]:
-        """Return key -> cosine of every clip with cosine >= `min_score`.
-
-        No clip matches a `query` [E] of another length.
-        """
-        if not self.keys or query.shape[-1] != self.vectors.shape[1]:
-            return {}
-        cosines = self.vectors @ query.reshape(-1)
+        """Return (video_id, clip index) -> cosine of every clip with cosine >= `min_score`."""
+        rows, cosines = self.near(query, min_score=min_score, video_id=video_id)
         return {
-            key: round(float(cosine), 6)
-            for key, cosine in zip(self.keys, cosines, strict=True)
-            if cosine >= min_score and video_id in (None, key[0])
+            self.key(row): cosine
+            for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
         }
 
+    def key(self, row: int) -> ClipKey:
+        """Return the video id and the clip index of a row of `vectors`."""
+        columns = self._columns
+        return columns.video_ids[columns.look_videos[row]], int(columns.look_items[row])
 
-def _stored(store: Store, video: VideoRecord) -> dict[int, Artifact]:
-    """Return the stored vectors of a video's clips, none if one of them is damaged."""
-    try:
-        return store.get_all(video.video_id, "look")
-    except CorruptLibrary as error:
-        logger.warning("%s is left out of visual search: %s", video.name, error)
-        return {}
+    @cached_property
+    def places(self) -> Places:
+        """The position of each row's chapter in the index, -1 where it has none."""
+        columns = self._columns
+        low, high = columns.level_range("chapter")
+        chapters = _numbered(columns.videos[low:high], columns.items[low:high])
+        looks = _numbered(columns.look_videos, columns.look_items)
+        if not len(chapters):
+            return np.full(len(looks), -1)
+        at = np.minimum(np.searchsorted(chapters, looks), len(chapters) - 1)
+        return np.where(chapters[at] == looks, at + low, -1)
+
+
+def _numbered(videos: NDArray[np.int32], items: Places) -> Places:
+    """Return one number per clip, rising with video and clip."""
+    return (videos.astype(np.int64) << 40) + np.minimum(items, (1 << 40) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +103,10 @@ class PictureSearch:
     index: PictureIndex
     matcher: PictureMatcher
 
-    def find(self, query: str, *, video_id: str | None = None) -> dict[ClipKey, float]:
-        """Return (video_id, clip index) -> cosine of the clips whose pictures match a query."""
+    def hits(self, query: str, *, video_id: str | None = None) -> Hits:
+        """Return the chapters whose pictures match a query, with the cosine of the pictures."""
         placed = self.matcher.place_query(query)
-        return self.index.similar(placed, min_score=self.matcher.min_score, video_id=video_id)
+        rows, cosines = self.index.near(placed, min_score=self.matcher.min_score, video_id=video_id)
+        places = self.index.places[rows]
+        known = places >= 0
+        return Hits(places=places[known], scores=cosines[known])

@@ -14,18 +14,22 @@ of texts, so their ranks are fused by reciprocal rank fusion (Cormack, Clarke, B
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.config import SearchConfig
 from fdvs.protocols import TextEmbedder
-from fdvs.search.fulltext import WordHits, query_words
+from fdvs.search.columns import Places
+from fdvs.search.fulltext import Hits, WordHits, query_words
 from fdvs.search.index import Index
 from fdvs.search.pictures import PictureSearch
 from fdvs.text.clean import clean_query
 from fdvs.types import Level, Vectors
-from fdvs.vectors import embed_queries
+from fdvs.vectors import Doubles, embed_queries
 
 RANK_OFFSET = 60  # the k of reciprocal rank fusion, the value of its authors
 WORDS_SHARE = 0.15  # the cosine that the best word match counts as much as
@@ -71,6 +75,100 @@ class Match:
         return tuple(way for way, score in zip(WAYS, self.scores, strict=True) if score is not None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matches(Sequence[Match]):
+    """Matches as arrays, in rows by rising place; a `Match` is made when it is looked at.
+
+    A score is NaN where there is none. `order` are the rows in the order of the sequence.
+    """
+
+    places: Places
+    cosines: Doubles
+    by_meaning: NDArray[np.bool_]
+    words: Doubles
+    holds_all: NDArray[np.bool_]
+    pictures: Doubles
+    relevance: Doubles
+    order: Places
+
+    @staticmethod
+    def of(matches: Sequence[Match]) -> Matches:
+        """Return single matches as arrays, in the order given; their places must differ."""
+        if isinstance(matches, Matches):
+            return matches
+        given = np.array([m.place for m in matches], np.int64)
+        rising = np.argsort(given)
+        rows = [matches[n] for n in rising]
+        return Matches(
+            places=given[rising],
+            cosines=np.array([m.cosine for m in rows], np.float64),
+            by_meaning=np.array([m.by_meaning for m in rows], np.bool_),
+            words=_numbers([m.words for m in rows]),
+            holds_all=np.array([m.holds_all for m in rows], np.bool_),
+            pictures=_numbers([m.picture for m in rows]),
+            relevance=np.array([m.relevance for m in rows], np.float64),
+            order=np.argsort(rising),
+        )
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, rank: int) -> Match: ...
+    @overload
+    def __getitem__(self, rank: slice) -> list[Match]: ...
+    def __getitem__(self, rank: int | slice) -> Match | list[Match]:
+        if isinstance(rank, slice):
+            return [self.row(row) for row in self.order[rank].tolist()]
+        return self.row(int(self.order[rank]))
+
+    def __iter__(self) -> Iterator[Match]:
+        return (self.row(row) for row in self.order.tolist())
+
+    def row(self, row: int) -> Match:
+        """Return the match of one row of the arrays."""
+        words, picture = float(self.words[row]), float(self.pictures[row])
+        return Match(
+            place=int(self.places[row]),
+            cosine=float(self.cosines[row]),
+            by_meaning=bool(self.by_meaning[row]),
+            words=None if np.isnan(words) else words,
+            holds_all=bool(self.holds_all[row]),
+            picture=None if np.isnan(picture) else picture,
+            relevance=float(self.relevance[row]),
+        )
+
+    def at(self, place: int) -> Match | None:
+        """Return the match of a place, None if that does not match."""
+        row = int(np.searchsorted(self.places, place))
+        return self.row(row) if row < len(self.places) and self.places[row] == place else None
+
+    def only(self, kept: NDArray[np.bool_]) -> Matches:
+        """Return the matches of some rows, not ranked."""
+        rows = np.flatnonzero(kept)
+        return Matches(
+            places=self.places[rows],
+            cosines=self.cosines[rows],
+            by_meaning=self.by_meaning[rows],
+            words=self.words[rows],
+            holds_all=self.holds_all[rows],
+            pictures=self.pictures[rows],
+            relevance=self.relevance[rows],
+            order=np.arange(len(rows)),
+        )
+
+    @property
+    def ways(self) -> tuple[NDArray[np.bool_], ...]:
+        """Whether each row matches by meaning, by words and by looks, in the order of `WAYS`."""
+        return self.by_meaning, ~np.isnan(self.words), ~np.isnan(self.pictures)
+
+    @property
+    def by_text(self) -> NDArray[np.bool_]:
+        """Whether meaning or words match; otherwise only the pictures do."""
+        found: NDArray[np.bool_] = self.by_meaning | ~np.isnan(self.words)
+        return found
+
+
 def find_matches(
     index: Index,
     query: str,
@@ -81,83 +179,99 @@ def find_matches(
     video_id: str | None = None,
     pictures: PictureSearch | None = None,
     vector: Vectors | None = None,
-) -> list[Match]:
+) -> Matches:
     """Return the texts that match, in the index's order; a weight of 0 or 1 skips a ranking.
 
     `vector` is the query's embedding, if the caller has it already.
     """
     query = clean_query(query)
-    seen = _picture_scores(index, query, config, video_id, pictures)
+    seen = _picture_hits(query, config, video_id, pictures)
     vector = embed_queries(embedder, [query])[0] if vector is None else vector
-    cosines: dict[int, float] = {}
+    near = Hits.none()
     if config.word_weight < 1:
-        cosines = index.similar(vector, min_score=config.min_score, level=level, video_id=video_id)
-    words = WordHits(scores={}, full=frozenset())
+        places, cosines = index.near(
+            vector, min_score=config.min_score, level=level, video_id=video_id
+        )
+        near = Hits(places=places, scores=cosines)
+    said = WordHits(found=Hits.none(), full=Hits.none().places)
     if config.word_weight > 0:
-        words = index.full_text.search(query, video_id=video_id)
-    matches = []
-    for place in sorted({*cosines, *seen, *words.scores}):
-        holds_all = place in words.full
-        is_found = place in cosines or place in seen or holds_all
-        if is_found and level in (None, index.entries[place].level):
-            cosine = cosines[place] if place in cosines else index.cosine(vector, place)
-            matches.append(
-                Match(
-                    place=place,
-                    cosine=NO_VECTOR if cosine is None else cosine,
-                    by_meaning=place in cosines,
-                    words=words.scores.get(place),
-                    holds_all=holds_all,
-                    picture=seen.get(place),
-                )
-            )
-    return matches
+        said = index.full_text.search(query, video_id=video_id)
+    places = np.unique(np.concatenate([near.places, seen.places, said.full]))
+    if level is not None:
+        low, high = index.span(level)
+        places = places[(places >= low) & (places < high)]
+    by_meaning = np.isin(places, near.places, assume_unique=True)
+    cosines = _spread(near, places)
+    cosines[~by_meaning] = index.cosines(vector, places[~by_meaning])
+    return Matches(
+        places=places,
+        cosines=np.where(np.isnan(cosines), NO_VECTOR, cosines),
+        by_meaning=by_meaning,
+        words=_spread(said.found, places),
+        holds_all=np.isin(places, said.full, assume_unique=True),
+        pictures=_spread(seen, places),
+        relevance=np.zeros(len(places)),
+        order=np.arange(len(places)),
+    )
 
 
-def _picture_scores(
-    index: Index,
+def _spread(hits: Hits, places: Places) -> Doubles:
+    """Return the score of each of some rising places, NaN for those that are no hits."""
+    found = np.full(len(places), np.nan)
+    if len(hits.places):
+        at = np.minimum(np.searchsorted(hits.places, places), len(hits.places) - 1)
+        is_hit = hits.places[at] == places
+        found[is_hit] = hits.scores[at[is_hit]]
+    return found
+
+
+def _picture_hits(
     query: str,
     config: SearchConfig,
     video_id: str | None,
     pictures: PictureSearch | None,
-) -> dict[int, float]:
-    """Return position -> cosine of the chapters whose pictures match the query."""
+) -> Hits:
+    """Return the chapters whose pictures match the query, with their cosines."""
     if pictures is None or config.picture_weight == 0 or not query_words(query):
-        return {}
-    found = pictures.find(query, video_id=video_id)
-    places = {
-        index.place((video, "chapter", clip)): score for (video, clip), score in found.items()
-    }
-    return {place: score for place, score in places.items() if place is not None}
+        return Hits.none()
+    return pictures.hits(query, video_id=video_id)
+
+
+def _numbers(scores: Sequence[float | None]) -> Doubles:
+    return np.array([np.nan if one is None else one for one in scores], np.float64)
 
 
 def add_words(
-    meaning: Sequence[float], words: Sequence[float | None], word_weight: float
-) -> list[float]:
+    meaning: Sequence[float] | Doubles,
+    words: Sequence[float | None] | Doubles,
+    word_weight: float,
+) -> Doubles:
     """Return one score of texts per item: (1 - w) * meaning + w * 0.15 * BM25 / the best BM25.
 
-    `words` is None for an item without a word of the query; then only meaning counts.
+    `words` is None or NaN for an item without a word of the query; then only meaning counts.
     """
-    best = max((score for score in words if score is not None), default=0.0)
+    found = np.nan_to_num(_as_doubles(words))
+    best = found.max(initial=0.0)
     share = word_weight * WORDS_SHARE / best if best > 0 else 0.0
-    return [
-        (1 - word_weight) * cosine + share * (found or 0.0)
-        for cosine, found in zip(meaning, words, strict=True)
-    ]
+    total: Doubles = (1 - word_weight) * np.asarray(meaning, np.float64) + share * found
+    return total
 
 
-def rank(matches: Sequence[Match], config: SearchConfig) -> list[Match]:
+def rank(matches: Sequence[Match], config: SearchConfig) -> Matches:
     """Return matches by falling relevance, which is filled in; ties stay in the order given."""
-    scored = add_words([m.cosine for m in matches], [m.words for m in matches], config.word_weight)
-    texts = [score if m.by_text else None for m, score in zip(matches, scored, strict=True)]
-    found = relevance(texts, [m.picture for m in matches], config.picture_weight)
-    ranked = [replace(m, relevance=one) for m, one in zip(matches, found, strict=True)]
-    return sorted(ranked, key=lambda match: -match.relevance)
+    found = Matches.of(matches)
+    scored = add_words(found.cosines, found.words, config.word_weight)
+    texts = np.where(found.by_text, scored, np.nan)
+    best = relevance(texts, found.pictures, config.picture_weight)
+    order = found.order[np.argsort(-best[found.order], kind="stable")]
+    return replace(found, relevance=best, order=order)
 
 
 def relevance(
-    texts: Sequence[float | None], pictures: Sequence[float | None], picture_weight: float
-) -> list[float]:
+    texts: Sequence[float | None] | Doubles,
+    pictures: Sequence[float | None] | Doubles,
+    picture_weight: float,
+) -> Doubles:
     """Return the one number that hits are ordered by, above 0 and at most 1.
 
     It is the fused rank (see `fuse`) as a share of the best there could be: 1.0 for what is first
@@ -165,37 +279,37 @@ def relevance(
     worth 61 / (60 + r).
     """
     weights = (1.0, picture_weight)
-    matched = [any(score is not None for score in ranking) for ranking in (texts, pictures)]
+    columns = np.stack([_as_doubles(texts), _as_doubles(pictures)], axis=1)
+    matched = [not np.isnan(column).all() for column in columns.T]
     best = sum(
         w / (RANK_OFFSET + 1) for w, any_match in zip(weights, matched, strict=True) if any_match
     )
-    fused = order_scores(texts, pictures, picture_weight)
-    return [round(one / best, RELEVANCE_DECIMALS) if best else 0.0 for one in fused]
+    fused = fuse(columns, weights)
+    return np.round(fused / best, RELEVANCE_DECIMALS) if best else np.zeros(len(columns))
 
 
-def order_scores(
-    texts: Sequence[float | None], pictures: Sequence[float | None], picture_weight: float
-) -> list[float]:
-    """Return the fused ranks of text and picture scores, to order by; None is no match."""
-    return fuse(list(zip(texts, pictures, strict=True)), (1.0, picture_weight))
-
-
-def fuse(scores: Sequence[Sequence[float | None]], weights: Sequence[float]) -> list[float]:
-    """Return one fused score per item from its score in each ranking; None is no match.
+def fuse(scores: Sequence[Sequence[float | None]] | Doubles, weights: Sequence[float]) -> Doubles:
+    """Return one fused score per item from its score in each ranking; None or NaN is no match.
 
     sum over the rankings of weight / (60 + rank), rank 1 being the best; equal scores share
     the best of their ranks.
     """
-    ranks = [_reciprocal_ranks([row[way] for row in scores]) for way in range(len(weights))]
-    return [
-        sum(weight * column[item] for weight, column in zip(weights, ranks, strict=True))
-        for item in range(len(scores))
-    ]
+    columns = _as_doubles(scores).reshape(-1, len(weights))
+    total = np.zeros(len(columns))
+    for way, weight in enumerate(weights):
+        total += weight * _reciprocal_ranks(columns[:, way])
+    return total
 
 
-def _reciprocal_ranks(scores: Sequence[float | None]) -> list[float]:
-    order = sorted(-score for score in scores if score is not None)
-    return [
-        0.0 if score is None else 1.0 / (RANK_OFFSET + 1 + bisect_left(order, -score))
-        for score in scores
-    ]
+def _as_doubles(scores: object) -> Doubles:
+    """Return scores as an array, None as NaN."""
+    return np.asarray(scores, dtype=np.float64)
+
+
+def _reciprocal_ranks(scores: Doubles) -> Doubles:
+    is_match = ~np.isnan(scores)
+    found = np.zeros(len(scores))
+    lower = np.sort(-scores[is_match])
+    ranks = np.searchsorted(lower, -scores[is_match])
+    found[is_match] = 1.0 / (RANK_OFFSET + 1 + ranks)
+    return found

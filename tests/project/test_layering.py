@@ -51,7 +51,7 @@ NOT_IN_CORE = {
 IN_KERNELS = {"torch", "triton", "numpy", "safetensors", "fdvs"}
 # Never while a module is being imported: only inside the function or class that needs them.
 HEAVY = {
-    "accelerate", "av", "cv2", "decord", "faiss", "faster_whisper", "gguf", "imageio_ffmpeg",
+    "accelerate", "av", "cv2", "decord", "faster_whisper", "gguf", "imageio_ffmpeg",
     "open_clip", "peft", "rapidocr_onnxruntime", "ray", "scenedetect", "sentence_transformers",
     "timm", "torch", "torchvision", "transformers", "triton",
 }  # fmt: skip
@@ -291,10 +291,10 @@ def test_imports_in_functions_and_for_types_do_not_run_on_import(tmp_path: Path)
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    import torch\n"
         "def use():\n    import av\n"
-        "try:\n    import faiss\nexcept ImportError:\n    import cv2\n"
+        "try:\n    import av\nexcept ImportError:\n    import cv2\n"
         "class A:\n    import timm\n"
     )
-    assert roots_at_import(path) == {"typing", "faiss", "cv2", "timm"}
+    assert roots_at_import(path) == {"typing", "av", "cv2", "timm"}
 
 
 # Not `tests`: pytest's importlib mode itself makes such a module for the files that it collects.

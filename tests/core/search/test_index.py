@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import re
 import sqlite3
 import subprocess
@@ -17,9 +15,7 @@ import pytest
 
 from fdvs.errors import StoreError
 from fdvs.models.scripted import HashTextEmbedder
-from fdvs.search import rows
 from fdvs.search.index import Index
-from fdvs.search.rows import Rows
 from fdvs.store.store import Store
 
 MakeLibrary = Callable[..., Store]
@@ -94,7 +90,7 @@ def test_entries_are_ordered_by_level_name_and_time(make_library: MakeLibrary) -
 
 def test_a_library_without_videos_finds_nothing(make_library: MakeLibrary) -> None:
     index = Index.load(make_library({}))
-    assert index.entries == []
+    assert len(index.entries) == 0
     query = np.ones(7, np.float32)
     assert index.similar(query, min_score=-1.0, level=None, video_id=None) == {}
     assert index.full_text.search("a red car").scores == {}
@@ -125,7 +121,8 @@ def test_a_video_that_is_still_being_built_is_found_by_what_is_there(
     assert set(index.similar(query, min_score=-1.0, level=None, video_id=None)) == {0, 1}
     (place,) = index.full_text.search("rose").scores
     assert (index.entries[place].level, index.entries[place].item) == ("chapter", 2)
-    assert index.kept_clips == {}
+    assert all(index.is_kept(place) for place in range(3))
+    assert len(index.stories) == 0
     assert "1 of 3 texts have no vector" in caplog.text
 
 
@@ -157,7 +154,7 @@ def test_vectors_that_are_not_of_unit_length_still_give_cosines(make_library: Ma
 def test_many_rows_are_stacked_in_order_over_the_edges_of_chunks(
     make_library: MakeLibrary, embedder: HashTextEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdvs.search.index.STACK_CHUNK", 3)
+    monkeypatch.setattr("fdvs.search.columns.STACK_CHUNK", 3)
     store = make_library(TEXTS)
     index = Index.load(store)
     for place, entry in enumerate(index.entries):
@@ -228,37 +225,6 @@ def test_a_lone_surrogate_in_a_text_is_no_error(make_library: MakeLibrary) -> No
     index = Index.load(store)
     assert index.entries[0].text == "a red ? car"
     assert len(index.full_text.search("car").scores) == 1
-
-
-def test_faiss_and_numpy_find_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    faiss = pytest.importorskip("faiss")
-    made = np.random.default_rng(3).normal(size=(500, 16)).astype(np.float32)
-    made = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
-    by_numpy = Rows(made)
-    monkeypatch.setattr(rows, "FAISS_FROM", 100)
-    by_faiss = Rows(made)
-    assert isinstance(by_faiss._index, faiss.IndexFlatIP)
-    for low, high, bound in ((0, 500, 0.2), (17, 300, -1.1), (40, 40, 0.0), (0, 500, 2.0)):
-        one, two = (
-            dict(zip(*map(list, found.above(made[5:6], low, high, bound)), strict=True))
-            for found in (by_numpy, by_faiss)
-        )
-        assert one == pytest.approx(two, abs=1e-6)
-        assert set(one) == {i for i in range(low, high) if made[i] @ made[5] > bound}
-    assert np.array_equal(by_faiss.part(3, 9), made[3:9])
-
-
-def test_without_faiss_a_large_index_is_searched_by_numpy(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "fdvs.search.rows")
-    monkeypatch.setattr(rows, "FAISS_FROM", 2)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found, scores = Rows(np.eye(3, dtype=np.float32)).above(
-        np.eye(3, dtype=np.float32)[:1], 0, 3, 0.5
-    )
-    assert (found.tolist(), scores.tolist()) == ([0], [1.0])
-    assert "searched by NumPy" in caplog.text
 
 
 BUILD = """

@@ -10,7 +10,7 @@ from fdvs.config import SearchConfig
 from fdvs.models.scripted import HashTextEmbedder
 from fdvs.search.index import Index
 from fdvs.search.moments import CHAPTER_SHARE, search_moments, search_videos
-from fdvs.search.ranking import RANK_OFFSET, WORDS_SHARE, add_words, order_scores
+from fdvs.search.ranking import RANK_OFFSET, WORDS_SHARE, add_words, fuse
 
 EVERYTHING = SearchConfig(min_score=-1.0, num_results=10)
 FILMS = {
@@ -37,11 +37,11 @@ def test_a_weight_of_nought_or_one_leaves_one_way(weight: float, expected: list[
 def test_without_a_word_match_only_meaning_counts() -> None:
     assert add_words([0.5, 0.2], [None, None], 0.5) == pytest.approx([0.25, 0.1])
     assert add_words([0.5], [0.0], 0.5) == pytest.approx([0.25])
-    assert add_words([], [], 0.5) == []
+    assert len(add_words([], [], 0.5)) == 0
 
 
 def test_looks_are_added_by_rank() -> None:
-    found = order_scores([0.9, None, 0.4], [None, 0.8, 0.7], 0.5)
+    found = fuse([(0.9, None), (None, 0.8), (0.4, 0.7)], (1.0, 0.5))
     one, two = 1 / (RANK_OFFSET + 1), 1 / (RANK_OFFSET + 2)
     assert found == pytest.approx([one, 0.5 * one, two + 0.5 * two])
 

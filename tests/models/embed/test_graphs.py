@@ -26,7 +26,7 @@ TEXTS = [
     *(f"sentence number {i} about ice and coffee {'x ' * i}" for i in range(50)),
 ]  # fmt: skip
 
-BLOCKED = ("torch", "transformers", "sentence_transformers", "timm", "faiss", "accelerate")
+BLOCKED = ("torch", "transformers", "sentence_transformers", "timm", "accelerate")
 WITHOUT_TORCH = f"""
 import sys
 

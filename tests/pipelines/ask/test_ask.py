@@ -53,8 +53,7 @@ class FirstWord:
 
 
 def index_of(library: Library) -> Index:
-    with Store.open(library.path, create=False) as store:
-        return Index.load(store)
+    return Index.load(Store.open(library.path, create=False))
 
 
 @pytest.fixture

@@ -1,0 +1,244 @@
+"""The texts of a library as arrays: of a million entries none is a Python object until it is shown.
+
+N entries in the order of `LEVELS`, then of videos by name, then of items, which is time; R vectors
+of D numbers, those of one entry together and in the entries' order; L looks (vectors of clips, E
+numbers) in the order of videos and clips. `ColumnWriter` takes videos in the order of their names.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fdvs.types import Level, Span, Vectors
+from fdvs.vectors import unit_rows
+
+Key = tuple[str, str, int]  # video_id, level, item
+Places = NDArray[np.int64]
+
+STACK_CHUNK = 4096
+LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Span):
+    """One text: a chapter (item = clip index), a scene (item = scene index) or a story (0)."""
+
+    level: Level
+    item: int
+    text: str
+
+    @property
+    def key(self) -> Key:
+        return (self.video_id, self.level, self.item)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Columns:
+    """What an index is made of.
+
+    Attributes:
+        video_ids, names, told: of each video, in the order of names; whether it has a story.
+        counts: the number of entries of each level.
+        videos, items, starts_s, ends_s, kept: of each entry [N]; `videos` are places in
+            `video_ids`, `kept` is 0 for a chapter that textual redundancy dropped.
+        text_ends, texts: text n is the UTF-8 of `texts[text_ends[n]:text_ends[n + 1]]`.
+        positions, vectors: the entry of each unit vector [R], and the vectors [R, D].
+        look_videos, look_items, looks: video, clip and vector of each look.
+        num_looks_left_out: clips embedded by another model than most.
+    """
+
+    video_ids: Sequence[str]
+    names: Sequence[str]
+    told: Sequence[bool]
+    counts: tuple[int, ...]
+    videos: NDArray[np.int32]
+    items: Places
+    starts_s: NDArray[np.float64]
+    ends_s: NDArray[np.float64]
+    kept: NDArray[np.uint8]
+    text_ends: Places
+    texts: NDArray[np.uint8]
+    positions: Places
+    vectors: Vectors
+    look_videos: NDArray[np.int32]
+    look_items: Places
+    looks: Vectors
+    num_looks_left_out: int = 0
+
+    def text(self, place: int) -> str:
+        """Return the text of one entry."""
+        low, high = self.text_ends[place : place + 2]
+        return self.texts[low:high].tobytes().decode("utf-8", "replace")
+
+    def level_range(self, level: Level) -> tuple[int, int]:
+        """Return the half-open range of places of a level."""
+        number = LEVELS.index(level)
+        low = sum(self.counts[:number])
+        return low, low + self.counts[number]
+
+    def video_range(self, level: Level, video: int) -> tuple[int, int]:
+        """Return the half-open range of places of a video's entries of a level."""
+        low, high = self.level_range(level)
+        first, stop = np.searchsorted(self.videos[low:high], [video, video + 1])
+        return low + int(first), low + int(stop)
+
+
+class Entries(Sequence[Entry]):
+    """The entries of columns, made when they are looked at."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._ends = np.cumsum(columns.counts)
+
+    def __len__(self) -> int:
+        return len(self._columns.items)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Entry]: ...
+    def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        place = int(place)
+        place += len(self) if place < 0 else 0
+        if not 0 <= place < len(self):
+            raise IndexError(f"entry {place} of {len(self)}")
+        columns = self._columns
+        video = int(columns.videos[place])
+        return Entry(
+            video_id=columns.video_ids[video],
+            name=columns.names[video],
+            level=LEVELS[int(np.searchsorted(self._ends, place, side="right"))],
+            item=int(columns.items[place]),
+            start_s=float(columns.starts_s[place]),
+            end_s=float(columns.ends_s[place]),
+            text=columns.text(place),
+        )
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self[place] for place in range(len(self)))
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Vectors of one length: the owner of each, and the vectors in pieces."""
+
+    owners: array[int] = field(default_factory=lambda: array("q"))
+    pieces: list[Vectors] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Level:
+    """The entries of one level so far."""
+
+    videos: array[int] = field(default_factory=lambda: array("i"))
+    items: array[int] = field(default_factory=lambda: array("q"))
+    starts_s: array[float] = field(default_factory=lambda: array("d"))
+    ends_s: array[float] = field(default_factory=lambda: array("d"))
+    kept: bytearray = field(default_factory=bytearray)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    texts: bytearray = field(default_factory=bytearray)
+    rows: dict[int, _Rows] = field(default_factory=dict)
+
+
+class ColumnWriter:
+    """Collects the columns of a library: each video, followed by its texts and its looks."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._names: list[str] = []
+        self._told: list[bool] = []
+        self._levels = [_Level() for _ in LEVELS]
+        self._looks: dict[int, _Rows] = {}
+        self._look_items: dict[int, array[int]] = {}
+
+    def add_video(self, video_id: str, name: str, *, has_story: bool) -> None:
+        """Begin a video."""
+        self._ids.append(video_id)
+        self._names.append(name)
+        self._told.append(has_story)
+
+    def add_text(self, entry: Entry, vectors: Vectors | None, *, is_kept: bool) -> None:
+        """Add a text of the last video; those of a level come in the order of their items."""
+        level = self._levels[LEVELS.index(entry.level)]
+        if vectors is not None and len(vectors):
+            rows = level.rows.setdefault(vectors.shape[1], _Rows())
+            rows.owners.extend([len(level.items)] * len(vectors))
+            rows.pieces.append(vectors)
+        text = entry.text.encode()
+        level.videos.append(len(self._ids) - 1)
+        level.items.append(entry.item)
+        level.starts_s.append(entry.start_s)
+        level.ends_s.append(entry.end_s)
+        level.kept.append(is_kept)
+        level.sizes.append(len(text))
+        level.texts += text
+
+    def add_look(self, item: int, vector: Vectors) -> None:
+        """Add the look of a clip of the last video."""
+        rows = self._looks.setdefault(len(vector), _Rows())
+        rows.owners.append(len(self._ids) - 1)
+        rows.pieces.append(vector[None])
+        self._look_items.setdefault(len(vector), array("q")).append(item)
+
+    def finish(self) -> Columns:
+        """Return the columns. Vectors of another length than most are left out: a build with
+        another embedder may be unfinished."""
+        levels = self._levels
+        num_dims = _most([(d, len(r.pieces)) for one in levels for d, r in one.rows.items()])
+        counts = tuple(len(one.items) for one in levels)
+        owners, pieces = [], []
+        for number, one in enumerate(levels):
+            rows = one.rows.get(num_dims, _Rows())
+            owners.append(np.array(rows.owners, np.int64) + sum(counts[:number]))
+            pieces += rows.pieces
+        sizes = np.concatenate([np.array(one.sizes, np.int64) for one in levels])
+        look_dims = _most([(dims, len(rows.pieces)) for dims, rows in self._looks.items()])
+        looks = self._looks.get(look_dims, _Rows())
+        num_looks = sum(len(one.owners) for one in self._looks.values())
+        return Columns(
+            video_ids=self._ids,
+            names=self._names,
+            told=self._told,
+            counts=counts,
+            videos=np.concatenate([np.array(one.videos, np.int32) for one in levels]),
+            items=np.concatenate([np.array(one.items, np.int64) for one in levels]),
+            starts_s=np.concatenate([np.array(one.starts_s, np.float64) for one in levels]),
+            ends_s=np.concatenate([np.array(one.ends_s, np.float64) for one in levels]),
+            kept=np.concatenate([np.frombuffer(bytes(one.kept), np.uint8) for one in levels]),
+            text_ends=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+            texts=np.concatenate([np.frombuffer(bytes(one.texts), np.uint8) for one in levels]),
+            positions=np.concatenate(owners),
+            vectors=_stacked(pieces, num_dims),
+            look_videos=np.array(looks.owners, np.int32),
+            look_items=np.array(self._look_items.get(look_dims, ()), np.int64),
+            looks=_stacked(looks.pieces, look_dims, of_length_one=False),
+            num_looks_left_out=num_looks - len(looks.owners),
+        )
+
+
+def _most(counted: Sequence[tuple[int, int]]) -> int:
+    counts: Counter[int] = Counter()
+    for dims, num in counted:
+        counts[dims] += num
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def _stacked(pieces: list[Vectors], num_dims: int, *, of_length_one: bool = True) -> Vectors:
+    """Return pieces as one array, its rows of length 1; pieces are dropped as they are copied."""
+    stacked = np.empty((sum(map(len, pieces)), num_dims), dtype=np.float32)
+    filled = 0
+    for start in range(0, len(pieces), STACK_CHUNK):  # doubles for a chunk at a time
+        rows = np.concatenate(pieces[start : start + STACK_CHUNK])
+        stacked[filled : filled + len(rows)] = unit_rows(rows) if of_length_one else rows
+        filled += len(rows)
+        pieces[start : start + STACK_CHUNK] = [rows[:0]] * len(pieces[start : start + STACK_CHUNK])
+    return stacked

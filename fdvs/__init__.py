@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fdvs.config import Config
     from fdvs.errors import FdvsError
+    from fdvs.models.llm.own_model import enable_dga, read_with_dga
     from fdvs.pipelines.library import Library
     from fdvs.text.timecode import citation
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
@@ -31,6 +32,8 @@ __all__ = [
     "VideoHit",
     "VideoRow",
     "citation",
+    "enable_dga",
+    "read_with_dga",
 ]
 
 _HOMES = {
@@ -43,6 +46,8 @@ _HOMES = {
     "VideoHit": "fdvs.types",
     "VideoRow": "fdvs.types",
     "citation": "fdvs.text.timecode",
+    "enable_dga": "fdvs.models.llm.own_model",
+    "read_with_dga": "fdvs.models.llm.own_model",
 }
 
 

@@ -136,18 +136,18 @@ def enable(
         raise ValueError(f"layer_configs names layers {wrong}; the model has 0 to {num_layers - 1}")
     register()
     if text._attn_implementation != NAME:
-        model.set_attn_implementation(_text_only(model.config, NAME))
+        set_attention(model, NAME)
     write_settings(model, config, layer_configs)
     if not getattr(model, LAYER, False):
         setattr(model, LAYER, True)
         model.register_forward_pre_hook(_give_cache, with_kwargs=True)
 
 
-def _text_only(config: Any, name: str) -> str | dict[str, str]:
-    """Name the attention for the text backbone only, where a model has others (vision, audio)."""
-    text = config.get_text_config()
+def set_attention(model: Any, name: str) -> None:
+    """Switch the attention of the text backbone only, where a model has others (vision, audio)."""
+    config, text = model.config, model.config.get_text_config()
     parts = [part for part in config.sub_configs if getattr(config, part, None) is text]
-    return dict.fromkeys(parts, name) or name
+    model.set_attn_implementation(dict.fromkeys(parts, name) or name)
 
 
 def describe_attention(model: Any) -> str:

@@ -19,6 +19,7 @@ from fdvs.models.llm.attention_options import (
 )
 from fdvs.models.llm.chat import Opening
 from fdvs.models.llm.engine import Engine, LanguageModelOptions
+from fdvs.models.llm.own_model import other_attention
 from fdvs.models.llm.reading import LocalReadPrompt
 from fdvs.models.weights.checkpoint import read_json_object
 from fdvs.models.weights.fetch import identity_of, model_folder
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from fdvs.models.llm.reading_cache import ReadingCache
 
 ATTENTIONS = ("auto", "dga", "sdpa")
-FULL = "full_attention"  # as transformers names a layer in `layer_types`
 
 
 class LocalLanguageModel(Engine):
@@ -95,30 +95,27 @@ class LocalLanguageModel(Engine):
 def choose_attention(wanted: str, folder: Path | None = None) -> tuple[str, str]:
     """Return (attention, reason); `auto` is the project's own grouped attention where it can be.
 
-    Models whose layers differ (linear or sliding attention in some) keep their own attention.
+    Models with other layers (linear, sliding attention) keep their own attention.
     Raises InvalidValue for a name that is not one of ATTENTIONS, or `dga` for such a model.
     """
     if wanted not in ATTENTIONS:
         raise InvalidValue("ask.attention", wanted, ", ".join(ATTENTIONS))
-    other = _other_layers(folder) if folder is not None else ""
+    other = _other_attention(folder) if folder is not None else ""
     if wanted == "dga" and other:
-        raise InvalidValue("ask.attention", wanted, f"auto or sdpa: some layers are {other}")
+        raise InvalidValue("ask.attention", wanted, f"auto or sdpa: of this model, {other}")
     if wanted != "auto":
         return wanted, "asked for"
     if other:
-        return "sdpa", f"some of the model's layers are {other}, which grouped attention is not for"
+        return "sdpa", f"grouped attention is not for this model: {other}"
     return "dga", "the default"
 
 
-def _other_layers(folder: Path) -> str:
-    """Return the kinds of attention layers in a checkpoint's config that are not full attention."""
+def _other_attention(folder: Path) -> str:
+    """Return what a checkpoint's config says against grouped attention, or ''."""
     try:
-        config = read_json_object(folder / "config.json")
-        text = config.get("text_config") or config
-        kinds = {str(kind) for kind in text.get("layer_types") or ()}
+        return other_attention(read_json_object(folder / "config.json"))
     except (ModelError, AttributeError, TypeError):
         return ""
-    return ", ".join(sorted(kinds - {FULL}))
 
 
 def _weights_folder(card: Card) -> Path:

@@ -23,6 +23,8 @@ PUBLIC = [
     "VideoHit",
     "VideoRow",
     "citation",
+    "enable_dga",
+    "read_with_dga",
 ]
 
 

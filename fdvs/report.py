@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -74,19 +75,28 @@ def total(parts: Iterable[Saved]) -> Saved:
     return Saved(**sums)
 
 
-EventKind = Literal["start", "video", "track", "clip", "done_video", "failed", "waiting"]
+EventKind = Literal["start", "loading", "video", "track", "clip", "done_video", "failed", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEvent:
     """One step of a running build. `done` of `total` counts clips (kind clip), seconds that the
-    source `text` has read (kind track), else videos."""
+    source `text` has read (kind track), else videos.
+
+    `number` is the file's place in the build, from 1 on; `at_s` of `length_s` is how far the stage
+    at work has come in it (kinds clip and track). `size_bytes` is the file's, at the start that of
+    all files. Kind loading names a model that is being loaded.
+    """
 
     kind: EventKind
     name: str = ""
     text: str = ""
     done: int = 0
     total: int = 0
+    number: int = 0
+    at_s: float = 0.0
+    length_s: float = 0.0
+    size_bytes: int = 0
 
 
 Watcher = Callable[[BuildEvent], None]
@@ -94,3 +104,14 @@ Watcher = Callable[[BuildEvent], None]
 
 def ignore_event(event: BuildEvent) -> None:
     """Watch a build without showing anything."""
+
+
+def one_at_a_time(watch: Watcher) -> Watcher:
+    """Return a watcher that several threads may call: it passes events on one by one."""
+    lock = threading.RLock()
+
+    def locked(event: BuildEvent) -> None:
+        with lock:
+            watch(event)
+
+    return locked

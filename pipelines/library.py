@@ -174,7 +174,7 @@ class Library(Closing):
     ) -> BuildReport:
         """Build the stories of all videos under `paths`; valid stored results are reused.
 
-        A bad video is a failed row, never an exception. `progress` gets an event for every step.
+        A bad video is a failed row, never an exception. `progress` gets every step, from threads.
         One build works on a library at a time: `wait` for the other. `include` and `exclude` are
         patterns of names in folders; `prune` forgets videos of the folders whose files are gone;
         `engine` are workers, such as a `RayEngine`.

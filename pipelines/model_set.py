@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,6 +75,7 @@ class ModelSet:
         self._own: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._on_load: Callable[[str], None] | None = None
         chosen = config.models
         self._settings = LoadSettings(
             device=chosen.device,
@@ -244,10 +246,21 @@ class ModelSet:
                 self._loaded[name] = self._load_matcher() if is_matcher else self._load(name)
             return self._loaded[name]
 
+    @contextmanager
+    def loads_told(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Inside, tell which model is being loaded, in the thread that waits for it."""
+        before, self._on_load = self._on_load, tell
+        try:
+            yield
+        finally:
+            self._on_load = before
+
     def _load(self, name: str) -> Any:
         from fdvs.models.factory import load_model
 
         role, spec = self._specs[name]
+        if self._on_load is not None:
+            self._on_load(spec)
         model = load_model(spec, role, self._settings)
         logger.info("%s: %s", name, model.identity.label())
         return model

@@ -33,6 +33,7 @@ from fdvs.models.describe.speech_text import Spoken, transcript
 from fdvs.models.describe.speech_whisper import VOICE_WINDOW, Recogniser, Whisper
 from fdvs.models.weights.fetch import identity_of
 from fdvs.models.weights.loading import checked_folder, needs
+from fdvs.progress import counted_from
 from fdvs.protocols import Heard
 from fdvs.typed import check_range
 from fdvs.types import ModelIdentity, Observation, Timeline
@@ -166,9 +167,10 @@ class SpeechSource:
     def _recognised(
         self, stretch: Stretch, language: Language, report: Report
     ) -> tuple[Spoken, ...]:
-        segments = self._model.recognise(
-            stretch.samples, language=language.code, beam_size=self._options.beam_size
-        )
+        with counted_from(stretch.start_s):
+            segments = self._model.recognise(
+                stretch.samples, language=language.code, beam_size=self._options.beam_size
+            )
         if not self._model.is_multilingual:
             segments = report.known(segments, stretch.start_s)
         found = transcript(segments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from fdvs.models.cards import LoadSettings
 from fdvs.models.describe.audio import Samples
 from fdvs.models.describe.speech_text import Segment, Word
 from fdvs.models.weights.loading import MODEL_FAULTS, needs, reason_of
+from fdvs.progress import read_up_to
 
 # Silero VAD judges windows of this many samples at 16 kHz: 32 ms.
 VOICE_WINDOW = 512
@@ -98,7 +99,7 @@ class Whisper:
                 temperature=0.0,
                 condition_on_previous_text=False,
             )
-            return [_segment(found) for found in segments if found.words]
+            return list(_told(segments))
 
     def _pipeline(self) -> Any:
         if self._batched is None:
@@ -113,6 +114,14 @@ class Whisper:
             yield
         except MODEL_FAULTS as error:
             raise ModelError(f"{self._label} failed on the sound ({reason_of(error)})") from error
+
+
+def _told(segments: Iterable[Any]) -> Iterator[Segment]:
+    """Yield segments as they are recognised, and tell how far that has come."""
+    for found in segments:
+        read_up_to(float(found.end))
+        if found.words:
+            yield _segment(found)
 
 
 def _segment(found: Any) -> Segment:

@@ -16,6 +16,7 @@ from fdvs.media.files import Collected
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.finish import Finisher
 from fdvs.pipelines.build.found import found_in
+from fdvs.pipelines.build.hear import track_event
 from fdvs.pipelines.build.items import (
     CHANGED,
     ClipTask,
@@ -35,10 +36,12 @@ from fdvs.report import (
     EventKind,
     RowStatus,
     Watcher,
+    one_at_a_time,
     total,
 )
 from fdvs.store.sources import SourceStatus
 from fdvs.store.store import Store
+from fdvs.text.timecode import timecode
 from fdvs.types import Saved
 
 logger = logging.getLogger(__name__)
@@ -54,6 +57,13 @@ class BuildEngine(Protocol):
         ...
 
 
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it becomes a failed row when it is read
+        return 0
+
+
 def _forgotten(name: str) -> str:
     return f"{name} is forgotten: its file is gone"
 
@@ -64,7 +74,7 @@ class Builder:
     def __init__(self, store: Store, context: BuildContext, watch: Watcher) -> None:
         self._store = store
         self._context = context
-        self._watch = watch
+        self._watch = context.watch = one_at_a_time(watch)
         self._rows: list[BuildRow] = []
         self._by_video: dict[str, BuildRow] = {}
         self._reasons: dict[str, str] | None = None
@@ -80,7 +90,8 @@ class Builder:
         """
         started_s = time.monotonic()
         self._num_files = len(collected.files)
-        self._watch(BuildEvent(kind="start", total=self._num_files))
+        size_bytes = sum(map(_size_bytes, collected.files))
+        self._watch(BuildEvent(kind="start", total=self._num_files, size_bytes=size_bytes))
         self._store.mend()
         self._build_all(collected.files)
         forgotten = self._store.forget_gone(prune) if prune else []
@@ -99,9 +110,13 @@ class Builder:
 
     def _build_all(self, files: Sequence[Path]) -> None:
         items = overlapped(files, self._context)
-        with closing(items):  # type: ignore[type-var]
+        loads_told = self._context.models.loads_told(self._loading)
+        with loads_told, closing(items):  # type: ignore[type-var]
             for item in items:
                 self._take(item)
+
+    def _loading(self, label: str) -> None:
+        self._watch(BuildEvent(kind="loading", text=label))
 
     def _notes(self) -> tuple[str, ...]:
         """Say where clips follow the encoder, not the content, and what nothing listens to."""
@@ -147,25 +162,16 @@ class Builder:
 
     def _commit_opened(self, job: VideoJob) -> None:
         with self._store.writing():
-            record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
+            self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
             self._note_source(job, "partial", "not finished yet")
             self._store.drop_damaged(job.video_id)
             self._store.put_many(job.results)
-        self._send("video", record.name)
+        self._send("video", job)
 
     def _commit_stretch(self, item: Stretch) -> None:
         """Commit what a source has read of a file so far."""
         self._store.put_many([item.result])
-        info = item.job.info
-        self._watch(
-            BuildEvent(
-                kind="track",
-                name=item.job.path.name,
-                text=item.source.removeprefix("source:"),
-                done=round(item.end_s),
-                total=round(info.duration_s) if info else 0,
-            )
-        )
+        self._watch(track_event(item.job, item.source, item.end_s))
 
     def _commit_clip(self, task: ClipTask) -> None:
         """Commit the results of one clip, even of a video that failed later: no work is lost."""
@@ -175,7 +181,18 @@ class Builder:
         if task.results:
             self._store.put_many(task.results)
         done, num_clips = task.clip.index + 1, len(job.clips)
-        self._watch(BuildEvent(kind="clip", name=job.path.name, done=done, total=num_clips))
+        self._watch(
+            BuildEvent(
+                kind="clip",
+                name=job.path.name,
+                text="pictures",
+                done=done,
+                total=num_clips,
+                number=job.number,
+                at_s=task.clip.end_s,
+                length_s=job.clips[-1].end_s,
+            )
+        )
 
     def _finish(self, job: VideoJob) -> None:
         saved = None
@@ -212,13 +229,15 @@ class Builder:
         if former:
             logger.info("%s has new content; its former content is removed", job.path.name)
         self._add_row(job, "built", saved)
-        self._send("done_video", job.path.name)
+        length_s = job.info.duration_s if job.info else 0.0
+        took_s = time.monotonic() - job.started_s
+        self._send("done_video", job, f"{timecode(length_s)} of film in {timecode(took_s)}")
 
     def _failed(self, job: VideoJob) -> None:
         job.failed = " ".join(job.failed.split())
         self._note_source(job, "failed", job.failed)
         self._add_row(job, "failed", None)
-        self._send("failed", job.path.name, job.failed)
+        self._send("failed", job, job.failed)
 
     def _unchanged(self, job: VideoJob) -> None:
         self._num_done += 1
@@ -227,17 +246,26 @@ class Builder:
             job.failed = f"same content as {twin.name}: {twin.reason}"
             self._failed(job)
             return
-        record = self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
+        self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=job.path)
         is_whole = twin is None or not twin.missing
         self._note_source(job, "ok" if is_whole else "partial", self._noted_reason(job))
         saved = self._store.get(job.video_id, "saved")
         self._add_row(job, "unchanged", Saved(**saved.payload) if saved else None)
-        self._send("done_video", record.name, "unchanged")
+        self._send("done_video", job, "unchanged")
 
-    def _send(self, kind: EventKind, name: str, text: str = "") -> None:
+    def _send(self, kind: EventKind, job: VideoJob, text: str = "") -> None:
         """Send the watcher an event that counts files."""
         self._watch(
-            BuildEvent(kind=kind, name=name, text=text, done=self._num_done, total=self._num_files)
+            BuildEvent(
+                kind=kind,
+                name=job.path.name,
+                text=text,
+                done=self._num_done,
+                total=self._num_files,
+                number=job.number,
+                length_s=job.info.duration_s if job.info else 0.0,
+                size_bytes=job.size_bytes,
+            )
         )
 
     def _noted_reason(self, job: VideoJob) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fdvs.config import Config
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.prompting.orders_by_meaning import OrdersByMeaning
+from fdvs.report import Watcher, ignore_event
 from fdvs.types import ModelIdentity
 
 
@@ -24,6 +25,7 @@ class BuildContext:
     folder: Path
     config: Config
     models: ModelSet
+    watch: Watcher = ignore_event
     observer_names: tuple[str, ...] = field(init=False)
     describer_names: tuple[str, ...] = field(init=False)
     track_names: tuple[str, ...] = field(init=False)

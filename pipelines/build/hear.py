@@ -17,6 +17,8 @@ from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, Item, Opened, Stretch, Track, VideoJob, cleaned
 from fdvs.pipelines.build.plan import timeline_of
 from fdvs.pipelines.build.tracks import give_to_clips
+from fdvs.progress import reported
+from fdvs.report import BuildEvent
 from fdvs.store.store import NewArtifact
 from fdvs.text.timecode import timecode
 from fdvs.types import JsonDict
@@ -58,7 +60,8 @@ def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iter
     timeline, since_s = timeline_of(job.info), time.monotonic()
     bound = context.config.perceive.max_observation_chars
     source = context.models.track_source(name)
-    for heard in source.read_track(job.path, timeline, start_s=track.end_s):
+    stretches = source.read_track(job.path, timeline, start_s=track.end_s)
+    for heard in reported(stretches, lambda at_s: _tell(job, name, at_s, context)):
         heard = replace(heard, observations=tuple(cleaned(heard.observations, bound)))
         now_s = time.monotonic()
         place = len(track.stretches), fingerprints.track_stage(name), asdict(heard)
@@ -67,6 +70,26 @@ def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iter
         since_s = now_s
     end = 0, fingerprints.track_end_stage(name), {"num_stretches": len(track.stretches)}
     yield _stretch(job, name, track, end, seconds=0.0)
+
+
+def _tell(job: VideoJob, name: str, at_s: float, context: BuildContext) -> None:
+    """Say how far a source has read a file; what it found is committed when a stretch ends."""
+    context.watch(track_event(job, name, at_s))
+
+
+def track_event(job: VideoJob, name: str, at_s: float) -> BuildEvent:
+    """Return the event that a source has read a file up to a time."""
+    length_s = job.info.duration_s if job.info else 0.0
+    return BuildEvent(
+        kind="track",
+        name=job.path.name,
+        text=name.removeprefix("source:"),
+        done=round(at_s),
+        total=round(length_s),
+        number=job.number,
+        at_s=at_s,
+        length_s=length_s,
+    )
 
 
 def _stretch(

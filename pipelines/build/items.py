@@ -71,10 +71,11 @@ class VideoJob:
 
     `beside` are digests of what a source reads besides the video, by source, and `sidecar_digest`
     covers them all. `tracks` are by source; `said` are a track's observations, clip by clip.
-    `started_s` is on the monotonic clock.
+    `started_s` is on the monotonic clock, `number` the file's place in the build, from 1 on.
     """
 
     path: Path
+    number: int = 0
     size_bytes: int = 0
     mtime_ns: int = 0
     video_id: str = ""

@@ -60,8 +60,8 @@ def read_videos(paths: Iterable[Path], context: BuildContext) -> Iterator[Item]:
     """Yield, per file in order: Unchanged, or Opened, its clips and Finished."""
     seen: set[str] = set()
     with Store.open(context.folder) as store:
-        for path in paths:
-            job = VideoJob(path)
+        for number, path in enumerate(paths, start=1):
+            job = VideoJob(path, number=number)
             yield from _read_video(job, store, context, seen)
 
 

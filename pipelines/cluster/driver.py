@@ -93,8 +93,8 @@ class RayBuilder(Builder):
     def _work(self, files: Iterable[Path]) -> Iterator[Work]:
         """Yield the files that workers are needed for; the others are done here."""
         seen: set[str] = set()
-        for path in files:
-            job = VideoJob(path)
+        for number, path in enumerate(files, start=1):
+            job = VideoJob(path, number=number)
             try:
                 known = look_at(job, self._store, self._context, seen)
             except (StoreError, ModelUnavailable):
@@ -170,11 +170,11 @@ class RayBuilder(Builder):
             self._num_bugs += record.num_bugs
             self._keep_row(record.row)
             is_failed = record.row.status == "failed"
-            self._send("failed" if is_failed else "done_video", job.path.name, record.row.reason)
+            self._send("failed" if is_failed else "done_video", job, record.row.reason)
         elif isinstance(record, BuildEvent) and record.kind in ("clip", "track"):
-            self._watch(record)
+            self._watch(replace(record, number=job.number))
         elif isinstance(record, BuildEvent) and record.kind == "video":
-            self._send("video", record.name)
+            self._send("video", job)
 
 
 def _with_first(first: Work, rest: Iterator[Work]) -> Iterator[Work]:

@@ -1,41 +1,70 @@
 """What is shown while work goes on: a build's progress, and an answer as it is written.
 
-A build shows a bar in a terminal and a line per video elsewhere. An answer's words appear in a
+A terminal gets one line that says what is at work, how far it has come and how long it may take,
+and above it a line per video as it is committed. Elsewhere there are only such lines, and one
+every half minute while a long file is at work. An answer's words appear in a
 terminal as they come, not yet checked, and say so.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from fdvs.pipelines.show.pace import Pace
 from fdvs.report import BuildEvent, Watcher
 from fdvs.text.clean import one_line
 from fdvs.text.plain import plain_line
+from fdvs.text.timecode import timecode
 
 FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 HEADING = "unchecked: "
-LABELS = {"video": "reading ", "done_video": "done ", "failed": "failed ", "waiting": "waiting: "}
+LABELS = {
+    "video": "reading ",
+    "done_video": "done ",
+    "failed": "failed ",
+    "waiting": "waiting: ",
+    "loading": "loading ",
+}
+EVERY_S = 30.0
 
 
 @contextmanager
 def watching(*, is_quiet: bool) -> Iterator[Watcher]:
     """Give a watcher for one build; quiet means plain lines even in a terminal."""
     if is_quiet or not sys.stderr.isatty():
-        yield write_line
+        yield Lines(_write_line, time.monotonic)
         return
-    with _bar() as watcher:
+    with _live() as watcher:
         yield watcher
 
 
-def write_line(event: BuildEvent) -> None:
-    """Write an event as one line; clips are too many for that."""
-    text = describe(event)
-    if text and event.kind not in ("clip", "track"):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+class Lines:
+    """A watcher that writes plain lines: one for each file's steps, and now and then how far."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._write, self._clock = write, clock
+        self._pace = Pace()
+        self._last_s = clock()
+
+    def __call__(self, event: BuildEvent) -> None:
+        """Take in an event, and write its line if it has one."""
+        now_s = self._clock()
+        self._pace.take(event, now_s)
+        text = describe(event)
+        if event.kind in ("clip", "track"):
+            text = self._pace.line() if now_s - self._last_s >= EVERY_S else ""
+        if text:
+            self._write(text)
+            self._last_s = now_s
+
+
+def _write_line(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def describe(event: BuildEvent) -> str:
@@ -47,31 +76,32 @@ def describe(event: BuildEvent) -> str:
     text = ": ".join(part for part in (plain_line(event.name), one_line(event.text)) if part)
     if not text:
         return ""
+    if event.kind == "video" and event.length_s:
+        text = f"{plain_line(event.name)} ({timecode(event.length_s)})"
     counter = f"[{event.done}/{event.total}] " if event.total else ""
     return f"{counter}{LABELS.get(event.kind, '')}{text}"
 
 
 @contextmanager
-def _bar() -> Iterator[Watcher]:
+def _live() -> Iterator[Watcher]:
+    """Give a watcher that keeps one line up to date and prints lasting lines above it."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
     from rich.text import Text
 
     out = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    words = TextColumn("{task.description}", markup=False)
-    columns = (words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    words = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
+    columns = (SpinnerColumn("line"), words, TimeElapsedColumn())
+    pace = Pace()
     with Progress(*columns, console=out, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
+        task = progress.add_task(pace.line(), total=None)
 
         def watch(event: BuildEvent) -> None:
-            if event.kind in ("clip", "track"):
-                progress.update(
-                    task,
-                    description=plain_line(event.name)[:40],
-                    completed=event.done,
-                    total=event.total or None,
-                )
-            elif text := describe(event):
+            pace.take(event, time.monotonic())
+            progress.update(task, description=pace.line())
+            lasting = event.kind in ("done_video", "failed", "waiting")
+            if lasting and (text := describe(event)):
                 progress.console.print(Text(text, style="dim"), soft_wrap=True)
 
         yield watch

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fdvs.pipelines.ask.batch import BatchDone
     from fdvs.pipelines.detail import VideoDetail
     from fdvs.pipelines.machine import FetchedModelJson, ModelJson, RepairedJson
+    from fdvs.pipelines.merge import MergeReport
     from fdvs.report import BuildReport
     from fdvs.store.repair import Repaired
     from fdvs.types import Answer, Moment, Story, VideoHit, VideoRow
@@ -298,6 +299,22 @@ class BatchJson(TypedDict):
     num_resumed: int
 
 
+class MergedVideoJson(TypedDict):
+    """A video of a shard; `how` is added, completed, known or left out, with the reason."""
+
+    name: str
+    how: str
+    reason: str
+
+
+class MergeJson(TypedDict):
+    """What a merge did."""
+
+    library: str
+    videos: list[MergedVideoJson]
+    notes: list[str]
+
+
 class ErrorJson(TypedDict):
     """What `--json` prints instead of a result."""
 
@@ -453,6 +470,15 @@ def fetched_json(model: FetchedModel) -> FetchedModelJson:
 def repaired_json(done: Repaired) -> RepairedJson:
     """Return what a repair did as a JSON object."""
     return cast("RepairedJson", asdict(done) | {"old_file": str(done.old_file)})
+
+
+def merge_json(report: MergeReport, library: Path) -> MergeJson:
+    """Return the report of a merge as a JSON object."""
+    return {
+        "library": str(library),
+        "videos": [cast("MergedVideoJson", asdict(one)) for one in report.videos],
+        "notes": list(report.notes),
+    }
 
 
 def error_json(message: str, exit_code: int) -> ErrorJson:

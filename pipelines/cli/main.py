@@ -25,7 +25,7 @@ from fdvs.errors import (
     ModelUnavailable,
     NotFound,
 )
-from fdvs.pipelines.cli import ask, build, evaluate, export, models, read, serve, signals
+from fdvs.pipelines.cli import ask, build, evaluate, export, merge, models, read, serve, signals
 from fdvs.pipelines.cli.options import emit
 from fdvs.pipelines.log_lines import log_to, print_traceback
 from fdvs.text.clean import one_line
@@ -45,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 some failed or nothing to build, 2 usage, 130 interrupted.",
 )
-for commands in (build, read, ask, serve, export, evaluate, models):
+for commands in (build, merge, read, ask, serve, export, evaluate, models):
     commands.register(app)
 
 

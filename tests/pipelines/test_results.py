@@ -17,8 +17,10 @@ from fdvs.pipelines import machine, results
 from fdvs.pipelines.ask.batch import BatchDone
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
 from fdvs.pipelines.doctor import examine, preset_state
+from fdvs.pipelines.merge import MergeReport
 from fdvs.pipelines.presets import PRESETS
 from fdvs.report import BuildReport, BuildRow
+from fdvs.store.merge import MergedVideo
 from fdvs.store.repair import Repaired
 from fdvs.types import (
     Answer,
@@ -99,6 +101,9 @@ BATCH = BatchDone(path=Path("a.jsonl"), num_answered=2, num_refused=1, num_faile
 REPAIRED = Repaired(
     old_file=Path("old.sqlite"), num_videos=1, num_files=1, num_rows=3, num_rows_dropped=1
 )
+MERGED = MergeReport(
+    videos=(MergedVideo(name="a.mp4", how="left out", reason="no file"),), notes=("other settings",)
+)
 FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 
 OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
@@ -116,6 +121,7 @@ OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "doctor": (machine.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
     "preset": (machine.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
     "repaired": (machine.RepairedJson, lambda: results.repaired_json(REPAIRED)),
+    "merge": (results.MergeJson, lambda: results.merge_json(MERGED, Path("library"))),
     "error": (results.ErrorJson, lambda: results.error_json("wrong", 2)),
 }
 

@@ -133,6 +133,12 @@ def video(request: Request, video: str) -> Response:
     return plain(results.detail_json(engine_of(request).library.video(video)))
 
 
+@router.delete("/videos/{video}")
+def remove(request: Request, video: str) -> Response:
+    """Remove a video from the library, as `fdvs remove --json` does; its file stays."""
+    return plain({"removed": results.row_json(engine_of(request).remove(video))})
+
+
 @router.get("/search")
 def search(
     request: Request,
@@ -237,7 +243,7 @@ def stop_build(request: Request, number: int) -> JSONResponse:
     """Stop a build; what it finished stays."""
     engine = engine_of(request)
     job = engine.job(number)
-    engine.jobs.stop(job)
+    engine.stop(job)
     return JSONResponse(job.as_json())
 
 

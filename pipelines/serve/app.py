@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -19,19 +19,20 @@ from fdvs.errors import FdvsError
 from fdvs.media.pictures import MAX_BYTES
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve import api, pages
-from fdvs.pipelines.serve.engine import Engine
+from fdvs.pipelines.serve.engine import Doors, Engine
 from fdvs.pipelines.serve.limits import Limits
 from fdvs.pipelines.serve.mcp_server import add_route
 from fdvs.pipelines.serve.problems import problem
-from fdvs.pipelines.serve.security import Guard
+from fdvs.pipelines.serve.security import Guard, OnceCode
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 CLOSE_S = 2  # for the requests that are being answered
 MAX_CONNECTIONS = 256
 
 
-def make_app(library: Library) -> FastAPI:
+def make_app(library: Library, doors: Doors | None = None) -> FastAPI:
     """Return the application without its guard, for tests and for embedding."""
 
     @contextlib.asynccontextmanager
@@ -42,7 +43,7 @@ def make_app(library: Library) -> FastAPI:
         app.state.engine.close()
 
     app = bare_app(lifespan=lifespan)
-    app.state.engine = Engine(library)
+    app.state.engine = Engine(library, doors)
     agents = add_route(app, library, app.state.engine.ask)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(packages=[("fdvs.pipelines.serve", "static")]))
@@ -64,11 +65,17 @@ def bare_app(**more: Any) -> FastAPI:
     return app
 
 
-def guarded(app: FastAPI, *, token: str, port: int) -> Any:
-    """Return the application behind its guard and its limits, for a server on the loopback."""
-    names = ("127.0.0.1", "localhost", "[::1]")
+def guarded(
+    app: FastAPI, *, token: str, port: int, names: Sequence[str] = (), code: OnceCode | None = None
+) -> Any:
+    """Return the application behind its guard and its limits.
+
+    It answers under the names of the loopback and under `names`, such as those of a proxy.
+    """
     limited = Limits(app, own_bounds={f"{api.PREFIX}/search/image": MAX_BYTES})
-    return Guard(limited, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
+    hosts = {f"{name}:{port}" for name in (*LOOPBACK, *names)} | {*names}
+    allowed = frozenset(host.lower() for host in hosts)
+    return Guard(limited, token=token, hosts=allowed, code=code)
 
 
 def server_of(app: Any) -> uvicorn.Server:

@@ -6,15 +6,17 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdvs.errors import InvalidValue, ModelUnavailable, NotFound, TooMany
+from fdvs.errors import InvalidValue, ModelUnavailable, NotAllowed, NotFound, TooMany
+from fdvs.media.files import collect
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve.jobs import Job, Jobs
 from fdvs.pipelines.serve.streams import MAX_STREAMS
 from fdvs.pipelines.watching import settled
-from fdvs.types import Answer
+from fdvs.types import Answer, VideoRow
 
 MAX_WAITING = 8  # questions; more are refused
 MAX_QUESTION_CHARS = 4000
@@ -24,11 +26,20 @@ MAX_AT_ONCE = 100  # files of one build, of those that appear
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What clients may change: nothing, or add what lies in some folders (None: anywhere)."""
+
+    is_read_only: bool = False
+    add_from: tuple[Path, ...] | None = None
+
+
 class Engine:
     """The library of a server. `library` may be used from any thread."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, doors: Doors | None = None) -> None:
         self.library = library
+        self.doors = doors or Doors()
         self.jobs = Jobs(library.path)
         self.is_ready = False
         self._waiting = threading.Semaphore(MAX_WAITING)
@@ -70,11 +81,41 @@ class Engine:
             self._waiting.release()
 
     def build(self, paths: Sequence[str]) -> Job:
-        """Start a build. Raises InvalidValue for a path that is not on this machine."""
-        for path in paths:
-            if not Path(path).expanduser().exists():
+        """Start a build. Raises NotAllowed, InvalidValue for a path that may not be added."""
+        self._check_changes()
+        return self.jobs.start([str(self._addable(path)) for path in paths])
+
+    def stop(self, job: Job) -> None:
+        """Stop a build; what it finished stays. Raises NotAllowed."""
+        self._check_changes()
+        self.jobs.stop(job)
+
+    def remove(self, video: str) -> VideoRow:
+        """Remove a video from the library; its file stays. Raises NotAllowed, NotFound."""
+        self._check_changes()
+        return self.library.remove(video)
+
+    def _check_changes(self) -> None:
+        if self.doors.is_read_only:
+            raise NotAllowed("this server only reads: it was started with --read-only")
+
+    def _addable(self, path: str) -> Path:
+        """Return the file or folder that a path leads to, if it may be added."""
+        given, roots = Path(path).expanduser(), self.doors.add_from
+        if roots is None:
+            if not given.exists():
                 raise InvalidValue("path", path, "a file or folder on this machine")
-        return self.jobs.start([str(Path(path).expanduser().absolute()) for path in paths])
+            return given.absolute()
+        if not roots:
+            raise NotAllowed("this server adds nothing: it was started without --add-from FOLDER")
+        real = given.resolve()
+        is_inside = any(real.is_relative_to(root) for root in roots)
+        if not is_inside or not real.exists():  # what lies outside is not told
+            raise InvalidValue("path", path, "a file or folder in one that --add-from names")
+        for file in collect([real]).files:
+            if not any(file.resolve().is_relative_to(root) for root in roots):
+                raise InvalidValue("path", path, "a folder without links that lead out of it")
+        return real
 
     def watch(self, folders: Sequence[str | Path]) -> None:
         """Build what is in folders and what appears there, when it is complete.

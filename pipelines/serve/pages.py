@@ -194,7 +194,7 @@ def report(request: Request, number: int) -> Response:
 def stop(request: Request, number: int) -> Response:
     """Stop a build, from the page's button."""
     engine = engine_of(request)
-    engine.jobs.stop(engine.job(number))
+    engine.stop(engine.job(number))
     return RedirectResponse("/", status_code=303)
 
 

@@ -1,13 +1,15 @@
 """What stands before every request: token, host, origin, and the headers that bind the page.
 
-The server listens on the loopback alone. Whoever opens the printed address gets a cookie for it;
-programs send the token as a bearer. A page of another site reaches nothing: its host or origin
+The printed address holds a code that lets in once, for ten minutes; whoever opens it gets a cookie.
+Programs send the token as a bearer. A page of another site reaches nothing: its host or origin
 differs, and the cookie is never sent along (SameSite=Strict).
 """
 
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -29,21 +31,42 @@ REFUSED = (
     b"This page needs its token: open the address that `fdvs serve` printed, or send "
     b"Authorization: Bearer TOKEN.\n"
 )
+CODE_S = 600.0  # to open the printed address in
+USED = (
+    b"This address lets in once, for ten minutes. Open /?token=TOKEN instead, with the token that "
+    b"`fdvs serve` keeps, or start it again.\n"
+)
 
 
-def new_token() -> str:
-    """Return a fresh token."""
-    return secrets.token_urlsafe(24)
+class OnceCode:
+    """A code that lets in once, soon after it was made."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.text = secrets.token_urlsafe(24)
+        self._clock = clock
+        self._until_s = clock() + CODE_S
+        self._is_used = False
+
+    def use(self, given: str) -> bool:
+        """Whether this is the code, for the first time and in time."""
+        is_right = secrets.compare_digest(given.encode(), self.text.encode())
+        if not is_right or self._is_used or self._clock() > self._until_s:
+            return False
+        self._is_used = True
+        return True
 
 
 class Guard:
     """ASGI middleware that lets in who has the token, from this machine's own pages only."""
 
-    def __init__(self, app: Any, *, token: str, hosts: frozenset[str]) -> None:
-        """`hosts` are the names with port under which the server answers."""
+    def __init__(
+        self, app: Any, *, token: str, hosts: frozenset[str], code: OnceCode | None = None
+    ) -> None:
+        """`hosts` are the names, with their ports, under which the server answers."""
         self._app = app
         self._token = token
         self._hosts = hosts
+        self._code = code
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -53,13 +76,17 @@ class Guard:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if headers.get("host", "") not in self._hosts:
-            await _reply(send, 421, b"Misdirected request: this server answers on the loopback.\n")
+        given = _query(scope)
+        if headers.get("host", "").lower() not in self._hosts:
+            await _reply(send, 421, b"Misdirected request: this server has other names.\n")
         elif _is_foreign(headers, self._hosts):
             await _reply(send, 403, b"Requests from other sites are refused.\n")
+        elif "code" in given and scope["path"] == "/":
+            is_in = self._has_token(headers) or (self._code and self._code.use(given["code"]))
+            await (self._let_in(scope, send) if is_in else _reply(send, 403, USED))
         elif scope["path"] in OPEN_PATHS or self._has_token(headers):
             await self._app(scope, receive, _with_headers(send))
-        elif self._matches(_query(scope).get("token", "")):
+        elif self._matches(given.get("token", "")):
             await self._let_in(scope, send)
         else:
             await _reply(send, 401, REFUSED)
@@ -79,15 +106,18 @@ class Guard:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     async def _let_in(self, scope: Any, send: Any) -> None:
-        """Set the cookie and go on without the token in the address."""
+        """Set the cookie and go on without token and code in the address."""
         rest = [
             (name, value)
             for name, value in parse_qsl(scope["query_string"].decode("latin-1"))
-            if name != "token"
+            if name not in ("token", "code")
         ]
         place = scope["path"] + (f"?{urlencode(rest)}" if rest else "")
         cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict"
-        extra = ((b"location", place.encode()), (b"set-cookie", cookie.encode()))
+        extra = (
+            (b"location", place.encode()), (b"set-cookie", cookie.encode()),
+            (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"),
+        )  # fmt: skip
         await _reply(send, 303, b"", extra)
 
 
@@ -112,6 +142,8 @@ def _with_headers(send: Any) -> Any:
 
 
 async def _reply(send: Any, status: int, body: bytes, extra: Any = ()) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *extra, *HEADERS]
+    own = {name for name, _ in extra}
+    others = [one for one in HEADERS if one[0] not in own]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *extra, *others]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve.app import guarded, make_app
-from fdvs.pipelines.serve.security import HEADERS, POLICY, new_token
+from fdvs.pipelines.serve.security import HEADERS, POLICY
+from fdvs.pipelines.serve.tokens import new_token
 
 TOKEN = new_token()
 BASE = "http://127.0.0.1:8765"

@@ -25,6 +25,7 @@ SUBTITLES = (
     "The children paint a wooden boat.",
 )
 CLIP_S = 4
+TOKEN = "a-token-of-the-browser-tests"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,12 +95,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     server = subprocess.Popen(
         [*PROGRAM, "serve", "-l", str(library), "--port", "0"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "FDVS_TOKEN": TOKEN},
     )  # fmt: skip
     try:
         assert server.stderr is not None
         lines = iter(server.stderr.readline, "")  # standard output is kept for data
         address = next(line.split()[1] for line in lines if line.startswith("open"))
-        yield Served(address, library, folder)
+        origin = address.partition("/?")[0]  # the printed address lets in once
+        yield Served(f"{origin}/?token={TOKEN}", library, folder)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)

@@ -177,7 +177,8 @@ class Chapter:
     """The note on one clip; `index` is the clip's.
 
     `text` holds all that is known, `title` is a heading shown in the clip, and `said` are the
-    sentences of `text` that are spoken or subtitled. A stored story keeps no `said`. `injections`
+    sentences of `text` that are spoken or subtitled, `said_s` when each begins and ends, in seconds
+    (empty in chapters of older versions). A stored story keeps neither. `injections`
     are texts of the clip that read like an order to a model: `text` quotes them behind a mark, and
     no model is shown them (`fdvs.prompting.marks`).
     """
@@ -189,15 +190,21 @@ class Chapter:
     text: str
     title: str = ""
     said: tuple[str, ...] = ()
+    said_s: tuple[tuple[float, float], ...] = ()
     injections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """A sentence of a scene or story and the indices of the clips it came from, at least one."""
+    """A sentence of a scene or story and the indices of the clips it came from, at least one.
+
+    `spans_s` are start and end in seconds of where it is said or shown, one for each clip; empty
+    where that is not known better than by the clips' own times (see `Story.spans_of`).
+    """
 
     text: str
     clips: tuple[int, ...]
+    spans_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +244,13 @@ class Story:
     @property
     def text(self) -> str:
         return " ".join(s.text for s in self.sentences)
+
+    def spans_of(self, sentence: Sentence) -> tuple[tuple[float, float], ...]:
+        """Return start and end in seconds of a sentence, one for each clip it came from."""
+        if sentence.spans_s:
+            return sentence.spans_s
+        known = {c.index: (c.start_s, c.end_s) for c in self.chapters if c.index in sentence.clips}
+        return tuple(known[clip] for clip in sentence.clips if clip in known)
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

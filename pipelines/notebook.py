@@ -56,14 +56,13 @@ def moment_html(moment: Any) -> str:
 
 def story_html(story: Any) -> str:
     """Return a story: the whole, then scene by scene, each sentence with its times."""
-    spans = {chapter.index: chapter for chapter in story.chapters}
-    parts = [_sentences(story.sentences, spans)]
+    parts = [_sentences(story, story.sentences)]
     for scene in story.scenes:
         title = f": {_text(scene.title)}" if scene.title else ""
         when = f"{timecode(scene.start_s)}-{timecode(scene.end_s)}"
         first = scene.chapters[0] if scene.chapters else 0
         head = f"<b>Scene {scene.index + 1}{title}</b> {_faint(when)}"
-        body = _sentences(scene.sentences, spans)
+        body = _sentences(story, scene.sentences)
         parts.append(_card(picture(story.video_id, first), f"{head}<br>{body}"))
     return _block("".join(parts))
 
@@ -96,11 +95,11 @@ def library_html(place: str, rows: Sequence[Any], tellers: Iterable[str]) -> str
     return _block("".join(parts))
 
 
-def _sentences(sentences: Iterable[Any], spans: dict[int, Any]) -> str:
+def _sentences(story: Any, sentences: Iterable[Any]) -> str:
     shown = []
     for sentence in sentences:
-        known = [spans[clip] for clip in sentence.clips if clip in spans]
-        times = ", ".join(f"{timecode(c.start_s)}-{timecode(c.end_s)}" for c in known[:5])
+        spans_s = story.spans_of(sentence)[:5]
+        times = ", ".join(f"{timecode(start_s)}-{timecode(end_s)}" for start_s, end_s in spans_s)
         shown.append(f"{_text(sentence.text)} {_faint(times)}")
     return f"<p>{' '.join(shown)}</p>"
 

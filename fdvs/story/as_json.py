@@ -14,17 +14,19 @@ from fdvs.errors import CorruptLibrary
 from fdvs.text.plain import plain_words
 from fdvs.types import Chapter, JsonDict, Scene, Sentence, Story, check_interval
 
+Spans = Mapping[int, tuple[float, float]]  # start and end in seconds of chapters, by their clips
+
 
 def _ms(time_s: float) -> float:
     return round(time_s, 3)
 
 
 def story_to_json(story: Story) -> JsonDict:
-    """Return the story's content; each sentence carries its clips and their times."""
-    times = {c.index: [_ms(c.start_s), _ms(c.end_s)] for c in story.chapters}
+    """Return the story's content; each sentence carries its clips, and its times in them."""
 
     def sentence(s: Sentence) -> JsonDict:
-        return {"text": s.text, "clips": list(s.clips), "times": [times[c] for c in s.clips]}
+        times = [[_ms(start_s), _ms(end_s)] for start_s, end_s in story.spans_of(s)]
+        return {"text": s.text, "clips": list(s.clips), "times": times}
 
     return {
         "video_id": story.video_id,
@@ -74,7 +76,7 @@ def story_from_json(values: Mapping[str, Any]) -> Story:
 def _story(values: Mapping[str, Any]) -> Story:
     video_id = _text(values["video_id"])
     chapters = tuple(_chapter(video_id, c) for c in values["chapters"])
-    known = frozenset(c.index for c in chapters)
+    known = {c.index: (c.start_s, c.end_s) for c in chapters}
     return Story(
         video_id=video_id,
         duration_s=_number(values["duration_s"]),
@@ -99,7 +101,7 @@ def _chapter(video_id: str, values: Mapping[str, Any]) -> Chapter:
     )
 
 
-def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
+def _scene(values: Mapping[str, Any], known: Spans) -> Scene:
     start_s, end_s = _interval(values)
     return Scene(
         index=_whole(values["index"]),
@@ -111,8 +113,17 @@ def _scene(values: Mapping[str, Any], known: frozenset[int]) -> Scene:
     )
 
 
-def _sentence(values: Mapping[str, Any], known: frozenset[int]) -> Sentence:
-    return Sentence(text=_text(values["text"]), clips=_clips(values["clips"], known))
+def _sentence(values: Mapping[str, Any], known: Spans) -> Sentence:
+    clips = _clips(values["clips"], known)
+    times = values.get("times", ())
+    spans_s = tuple((_number(start_s), _number(end_s)) for start_s, end_s in times)
+    for start_s, end_s in spans_s:
+        check_interval("a stored sentence", start_s, end_s)
+    if spans_s and len(spans_s) != len(clips):
+        raise ValueError(f"{len(spans_s)} times for {len(clips)} clips")
+    of_clips = tuple(known[clip] for clip in clips)
+    own_s = () if spans_s == of_clips else spans_s
+    return Sentence(text=_text(values["text"]), clips=clips, spans_s=own_s)
 
 
 def _interval(values: Mapping[str, Any]) -> tuple[float, float]:
@@ -121,9 +132,9 @@ def _interval(values: Mapping[str, Any]) -> tuple[float, float]:
     return start_s, end_s
 
 
-def _clips(values: Any, known: frozenset[int]) -> tuple[int, ...]:
+def _clips(values: Any, known: Spans) -> tuple[int, ...]:
     clips = tuple(_whole(v) for v in values)
-    if not clips or not known.issuperset(clips):
+    if not clips or not known.keys() >= set(clips):
         raise ValueError(f"clips {clips} are not among the chapters")
     return clips
 

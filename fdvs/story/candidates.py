@@ -81,13 +81,15 @@ VOICE_WEIGHTS = {Voice.SAID: 1.0, Voice.SEEN: 0.9, Voice.WRITTEN: 0.5}
 class Candidate:
     """A sentence that may be told.
 
-    `clips` are those whose chapters contain it, `start_s` is when the first of them starts, `place`
+    `clips` are those whose chapters contain it, `spans_s` where it is said or shown in each,
+    `start_s` is when the first chapter starts, `place`
     its position in that chapter, `title` that chapter's heading, and `quality` how well it can be
     told alone, 0 to 1.
     """
 
     text: str
     clips: tuple[int, ...]
+    spans_s: tuple[tuple[float, float], ...]
     start_s: float
     place: int
     voice: Voice
@@ -102,18 +104,20 @@ def candidates_of(chapters: Sequence[Chapter]) -> list[Candidate]:
     """
     found: dict[str, Candidate] = {}
     for chapter in chapters:
-        for place, (voice, text) in enumerate(_sentences(chapter)):
+        for place, (voice, text, span_s) in enumerate(_sentences(chapter)):
             quality = _quality(text, voice)
             key = same_words(text)
             if not quality or not key:
                 continue
             known = found.get(key)
             if known is not None:
-                found[key] = replace(known, clips=(*known.clips, chapter.index))
+                clips, spans_s = (*known.clips, chapter.index), (*known.spans_s, span_s)
+                found[key] = replace(known, clips=clips, spans_s=spans_s)
                 continue
             found[key] = Candidate(
                 text=finish(shorten(text, max_chars=MAX_SENTENCE_CHARS)),
                 clips=(chapter.index,),
+                spans_s=(span_s,),
                 start_s=chapter.start_s,
                 place=place,
                 voice=voice,
@@ -123,9 +127,11 @@ def candidates_of(chapters: Sequence[Chapter]) -> list[Candidate]:
     return list(found.values())
 
 
-def _sentences(chapter: Chapter) -> list[tuple[Voice, str]]:
-    """Return a chapter's sentences in order, without its heading and keywords."""
-    result = [(Voice.SAID, sentence) for sentence in chapter.said]
+def _sentences(chapter: Chapter) -> list[tuple[Voice, str, tuple[float, float]]]:
+    """Return a chapter's sentences with their times, without its heading and keywords."""
+    whole_s = chapter.start_s, chapter.end_s
+    said_s = chapter.said_s or [whole_s] * len(chapter.said)
+    result = [(Voice.SAID, *one) for one in zip(chapter.said, said_s, strict=True)]
     title = same_words(chapter.title)
     spoken = " ".join(chapter.said)
     text = unmarked(chapter.text)
@@ -134,7 +140,7 @@ def _sentences(chapter: Chapter) -> list[tuple[Voice, str]]:
         if sentence.startswith(PICTURES) or (title and same_words(sentence) == title):
             continue
         is_written = sentence.startswith(ON_SCREEN)
-        result.append((Voice.WRITTEN if is_written else Voice.SEEN, sentence))
+        result.append((Voice.WRITTEN if is_written else Voice.SEEN, sentence, whole_s))
     return result
 
 

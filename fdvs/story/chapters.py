@@ -21,9 +21,9 @@ from fdvs.story.observations import (
     MAX_OBSERVATION_CHARS,
     SPOKEN,
     arrange,
-    said_sentences,
     texts_of,
 )
+from fdvs.story.said import Said, said_sentences
 from fdvs.story.suspects import OrderTest, split_suspects
 from fdvs.text.context import in_context
 from fdvs.text.sentences import finish, listed, shorten
@@ -75,7 +75,7 @@ def write_chapter(
             "or chapter.writer to 'template'"
         )
     text = ""
-    said: tuple[str, ...] = ()
+    said: tuple[Said, ...] = ()
     if config.writer == "llm" and writer is not None and arranged:
         text = _by_model(arranged, config=config, writer=writer)
     if not text:
@@ -89,7 +89,8 @@ def write_chapter(
         end_s=clip.end_s,
         text=with_marks(text, injections),
         title=title_of(arranged),
-        said=said,
+        said=tuple(one.text for one in said),
+        said_s=tuple((one.start_s, one.end_s) for one in said),
         injections=injections,
     )
 
@@ -139,7 +140,8 @@ def template_text(arranged: Sequence[Observation]) -> str:
     if len(kinds) > 1:
         shown = [kind for kind in shown if kind != "motion"]
     parts = [_part(kind, texts_of(arranged, kind)) for kind in shown]
-    return " ".join(part for part in [*headings, *said_sentences(arranged), *parts] if part)
+    said = [one.text for one in said_sentences(arranged)]
+    return " ".join(part for part in [*headings, *said, *parts] if part)
 
 
 def _part(kind: str, texts: Sequence[str]) -> str:

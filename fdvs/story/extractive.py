@@ -168,9 +168,7 @@ def scene_sentences(material: Material, *, num_sentences: int) -> tuple[Sentence
     chosen = choose(material, num_sentences=num_sentences)
     if not chosen:
         return (keyword_sentence(material.chapters),)
-    return tuple(
-        Sentence(text=c.text, clips=c.clips) for c in [chosen[0], *in_time_order(chosen[1:])]
-    )
+    return tuple(map(_sentence, [chosen[0], *in_time_order(chosen[1:])]))
 
 
 def story_sentences(
@@ -199,10 +197,14 @@ def story_sentences(
     kept = [c for m in materials for c in m.chapters]
     if not told:
         return (keyword_sentence(kept, among=everything, lead=KEYWORDS_ALONE),)
-    sentences = tuple(Sentence(text=c.text, clips=c.clips) for c in in_time_order(told))
+    sentences = tuple(map(_sentence, in_time_order(told)))
     if _says_little(told, kept) and telling_keywords(everything or kept):
         return (keyword_sentence(kept, among=everything, lead=FEW_WORDS), *sentences)
     return sentences
+
+
+def _sentence(candidate: Candidate) -> Sentence:
+    return Sentence(text=candidate.text, clips=candidate.clips, spans_s=candidate.spans_s)
 
 
 def _says_little(told: Sequence[Candidate], kept: Sequence[Chapter]) -> bool:

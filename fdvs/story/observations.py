@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fdvs.text.plain import clean_words
-from fdvs.text.sentences import finish, split_sentences
+from fdvs.text.sentences import finish
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation
 
@@ -117,39 +117,6 @@ def _is_held(text: str, words: Counter[str], share: float) -> bool:
 def texts_of(observations: Sequence[Observation], source: str) -> list[str]:
     """Return the texts of one source, in order."""
     return [o.text for o in observations if o.source == source]
-
-
-def said_sentences(arranged: Sequence[Observation]) -> list[str]:
-    """Return what is said as whole sentences in time order, each voice by itself.
-
-    Lines that do not end a sentence go on in the next one; what a rolling caption repeats of the
-    line before is left out.
-    """
-    sentences: list[str] = []
-    for source in SPOKEN:
-        lines = [o for o in arranged if o.source == source]
-        for passage in _passages(lines):
-            sentences += split_sentences(passage)
-    return sentences
-
-
-def _passages(lines: Sequence[Observation]) -> list[str]:
-    passages: list[str] = []
-    last: Observation | None = None
-    for line in lines:
-        if last is not None and _echoes(line.text, last.text):
-            continue
-        if last is not None and goes_on(passages[-1], line.start_s - last.end_s):
-            passages[-1] = f"{passages[-1]} {line.text}"
-        else:
-            passages.append(line.text)
-        last = line
-    return [finish(passage) for passage in passages]
-
-
-def _echoes(text: str, before: str) -> bool:
-    words = same_words(text)
-    return bool(words) and words in same_words(before)
 
 
 def goes_on(passage: str, pause_s: float) -> bool:

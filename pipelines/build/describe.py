@@ -161,6 +161,7 @@ def _write_chapter(task: ClipTask, context: BuildContext) -> None:
         payload["title"] = chapter.title
     if chapter.said:
         payload["said"] = list(chapter.said)
+        payload["said_s"] = [list(span_s) for span_s in chapter.said_s]
     if chapter.injections:
         payload["injections"] = list(chapter.injections)
     task.add_result("chapter", fingerprint, payload)

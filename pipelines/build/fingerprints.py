@@ -28,7 +28,7 @@ VERSIONS = {
     "kept_frames": 1,
     "look": 1,
     "see": 1,
-    "chapter": 3,
+    "chapter": 4,
     "chapter_vector": 1,
     "kept_chapters": 1,
     "story": 3,

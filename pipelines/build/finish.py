@@ -218,11 +218,9 @@ class Finisher:
 
 def chapter_from_payload(video_id: str, index: int, payload: JsonDict) -> Chapter:
     """Return a stored chapter; those of older versions lack some fields."""
-    return Chapter(
-        video_id=video_id,
-        index=index,
-        **{**payload, **{name: tuple(payload.get(name, ())) for name in ("said", "injections")}},
-    )
+    lists = {name: tuple(payload.get(name, ())) for name in ("said", "injections")}
+    said_s = tuple((start_s, end_s) for start_s, end_s in payload.get("said_s", ()))
+    return Chapter(video_id=video_id, index=index, **{**payload, **lists, "said_s": said_s})
 
 
 def count_saved(job: VideoJob, store: Store, kept_chapters: NDArray[np.bool_]) -> Saved:

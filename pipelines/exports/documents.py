@@ -22,7 +22,6 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def markdown(detail: VideoDetail) -> str:
     """Return a note: a head of YAML, the story, scenes with their sentences and times."""
     story = detail.story
-    spans = {clip.index: (clip.start_s, clip.end_s) for clip in detail.clips}
     lines = [
         "---",
         f"title: {_yaml(detail.name)}",
@@ -34,21 +33,17 @@ def markdown(detail: VideoDetail) -> str:
         "",
     ]
     for sentence in story.sentences:
-        lines += [f"{escaped(sentence.text)} {_times(sentence.clips, spans)}", ""]
+        lines += [f"{escaped(sentence.text)} {_times(story.spans_of(sentence))}", ""]
     for scene in story.scenes:
         title = escaped(scene.title or f"Scene {scene.index + 1}")
         lines += [f"## {title} ({timecode(scene.start_s)})", ""]
-        lines += [f"- {escaped(s.text)} {_times(s.clips, spans)}" for s in scene.sentences]
+        lines += [f"- {escaped(s.text)} {_times(story.spans_of(s))}" for s in scene.sentences]
         lines.append("")
     return "\n".join(lines)
 
 
-def _times(clips: Sequence[int], spans: dict[int, tuple[float, float]]) -> str:
-    return " ".join(
-        f"({timecode(spans[clip][0])}-{timecode(spans[clip][1])})"
-        for clip in clips
-        if clip in spans
-    )
+def _times(spans_s: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"({timecode(start_s)}-{timecode(end_s)})" for start_s, end_s in spans_s)
 
 
 def escaped(text: str) -> str:

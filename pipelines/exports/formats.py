@@ -93,7 +93,6 @@ def marks_of(detail: VideoDetail, level: Level) -> list[Mark]:
     """Return the marks of a level in time order. Raises InvalidValue, NotFound for none."""
     if level not in LEVELS:
         raise InvalidValue("level", level, ", ".join(LEVELS))
-    spans = {clip.index: clip for clip in detail.clips}
     if level == "scenes":
         found = [
             Mark(start_s=s.start_s, end_s=s.end_s, text=s.text, title=s.title or s.text[:80])
@@ -108,8 +107,9 @@ def marks_of(detail: VideoDetail, level: Level) -> list[Mark]:
         found = [Mark(start_s=c.start_s, end_s=c.end_s, text=c.text) for c in detail.said]
     else:
         found = [
-            Mark(start_s=spans[s.clips[0]].start_s, end_s=spans[s.clips[-1]].end_s, text=s.text)
+            Mark(start_s=spans_s[0][0], end_s=spans_s[-1][1], text=s.text)
             for s in detail.story.sentences
+            if (spans_s := detail.story.spans_of(s))
         ]
     if not found:
         raise NotFound(f"{detail.name} has nothing at level {level}; other levels: {LEVELS}")

@@ -22,7 +22,7 @@ from fdvs.text.plain import plain_line
 from fdvs.text.timecode import citation, timecode
 from fdvs.types import Moment, Saved, Sentence, Story, VideoHit, VideoRow
 
-Cite = Callable[[tuple[int, ...]], list[str]]
+Cite = Callable[[Sentence], list[str]]
 
 PIPE_WIDTH = 120  # columns of a table where there is no terminal to ask
 MAX_TEXT_WIDTH = 100
@@ -162,7 +162,7 @@ def show_story(story: Story, name: str, *, with_chapters: bool) -> None:
 def _show_sentences(out: Console, sentences: Sequence[Sentence], cite: Cite) -> None:
     for sentence in sentences:
         paragraph(out, sentence.text)
-        line(out, ("  " + " ".join(cite(sentence.clips)), CITATION))
+        line(out, ("  " + " ".join(cite(sentence)), CITATION))
 
 
 def _show_chapters(out: Console, story: Story, name: str) -> None:
@@ -179,13 +179,12 @@ def span(name: str, start_s: float, end_s: float) -> tuple[str, str]:
 
 
 def _clip_citations(story: Story, name: str) -> Cite:
-    """Return a function from clip indices to citations; neighbouring clips become one."""
-    times = {chapter.index: (chapter.start_s, chapter.end_s) for chapter in story.chapters}
+    """Return a function from sentences to citations; times that touch become one."""
 
     @cache
-    def cite(clips: tuple[int, ...]) -> list[str]:
+    def cite(sentence: Sentence) -> list[str]:
         runs: list[tuple[float, float]] = []
-        for start_s, end_s in (times[index] for index in sorted(clips) if index in times):
+        for start_s, end_s in sorted(story.spans_of(sentence)):
             if runs and start_s <= runs[-1][1]:
                 runs[-1] = (runs[-1][0], max(end_s, runs[-1][1]))
             else:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdvs.story.observations import SOURCE_ORDER, arrange, kind_of, said_sentences, texts_of
+from fdvs.story.observations import SOURCE_ORDER, arrange, kind_of, texts_of
+from fdvs.story.said import said_sentences
 from fdvs.text.clean import clean_text
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Observation
@@ -157,7 +158,7 @@ def test_lines_become_sentences_across_cues_but_not_across_a_pause() -> None:
         seen("subtitles", "no end here", at_s=3),
         seen("subtitles", "much later", at_s=30),
     ]
-    assert said_sentences(arrange(lines)) == [
+    assert [one.text for one in said_sentences(arrange(lines))] == [
         "And then we went home.",
         "The fire was out.",
         "No end here.",

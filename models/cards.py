@@ -115,6 +115,11 @@ def options_from(card: Card, kind: type[T], *, shared: tuple[str, ...] = ()) -> 
     return fill(kind, own, where=f"options of model {card.name}", noun="option")
 
 
+def writes_too(card: Card) -> bool:
+    """Whether a card's captioner can be the language model as well, with the same weights."""
+    return card.role == "captioner" and card.backend == "transformers"
+
+
 def _with_text_keys(value: Any) -> Any:
     """Return nested mappings with text keys: YAML reads `4:` as a number, JSON has text only."""
     if isinstance(value, Mapping):
@@ -131,6 +136,8 @@ def resolve(spec: str, role: Role) -> Card:
     """
     if spec in card_names():
         card = load_card(spec)
+        if role == "llm" and writes_too(card):
+            return replace(card, role="llm", backend="captioner")
         if card.role != role:
             raise ConfigError(f"model {spec!r} is a {card.role}, not a {role}")
         return card

@@ -42,6 +42,7 @@ LANGUAGE_MODELS = Registry(
     {
         "transformers": "fdvs.models.llm.local:LocalLanguageModel",
         "endpoint": "fdvs.models.endpoint.endpoint:EndpointLanguageModel",
+        "captioner": "fdvs.models.llm.by_captioner:CaptionerLanguageModel",
     },
 )
 

@@ -22,6 +22,7 @@ from fdvs.configfile import config_from_json, config_to_json
 from fdvs.errors import NotFound, StoreError
 from fdvs.files import Closing
 from fdvs.media.files import collect
+from fdvs.pipelines.captioners import with_captioner
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.notebook import library_html, show_pictures_of
 from fdvs.pipelines.presets import preset as preset_named
@@ -120,9 +121,10 @@ class Library(Closing):
             file = None if config is None else Path(config)
             chosen = settings_of(preset, file) if preset or file else None
 
-        def settled(config: Config | None) -> tuple[Config, Config]:
-            wanted = config or preset_named("offline")
+        def settled(config: Config | None, stored: Config | None = None) -> tuple[Config, Config]:
+            wanted = config or stored or preset_named("offline")
             wanted = change(wanted) if change else wanted
+            wanted = with_captioner(wanted, stored, own=models or {})
             return wanted, resolve_sources(wanted, own=models or {}).config
 
         if create and not Store.exists(Path(path)):
@@ -130,7 +132,7 @@ class Library(Closing):
             ModelSet(settled(chosen)[1], models=models).check()
         store = Store.open(Path(path), create=create)
         try:
-            wanted, settings = settled(chosen or _stored_config(store))
+            wanted, settings = settled(chosen, _stored_config(store))
             return cls(store, settings, ModelSet(settings, models=models), wanted=wanted)
         except BaseException:
             store.close()

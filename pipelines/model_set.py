@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,18 +29,23 @@ from fdvs.protocols import (
 )
 from fdvs.types import ModelIdentity
 
+CAPTIONER = "captioner"
+
 logger = logging.getLogger(__name__)
 
 
 def model_specs(config: Config) -> dict[str, tuple[Role, str]]:
-    """Return (role, spec) of every model that a config names, by name, in the order of use."""
+    """Return (role, spec) of every model that a config names, by name, in the order of use.
+
+    The language model `captioner` is the captioner itself.
+    """
     models, perceive = config.models, config.perceive
     return {
         "image_embedder": ("image_embedder", models.image_embedder),
         "captioner": ("captioner", perceive.captioner),
         **{f"source:{source}": ("source", source) for source in perceive.sources},
         "text_embedder": ("text_embedder", models.text_embedder),
-        "llm": ("llm", models.llm),
+        "llm": ("llm", perceive.captioner if models.llm == CAPTIONER else models.llm),
     }
 
 
@@ -230,7 +236,10 @@ class ModelSet:
     def card(self, name: str) -> Card:
         """Return the card of a model of the settings. Raises UnknownName."""
         role, spec = self._specs[name]
-        return in_language(resolve(spec, role), self._settings.language)
+        card = in_language(resolve(spec, role), self._settings.language)
+        if name == "llm" and card.backend == "transformers" and self._is_captioners(spec):
+            return replace(card, backend=CAPTIONER)
+        return card
 
     def _class(self, name: str) -> Any:
         from fdvs.models.factory import backend_class
@@ -259,8 +268,21 @@ class ModelSet:
         from fdvs.models.factory import load_model
 
         role, spec = self._specs[name]
+        if self.card(name).backend == CAPTIONER and self._is_captioners(spec):
+            return self._writing_captioner()
         if self._on_load is not None:
             self._on_load(spec)
         model = load_model(spec, role, self._settings)
         logger.info("%s: %s", name, model.identity.label())
+        return model
+
+    def _is_captioners(self, spec: str) -> bool:
+        return self._specs[CAPTIONER][1] == spec and CAPTIONER not in self._own
+
+    def _writing_captioner(self) -> Any:
+        """Return the loaded captioner as a language model: its weights are in memory once."""
+        from fdvs.models.llm.by_captioner import CaptionerLanguageModel
+
+        model = CaptionerLanguageModel(cast(Any, self.describer(CAPTIONER)))
+        logger.info("llm: %s, which is the captioner", model.identity.label())
         return model

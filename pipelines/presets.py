@@ -27,7 +27,9 @@ from fdvs.configfile import load_config
 from fdvs.errors import UnknownName
 
 DEFAULT = "offline"
-AUTO = "auto"  # in `perceive.sources`: whatever of subtitles, speech and ocr this machine can run
+# in `perceive.sources`: whatever of subtitles, speech and ocr this machine can run; as
+# `perceive.captioner`: see `captioners.py`
+AUTO = "auto"
 
 
 def offline() -> Config:
@@ -40,11 +42,12 @@ def offline() -> Config:
 
 
 def laptop() -> Config:
-    """open_clip ViT-B-32, SmolVLM2-500M-Video, MiniLM, a 1.5B instruct LLM."""
+    """open_clip ViT-B-32, MiniLM, a 1.5B instruct LLM; captions by a model server of this machine,
+    by Qwen3-VL-2B on a GPU, or by SmolVLM2-500M-Video."""
     return Config(
         preset="laptop",
         sample=SampleConfig(short_side_px=384),
-        perceive=PerceiveConfig(captioner="smolvlm2-500m-video", sources=(AUTO,)),
+        perceive=PerceiveConfig(captioner=AUTO, sources=(AUTO,)),
         models=ModelsConfig(
             image_embedder="openclip-vit-b-32",
             text_embedder="minilm-l6",
@@ -54,17 +57,17 @@ def laptop() -> Config:
 
 
 def gpu() -> Config:
-    """open_clip ViT-L-14, Qwen3-VL-8B, a 7B instruct LLM that writes chapters and story."""
+    """open_clip ViT-L-14, and Qwen3-VL-4B for captions, chapters, stories and answers."""
     return Config(
         preset="gpu",
         sample=SampleConfig(short_side_px=448),
-        perceive=PerceiveConfig(captioner="qwen3-vl-8b", sources=(AUTO,)),
+        perceive=PerceiveConfig(captioner="qwen3-vl-4b", sources=(AUTO,)),
         chapter=ChapterConfig(writer="llm"),
         story=StoryConfig(writer="abstractive"),
         models=ModelsConfig(
             image_embedder="openclip-vit-l-14",
             text_embedder="minilm-l6",
-            llm="qwen2.5-7b-instruct",
+            llm="captioner",
         ),
         ask=AskConfig(max_tokens=300),
     )

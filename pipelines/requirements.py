@@ -44,6 +44,7 @@ REQUIREMENTS = (
     Requirement("source", "grounding-dino", VISION, "local"),
     Requirement("source", "video-classifier", VISION, "local"),
     Requirement("llm", "transformers", ("transformers", "accelerate"), "local"),
+    Requirement("llm", "captioner", VISION, "local"),
     Requirement("llm", "endpoint", ("httpx",)),
 )
 INDEX = tuple(one for one in REQUIREMENTS if one.kind == "index")

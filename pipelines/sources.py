@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from fdvs.config import Config
 from fdvs.errors import UnknownName, how_to_install
 from fdvs.models.cards import Card, card_names, load_card
+from fdvs.pipelines.captioners import AUTO as AUTO_CAPTIONER
+from fdvs.pipelines.captioners import ON_CPU, with_captioner
 from fdvs.pipelines.presets import AUTO
 from fdvs.pipelines.requirements import has_weights, missing_packages
 
@@ -40,6 +42,7 @@ def resolve_sources(config: Config, own: Collection[str] = ()) -> Resolved:
     A source that is named but cannot run stays, too: the check before a build says what it lacks.
     """
     named = config.perceive.sources
+    config = with_captioner(config, own=own)
     out = {name.removeprefix(WITHOUT) for name in named if name.startswith(WITHOUT)}
     wanted: list[str] = []
     notes: list[str] = []
@@ -117,7 +120,9 @@ def change_sources(
 def without_auto(config: Config) -> Config:
     """Return settings for an evaluation, which must not depend on what a machine has."""
     named = tuple(s for s in config.perceive.sources if s != AUTO and not s.startswith(WITHOUT))
-    return replace(config, perceive=replace(config.perceive, sources=named))
+    captioner = ON_CPU if config.perceive.captioner == AUTO_CAPTIONER else config.perceive.captioner
+    perceive = replace(config.perceive, sources=named, captioner=captioner)
+    return replace(config, perceive=perceive)
 
 
 def _is_one_of(source: str, names: Sequence[str]) -> bool:

@@ -30,6 +30,7 @@ if os.environ.get("CI"):
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("FDVS_LOCAL_SERVERS", "0")  # a developer's Ollama changes no result
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for programs that tests start; see _one_thread
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -8,6 +8,7 @@ call per frame, as in the paper.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -109,6 +110,7 @@ class TransformersCaptioner:
         self.bound = token_bound(model, options.batch_tokens, name=identity.label())
         # `model.dtype` is that of its first tensor, and BLIP-2 keeps that one in float32
         self._dtype = Counter(p.dtype for p in model.parameters()).most_common(1)[0][0]
+        self.lock = threading.Lock()  # some families keep state from one call to the next
         self._kept: dict[tuple[object, ...], Reply] = {}
         _pad_left(processor.tokenizer)
 
@@ -242,7 +244,7 @@ class TransformersCaptioner:
         """Return the new tokens [B, T] alone, whether or not the output repeats the prompt."""
         import torch
 
-        with torch.inference_mode():
+        with self.lock, torch.inference_mode():
             rows_BT: torch.Tensor = self.model.generate(
                 **inputs,
                 max_new_tokens=self._options.max_new_tokens,

@@ -19,6 +19,7 @@ from typing import Literal
 
 from fdvs.errors import ModelUnavailable, UnknownName
 from fdvs.models.cards import Card, WheelFile, card_names, load_card
+from fdvs.models.endpoint.dialects import DIALECTS
 from fdvs.models.weights import hub, manifests, wheels
 from fdvs.types import ModelIdentity
 
@@ -169,6 +170,8 @@ def _card(name: str) -> Card:
     backend, _, target = name.partition(":")
     if not target:
         raise UnknownName("model", name, [*card_names(), "BACKEND:TARGET"])
+    if backend in DIALECTS:  # a server has its models itself
+        return Card(name=name, role="captioner", backend="endpoint")
     return Card(name=name, role="source", backend=backend, target=target)
 
 

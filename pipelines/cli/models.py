@@ -109,16 +109,13 @@ def fetch_models(
         typer.Argument(metavar="MODEL", help="Names from `fdvs models list`, or speech, ocr."),
     ] = None,
 ) -> None:
-    """Fetch the named models, or those of the settings. The only command that downloads."""
+    """Fetch the named models, or those of the settings. Only this and build --fetch download."""
     from fdvs.models.weights.fetch import fetch
     from fdvs.pipelines.sources import preferred_card
 
     with contextlib.redirect_stdout(sys.stderr):
-        if options.preset and not options.config and not names:
-            fetched = fetch(options.preset, progress=report_progress)
-        else:
-            wanted = [preferred_card(name) for name in names or _used_models(options)]
-            fetched = fetch(names=wanted, progress=report_progress)
+        wanted = [preferred_card(name) for name in names or _used_models(options)]
+        fetched = fetch(names=wanted, progress=report_progress)
     if options.as_json:
         from fdvs.pipelines.results import fetched_json
 

@@ -107,7 +107,7 @@ def test_all_that_is_missing_is_told_at_once_with_sizes_and_one_command(
     with pytest.raises(ModelUnavailable) as found:
         ModelSet(preset("gpu")).check()
     said = str(found.value)
-    sizes = {"openclip-vit-l-14": "1.7 GB", "qwen3-vl-8b": "17.5 GB", "minilm-l6": "92 MB"}
+    sizes = {"openclip-vit-l-14": "1.7 GB", "qwen3-vl-4b": "8.9 GB", "minilm-l6": "92 MB"}
     for name, size in sizes.items():
         assert f"{name} ({size})" in said
     command = said.partition("fdvs models fetch ")[2]

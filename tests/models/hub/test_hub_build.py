@@ -70,3 +70,29 @@ def test_laptop_from_nothing_to_a_library(
     again = fdvs(*build)
     assert again.returncode == 0, again.stderr
     assert not hub.requests
+
+
+@pytest.mark.slow
+def test_gpu_describes_writes_and_answers_with_one_set_of_weights(
+    hub: StandInHub,
+    fdvs: Run,
+    checkpoint: Callable[[str], Path],
+    clip_folder: Path,
+    tmp_path: Path,
+    needs_models: None,
+) -> None:
+    """On a processor, by tiny weights: the captioner writes chapters and story, too."""
+    shutil.copytree(cache_root() / "minilm-l6", tmp_path / "models" / "minilm-l6")
+    film = make_film(tmp_path / "film.mp4")
+    hub.repositories["Qwen/Qwen3-VL-4B-Instruct"] = Repository(folder=checkpoint("qwen3_vl"))
+    hub.repositories["laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K"] = Repository(folder=clip_folder)
+    place = ("-l", str(tmp_path / "library"), "--json")
+    done = fdvs("build", str(film), "--preset", "gpu", "--fetch", *place)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert [row["status"] for row in report["rows"]] == ["built"]
+    backends = report["backends"]
+    assert "qwen3-vl-4b" in backends["captioner"]
+    assert "qwen3-vl-4b" in backends["llm"]
+    asked = fdvs("ask", "What does the dog do?", *place)
+    assert asked.returncode in (0, 3), asked.stderr  # random words fit no question

@@ -64,7 +64,7 @@ def test_the_settings_that_are_shown_can_be_given_back(
     line = ["config", "-c", str(tmp_path / "own.yaml"), "-l", str(tmp_path / "none")]
     assert cli.run(line) == 0
     assert capsys.readouterr().out == shown
-    assert "captioner: smolvlm2-500m-video" in shown
+    assert "captioner: auto" in shown
 
 
 def test_only_what_is_included_is_built(

@@ -7,26 +7,32 @@ sent: its library lies in a temporary folder that is deleted after each file.
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fdvs.configfile import config_from_json
-from fdvs.errors import ModelUnavailable
+from fdvs.errors import ModelUnavailable, StoreError
 from fdvs.media.files import Collected
 from fdvs.pipelines.build.builder import Builder
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.cluster.records import Record, RecordingStore, Row, Task
 from fdvs.pipelines.model_set import ModelSet
+from fdvs.store.lock import build_lock
 from fdvs.store.store import Store
 from fdvs.types import JsonDict
 
 NUM_WAITING = 64  # records that a worker is ahead of the driver
 MAX_IN_BATCH = 32  # records that travel, and are committed, together
+PREFIX = "fdvs-worker-"
+SETTLED_S = 60.0  # from making a folder to holding its lock, and more
 _END = object()
 
 
@@ -40,6 +46,7 @@ class Worker:
 
         Raises ModelUnavailable where a model is missing on this machine, or is another one.
         """
+        remove_leftovers(Path(tempfile.gettempdir()))
         self._config = config_from_json(settings)
         self._models = ModelSet(self._config, models=own)
         self._models.check()
@@ -75,7 +82,7 @@ class Worker:
 
     def _run(self, task: Task, records: queue.Queue[Any]) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="fdvs-worker-") as folder:
+            with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
                 self._build(task, Path(folder), records)
             records.put(_END)
         except BaseException as error:
@@ -94,6 +101,15 @@ class Worker:
 
     def _context(self, folder: Path) -> BuildContext:
         return BuildContext(folder, self._config, self._models)
+
+
+def remove_leftovers(place: Path) -> None:
+    """Delete the folders of workers that were killed on this machine: nobody holds their lock."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, StoreError):
+            if time.time() - folder.stat().st_mtime > SETTLED_S:
+                with build_lock(folder, wait=False):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _give(store: Store, task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from fdvs.fingerprint import file_sha256
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.cluster.engine import RayEngine
 from fdvs.pipelines.cluster.records import Row, Task, Write, check_write
-from fdvs.pipelines.cluster.worker import Worker
+from fdvs.pipelines.cluster.worker import Worker, remove_leftovers
 from fdvs.pipelines.model_set import ModelSet
+from fdvs.store.lock import build_lock
 from fdvs.store.store import NewArtifact, Store, video_id_from
 
 from .conftest import CONFIG, MakeFilm, build, made_of, rows_of, say_colour
@@ -68,6 +70,20 @@ def test_a_worker_leaves_nothing_in_the_temporary_folder(
     monkeypatch.setattr("tempfile.tempdir", str(place))
     list(worker().build(task_of(make_film(tmp_path / "film.mp4", [("red", 1.0)]))))
     assert list(place.iterdir()) == []
+
+
+def test_what_killed_workers_left_is_deleted_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    left, used, fresh, other = (
+        tmp_path / name for name in ("fdvs-worker-a", "fdvs-worker-b", "fdvs-worker-c", "other")
+    )
+    for folder in (left, used, fresh, other):
+        Store.open(folder, create=True).close()
+    with build_lock(used):
+        for folder in (left, used, other):
+            os.utime(folder, (0, 0))
+        remove_leftovers(tmp_path)
+    assert not left.exists()
+    assert all(folder.exists() for folder in (used, fresh, other))
 
 
 def test_skipped_clips_have_no_pictures_and_are_noted(tmp_path: Path, make_film: MakeFilm) -> None:

@@ -245,6 +245,8 @@ def _give_cache(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     if model.training or text._attn_implementation != NAME:
         return None
     given = kwargs.get("past_key_values")
+    if isinstance(given, cache_classes()[1]):
+        return args, _without_cached(kwargs, given.get_seq_length())
     use_cache = kwargs.get("use_cache")
     use_cache = getattr(text, "use_cache", True) if use_cache is None else use_cache
     if given is not None and (type(given) is not DynamicCache or given.get_seq_length()):
@@ -252,6 +254,22 @@ def _give_cache(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     if not use_cache:
         return None
     return args, {**kwargs, "past_key_values": make_cache(model)}
+
+
+def _without_cached(kwargs: dict[str, Any], num_cached: int) -> dict[str, Any]:
+    """Drop tokens that the cache holds already, where their positions show that they are given.
+
+    The first step of `generate` with drafts (prompt lookup, an assistant) passes the whole prompt,
+    also where the cache of its beginning was given (transformers 5.23).
+    """
+    ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
+    if ids is None or positions is None or not 0 < num_cached < ids.shape[1] or len(ids) != 1:
+        return kwargs
+    if not torch.equal(positions, torch.arange(ids.shape[1], device=positions.device)[None]):
+        return kwargs
+    return {
+        **kwargs, "input_ids": ids[:, num_cached:], "position_ids": positions[:, num_cached:],
+    }  # fmt: skip
 
 
 def describe_run(model: Any, used: Any | None) -> str:

@@ -57,11 +57,11 @@ def text_ids(model: Any, count: int) -> list[int]:
     return [int(token) for token in drawn]
 
 
-def written(model: Any, ids: list[int], cache: Any = None) -> Tensor:
+def written(model: Any, ids: list[int], cache: Any = None, **options: Any) -> Tensor:
+    usual = {"max_new_tokens": 20, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
     made: Tensor = model.generate(
-        torch.tensor([ids]), past_key_values=cache, max_new_tokens=20, do_sample=False,
-        eos_token_id=None, pad_token_id=0,
-    )  # fmt: skip
+        torch.tensor([ids]), past_key_values=cache, **{**usual, **options}
+    )
     return made
 
 
@@ -105,6 +105,32 @@ def test_a_long_text_is_read_twice_or_once_and_kept_in_part(
     assert twice.store.layer_configs  # its budgets by key head came from the text
     assert not once.store.layer_configs
     assert written(model, [*ids.tolist(), 5, 6], twice).shape == (1, 322)
+
+
+DRAFTS: dict[str, dict[str, Any]] = {
+    "prompt lookup": {"prompt_lookup_num_tokens": 6, "max_matching_ngram_size": 2},
+    "assistant": {},
+}
+
+
+@pytest.mark.parametrize("tokens", [90, 97, 150, 300])
+@pytest.mark.parametrize("drafts", DRAFTS)
+def test_drafts_after_a_text_leave_the_answer_as_it_is(
+    drafts: str, tokens: int, loaded: tuple[Any, Any]
+) -> None:
+    """Before, across and behind `dense_threshold`; chunks are committed while drafts are read."""
+    model, tokenizer = loaded
+    fdvs.enable_dga(model)
+    enable(model, SMALL)
+    ids = (text_ids(model, 11) * 40)[:tokens]
+    cache = fdvs.read_with_dga(model, tokenizer, ids)
+    options = dict(DRAFTS[drafts])
+    if drafts == "assistant":
+        options["assistant_model"] = made("Llama", vocab_size=len(tokenizer), num_hidden_layers=1)
+    prompt, plain = [*ids, *ids[:9]], cache.fork()
+    want = written(model, prompt, plain, max_new_tokens=60)
+    assert torch.equal(written(model, prompt, cache, max_new_tokens=60, **options), want)
+    assert plain.store.layer(0).states[0].raw_start > 0  # chunks were committed
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from typing_extensions import TypedDict  # the form that pydantic reads before Python 3.12
 
 from fdvs.report import RowStatus
 from fdvs.text.timecode import citation

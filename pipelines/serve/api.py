@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
 
+from fdvs.answers.question import MAX_OPTION_CHARS, MAX_OPTIONS
 from fdvs.errors import InvalidValue
 from fdvs.media.pictures import ALLOWED, MAX_BYTES
 from fdvs.pipelines import results
-from fdvs.pipelines.exports.formats import suffix
+from fdvs.pipelines.exports.formats import FORMATS, ZIP, suffix
 from fdvs.pipelines.serve.engine import MAX_QUESTION_CHARS, Engine
+from fdvs.pipelines.serve.jobs import JobJson
 from fdvs.pipelines.serve.media import encoding
+from fdvs.pipelines.serve.problems import RESPONSES
 from fdvs.pipelines.serve.streams import Events
 
 PREFIX = "/api/v1"
@@ -31,6 +35,7 @@ MAX_ROWS = 200
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 NUM_NEAREST = 3  # told where nothing fits well
 MAX_CLIP_S = 600.0
+VISIBLE = r"\S"
 Name = Annotated[str, Field(max_length=400)]
 Source = Literal["speech", "subtitles", "screen", "pictures"]
 Way = Literal["meaning", "words", "looks"]
@@ -41,16 +46,46 @@ Names = Annotated[list[Name] | None, Query(max_length=MAX_NAMES)]
 StartS = Annotated[float, Query(ge=0)]
 EndS = Annotated[float | None, Query(gt=0)]
 
-router = APIRouter(prefix=PREFIX)
+
+def _described(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}}}
+
+
+FILE = _described("application/octet-stream")
+CLIP = _described("video/mp4")
+STREAM = _described("text/event-stream")
+
+
+class RowsJson(TypedDict):
+    """A part of the list; `next` is the cursor of the rows after it."""
+
+    items: list[results.VideoRowJson]
+    next: int | None
+
+
+class RemovedJson(TypedDict):
+    """What was removed."""
+
+    removed: results.VideoRowJson
+
+
+router = APIRouter(prefix=PREFIX, responses=RESPONSES)
+
+
+Option = Annotated[str, Field(max_length=MAX_OPTION_CHARS, pattern=VISIBLE)]
+Options = Annotated[
+    list[Option],
+    Field(min_length=2, max_length=MAX_OPTIONS, json_schema_extra={"uniqueItems": True}),
+]
 
 
 class Question(BaseModel):
     """What `POST /ask` takes."""
 
     model_config = ConfigDict(extra="forbid")
-    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=VISIBLE)
     video: str | None = Field(default=None, max_length=400)
-    options: list[str] | None = Field(default=None, max_length=26)
+    options: Options | None = None
 
 
 class BuildRequest(BaseModel):
@@ -71,7 +106,7 @@ def plain(value: Any) -> Response:
     return Response(results.to_json(value) + "\n", media_type="application/json")
 
 
-@router.get("/videos")
+@router.get("/videos", response_model=RowsJson)
 def videos(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = MAX_ROWS,
@@ -84,17 +119,17 @@ def videos(
     return plain({"items": [results.row_json(row) for row in part], "next": following})
 
 
-@router.get("/videos/{video}/story")
+@router.get("/videos/{video}/story", response_model=results.StoryJson)
 def story(request: Request, video: str) -> Response:
     """Return a story, as `fdvs story --json` does."""
     return plain(results.story_json(engine_of(request).library.story(video)))
 
 
-@router.get("/videos/{video}/export")
+@router.get("/videos/{video}/export", response_class=Response, responses=FILE)
 def export(
     request: Request,
     video: str,
-    format: Annotated[str, Query(max_length=20)] = "html",
+    format: Annotated[str, Query(json_schema_extra={"enum": [*FORMATS, ZIP]})] = "html",
     level: Annotated[Literal["story", "scenes", "chapters", "speech"] | None, Query()] = None,
 ) -> Response:
     """Return a story in a format of `fdvs export`, as a file to keep."""
@@ -105,7 +140,7 @@ def export(
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/videos/{video}/clip.mp4")
+@router.get("/videos/{video}/clip.mp4", response_class=FileResponse, responses=CLIP)
 def clip(
     request: Request,
     video: str,
@@ -127,19 +162,19 @@ def clip(
     return FileResponse(target, media_type="video/mp4", filename="clip.mp4", background=done)
 
 
-@router.get("/videos/{video}")
+@router.get("/videos/{video}", response_model=results.VideoDetailJson)
 def video(request: Request, video: str) -> Response:
     """Return a video clip by clip: what is kept, what was left out and what stands for it."""
     return plain(results.detail_json(engine_of(request).library.video(video)))
 
 
-@router.delete("/videos/{video}")
+@router.delete("/videos/{video}", response_model=RemovedJson)
 def remove(request: Request, video: str) -> Response:
     """Remove a video from the library, as `fdvs remove --json` does; its file stays."""
     return plain({"removed": results.row_json(engine_of(request).remove(video))})
 
 
-@router.get("/search")
+@router.get("/search", response_model=results.SearchJson)
 def search(
     request: Request,
     q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARS)],
@@ -169,6 +204,7 @@ def search(
 
 @router.post(
     "/search/image",
+    response_model=results.SearchJson,
     openapi_extra={"requestBody": {"required": True, "content": {
         kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURE_TYPES
     }}},
@@ -211,14 +247,14 @@ def _or_nearest(find: Callable[..., Any], query: str, asked: dict[str, Any]) -> 
     return found, find(query, **{**asked, "num": NUM_NEAREST, "nearest": True})
 
 
-@router.post("/ask")
+@router.post("/ask", response_model=results.AnswerJson)
 def ask(request: Request, body: Question) -> Response:
     """Answer a question, as `fdvs ask --json` does."""
     found = engine_of(request).ask(body.question, video=body.video, options=body.options)
     return plain(results.answer_json(found))
 
 
-@router.post("/builds", status_code=202)
+@router.post("/builds", status_code=202, response_model=JobJson)
 def start_build(request: Request, body: BuildRequest) -> JSONResponse:
     """Start a build of files or folders on this machine."""
     job = engine_of(request).build(body.paths)
@@ -226,19 +262,19 @@ def start_build(request: Request, body: BuildRequest) -> JSONResponse:
     return JSONResponse(job.as_json(), status_code=202, headers=place)
 
 
-@router.get("/builds")
+@router.get("/builds", response_model=list[JobJson])
 def builds(request: Request) -> JSONResponse:
     """List the builds that this server started."""
     return JSONResponse([job.as_json() for job in engine_of(request).jobs.jobs])
 
 
-@router.get("/builds/{number}")
+@router.get("/builds/{number}", response_model=JobJson)
 def build(request: Request, number: int) -> JSONResponse:
     """Return one build."""
     return JSONResponse(engine_of(request).job(number).as_json())
 
 
-@router.delete("/builds/{number}")
+@router.delete("/builds/{number}", response_model=JobJson)
 def stop_build(request: Request, number: int) -> JSONResponse:
     """Stop a build; what it finished stays."""
     engine = engine_of(request)
@@ -247,7 +283,7 @@ def stop_build(request: Request, number: int) -> JSONResponse:
     return JSONResponse(job.as_json())
 
 
-@router.get("/builds/{number}/events")
+@router.get("/builds/{number}/events", response_class=StreamingResponse, responses=STREAM)
 async def build_events(request: Request, number: int) -> Events:
     """Follow a build as server-sent events; `Last-Event-ID` goes on after an event."""
     engine = engine_of(request)

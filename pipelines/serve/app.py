@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from fdvs import __version__
 from fdvs.errors import FdvsError
@@ -107,9 +109,21 @@ def _told(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if _is_api(request):
-        return problem(error, status=error.status_code)
+        answer = problem(error, status=error.status_code)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["Allow"] = ", ".join(_methods(request))
+        return answer
     told = "there is no such page" if error.status_code == 404 else str(error.detail)
     return pages.page(request, "problem.html", status=error.status_code, told=told)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of an address, of all routes that it has."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

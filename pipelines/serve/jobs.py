@@ -16,30 +16,48 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from fdvs.pipelines.results import BuildReportJson
 
 MAX_EVENTS = 500
 KILL_AFTER_S = 30.0
 MAX_LINE = 64 * 1024
 
 
+Status = Literal["waiting", "running", "done", "failed", "stopped"]
+
+
+class JobJson(TypedDict):
+    """A build that a server started; `event` is the last one, `report` that of its end."""
+
+    number: int
+    paths: list[str]
+    status: Status
+    error: str
+    event: dict[str, Any] | None
+    report: BuildReportJson | None
+
+
 @dataclass
 class Job:
-    """One build. `status` is waiting, running, done, failed or stopped."""
+    """One build."""
 
     number: int
     paths: tuple[str, ...]
-    status: str = "waiting"
+    status: Status = "waiting"
     events: deque[tuple[int, dict[str, Any]]] = field(
         default_factory=lambda: deque(maxlen=MAX_EVENTS)
     )
-    report: dict[str, Any] | None = None
+    report: BuildReportJson | None = None
     error: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
     process: subprocess.Popen[str] | None = None
     wants_stop: bool = False
 
-    def tell(self, event: dict[str, Any], status: str = "") -> None:
+    def tell(self, event: dict[str, Any], status: Status | None = None) -> None:
         """Add an event, with it a new status, and wake who waits for the end."""
         with self.changed:
             last = self.events[-1][0] if self.events else 0
@@ -61,7 +79,7 @@ class Job:
     def is_over(self) -> bool:
         return self.status in ("done", "failed", "stopped")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JobJson:
         """Return the state for the page and the API."""
         return {
             "number": self.number,
@@ -156,7 +174,7 @@ class Jobs:
         elif isinstance(event, dict):
             job.tell(event)
 
-    def _end(self, job: Job, status: str) -> None:
+    def _end(self, job: Job, status: Status) -> None:
         job.tell({"kind": "end", "status": status, "error": job.error}, status)
 
 

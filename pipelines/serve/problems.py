@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 from http import HTTPStatus
+from typing import Any
 
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from fdvs.errors import (
     BadModelOutput,
@@ -21,9 +24,28 @@ from fdvs.errors import (
     UnknownName,
 )
 
+
+class ProblemJson(TypedDict):
+    """An error; `type` is urn:fdvs:problem:NAME for those of FDVS, `instance` is in the log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# of every route: what is told of an error, for its description
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {
+        "description": told,
+        "content": {MEDIA_TYPE: {"schema": TypeAdapter(ProblemJson).json_schema()}},
+    }
+    for code, told in (("422", "A value that is not allowed"), ("default", "Any other error"))
+}
 MAX_DETAIL_CHARS = 2000
 BUSY = "the library is being built or repaired; try again when that is done"
 OURS = "see the server's log"

@@ -75,7 +75,9 @@ def total(parts: Iterable[Saved]) -> Saved:
     return Saved(**sums)
 
 
-EventKind = Literal["start", "loading", "video", "track", "clip", "done_video", "failed", "waiting"]
+EventKind = Literal[
+    "start", "waiting", "loading", "loaded", "video", "track", "clip", "done_video", "failed"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class BuildEvent:
 
     `number` is the file's place in the build, from 1 on; `at_s` of `length_s` is how far the stage
     at work has come in it (kinds clip and track). `size_bytes` is the file's, at the start that of
-    all files. Kind loading names a model that is being loaded.
+    all files. Kinds loading and loaded name a model.
     """
 
     kind: EventKind

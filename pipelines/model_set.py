@@ -81,7 +81,7 @@ class ModelSet:
         self._own: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
-        self._on_load: Callable[[str], None] | None = None
+        self._on_load: Callable[[str, bool], None] = lambda label, is_loaded: None
         chosen = config.models
         self._settings = LoadSettings(
             device=chosen.device,
@@ -256,8 +256,8 @@ class ModelSet:
             return self._loaded[name]
 
     @contextmanager
-    def loads_told(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Inside, tell which model is being loaded, in the thread that waits for it."""
+    def loads_told(self, tell: Callable[[str, bool], None]) -> Iterator[None]:
+        """Inside, tell which model is being loaded, and then that it is, where it is waited for."""
         before, self._on_load = self._on_load, tell
         try:
             yield
@@ -270,9 +270,11 @@ class ModelSet:
         role, spec = self._specs[name]
         if self.card(name).backend == CAPTIONER and self._is_captioners(spec):
             return self._writing_captioner()
-        if self._on_load is not None:
-            self._on_load(spec)
-        model = load_model(spec, role, self._settings)
+        self._on_load(spec, False)
+        try:
+            model = load_model(spec, role, self._settings)
+        finally:
+            self._on_load(spec, True)
         logger.info("%s: %s", name, model.identity.label())
         return model
 

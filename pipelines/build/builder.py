@@ -115,8 +115,8 @@ class Builder:
             for item in items:
                 self._take(item)
 
-    def _loading(self, label: str) -> None:
-        self._watch(BuildEvent(kind="loading", text=label))
+    def _loading(self, label: str, is_loaded: bool) -> None:
+        self._watch(BuildEvent(kind="loaded" if is_loaded else "loading", text=label))
 
     def _notes(self) -> tuple[str, ...]:
         """Say where clips follow the encoder, not the content, and what nothing listens to."""

@@ -42,6 +42,7 @@ def _hear(job: VideoJob, name: str, context: BuildContext) -> Iterator[Stretch]:
     track = job.tracks[name]
     try:
         if not track.is_complete:
+            _tell(job, name, track.end_s, context)
             yield from _read(job, name, track, context)
     except ModelUnavailable:
         raise

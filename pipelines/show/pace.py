@@ -48,7 +48,7 @@ class Pace:
     number: int = 0
     name: str = ""
     source: str = ""
-    loading: str = ""
+    loading: list[str] = field(default_factory=list)
     length_s: float = 0.0
     size_bytes: int = 0
     at_s: dict[str, float] = field(default_factory=dict)
@@ -65,15 +65,18 @@ class Pace:
         if event.kind == "start":
             self.num_files, self.unopened_bytes = event.total, event.size_bytes
         elif event.kind == "loading":
-            self.loading, self.is_measured = event.text, False
+            self.loading.append(event.text)
+            self.is_measured = False
             return
+        elif event.kind == "loaded":
+            self.loading.remove(event.text)
         elif event.kind in ("track", "clip"):
             self._progress(event, now_s)
         elif event.kind == "video":
             self._open(event)
         elif event.kind in ("done_video", "failed"):
             self._close(event)
-        self.last_s, self.is_measured, self.loading = now_s, True, ""
+        self.last_s, self.is_measured = now_s, True
 
     def _open(self, event: BuildEvent) -> None:
         if event.number != self.number:
@@ -122,15 +125,16 @@ class Pace:
 
     def line(self) -> str:
         """Return what is at work, how far it has come and how long it may take, as one line."""
-        if self.loading:
-            return f"loading {plain_line(self.loading)}"
+        loading = [f"loading {plain_line(', '.join(self.loading))}"] if self.loading else []
         if not self.number:
-            return "looking at the next file" if self.num_files else "starting"
+            return "  ".join(
+                ["looking at the next file" if self.num_files else "starting", *loading]
+            )
         parts = [f"file {self.number} of {self.num_files}", self._short_name()]
         if self.source:
             at_s = min(self.at_s.get(self.source, 0.0), self.length_s)
             parts.append(f"{self.source} {timecode(at_s)} of {timecode(self.length_s)}")
-        return "  ".join([*parts, *self._left()])
+        return "  ".join([*parts, *(loading or self._left())])
 
     def _short_name(self) -> str:
         """Return the name; of a long one the beginning and the end, which tell parts apart."""

@@ -73,6 +73,8 @@ def describe(event: BuildEvent) -> str:
     >>> describe(BuildEvent(kind="done_video", name="a.mp4", text="unchanged", done=1, total=2))
     '[1/2] done a.mp4: unchanged'
     """
+    if event.kind == "loaded":
+        return ""
     text = ": ".join(part for part in (plain_line(event.name), one_line(event.text)) if part)
     if not text:
         return ""
@@ -94,7 +96,7 @@ def _live() -> Iterator[Watcher]:
     words = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True))
     columns = (SpinnerColumn("line"), words, TimeElapsedColumn())
     pace = Pace()
-    with Progress(*columns, console=out, transient=True) as progress:
+    with Progress(*columns, console=out, transient=True, refresh_per_second=2) as progress:
         task = progress.add_task(pace.line(), total=None)
 
         def watch(event: BuildEvent) -> None:

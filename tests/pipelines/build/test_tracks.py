@@ -122,7 +122,7 @@ def test_a_build_that_is_stopped_goes_on_behind_the_last_stretch(
     models["source:subtitles"] = track
 
     def stop(event: BuildEvent) -> None:
-        if event.kind == "track":
+        if event.kind == "track" and event.at_s:
             raise KeyboardInterrupt
 
     with Library.open(tmp_path / "library", config=CONFIG, models=models) as library:

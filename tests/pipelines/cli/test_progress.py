@@ -92,11 +92,11 @@ def test_loading_a_model_is_shown_and_is_no_work_on_the_film() -> None:
     pace.take(start(1), 0.0)
     pace.take(next(events)[1], 0.0)
     pace.take(BuildEvent(kind="loading", text="speech-base"), 1.0)
-    assert pace.line() == "loading speech-base"
-    pace.take(next(events)[1], 100.0)
-    assert pace.stage_left_s() is None
+    assert pace.line() == "file 1 of 1  film1.mp4  loading speech-base"
+    pace.take(BuildEvent(kind="loaded", text="speech-base"), 100.0)
+    assert pace.line() == "file 1 of 1  film1.mp4"
     pace.take(next(events)[1], 106.0)
-    assert pace.stage_left_s() == pytest.approx((LENGTH_S - 120.0) * 6.0 / STEP_S)
+    assert pace.stage_left_s() == pytest.approx((LENGTH_S - 60.0) * 6.0 / STEP_S)
 
 
 def test_an_unchanged_file_is_no_work_left() -> None:
@@ -161,6 +161,7 @@ with watching(is_quiet=False) as watch:
     watch(BuildEvent(kind="start", total=1, size_bytes=9))
     watch(BuildEvent(kind="loading", text="speech-base"))
     time.sleep(0.3)
+    watch(BuildEvent(kind="loaded", text="speech-base"))
     watch(BuildEvent(kind="video", name="a.mp4", number=1, total=1, length_s=90.0, size_bytes=9))
     watch(BuildEvent(kind="track", name="a.mp4", text="speech", number=1, at_s=65, length_s=90))
     time.sleep(0.3)

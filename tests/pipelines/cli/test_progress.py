@@ -160,11 +160,11 @@ from fdvs.pipelines.show.progress import watching
 with watching(is_quiet=False) as watch:
     watch(BuildEvent(kind="start", total=1, size_bytes=9))
     watch(BuildEvent(kind="loading", text="speech-base"))
-    time.sleep(0.3)
+    time.sleep(0.8)
     watch(BuildEvent(kind="loaded", text="speech-base"))
     watch(BuildEvent(kind="video", name="a.mp4", number=1, total=1, length_s=90.0, size_bytes=9))
     watch(BuildEvent(kind="track", name="a.mp4", text="speech", number=1, at_s=65, length_s=90))
-    time.sleep(0.3)
+    time.sleep(0.8)
     watch(BuildEvent(kind="done_video", name="a.mp4", text="1:30 of film in 0:01", number=1,
                      done=1, total=1))
 """

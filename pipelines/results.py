@@ -313,8 +313,8 @@ class MergeJson(TypedDict):
     """What a merge did."""
 
     library: str
-    videos: list[MergedVideoJson]
-    notes: list[str]
+    videos: Sequence[MergedVideoJson]
+    notes: Sequence[str]
 
 
 class ErrorJson(TypedDict):

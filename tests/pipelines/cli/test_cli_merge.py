@@ -14,6 +14,9 @@ from fdvs.pipelines.cli.main import run
 from fdvs.pipelines.library import Library
 
 
+pytestmark = pytest.mark.slow  # several builds each
+
+
 @pytest.fixture
 def build(
     tmp_path: Path, make_film: Callable[..., Path], models: dict[str, Any]

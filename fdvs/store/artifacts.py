@@ -16,6 +16,7 @@ import numpy as np
 
 from fdvs.errors import BadModelOutput, CorruptLibrary, StoreError
 from fdvs.fingerprint import canonical_json
+from fdvs.store.coding import Coding, decode, encode
 from fdvs.types import JsonDict, Vectors
 
 COLUMNS = "item, fingerprint, digest, payload, num_rows, num_dims, vectors"
@@ -38,7 +39,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewArtifact:
-    """One result to store, and its place."""
+    """One result to store, its place, and how its vectors are stored."""
 
     video_id: str
     stage: str
@@ -46,6 +47,7 @@ class NewArtifact:
     fingerprint: str
     payload: JsonDict
     vectors: Vectors | None = None
+    coding: Coding = "exact"
 
 
 def content_digest(payload_json: str, vectors: bytes | None) -> str:
@@ -64,9 +66,11 @@ def put_all(connection: sqlite3.Connection, new: Iterable[NewArtifact]) -> list[
 
 def _put(connection: sqlite3.Connection, new: NewArtifact) -> Artifact:
     vectors = None if new.vectors is None else _as_matrix(new)
-    blob = None if vectors is None else vectors.astype("<f4", copy=False).tobytes()
+    blob = None if vectors is None else encode(vectors, new.coding)
+    if vectors is not None and blob is not None:
+        vectors = decode(blob, *vectors.shape)
     payload_json = canonical_json(new.payload)
-    digest = content_digest(payload_json, blob)
+    digest = content_digest(payload_json, _exact(vectors))
     num_rows, num_dims = (None, None) if vectors is None else vectors.shape
     values = (new.fingerprint, digest, payload_json, num_rows, num_dims, blob)
     try:
@@ -89,6 +93,11 @@ def _put(connection: sqlite3.Connection, new: NewArtifact) -> Artifact:
         payload=json.loads(payload_json),
         vectors=vectors,
     )
+
+
+def _exact(vectors: Vectors | None) -> bytes | None:
+    """Return the bytes that a digest covers: those of the numbers, however they are stored."""
+    return None if vectors is None else vectors.astype("<f4", copy=False).tobytes()
 
 
 def _as_matrix(new: NewArtifact) -> Vectors:
@@ -165,10 +174,11 @@ def _checked(
     if not isinstance(payload_json, str) or not isinstance(blob, bytes | None):
         raise _corrupt(where, "a column holds a value of another type")
     if blob is not None:
-        if num_rows is None or num_dims is None or len(blob) != 4 * num_rows * num_dims:
-            raise _corrupt(where, f"{len(blob)} bytes for shape [{num_rows}, {num_dims}]")
-        vectors = np.frombuffer(blob, dtype="<f4").reshape(num_rows, num_dims)
-    if content_digest(payload_json, blob) != digest:
+        try:
+            vectors = decode(blob, num_rows or 0, num_dims or 0)
+        except ValueError as error:
+            raise _corrupt(where, str(error)) from error
+    if content_digest(payload_json, _exact(vectors)) != digest:
         raise _corrupt(where, "content and digest do not agree")
     return Artifact(
         fingerprint=fingerprint, digest=digest, payload=_loads(where, payload_json), vectors=vectors

@@ -17,10 +17,12 @@ from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import ClipTask, Item, groups, live_tasks
 from fdvs.pipelines.build.plan import choose_frames, without_pictures
 from fdvs.redundancy.rules import similarity_to_key
+from fdvs.store.coding import Coding, as_stored
 from fdvs.types import Frame
 from fdvs.vectors import unit_rows
 
 THUMBNAIL_PX = 320
+OF_FRAMES: Coding = "levels"  # how the vectors of frames are stored
 
 
 def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
@@ -76,10 +78,10 @@ def _embed_all(tasks: Sequence[ClipTask], context: BuildContext) -> None:
     vectors = np.concatenate(batches).astype(np.float32, copy=False)
     ends = np.cumsum([len(task.frames) for task in tasks])
     for task, rows in zip(tasks, np.split(vectors, ends[:-1]), strict=True):
-        task.vectors = np.ascontiguousarray(rows)
+        task.vectors = as_stored(rows, OF_FRAMES)
         task.thumbnail = _thumbnail(task.frames[0])
         payload = {"times_s": list(task.times_s), "motion": task.motion}
-        task.add_result("frames", task.frames_fingerprint, payload, task.vectors)
+        task.add_result("frames", task.frames_fingerprint, payload, task.vectors, coding=OF_FRAMES)
         choose_frames(task, context)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fdvs.errors import FdvsError
 from fdvs.protocols import Heard
+from fdvs.store.coding import Coding
 from fdvs.store.store import NewArtifact
 from fdvs.text.clean import one_line
 from fdvs.text.plain import clean_words
@@ -221,7 +222,13 @@ class ClipTask:
         return self.vectors[self.kept]
 
     def add_result(
-        self, stage: str, fingerprint: str, payload: JsonDict, vectors: Vectors | None = None
+        self,
+        stage: str,
+        fingerprint: str,
+        payload: JsonDict,
+        vectors: Vectors | None = None,
+        *,
+        coding: Coding = "exact",
     ) -> None:
         """Add a result of this clip, to be committed by the main thread."""
         self.results.append(
@@ -232,6 +239,7 @@ class ClipTask:
                 fingerprint=fingerprint,
                 payload=payload,
                 vectors=vectors,
+                coding=coding,
             )
         )
 

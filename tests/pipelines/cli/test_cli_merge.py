@@ -13,7 +13,6 @@ from fdvs.models.scripted import HashTextEmbedder
 from fdvs.pipelines.cli.main import run
 from fdvs.pipelines.library import Library
 
-
 pytestmark = pytest.mark.slow  # several builds each
 
 

@@ -40,6 +40,7 @@ class Card:
     """What a checkpoint is, where it comes from, and how it was tested.
 
     `size_mb` is what a fetch downloads, as its makers publish it; 0 where nobody looked.
+    `pickled`: its repository holds pickles only, which a fetch converts to safetensors.
     `tested` is "real weights", "tiny random checkpoint" (the code was tested, the real weights were
     never run) or "no weights".
     """
@@ -56,6 +57,7 @@ class Card:
     tested: str = "tiny random checkpoint"
     about: str = ""
     wheel: WheelFile | None = None
+    pickled: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -284,6 +284,9 @@ def _fetch_snapshot(card: Card, progress: Progress) -> None:
         size = hub.size_text(plan.num_bytes_to_get) if plan.num_bytes_to_get else "nothing more"
         progress(f"{card.name}: fetching {size} from {card.target}")
 
+    if card.pickled:
+        _fetch_pickles(card, told, progress)
+        return
     found = hub.snapshot(card.target, card.revision, files=patterns, told=told)
     source = {"kind": "hub", "repository": found.repository, "commit": found.commit}
     files = manifests.record_files(found.folder, found.files)
@@ -291,6 +294,32 @@ def _fetch_snapshot(card: Card, progress: Progress) -> None:
         name=card.name, source=source, folder=str(found.folder), files=files
     )
     manifests.write_manifest(manifests.home_of(card.name), manifest)
+
+
+def _fetch_pickles(card: Card, told: Callable[[hub.Plan], None], progress: Progress) -> None:
+    """Fetch pickles into the hub's cache, and convert them into a folder of this cache."""
+    from fdvs.models.weights import convert
+
+    found = hub.snapshot(
+        card.target, card.revision, files=convert.WANTED, weights=".bin", told=told
+    )
+    with _scratch() as scratch:
+        converted = scratch / "converted"
+        converted.mkdir()
+        progress(f"{card.name}: converting pickles to safetensors")
+        try:
+            convert.convert_pickles(found.folder, converted)
+        except OSError as error:
+            raise ModelUnavailable(
+                f"cannot write the converted {card.name} ({error.strerror}); make space on the "
+                f"disk of {manifests.cache_root()}, or set FDVS_CACHE"
+            ) from None
+        source = {"kind": "hub", "repository": found.repository, "commit": found.commit}
+        files = manifests.record_files(converted)
+        manifests.write_manifest(
+            converted, manifests.Manifest(name=card.name, source=source, folder=".", files=files)
+        )
+        _swap_in(converted, manifests.home_of(card.name), scratch)
 
 
 def _swap_in(new: Path, home: Path, scratch: Path) -> None:

@@ -87,11 +87,14 @@ def is_offline() -> bool:
     return any(os.environ.get(n, "").upper() in {"1", "ON", "YES", "TRUE"} for n in names)
 
 
-def planned(repository: str, revision: str = "", *, files: Sequence[str] = ()) -> Plan:
+def planned(
+    repository: str, revision: str = "", *, files: Sequence[str] = (), weights: str = SAFETENSORS
+) -> Plan:
     """Return which files are wanted and which of them the hub's cache lacks. Downloads none.
 
     `revision` "" means the newest, resolved to a commit. `files` are patterns; without them all
-    that WANTED names. Raises ModelUnavailable as `snapshot` does.
+    that WANTED names. `weights` is the ending of those that there must be. Raises ModelUnavailable
+    as `snapshot` does.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -104,7 +107,7 @@ def planned(repository: str, revision: str = "", *, files: Sequence[str] = ()) -
     except Exception as error:  # the hub's client raises errors of its transport, of any kind
         raise _unavailable(repository, revision, error) from error
     sizes = {one.filename: one.file_size or 0 for one in found}
-    _check_weights(repository, sizes)
+    _check_weights(repository, sizes, weights)
     lacking = sum(sizes[one.filename] for one in found if one.will_download)
     return Plan(repository=repository, commit=commit, files=sizes, num_bytes_to_get=lacking)
 
@@ -114,6 +117,7 @@ def snapshot(
     revision: str = "",
     *,
     files: Sequence[str] = (),
+    weights: str = SAFETENSORS,
     told: Callable[[Plan], None] = lambda plan: None,
 ) -> Snapshot:
     """Return a repository's files, downloaded unless the hub's cache has them.
@@ -125,8 +129,8 @@ def snapshot(
     """
     _check_name(repository)
     if is_offline():
-        return _cached(repository, revision, tuple(files) or WANTED)
-    plan = planned(repository, revision, files=files)
+        return _cached(repository, revision, tuple(files) or WANTED, weights)
+    plan = planned(repository, revision, files=files, weights=weights)
     check_space(plan)
     told(plan)
     return download(plan, files=files)
@@ -195,7 +199,7 @@ def _patterns(files: tuple[str, ...]) -> dict[str, Any]:
     return {"allow_patterns": list(files or WANTED), "ignore_patterns": list(UNWANTED)}
 
 
-def _cached(repository: str, revision: str, patterns: tuple[str, ...]) -> Snapshot:
+def _cached(repository: str, revision: str, patterns: tuple[str, ...], weights: str) -> Snapshot:
     from huggingface_hub import snapshot_download
 
     try:
@@ -211,7 +215,7 @@ def _cached(repository: str, revision: str, patterns: tuple[str, ...]) -> Snapsh
         if any(fnmatch(name, one) for one in patterns)
         and not any(fnmatch(name, one) for one in UNWANTED)
     )  # fmt: skip
-    _check_weights(repository, wanted)
+    _check_weights(repository, wanted, weights)
     return Snapshot(repository=repository, commit=folder.name, folder=folder, files=wanted)
 
 
@@ -220,8 +224,8 @@ def _check_name(repository: str) -> None:
         raise ModelUnavailable(f"{repository!r} is neither a folder here nor a hub repository")
 
 
-def _check_weights(repository: str, names: Mapping[str, int] | Sequence[str]) -> None:
-    if not any(name.endswith(SAFETENSORS) for name in names):
+def _check_weights(repository: str, names: Mapping[str, int] | Sequence[str], weights: str) -> None:
+    if not any(name.endswith(weights) for name in names):
         raise ModelUnavailable(
             f"{repository} has no safetensors weights (pickles are not loaded): convert it with "
             "transformers' save_pretrained and give that folder as BACKEND:FOLDER"

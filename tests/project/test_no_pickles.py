@@ -1,4 +1,4 @@
-"""No way leads to code in a pickle: one call of torch.load, for plain tensors only."""
+"""No way leads to code in a pickle: two calls of torch.load, for plain tensors only."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def faults(tree: ast.AST) -> list[str]:
     return found
 
 
-def test_the_only_loader_of_pickles_takes_plain_tensors_alone() -> None:
+def test_the_only_loaders_of_pickles_take_plain_tensors_alone() -> None:
     where, loads = {}, []
     for path in source_files():
         tree = ast.parse(path.read_text("utf-8"))
@@ -75,7 +75,7 @@ def test_the_only_loader_of_pickles_takes_plain_tensors_alone() -> None:
             where[str(path.relative_to(ROOT))] = found
         loads += [path.name for name, _ in calls(tree) if name == "torch.load"]
     assert where == {}
-    assert loads == ["efficientnet.py"]
+    assert sorted(loads) == ["convert.py", "efficientnet.py"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from fdvs.errors import ConfigError
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.describe.vlm import TransformersCaptioner
+from fdvs.models.describe.vlm import TransformersCaptioner, VlmOptions
 from fdvs.models.describe.vlm_inputs import spread
 from fdvs.models.describe.vlm_prompts import Call
 from fdvs.types import Clip, ClipView, Frame
@@ -139,6 +139,29 @@ def test_a_video_that_a_family_or_a_template_does_not_know_is_refused_or_left(
     assert not loaded(folder).inputs.shows_videos
     with pytest.raises(ConfigError, match="its chat template shows no video"):
         loaded(folder, frames_as="video")
+
+
+def test_thinking_is_off_where_a_template_has_it(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = loaded(checkpoint("qwen2_vl"))
+    processor = captioner.processor
+    is_off = "enable_thinking is defined and enable_thinking is false"
+    thinks = "{% if " + is_off + " %}no{% else %}yes{% endif %}"
+    monkeypatch.setattr(processor, "chat_template", processor.chat_template + thinks)
+    again = TransformersCaptioner(
+        processor, captioner.model, captioner.identity, VlmOptions(max_new_tokens=8)
+    )
+    asked: list[str] = []
+    template = processor.apply_chat_template
+
+    def watched(*turns: Any, **named: Any) -> Any:
+        asked.append(template(*turns, **named))
+        return asked[-1]
+
+    monkeypatch.setattr(processor, "apply_chat_template", watched)
+    again.inputs.tensors([call()], ["What?"])
+    assert asked[-1].endswith("no")
 
 
 def test_no_more_than_the_most_frames_are_shown_evenly_spread(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +36,15 @@ WANTED = {
 }  # fmt: skip
 
 
+def pickles() -> dict[str, bytes]:
+    """Weights of one tensor, as torch pickles them."""
+    import torch
+
+    out = io.BytesIO()
+    torch.save({"a": torch.ones(4)}, out)
+    return {"pytorch_model.bin": out.getvalue()}
+
+
 def hub_cards(preset: str) -> list[Card]:
     return [card for card in preset_cards(preset) if card.wheel is None and "/" in card.target]
 
@@ -50,16 +62,18 @@ def test_a_preset_is_fetched_once_from_an_empty_cache(
         shutil.copytree(cache_root() / name, tmp_path / "models" / name)
     cards = hub_cards(preset)
     for card in cards:
-        publish(card.target, WANTED | BESIDE)
+        publish(card.target, WANTED | BESIDE | (pickles() if card.pickled else {}))
     done = fdvs("models", "fetch", "--preset", preset, "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["models"]}
     for card in cards:
         assert (rows[card.name]["status"], rows[card.name]["revision"]) == ("fetched", "a" * 40)
+        if card.pickled:
+            continue  # see test_pickles_are_converted_once
         wanted = card.options.get("files", WANTED)
         assert rows[card.name]["num_bytes"] == sum(len(WANTED[name]) for name in wanted)
         assert f"{card.name}: fetching 1 MB from {card.target}" in done.stderr
-    told = {f"{card.target}/{name}" for card in cards for name in BESIDE}
+    told = {f"{card.target}/{name}" for card in cards if not card.pickled for name in BESIDE}
     assert not hub.downloads() & told
     before = dict(hub.sent)
     again = fdvs("models", "fetch", "--preset", preset, "--json")
@@ -161,3 +175,58 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_downloaded(
     assert "ModelUnavailable: owner/model: 1 MB are missing and 500 MB are free" in said
     assert "HF_HOME" in said
     assert not hub.downloads()
+
+
+def test_pickles_are_converted_once_to_the_same_tensors(
+    fdvs: Run, python: Run, publish: Publish, llama_folder: Path, tmp_path: Path
+) -> None:
+    """Vicuna's files: two shards, an index of pickles, tokenizer; no safetensors."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(llama_folder / "model.safetensors")
+    folder = publish("lmsys/vicuna-7b-v1.5", {"pytorch_model.bin.index.json": b"{}"})
+    for path in llama_folder.glob("*.json"):
+        shutil.copyfile(path, folder / path.name)
+    names = sorted(tensors)
+    for number, part in enumerate((names[::2], names[1::2]), start=1):
+        shard = {name: tensors[name] for name in part}
+        torch.save(shard, folder / f"pytorch_model-0000{number}-of-00002.bin")
+    done = fdvs("models", "fetch", "vicuna-7b-v1.5", "--json")
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "models" / "vicuna-7b-v1.5"
+    found = {}
+    for path in made.glob("*.safetensors"):
+        found |= load_file(path)
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert not list(made.rglob("*.bin*"))
+    code = "from fdvs.models.cards import LoadSettings\n"
+    code += "from fdvs.models.factory import load_model\n"
+    code += "model = load_model('vicuna-7b-v1.5', 'llm', LoadSettings(device='cpu'))\n"
+    code += "print(model.identity.revision, model.write('', 'what moves', max_tokens=3).num_tokens)"
+    again = fdvs("models", "fetch", "vicuna-7b-v1.5")
+    assert "present" in again.stdout
+    assert python(code).stdout.split()[0] == "a" * 40
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_leaves_nothing(
+    fdvs: Run, publish: Publish, tmp_path: Path
+) -> None:
+    evil = pickle.dumps(Evil(tmp_path / "ran"))
+    publish("lmsys/vicuna-7b-v1.5", {"config.json": b"{}", "pytorch_model.bin": evil})
+    failed = fdvs("models", "fetch", "vicuna-7b-v1.5")
+    assert failed.returncode == 2
+    assert "holds more than plain tensors, or is damaged" in failed.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not list((tmp_path / "models").glob("vicuna*"))
+
+
+class Evil:
+    """A pickle that writes a file when it is read as one."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (self.target, "ran"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,33 @@ def test_the_answer_is_the_greedy_one_through_the_models_own_template(
     assert made.num_tokens == len(want)
     assert made.num_prompt_tokens == len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
     assert made.stopped == (want[-1] == tokenizer.eos_token_id)
+
+
+def test_a_checkpoints_own_penalty_does_not_keep_words_of_the_prompt_out(
+    llama_folder: Path, model_cache: Path, tmp_path: Path
+) -> None:
+    """Published instruct models carry a repetition penalty, which punishes quoting."""
+    folder = tmp_path / "penal"
+    shutil.copytree(llama_folder, folder)
+    settings = {"repetition_penalty": 50.0, "no_repeat_ngram_size": 1, "do_sample": True}
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": 1}))
+    writer = LocalLanguageModel.load(card_of(folder), SDPA)
+    assert writer.model.generation_config.repetition_penalty == 50.0
+    plain = LocalLanguageModel.load(card_of(llama_folder), SDPA)
+    asked = ("the notes", "what moves", 8)
+    made = writer.write(*asked[:2], max_tokens=asked[2])
+    assert made.text == plain.write(*asked[:2], max_tokens=asked[2]).text
+
+
+def test_thinking_is_off_where_a_template_has_it(llama_folder: Path, model_cache: Path) -> None:
+    """Qwen3's template opens a thought unless it is told not to."""
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+        "{% if enable_thinking is defined and enable_thinking is false %}answer{% else %}"
+        "question{% endif %}"
+    )
+    writer = LocalLanguageModel.load(card_of(llama_folder, chat_template=template), SDPA)
+    assert writer.chat.prompt("", "what moves").endswith("<|assistant|>answer")
 
 
 def test_the_attention_text_says_what_runs_and_why(llama_folder: Path, model_cache: Path) -> None:

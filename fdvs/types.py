@@ -322,10 +322,17 @@ class VideoHit(Span):
 class Citation(Span):
     """A span that supports a sentence; always one of an answer's evidence.
 
-    `support` is how well its text supports the sentence, 0 to 1.
+    `support` is how well its text supports the sentence, 0 to 1. `said_s` is when just the words
+    quoted are said, start and end in seconds; None where only the chapter's time is known.
     """
 
     support: float
+    said_s: tuple[float, float] | None = None
+
+    @property
+    def at_s(self) -> tuple[float, float]:
+        """Start and end in seconds, as exactly as they are known."""
+        return self.said_s or (self.start_s, self.end_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,9 +101,13 @@ class SearchJson(QueryJson, total=False):
 
 
 class CitationJson(PlacedJson):
-    """A stretch that supports a sentence; `support` is from 0 to 1."""
+    """A stretch that supports a sentence; `support` is from 0 to 1.
+
+    `said_s` is from when to when just the words quoted are said, which `citation` and `link` name.
+    """
 
     support: float
+    said_s: Sequence[float] | None
 
 
 class AnswerSentenceJson(TypedDict):
@@ -346,11 +350,15 @@ def _seconds(time_s: float) -> str:
 
 
 def _cited(span: dict[str, Any]) -> dict[str, Any]:
-    return span | {"citation": citation(span["name"], span["start_s"], span["end_s"])}
+    return span | {"citation": citation(span["name"], *_at_s(span))}
+
+
+def _at_s(span: dict[str, Any]) -> tuple[float, float]:
+    return span.get("said_s") or (span["start_s"], span["end_s"])
 
 
 def _placed(span: dict[str, Any], path: str) -> dict[str, Any]:
-    link = media_link(path, span["start_s"], span["end_s"])
+    link = media_link(path, *_at_s(span))
     return _cited(span) | {"path": path, "link": link}
 
 

@@ -148,5 +148,5 @@ def with_citations(sentences: Sequence[AnswerSentence]) -> str:
 
 
 def _with_citations(sentence: AnswerSentence) -> str:
-    cited = dict.fromkeys(citation(c.name, c.start_s, c.end_s) for c in sentence.citations)
+    cited = dict.fromkeys(citation(c.name, *c.at_s) for c in sentence.citations)
     return " ".join([sentence.text, *(cited or [UNSUPPORTED])])

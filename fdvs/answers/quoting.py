@@ -9,12 +9,17 @@ from fdvs.answers.overview import overview
 from fdvs.answers.question import Question
 from fdvs.answers.quote import MAX_VIDEOS, quote, quote_videos
 from fdvs.answers.retrieve import Retriever
+from fdvs.answers.said_times import with_said_times
 from fdvs.answers.telling import InPart
 from fdvs.types import Answer
 
 
 def quoted_in_words(question: Question, evidence: Evidence, retriever: Retriever) -> Answer:
-    """Answer an open question in quotes."""
+    """Answer an open question in quotes, each cited with the seconds in which it is said."""
+    return with_said_times(_quoted(question, evidence, retriever), retriever.index)
+
+
+def _quoted(question: Question, evidence: Evidence, retriever: Retriever) -> Answer:
     index = retriever.index
     if question.reach.kind in ("whole", "topics"):
         found = overview(question, evidence, index, retriever.video_id)

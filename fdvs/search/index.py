@@ -95,6 +95,19 @@ class Index:
             return None
         return stored.vectors if stored.vectors.shape == (len(texts), self.num_dims) else None
 
+    def said(self, video_id: str, clip: int) -> list[tuple[str, tuple[float, float]]]:
+        """Return the sentences that are said in a clip, with start and end in seconds.
+
+        None of them where they are damaged, or not known, as in libraries of older versions.
+        """
+        try:
+            stored = self._read(video_id, "chapter", clip)
+            known = {} if stored is None else stored.payload
+            pairs = zip(known.get("said", ()), known.get("said_s", ()), strict=True)
+            return [(str(t), (float(start_s), float(end_s))) for t, (start_s, end_s) in pairs]
+        except (CorruptLibrary, TypeError, ValueError):
+            return []
+
     def place(self, key: Key) -> int | None:
         """Return the position of an entry, or None if there is none of that key."""
         video_id, level, item = key

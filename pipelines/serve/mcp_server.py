@@ -176,7 +176,7 @@ class Tools:
         found = self._ask(question[:MAX_QUERY_CHARS], video=video or None, **more)
         if found.refused:
             return fenced([found.text], f"refused: {found.reason}")
-        lines = [(" ".join(cited(c, c) for c in s.citations), s.text) for s in found.sentences]
+        lines = [(" ".join(map(cited_exactly, s.citations)), s.text) for s in found.sentences]
         return fenced(lines or [found.text], f"answered by {found.backend}")
 
     def get_frame(self, video: str, at_s: float) -> list[Any]:
@@ -224,6 +224,11 @@ def frame_jpeg(library: Library, video: str, at_s: float) -> tuple[bytes, float]
 def cited(named: Any, span: Any) -> str:
     """Return our citation of a span, with a name that cannot be read as another one."""
     return citation(safe_name(named.name), span.start_s, span.end_s)
+
+
+def cited_exactly(one: Any) -> str:
+    """Return our citation of what an answer cites, as exactly as its time is known."""
+    return citation(safe_name(one.name), *one.at_s)
 
 
 def fenced(lines: Sequence[str | tuple[str, str]], head: str) -> str:

@@ -62,7 +62,7 @@ def _show_sentences(out: Console, answer: Answer) -> None:
         for cited in sentence.citations:
             # a quote is its own support
             support = "" if cited.support == 1.0 else f"  support {cited.support:.2f}"
-            line(out, "  ", span(cited.name, cited.start_s, cited.end_s), (support, FAINT))
+            line(out, "  ", span(cited.name, *cited.at_s), (support, FAINT))
         if not sentence.citations:
             line(out, ("  not in the evidence", BAD))
 

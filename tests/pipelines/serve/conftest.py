@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +57,28 @@ def client(library: Library) -> Iterator[TestClient]:
 @pytest.fixture
 def video_id(library: Library) -> str:
     return next(row.video_id or "" for row in library.videos() if row.name == "one.mp4")
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., tuple[subprocess.Popen[str], Any]]]:
+    """Start a server as a program does: gives the process and what it says of itself."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(library: Path, *argv: str, **variables: str) -> tuple[subprocess.Popen[str], Any]:
+        environment = {name: value for name, value in os.environ.items() if name != "FDVS_TOKEN"}
+        code = "from fdvs.pipelines.cli.start import main; main()"
+        command = [sys.executable, "-P", "-c", code, "serve", "-l", str(library), "--port", "0"]
+        child = subprocess.Popen(
+            [*command, "--json", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**environment, **variables},
+        )  # fmt: skip
+        started.append(child)
+        assert child.stdout is not None
+        return child, json.loads(child.stdout.readline())
+
+    yield start
+    for child in started:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ValueError):  # a test has read it to its end
+            child.communicate(timeout=60)

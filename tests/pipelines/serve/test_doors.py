@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ TOKEN = "a-token-of-these-tests"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 BASE = "http://127.0.0.1:8765"
 API = "/api/v1"
-SERVE = "from fdvs.pipelines.cli.start import main; main()"
+Served = Callable[..., tuple[subprocess.Popen[str], Any]]
 
 
 def test_a_token_lasts_and_only_its_owner_reads_it(tmp_path: Path) -> None:
@@ -226,49 +225,31 @@ def test_a_short_token_is_not_for_other_machines(
     assert f"at least {FAR_CHARS}" in capsys.readouterr().err
 
 
-def served(library: Path, *argv: str, **variables: str) -> tuple[subprocess.Popen[str], Any]:
-    """Start a server as a program does; return it and what it says of itself."""
-    environment = {name: value for name, value in os.environ.items() if name != "FDVS_TOKEN"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-c", SERVE, "serve", "-l", str(library), "--port", "0", "--json",
-         *argv],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, **variables},
-    )  # fmt: skip
-    assert child.stdout is not None
-    return child, json.loads(child.stdout.readline())
-
-
-def test_a_program_learns_how_to_use_a_server(library: Library) -> None:
+def test_a_program_learns_how_to_use_a_server(library: Library, served: Served) -> None:
     tokens = []
     for _ in range(2):
         child, told = served(library.path)
-        try:
-            token = Path(told["token"]).read_text().strip()
-            tokens.append(token)
-            name, _, value = told["header"].replace("TOKEN", token).partition(": ")
-            with httpx.Client(headers={name: value}, timeout=30) as client:
-                rows = client.get(f"{told['api']}/videos").json()["items"]
-                assert client.get(told["openapi"]).json()["openapi"].startswith("3.")
-            assert [row["name"] for row in rows] == ["one.mp4", "two.mp4"]
-            assert httpx.get(told["open"], timeout=30).status_code == 303
-            assert httpx.get(told["open"], timeout=30).status_code == 403
-        finally:
-            child.send_signal(signal.SIGTERM)
-            _, err = child.communicate(timeout=60)
+        token = Path(told["token"]).read_text().strip()
+        tokens.append(token)
+        name, _, value = told["header"].replace("TOKEN", token).partition(": ")
+        with httpx.Client(headers={name: value}, timeout=30) as client:
+            rows = client.get(f"{told['api']}/videos").json()["items"]
+            assert client.get(told["openapi"]).json()["openapi"].startswith("3.")
+        assert [row["name"] for row in rows] == ["one.mp4", "two.mp4"]
+        assert httpx.get(told["open"], timeout=30).status_code == 303
+        assert httpx.get(told["open"], timeout=30).status_code == 403
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=60)
         assert child.returncode == 143
         assert token not in err + json.dumps(told)
     assert tokens[0] == tokens[1]
     assert stat.S_IMODE((library.path / "serve.token").stat().st_mode) == 0o600
 
 
-def test_a_token_of_the_environment_is_kept_nowhere(library: Library) -> None:
+def test_a_token_of_the_environment_is_kept_nowhere(library: Library, served: Served) -> None:
     token = new_token()
-    child, told = served(library.path, FDVS_TOKEN=token)
-    try:
-        assert told["token"] == "the variable FDVS_TOKEN"
-        headers = {"Authorization": f"Bearer {token}"}
-        assert httpx.get(f"{told['api']}/videos", headers=headers, timeout=30).status_code == 200
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.communicate(timeout=60)
+    _, told = served(library.path, FDVS_TOKEN=token)
+    assert told["token"] == "the variable FDVS_TOKEN"
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{told['api']}/videos", headers=headers, timeout=30).status_code == 200
     assert not (library.path / "serve.token").exists()

@@ -18,7 +18,7 @@ The red wall was painted by Anna.
 
 2
 00:00:04,000 --> 00:00:07,250
-Her brother Ben plays the violin in Vienna.
+Ben plays the violin in Vienna.
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fdvs.models.cards import Card
+from fdvs.models.describe.objectwords import COCO_NAMES
 from fdvs.models.describe.vlm_prompts import PLAIN, question
 
 WORDS = ["a", "the", "rabbit", "car", "picture", "moves", "seen", "likely", "notes", "question"]
@@ -409,3 +410,80 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[name]
 
     return get
+
+
+# -- objects and actions --------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GroundingDINO with random weights, its processor and a word tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import (
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        GroundingDinoImageProcessor,
+        GroundingDinoProcessor,
+        PreTrainedTokenizerFast,
+    )
+
+    folder = tmp_path_factory.mktemp("detector")
+    words = sorted({word for name in COCO_NAMES for word in name.split()})
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", *words]
+    raw = Tokenizer(models.WordLevel({t: n for n, t in enumerate(vocab)}, unk_token="[UNK]"))
+    raw.normalizer = normalizers.Lowercase()
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        **{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
+    )
+    size = {"shortest_edge": 64, "longest_edge": 96}
+    GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    config = GroundingDinoConfig(
+        backbone_config={
+            **{"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1], "image_size": 64},
+            **{"num_heads": [1, 1, 2, 2], "window_size": 4, "patch_size": 2},
+            "out_features": ["stage2", "stage3", "stage4"],
+        },
+        text_config={
+            **{"model_type": "bert", "vocab_size": len(vocab), "hidden_size": 32},
+            **{"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
+        },
+        **{"num_queries": 12, "d_model": 32, "encoder_layers": 1, "decoder_layers": 2},
+        **{"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_attention_heads": 2},
+        **{"decoder_attention_heads": 2, "max_text_len": 64, "disable_custom_kernels": True},
+    )
+    GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    return folder
+
+
+ACTIONS = {0: "riding_a_bike", 1: "cooking", 2: "playing chess"}
+
+
+@pytest.fixture(scope="session")
+def classifier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from transformers import (
+        VideoMAEConfig,
+        VideoMAEForVideoClassification,
+        VideoMAEImageProcessor,
+    )
+
+    folder = tmp_path_factory.mktemp("classifier")
+    size = {"height": 32, "width": 32}
+    VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = VideoMAEConfig(
+        **{"image_size": 32, "patch_size": 16, "num_frames": 8, "hidden_size": 32},
+        **{"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
+        **{"initializer_range": 0.5, "id2label": ACTIONS},
+    )
+    VideoMAEForVideoClassification(config).save_pretrained(folder)
+    return folder

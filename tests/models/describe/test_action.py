@@ -30,28 +30,6 @@ def test_resampling_is_sorted_even_and_in_range(num_have: int, num_want: int) ->
     ]
 
 
-@pytest.fixture(scope="session")
-def classifier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-    from transformers import (
-        VideoMAEConfig,
-        VideoMAEForVideoClassification,
-        VideoMAEImageProcessor,
-    )
-
-    folder = tmp_path_factory.mktemp("classifier")
-    size = {"height": 32, "width": 32}
-    VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = VideoMAEConfig(
-        **{"image_size": 32, "patch_size": 16, "num_frames": 8, "hidden_size": 32},
-        **{"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
-        **{"initializer_range": 0.5, "id2label": LABELS},
-    )
-    VideoMAEForVideoClassification(config).save_pretrained(folder)
-    return folder
-
-
 def source(folder: Path, **options: Any) -> ActionSource:
     card = Card(
         name="it", role="source", backend="video-classifier", target=str(folder), options=options

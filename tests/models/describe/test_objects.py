@@ -123,55 +123,6 @@ def test_a_label_longer_than_a_prompt_is_refused() -> None:
         split_labels(["a b c d"], count=lambda text: len(text.split()), limit=3)
 
 
-@pytest.fixture(scope="session")
-def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GroundingDINO with random weights, its processor and a word tokenizer."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import (
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoImageProcessor,
-        GroundingDinoProcessor,
-        PreTrainedTokenizerFast,
-    )
-
-    folder = tmp_path_factory.mktemp("detector")
-    words = sorted({word for name in COCO_NAMES for word in name.split()})
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", *words]
-    raw = Tokenizer(models.WordLevel({t: n for n, t in enumerate(vocab)}, unk_token="[UNK]"))
-    raw.normalizer = normalizers.Lowercase()
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        **{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
-    )
-    size = {"shortest_edge": 64, "longest_edge": 96}
-    GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(
-        folder
-    )
-    torch.manual_seed(0)
-    config = GroundingDinoConfig(
-        backbone_config={
-            **{"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1], "image_size": 64},
-            **{"num_heads": [1, 1, 2, 2], "window_size": 4, "patch_size": 2},
-            "out_features": ["stage2", "stage3", "stage4"],
-        },
-        text_config={
-            **{"model_type": "bert", "vocab_size": len(vocab), "hidden_size": 32},
-            **{"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
-        },
-        **{"num_queries": 12, "d_model": 32, "encoder_layers": 1, "decoder_layers": 2},
-        **{"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_attention_heads": 2},
-        **{"decoder_attention_heads": 2, "max_text_len": 64, "disable_custom_kernels": True},
-    )
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    return folder
-
-
 def source(folder: Path, **options: Any) -> ObjectSource:
     card = Card(
         name="it", role="source", backend="grounding-dino", target=str(folder), options=options

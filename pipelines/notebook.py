@@ -15,7 +15,7 @@ from typing import Any
 
 from fdvs.shown import show_as
 from fdvs.text.clean import one_line
-from fdvs.text.timecode import citation, timecode
+from fdvs.text.timecode import citation, end_code, timecode
 
 MAX_TEXT_CHARS = 600
 MAX_PICTURE_BYTES = 100_000
@@ -59,7 +59,7 @@ def story_html(story: Any) -> str:
     parts = [_sentences(story, story.sentences)]
     for scene in story.scenes:
         title = f": {_text(scene.title)}" if scene.title else ""
-        when = f"{timecode(scene.start_s)}-{timecode(scene.end_s)}"
+        when = f"{timecode(scene.start_s)}-{end_code(scene.end_s)}"
         first = scene.chapters[0] if scene.chapters else 0
         head = f"<b>Scene {scene.index + 1}{title}</b> {_faint(when)}"
         body = _sentences(story, scene.sentences)
@@ -85,7 +85,7 @@ def library_html(place: str, rows: Sequence[Any], tellers: Iterable[str]) -> str
     """Return a library: one line a video, with its picture and the first words of its story."""
     parts = [f"<p><b>{_text(place)}</b> {_faint(f'{len(rows)} files')}</p>"]
     for row, told in zip(rows[:MAX_ROWS], tellers, strict=False):
-        length = "" if row.duration_s is None else timecode(row.duration_s)
+        length = "" if row.duration_s is None else end_code(row.duration_s)
         state = "" if row.status == "ok" else f"{row.status} {row.reason}"
         head = f"<b>{_name(row.name)}</b> {_faint(f'{length} {state}'.strip())}"
         shown = picture(row.video_id, 0) if row.video_id else ""
@@ -99,7 +99,7 @@ def _sentences(story: Any, sentences: Iterable[Any]) -> str:
     shown = []
     for sentence in sentences:
         spans_s = story.spans_of(sentence)[:5]
-        times = ", ".join(f"{timecode(start_s)}-{timecode(end_s)}" for start_s, end_s in spans_s)
+        times = ", ".join(f"{timecode(start_s)}-{end_code(end_s)}" for start_s, end_s in spans_s)
         shown.append(f"{_text(sentence.text)} {_faint(times)}")
     return f"<p>{' '.join(shown)}</p>"
 

@@ -15,7 +15,7 @@ from fdvs.answers.reach import Part
 from fdvs.prompting.marks import is_suspect
 from fdvs.search.index import Entry, Index
 from fdvs.story.candidates import candidates_of, is_remark, repeats
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Answer, AnswerSentence, Moment, Sentence, Story
 
@@ -75,7 +75,7 @@ def too_late(question: Question, index: Index, video_id: str | None) -> str:
     start_s, end_s = part.of(duration_s)
     if start_s < end_s:
         return ""
-    return f"the video is only {timecode(duration_s)} long"
+    return f"the video is only {end_code(duration_s)} long"
 
 
 def _of_video(

@@ -9,7 +9,6 @@ that what remains still spans the video), the chapters step by step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,7 +21,7 @@ from fdvs.prompting.marks import legible
 from fdvs.prompting.prompts import TEMPLATE_TOKENS
 from fdvs.protocols import LanguageModel
 from fdvs.text.clean import clean_text
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code, timecode
 from fdvs.types import Moment, Story
 
 T = TypeVar("T")
@@ -165,7 +164,7 @@ def _lines_of(story: Story, name: str, level: str) -> list[Line]:
 
 def _span_mark(start_s: float, end_s: float, name: str = "") -> str:
     """Return the mark of a stretch as a prompt shows it: `[0:10-0:20]`, with a name in front."""
-    times = f"{timecode(start_s)}-{timecode(math.ceil(end_s))}"
+    times = f"{timecode(start_s)}-{end_code(end_s)}"
     return f"[{safe_name(name)} @ {times}]" if name else f"[{times}]"
 
 

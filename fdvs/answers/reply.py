@@ -19,7 +19,7 @@ from fdvs.prompting.fence import safe_name
 from fdvs.prompting.prompts import checked_text
 from fdvs.protocols import Completion, LanguageModel, PrefillLanguageModel
 from fdvs.text.sentences import split_sentences
-from fdvs.text.timecode import cited_name
+from fdvs.text.timecode import cited_name, rounded_end_s
 from fdvs.types import AskTiming, Moment
 
 OnText = Callable[[str], None]
@@ -233,7 +233,7 @@ def _covering(citation: WrittenCitation, moments: Sequence[Moment]) -> list[Mome
     start_s, end_s = citation.start_s, citation.end_s
     touched, reached_s = [], start_s
     for moment in sorted(moments, key=lambda m: (m.start_s, m.end_s)):
-        shown_start_s, shown_end_s = math.floor(moment.start_s), float(math.ceil(moment.end_s))
+        shown_start_s, shown_end_s = math.floor(moment.start_s), rounded_end_s(moment.end_s)
         is_point_inside = start_s == end_s and shown_start_s <= start_s <= shown_end_s
         if is_point_inside or (shown_start_s < end_s and shown_end_s > start_s):
             if shown_start_s > reached_s:

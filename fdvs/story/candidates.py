@@ -15,7 +15,7 @@ from enum import IntEnum
 from fdvs.prompting.marks import unmarked
 from fdvs.story.chapters import NOTHING_SEEN, ON_SCREEN, PICTURES, split_keywords
 from fdvs.story.linking import content_words
-from fdvs.text.sentences import finish, shorten, split_sentences
+from fdvs.text.sentences import finish, listed, shorten, split_sentences
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Chapter
 
@@ -63,6 +63,9 @@ _ASIDE = re.compile(
 _SOUND = re.compile(r"^\W*[\[(♪♫][^\])]*[\])♪♫]?\W*$")
 _DOUBT = re.compile(r"\b(?:likely|perhaps|maybe|possibly|might)\b", re.IGNORECASE)
 _ENDS = re.compile('[.!?。！？]["”’»)\\]」』]*$')
+
+
+_QUOTES = re.compile("“([^”]*)”")
 
 
 class Voice(IntEnum):
@@ -132,7 +135,8 @@ def _sentences(chapter: Chapter) -> list[tuple[Voice, str, tuple[float, float]]]
     whole_s = chapter.start_s, chapter.end_s
     said_s = chapter.said_s or [whole_s] * len(chapter.said)
     result = [(Voice.SAID, *one) for one in zip(chapter.said, said_s, strict=True)]
-    title = same_words(chapter.title)
+    # where nobody speaks, titles are what the film tells
+    title = same_words(chapter.title) if chapter.said else ""
     spoken = " ".join(chapter.said)
     text = unmarked(chapter.text)
     _, found, after = text.rpartition(spoken) if spoken else ("", "", text)
@@ -150,7 +154,7 @@ def _quality(text: str, voice: Voice) -> float:
         return 0.0
     words = same_words(text).split()
     quality = VOICE_WEIGHTS[voice]
-    if _FILLER.search(text):
+    if is_remark(text):
         quality *= 0.1
     if _DOUBT.search(text):
         quality *= 0.8 if voice is Voice.SAID else 0.5
@@ -177,6 +181,11 @@ def is_remark(text: str) -> bool:
     ) or text == NOTHING_SEEN  # fmt: skip
 
 
+def is_heading(candidate: Candidate) -> bool:
+    """Return whether a sentence is its chapter's heading."""
+    return same_words(candidate.text) == same_words(candidate.title)
+
+
 def leans(text: str) -> bool:
     """Return whether a sentence opens with a word that leans on the sentence before."""
     words = same_words(text).split()
@@ -192,6 +201,28 @@ def repeats(text: str, others: Iterable[str]) -> bool:
         if words and known and shared >= SAME_SENTENCE * min(len(words), len(known)):
             return True
     return False
+
+
+def with_texts_once(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Return chapters whose texts on screen are only those that no earlier one has.
+
+    A window, a footer or a list that grows stands in many chapters, and is told once.
+    """
+    seen: set[str] = set()
+    return [replace(c, text=_without_texts(unmarked(c.text), seen)) for c in chapters]
+
+
+def _without_texts(text: str, seen: set[str]) -> str:
+    """Return a chapter's text without the texts on screen in `seen`, to which its own are added."""
+    parts = []
+    for sentence in split_sentences(text):
+        quotes = _QUOTES.findall(sentence) if sentence.startswith(ON_SCREEN) else []
+        new = [quote for quote in quotes if same_words(quote) not in seen]
+        if len(new) < len(quotes):
+            sentence = f"{ON_SCREEN} {listed([f'“{quote}”' for quote in new])}." if new else ""
+        seen.update(map(same_words, quotes))
+        parts.append(sentence)
+    return " ".join(filter(None, parts))
 
 
 def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdvs.story.candidates import Candidate, Voice, candidates_of, picture_words, repeats
+from fdvs.story.candidates import (
+    Candidate,
+    Voice,
+    candidates_of,
+    is_heading,
+    picture_words,
+    repeats,
+    with_texts_once,
+)
 from fdvs.story.chapters import NOTHING_SEEN, PICTURES
 from fdvs.story.sentence_vectors import Embed, sentence_vectors, terms_of
 from fdvs.text.sentences import finish
@@ -58,7 +66,7 @@ class Material:
 
 def materials_of(scenes: Sequence[Sequence[Chapter]], embed: Embed | None) -> list[Material]:
     """Return what each scene, a run of chapters, has to tell; `embed` gives sentences vectors."""
-    found = [candidates_of(chapters) for chapters in scenes]
+    found = [candidates_of(chapters) for chapters in _with_texts_once(scenes)]
     texts = [c.text for candidates in found for c in candidates]
     rows = sentence_vectors(texts, embed)
     film = rows.sum(axis=0)
@@ -80,6 +88,17 @@ def materials_of(scenes: Sequence[Sequence[Chapter]], embed: Embed | None) -> li
             Material(chapters=chapters, candidates=candidates, vectors=vectors, salience=salience)
         )
     return materials
+
+
+def _with_texts_once(scenes: Sequence[Sequence[Chapter]]) -> list[list[Chapter]]:
+    """Return scenes whose texts on screen are told once, where nobody speaks.
+
+    Where somebody does, texts are not told, and show by how long they stand what matters.
+    """
+    everything = [chapter for chapters in scenes for chapter in chapters]
+    is_spoken = any(chapter.said for chapter in everything)
+    once = iter(everything if is_spoken else with_texts_once(everything))
+    return [[next(once) for _ in chapters] for chapters in scenes]
 
 
 def _own_terms(terms: Sequence[Counter[str]], scene: int) -> dict[str, float]:
@@ -211,7 +230,7 @@ def _says_little(told: Sequence[Candidate], kept: Sequence[Chapter]) -> bool:
     """Return whether a story is of a few texts on screen alone: titles of a film where nobody
     speaks."""
     clips = {clip for candidate in told for clip in candidate.clips}
-    is_written = all(candidate.voice is Voice.WRITTEN for candidate in told)
+    is_written = all(c.voice is Voice.WRITTEN or is_heading(c) for c in told)
     return is_written and len(clips) < LITTLE * len(kept)
 
 

@@ -18,7 +18,15 @@ MAX_PASSAGE_CHARS = 600  # embedders read a few hundred words
 _ABBREVIATIONS_WORDS = """
 mr mrs ms dr prof st jr sr vs no nos fig figs approx dept est etc al cf ca e.g i.e u.s u.k a.m p.m
 jan feb mar apr jun jul aug sep sept oct nov dec vol pp inc ltd co
+bzw usw ca nr abb bd hrsg evtl ggf inkl vgl mio mrd std sog bspw
 """
+# what a German ordinal ("am 3. Mai") stands before
+_AFTER_ORDINALS = frozenset(
+    """
+januar jänner februar märz april mai juni juli august september oktober november dezember
+jahrhundert jahrhunderts jahrtausend jahrtausends klasse stock auflage kapitel platz weltkrieg
+""".split()
+)
 _ABBREVIATIONS = frozenset(_ABBREVIATIONS_WORDS.split())
 # a mark that may end a sentence with closing marks, and what must follow
 _END = re.compile('(?:[.!?…]+["”’»)\\]]*(?=\\s)|[。！？]+[」』”]*)')
@@ -64,13 +72,22 @@ def _ends(text: str, begin: int, mark: re.Match[str]) -> bool:
         return True
     rest = text[mark.end() :].lstrip()
     if not _OPENS.match(rest):
-        return False
+        # recognisers go on in small letters; a quoted question is part of its sentence
+        return bool(rest) and mark.group()[-1] in "?!"
     words = text[begin : mark.start()].split()
     if not mark.group().startswith(".") or not words:
         return True
-    word = words[-1].lstrip('("“‘«[').lower()
+    return not _is_abbreviated(words[-1].lstrip('("“‘«[').lower(), rest)
+
+
+def _is_abbreviated(word: str, rest: str) -> bool:
+    """Return whether the full stop behind a word shortens it, or makes it an ordinal."""
+    if word == "no":  # "No. 5", but not "No. Then"
+        return rest[:1].isdigit()
+    if word.isdigit() and len(word) <= 2:
+        return re.split(r"\W", rest, maxsplit=1)[0].lower() in _AFTER_ORDINALS
     is_initial = len(word) == 1 and word.isalpha() and word != "i"
-    return not (is_initial or word in _ABBREVIATIONS)
+    return is_initial or word in _ABBREVIATIONS
 
 
 def finish(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 from fdvs.text.clean import one_line
 from fdvs.text.plain import name_in_words
 
+SLACK_S = 0.1
+
 Quartile = Literal["beginning", "early", "later", "end"]
 
 QUARTILES: tuple[Quartile, ...] = ("beginning", "early", "later", "end")
@@ -37,8 +39,23 @@ def timecode(time_s: float) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
+def rounded_end_s(time_s: float) -> float:
+    """Return an end or a length in whole seconds, rounded up but for less than a tenth: a film of
+    20.04 s is twenty seconds long.
+
+    >>> rounded_end_s(64.5), rounded_end_s(20.04), rounded_end_s(0.05)
+    (65.0, 20.0, 1.0)
+    """
+    return float(max(math.ceil(time_s - SLACK_S), math.ceil(min(time_s, 1.0))))
+
+
+def end_code(time_s: float) -> str:
+    """Return the time code of an end or a length, as citations and lists show it."""
+    return timecode(rounded_end_s(time_s))
+
+
 def citation(name: str, start_s: float, end_s: float) -> str:
-    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up, so that the span is covered.
+    """Return `[NAME @ m:ss-m:ss]`; the end is rounded up as `rounded_end_s` does.
 
     The name is one line, and its brackets and `@` are written otherwise: no name can end this
     citation or begin another.
@@ -46,7 +63,7 @@ def citation(name: str, start_s: float, end_s: float) -> str:
     >>> citation("film.mp4", 3.2, 64.5), citation("a [1080p].mp4", 0, 1)
     ('[film.mp4 @ 0:03-1:05]', '[a (1080p).mp4 @ 0:00-0:01]')
     """
-    return f"[{cited_name(name)} @ {timecode(start_s)}-{timecode(math.ceil(end_s))}]"
+    return f"[{cited_name(name)} @ {timecode(start_s)}-{end_code(end_s)}]"
 
 
 def cited_name(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fdvs.models.describe.speech_language import Language
 from fdvs.models.describe.speech_text import Segment, Transcript, is_known_language
+from fdvs.text.counts import counted
 from fdvs.text.timecode import timecode
 
 ENGLISH = "en"
@@ -77,14 +78,16 @@ class Report:
         elif not self._num_sentences:
             self.add(f"no speech was found in its sound{since}")
         if self._num_unsure:
-            self.add(
-                f"{self._num_unsure} of {self._num_sentences} spoken sentences{since} are "
-                f"uncertain (words below {self.min_probability:.0%} on average)"
-            )
+            which = f"{self._num_unsure} of {counted(self._num_sentences, 'spoken sentence')}"
+            verb = "is" if self._num_unsure == 1 else "are"
+            sure = f"{self.min_probability:.0%}"
+            self.add(f"{which}{since} {verb} uncertain (words below {sure} on average)")
         if self._num_repeated:
-            self.add(f"{self._num_repeated} words that the recogniser repeated{since} were cut")
+            self.add(_cut(self._num_repeated, f"that the recogniser repeated{since}"))
         if self._num_invented:
-            self.add(
-                f"{self._num_invented} words that it wrote where nobody speaks{since} were cut"
-            )
+            self.add(_cut(self._num_invented, f"that it wrote where nobody speaks{since}"))
         return self.notes()
+
+
+def _cut(number: int, which: str) -> str:
+    return counted(number, f"word {which} was cut", f"words {which} were cut")

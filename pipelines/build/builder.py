@@ -41,7 +41,8 @@ from fdvs.report import (
 )
 from fdvs.store.sources import SourceStatus
 from fdvs.store.store import Store
-from fdvs.text.timecode import timecode
+from fdvs.text.counts import counted_of
+from fdvs.text.timecode import end_code
 from fdvs.types import Saved
 
 logger = logging.getLogger(__name__)
@@ -124,15 +125,15 @@ class Builder:
         num_regular = sum(REGULAR in row.gop for row in good)
         notes = []
         if self._context.config.cut.method == "keyframes" and num_regular:
+            regular = counted_of(num_regular, len(good), "video", "has", "have")
             notes.append(
-                f"{num_regular} of {len(good)} videos have key frames at a fixed distance, "
-                "so their clips follow the encoder, not the content; "
-                "cut.method: scenes cuts by content"
+                f"{regular} key frames at a fixed distance, so clips follow the encoder, "
+                "not the content; cut.method: scenes cuts by content"
             )
         if self._num_unheard and not self._context.models.listens():
             notes.append(
-                f"{self._num_unheard} of {len(good)} files have sound, and nothing writes down "
-                "what is said in it; add the source speech: --with speech"
+                f"{counted_of(self._num_unheard, len(good), 'file', 'has', 'have')} sound, and "
+                "nothing writes down what is said in it; add the source speech: --with speech"
             )
         return tuple(notes)
 
@@ -231,7 +232,7 @@ class Builder:
         self._add_row(job, "built", saved)
         length_s = job.info.duration_s if job.info else 0.0
         took_s = time.monotonic() - job.started_s
-        self._send("done_video", job, f"{timecode(length_s)} of film in {timecode(took_s)}")
+        self._send("done_video", job, f"{end_code(length_s)} of film in {end_code(took_s)}")
 
     def _failed(self, job: VideoJob) -> None:
         job.failed = " ".join(job.failed.split())

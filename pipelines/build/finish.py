@@ -22,12 +22,13 @@ from fdvs.search.index import SENTENCES
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story
+from fdvs.text.counts import counted_of
 from fdvs.text.sentences import sentences_of
 from fdvs.types import Chapter, JsonDict, Saved, Story, Vectors
 
 EMBED_CHUNK = 64
 SUSPECT_NOTE = (
-    "{num} of {total} chapters hold words that read like an instruction to a language model: "
+    "{num} words that read like an instruction to a language model: "
     "quoted and marked there, and no answer rests on them"
 )
 
@@ -55,7 +56,8 @@ class Finisher:
         self._put("saved", "", asdict(saved))
         num_suspect = sum(bool(c.payload.get("injections")) for c in self._chapters)
         if num_suspect:
-            self._job.note(SUSPECT_NOTE.format(num=num_suspect, total=len(self._chapters)))
+            num = counted_of(num_suspect, len(self._chapters), "chapter", "holds", "hold")
+            self._job.note(SUSPECT_NOTE.format(num=num))
         self._put("notes", "", {"notes": list(self._job.warnings)})
         self._mark_done()
         return saved

@@ -11,7 +11,7 @@ from fdvs.pipelines.detail import VideoDetail
 from fdvs.pipelines.exports.texts import Mark
 from fdvs.text.clean import one_line
 from fdvs.text.plain import plain_line
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code, timecode
 
 # characters that Markdown or a wiki would read as structure
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~])")
@@ -26,7 +26,7 @@ def markdown(detail: VideoDetail) -> str:
         "---",
         f"title: {_yaml(detail.name)}",
         f"video_id: {detail.video_id}",
-        f"length: {_yaml(timecode(detail.duration_s))}",
+        f"length: {_yaml(end_code(detail.duration_s))}",
         "---",
         "",
         f"# {escaped(detail.name)}",
@@ -43,7 +43,7 @@ def markdown(detail: VideoDetail) -> str:
 
 
 def _times(spans_s: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"({timecode(start_s)}-{timecode(end_s)})" for start_s, end_s in spans_s)
+    return " ".join(f"({timecode(start_s)}-{end_code(end_s)})" for start_s, end_s in spans_s)
 
 
 def escaped(text: str) -> str:

@@ -17,7 +17,7 @@ from fdvs import __version__
 from fdvs.errors import FdvsError, ModelUnavailable, NotFound, how_to_install
 from fdvs.pipelines.library import Library
 from fdvs.prompting.fence import neutral, safe_name
-from fdvs.text.timecode import citation, timecode
+from fdvs.text.timecode import citation, end_code, timecode
 from fdvs.types import Answer
 
 MAX_ROWS, MAX_MOMENTS = 200, 50
@@ -142,7 +142,7 @@ class Tools:
             raise NotFound(f"level is {level!r}; there are story, scenes, chapters")
         marks = [m for m in marks_of(detail, level) if m.start_s < end_s and m.end_s > start_s]  # type: ignore[arg-type]
         lines = [(cited(detail, m), " ".join([*filter(None, [m.title]), m.text])) for m in marks]
-        return fenced(lines, f"{detail.name}, {timecode(detail.duration_s)}, {level}")
+        return fenced(lines, f"{detail.name}, {end_code(detail.duration_s)}, {level}")
 
     def search_moments(
         self, query: str, video: str = "", num: int = 10, min_score: float = -2.0,
@@ -193,7 +193,7 @@ class Tools:
 
         detail = self._library.video(video)
         return [
-            f"{safe_name(detail.name)}, {timecode(detail.duration_s)}, {len(detail.clips)} clips",
+            f"{safe_name(detail.name)}, {end_code(detail.duration_s)}, {len(detail.clips)} clips",
             Image(data=self._library.sheet(video), format="jpeg"),
         ]
 
@@ -256,4 +256,4 @@ def bounded(number: int, most: int) -> int:
 
 
 def _length(duration_s: float | None) -> str:
-    return "-" if duration_s is None else timecode(duration_s)
+    return "-" if duration_s is None else end_code(duration_s)

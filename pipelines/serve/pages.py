@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from fdvs.pipelines.serve.api import engine_of
 from fdvs.pipelines.serve.media import media_type, playlist, plays_natively, segment
 from fdvs.pipelines.serve.problems import status_of, told
 from fdvs.text.clean import one_line
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code, timecode
 from fdvs.text.vocabulary import STOP_WORDS
 from fdvs.types import Moment
 
@@ -53,11 +52,6 @@ def clipped(text: str) -> str:
     """Return a text as one line of at most a few lines' length."""
     line = one_line(text)
     return line if len(line) <= MAX_TEXT_CHARS else line[:MAX_TEXT_CHARS].rsplit(" ", 1)[0] + " …"
-
-
-def end_code(end_s: float) -> str:
-    """Return the time code of an end, rounded up as citations are."""
-    return timecode(math.ceil(end_s))
 
 
 def counted(number: int, what: str) -> str:

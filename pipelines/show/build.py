@@ -16,7 +16,6 @@ from fdvs.pipelines.show.tables import (
     FAINT,
     HEAD,
     console,
-    counted,
     length,
     line,
     new_table,
@@ -25,6 +24,7 @@ from fdvs.pipelines.show.tables import (
 )
 from fdvs.report import BuildReport, BuildRow
 from fdvs.text.clean import one_line
+from fdvs.text.counts import counted
 from fdvs.text.plain import plain_line
 from fdvs.types import Saved
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fdvs.report import BuildEvent
 from fdvs.text.plain import plain_line
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code
 
 # what was measured counts half as much after this time: a resumed build first flies over what is
 # stored, and stretches of a film differ
@@ -133,7 +133,7 @@ class Pace:
         parts = [f"file {self.number} of {self.num_files}", self._short_name()]
         if self.source:
             at_s = min(self.at_s.get(self.source, 0.0), self.length_s)
-            parts.append(f"{self.source} {timecode(at_s)} of {timecode(self.length_s)}")
+            parts.append(f"{self.source} {end_code(at_s)} of {end_code(self.length_s)}")
         return "  ".join([*parts, *(loading or self._left())])
 
     def _short_name(self) -> str:

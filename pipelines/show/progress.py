@@ -18,7 +18,7 @@ from fdvs.pipelines.show.pace import Pace
 from fdvs.report import BuildEvent, Watcher
 from fdvs.text.clean import one_line
 from fdvs.text.plain import plain_line
-from fdvs.text.timecode import timecode
+from fdvs.text.timecode import end_code
 
 FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 HEADING = "unchecked: "
@@ -79,7 +79,7 @@ def describe(event: BuildEvent) -> str:
     if not text:
         return ""
     if event.kind == "video" and event.length_s:
-        text = f"{plain_line(event.name)} ({timecode(event.length_s)})"
+        text = f"{plain_line(event.name)} ({end_code(event.length_s)})"
     counter = f"[{event.done}/{event.total}] " if event.total else ""
     return f"{counter}{LABELS.get(event.kind, '')}{text}"
 

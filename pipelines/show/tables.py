@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fdvs.text.clean import one_line
+from fdvs.text.counts import counted
 from fdvs.text.plain import plain_line
-from fdvs.text.timecode import citation, timecode
+from fdvs.text.timecode import citation, end_code
 from fdvs.types import Moment, Saved, Sentence, Story, VideoHit, VideoRow
 
 Cite = Callable[[Sentence], list[str]]
@@ -126,14 +127,9 @@ def show_failure(out: Console, name: str, reason: str) -> None:
     line(out, ("failed  ", BAD), plain_line(name), (f"  {one_line(reason)}", FAINT))
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 video`, `2 videos`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def length(duration_s: float | None) -> str:
     """Return a duration as a time code, `-` where it is not known."""
-    return "-" if duration_s is None else timecode(duration_s)
+    return "-" if duration_s is None else end_code(duration_s)
 
 
 def show_story(story: Story, name: str, *, with_chapters: bool) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from fdvs.story.candidates import Voice, candidates_of, picture_words, repeats
+from fdvs.story.candidates import (
+    Voice,
+    candidates_of,
+    picture_words,
+    repeats,
+    with_texts_once,
+)
 from fdvs.types import Chapter
 
 
@@ -76,3 +84,29 @@ def test_a_sentence_of_known_words_repeats() -> None:
 def test_keywords_are_counted_by_chapter_without_their_kinds() -> None:
     notes = [chapter("A. Pictures: rabbit (hare, angora), bird?"), chapter("Pictures: rabbit.")]
     assert picture_words(notes) == {"rabbit": 2, "bird?": 1}
+
+
+def test_texts_that_stand_on_are_told_once() -> None:
+    chapters = [
+        chapter("On screen: “Spring term”, “$ make” and “2 files”.", index=0),
+        chapter("A cat. On screen: “Spring term”, “2 files” and “done”.", index=1),
+        chapter("On screen: “Spring term”.", index=2),
+    ]
+    first, second, third = (c.text for c in with_texts_once(chapters))
+    assert first == chapters[0].text
+    assert second == "A cat. On screen: “done”."
+    assert third == ""
+
+
+def test_where_nobody_speaks_titles_are_told() -> None:
+    silent = replace(chapter("Planting a hedge.", index=0), title="Planting a hedge")
+    spoken = replace(
+        silent, text="Planting a hedge. Dig deep into it.", said=("Dig deep into it.",)
+    )
+    assert [c.text for c in candidates_of([silent])] == ["Planting a hedge."]
+    assert [c.text for c in candidates_of([spoken])] == ["Dig deep into it."]
+
+
+def test_a_small_letter_behind_a_question_begins_a_sentence_with_a_capital() -> None:
+    (_, second) = candidates_of([chapter("Is it a problem? caffeine stays in the blood.", index=0)])
+    assert second.text == "Caffeine stays in the blood."

@@ -40,6 +40,24 @@ from fdvs.text.sentences import (
         ("Really?! Yes.", ["Really?!", "Yes."]),
         ("It is 5. 3 dogs come.", ["It is 5.", "3 dogs come."]),
         ("... Well.", ["...", "Well."]),
+        (
+            "Is that a problem? caffeine stays. Yes.",
+            ["Is that a problem?", "caffeine stays.", "Yes."],
+        ),
+        ("“Is it far?” he asks. No.", ["“Is it far?” he asks.", "No."]),
+        ("Did he? No. Then he left.", ["Did he?", "No.", "Then he left."]),
+        ("See No. 5 there. Good.", ["See No. 5 there.", "Good."]),
+        ("Blumen, z. B. Rosen, blühen. Gut.", ["Blumen, z. B. Rosen, blühen.", "Gut."]),
+        ("Am 3. Mai kam er. Gut.", ["Am 3. Mai kam er.", "Gut."]),
+        ("Im 19. Jahrhundert sank es. Gut.", ["Im 19. Jahrhundert sank es.", "Gut."]),
+        (
+            "Das kostet ca. Zwei Euro bzw. Drei Euro. Gut.",
+            ["Das kostet ca. Zwei Euro bzw. Drei Euro.", "Gut."],
+        ),
+        (
+            "It is ready at 9.30 p.m. and warm. Good.",
+            ["It is ready at 9.30 p.m. and warm.", "Good."],
+        ),
     ],
 )
 def test_sentences_end_where_a_reader_ends_them(text: str, sentences: list[str]) -> None:

@@ -119,3 +119,15 @@ def test_counts_are_told_once_for_the_track() -> None:
         "6 words that the recogniser repeated from 10:00 on were cut",
         "4 words that it wrote where nobody speaks from 10:00 on were cut",
     )
+
+
+def test_one_is_told_in_the_singular() -> None:
+    report = Report(start_s=0.0, min_probability=0.5)
+    sure = Spoken(text="Hm.", start_s=0.0, end_s=1.0, confidence=0.9)
+    unsure = Spoken(text="Hm.", start_s=0.0, end_s=1.0, confidence=0.2)
+    report.count(Transcript(sentences=(sure, unsure), num_repeated=1, num_invented=1))
+    assert report.last_notes() == (
+        "1 of 2 spoken sentences is uncertain (words below 50% on average)",
+        "1 word that the recogniser repeated was cut",
+        "1 word that it wrote where nobody speaks was cut",
+    )

@@ -426,7 +426,7 @@ def test_key_frames_at_a_fixed_distance_are_noted_unless_they_are_not_used(
 ) -> None:
     with open_library(tmp_path, models) as library:
         (note,) = library.build(films).notes
-        assert note.startswith("1 of 2 videos have key frames at a fixed distance")
+        assert note.startswith("1 of 2 videos has key frames at a fixed distance")
     config = replace(CONFIG, cut=CutConfig(method="fixed", fixed_clip_s=8.0))
     with open_library(tmp_path, models, config) as library:
         assert library.build(films).notes == ()

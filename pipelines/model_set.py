@@ -249,6 +249,8 @@ class ModelSet:
     def _model(self, name: str) -> Any:
         if name in self._own:
             return self._own[name]
+        if name in self._loaded:  # does not wait while another model is loaded
+            return self._loaded[name]
         with self._lock:
             if name not in self._loaded:
                 is_matcher = name == "picture_matcher"

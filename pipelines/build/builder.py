@@ -1,5 +1,5 @@
-"""Build: files in, stories in the library. Reading, embedding and describing overlap in threads;
-this thread commits, clip by clip, so that a killed build loses only the clips in flight.
+"""Build: files in, stories in the library. Reading, embedding and every source work in threads of
+their own; this thread commits, clip by clip, so that a killed build loses only those in flight.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fdvs.pipelines.build.items import (
     Item,
     Opened,
     Stretch,
+    Told,
     Unchanged,
     VideoJob,
 )
@@ -156,6 +157,8 @@ class Builder:
             self._commit_opened(item.job)
         elif isinstance(item, Stretch):
             self._commit_stretch(item)
+        elif isinstance(item, Told):
+            self._store.put_many(item.results)
         elif isinstance(item, Finished):
             self._finish(item.job)
         else:

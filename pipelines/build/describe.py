@@ -1,59 +1,39 @@
-"""Fourth stage of a build: the kept frames become observations, and those a chapter.
+"""What describers say of clips, and the chapter that is written from all that was observed.
 
-Runs in its own thread, on groups of clips that fill a describer's batch, across videos, and keeps
-their order.
+`describe_batch` and `batch_size` are for a describer's own thread and change no clip; `record` and
+`write_chapter_of` are for the thread that joins a clip's sources.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
-from fdvs.errors import ModelUnavailable
+from fdvs.errors import ModelUnavailable, Stopped
 from fdvs.fingerprint import digest
 from fdvs.pipelines.build import fingerprints
 from fdvs.pipelines.build.context import BuildContext
-from fdvs.pipelines.build.items import ClipTask, Item, Stretch, cleaned, groups, live_tasks
+from fdvs.pipelines.build.items import ClipTask, cleaned
 from fdvs.pipelines.build.plan import observation_fingerprint
 from fdvs.story.chapters import write_chapter
 from fdvs.types import ClipView, Frame, Image, JsonDict, Observation
 
-URGENT_S = 5.0
-
 logger = logging.getLogger(__name__)
 
 
-def describe_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
-    """Ask every describer about the clips that lack its observations, then write chapters."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a describer said of one clip, and how long it took."""
 
-    def weight(item: Item) -> int:
-        return 1 if isinstance(item, ClipTask) and item.stale else 0
-
-    def full() -> int:
-        return max(_batch_size(name, context) for name in context.describer_names)
-
-    for group in groups(items, weight=weight, full=full, is_urgent=_is_urgent):
-        for name in context.describer_names:
-            tasks = [task for task in live_tasks(group) if name in task.stale]
-            size = _batch_size(name, context) if tasks else 1
-            for start in range(0, len(tasks), size):
-                _describe(tasks[start : start + size], name, context)
-        for item in group:
-            if isinstance(item, ClipTask):
-                _write_chapter(item, context)
-                item.frames = []  # large, and not needed while the clip waits to be committed
-        yield from group
+    observations: Sequence[Observation]
+    seconds: float
 
 
-def _is_urgent(item: Item) -> bool:
-    """Whether an item must not wait for a full batch: a killed build would lose much work."""
-    return isinstance(item, Stretch) and item.seconds >= URGENT_S
-
-
-def _batch_size(name: str, context: BuildContext) -> int:
-    """Return a describer's batch size; 1 for one that cannot be loaded, which `_describe` notes."""
+def batch_size(name: str, context: BuildContext) -> int:
+    """Return a describer's batch size; 1 for one that cannot be loaded, which `describe_batch`
+    notes."""
     try:
         return context.models.batch_size(name)
     except ModelUnavailable:
@@ -62,38 +42,41 @@ def _batch_size(name: str, context: BuildContext) -> int:
         return 1
 
 
-def _describe(tasks: Sequence[ClipTask], name: str, context: BuildContext) -> None:
-    """Describe one batch; where it fails, clip by clip, so that a bad clip costs only itself."""
-    tasks = [task for task in tasks if not _gave_up(task, name)]
-    if not tasks:
-        return
+def describe_batch(
+    tasks: Sequence[ClipTask], name: str, context: BuildContext
+) -> list[Described | None]:
+    """Describe clips together; where it fails, clip by clip, so that a bad clip costs only itself.
+
+    Returns None for a clip whose video failed, or on which the describer failed or gave up.
+    """
+    asked = [task for task in tasks if not task.job.failed and not _gave_up(task, name)]
+    if not asked:
+        return [None] * len(tasks)
     started_s = time.monotonic()
     try:
-        results = context.models.describer(name).describe([_view(t, name, context) for t in tasks])
-        found = list(zip(tasks, results, strict=True))
-    except ModelUnavailable:
+        views = [_view(task, name, context) for task in asked]
+        found = list(zip(asked, context.models.describer(name).describe(views), strict=True))
+    except (ModelUnavailable, Stopped):
         raise
     except Exception as error:
-        if len(tasks) > 1:
-            logger.warning("%s failed on %d clips (%s); trying each alone", name, len(tasks), error)
-            for task in tasks:
-                _describe([task], name, context)
-            return
-        tasks[0].job.failed_on(name, error)
-        return
-    seconds = (time.monotonic() - started_s) / len(tasks)
-    for task, observations in found:
+        if len(asked) > 1:
+            logger.warning("%s failed on %d clips (%s); trying each alone", name, len(asked), error)
+            alone = {id(task): describe_batch([task], name, context)[0] for task in asked}
+            return [alone.get(id(task)) for task in tasks]
+        asked[0].job.failed_on(name, error)
+        return [None] * len(tasks)
+    seconds = (time.monotonic() - started_s) / len(asked)
+    said = {id(task): Described(observations=one, seconds=seconds) for task, one in found}
+    for task in asked:
         task.job.succeeded(name)
-        _record(task, name, observations, context)
-        if name == "captioner":
-            task.add_result("cost", "", {"captioner_s": seconds})
+    return [said.get(id(task)) for task in tasks]
 
 
 def _gave_up(task: ClipTask, name: str) -> bool:
     """Whether a describer is not asked about this clip, because it failed on those before."""
     if not task.job.gave_up(name):
         return False
-    task.job.failures[name].num += 1
+    task.job.failures[name].num += 1  # only this describer's thread counts its failures
     return True
 
 
@@ -115,23 +98,24 @@ def _largest(frame: Frame) -> Image:
     return frame.image if frame.detail is None else frame.detail
 
 
-def _record(
-    task: ClipTask, name: str, observations: Sequence[Observation], context: BuildContext
-) -> None:
+def record(task: ClipTask, name: str, described: Described, context: BuildContext) -> None:
+    """Add what a describer said of a clip to its observations and results."""
     bound = context.config.perceive.max_observation_chars
-    task.observations[name] = cleaned(observations, bound)
+    task.observations[name] = cleaned(described.observations, bound)
     stage = fingerprints.observation_stage(name)
     task.add_result(
         stage, observation_fingerprint(task, name, context), _payload(task.observations[name])
     )
     task.job.num_clips_computed += name == context.describer_names[0]
+    if name == "captioner":
+        task.add_result("cost", "", {"captioner_s": described.seconds})
 
 
 def _payload(observations: Sequence[Observation]) -> JsonDict:
     return {"observations": [asdict(observation) for observation in observations]}
 
 
-def _write_chapter(task: ClipTask, context: BuildContext) -> None:
+def write_chapter_of(task: ClipTask, context: BuildContext) -> None:
     """Write the chapter of all that was observed, unless the stored one is of the same words."""
     names, config = context.observer_names, context.config.chapter
     fingerprint = fingerprints.chapter_fingerprint(
@@ -149,7 +133,7 @@ def _write_chapter(task: ClipTask, context: BuildContext) -> None:
         chapter = write_chapter(
             task.clip, observations, config=config, writer=writer, by_meaning=context.orders
         )
-    except ModelUnavailable:
+    except (ModelUnavailable, Stopped):
         raise
     except Exception as error:
         task.job.failed_on("chapter writer", error)

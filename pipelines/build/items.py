@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ MAX_MTIME_NS = 2**63 - 1  # SQLite's largest number; a broken clock may write a 
 CHANGED = "the file was written while it was read; build it again when it is complete"
 ENDS_PROCESS = "the pictures ended the process that decoded or described them"
 MAX_IN_A_ROW = 3  # failures, before a model is not asked about the rest of a video
+
+_counting = threading.Lock()
 
 
 def stored_mtime_ns(stat: os.stat_result) -> int:
@@ -118,7 +121,8 @@ class VideoJob:
         text = " ".join(str(error).split())
         if isinstance(error, FdvsError):
             return text
-        self.num_bugs += 1
+        with _counting:
+            self.num_bugs += 1
         logger.error("%s: bug", one_line(self.path.name), exc_info=error)
         return f"bug: {type(error).__name__}: {text}"
 
@@ -246,17 +250,23 @@ class ClipTask:
 
 @dataclass(slots=True, eq=False)
 class Stretch:
-    """A part of a track, to be committed, and the `seconds` it took. It says that `source` has read
-    the file up to `end_s`."""
+    """A part of a track, to be committed. It says that `source` has read the file up to `end_s`."""
 
     job: VideoJob
     source: str
     end_s: float
-    seconds: float
     result: NewArtifact
 
 
-Item = Opened | Unchanged | Finished | ClipTask | Stretch
+@dataclass(slots=True, eq=False)
+class Told:
+    """The chapter of a clip whose other results were committed before a track was read."""
+
+    job: VideoJob
+    results: list[NewArtifact]
+
+
+Item = Opened | Unchanged | Finished | ClipTask | Stretch | Told
 
 
 def cleaned(observations: Iterable[Observation], max_chars: int) -> list[Observation]:
@@ -274,15 +284,13 @@ def groups(
     *,
     weight: Callable[[T], int],
     full: Callable[[], int],
-    is_urgent: Callable[[T], bool] = lambda item: False,
 ) -> Iterator[list[T]]:
     """Group consecutive items to fill a model's batch: yield a group when its weights reach
     `full()`; the last group may be lighter.
 
     An item of weight 0 (a marker, a clip with nothing to do) joins the group at hand, so that
     order is kept, or passes at once where there is none. An item that would overfill a group
-    starts the next one, and an urgent one ends the group at hand. `full` is called only for an
-    item with weight: it may load a model.
+    starts the next one. `full` is called only for an item with weight: it may load a model.
     """
     group: list[T] = []
     total = 0
@@ -296,7 +304,7 @@ def groups(
             group, total = [], 0
         group.append(item)
         total += item_weight
-        if is_urgent(item) or total >= full():
+        if total >= full():
             yield group
             group, total = [], 0
     if group:

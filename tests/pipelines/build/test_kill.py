@@ -72,6 +72,15 @@ def vectors_of(library: Path, stage: str) -> dict[int, Any]:
         return {i: a.vectors for i, a in store.get_all(video.video_id, stage).items()}
 
 
+def described_clips(library: Path) -> set[int]:
+    with Store.open(library) as store:
+        return {
+            item
+            for video in store.videos()
+            for item in store.get_all(video.video_id, "see:captioner")
+        }
+
+
 @pytest.fixture
 def film(tmp_path: Path, make_film: Any) -> Path:
     colours = ["red", "green", "blue", "white", "yellow", "black"]
@@ -119,11 +128,12 @@ def test_a_clip_that_was_committed_is_not_asked_again(tmp_path: Path, film: Path
     library, log = tmp_path / "library", tmp_path / "log"
     child = run(library, film, log)
     wait_for_lines(log, 12, child)
+    deadline = time.monotonic() + 60
+    while not described_clips(library) and time.monotonic() < deadline:
+        time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.communicate(timeout=30)
-    with Store.open(library) as store:
-        (video,) = store.videos()
-        committed = set(store.get_all(video.video_id, "see:captioner"))
+    committed = described_clips(library)
     assert committed, "nothing was committed before the kill"
     log.write_text("")
     run(library, film, log).communicate(timeout=120)

@@ -51,7 +51,7 @@ def merge(
         facts = [_facts(store) for store in stores]
         first = next(iter(_of_target(library)), None) or (stores[0].folder, facts[0])
         for store, found in zip(stores, facts, strict=True):
-            _must_fit(first, (store.folder, found))
+            _must_fit(first, (store.folder, found), "then merge")
         with Store.open(library, create=True) as target, target.build_lock(wait=False):
             for key, value in first[1].items():
                 if value is not None:
@@ -79,8 +79,17 @@ def _facts(store: Store) -> dict[str, JsonDict | None]:
     return {key: get_meta(store, key) for key in (TEXT_EMBEDDER, PICTURES, SETTINGS)}
 
 
+def check_same_models(stores: Sequence[Store]) -> None:
+    """Raise StoreError, with the names of both, where two libraries were made by other models."""
+    first = stores[0].folder, _facts(stores[0])
+    for store in stores[1:]:
+        _must_fit(first, (store.folder, _facts(store)), "then search them together")
+
+
 def _must_fit(
-    one: tuple[Path, dict[str, JsonDict | None]], other: tuple[Path, dict[str, JsonDict | None]]
+    one: tuple[Path, dict[str, JsonDict | None]],
+    other: tuple[Path, dict[str, JsonDict | None]],
+    then: str,
 ) -> None:
     """Raise StoreError where two libraries were made by different models."""
     for key, what in ((TEXT_EMBEDDER, "text embedder"), (PICTURES, "models of pictures")):
@@ -89,7 +98,7 @@ def _must_fit(
             said = [_shown(value) for value in values]
             raise StoreError(
                 f"the {what} of {one[0]} and {other[0]} differ: {said[0]} and {said[1]}; build "
-                "one of them again with the settings of the other, then merge"
+                f"one of them again with the settings of the other, {then}"
             )
 
 

@@ -79,6 +79,10 @@ class Index:
         logger.info("index: %d texts, %d vectors", len(columns.items), len(columns.vectors))
         return cls(columns, words, read or store.get)
 
+    def with_words(self, full_text: WordSearch) -> Index:
+        """Return this index with another search for words."""
+        return Index(self.columns, full_text, self._read)
+
     def sentence_vectors(self, entry: Entry, texts: Sequence[str]) -> Vectors | None:
         """Return the stored vectors [len(texts), D] of a chapter's sentences.
 

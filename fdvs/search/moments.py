@@ -63,8 +63,8 @@ def search_moments(
 
     Raises InvalidValue for a query without visible text, for `num` below 1 and `offset` below 0.
     """
-    first, stop = _page(num, offset, config)
-    config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
+    first, stop = page(num, offset, config)
+    config = replace(config, min_score=-1.0) if nearest else fitting(query, embedder, config)
     vector = embed_queries(embedder, [clean_query(query)])[0]
     matches = find_matches(
         index, query, embedder, config, level="chapter", video_id=filters.only_video,
@@ -90,13 +90,13 @@ def moments_like(
 
     `score` and `picture_score` are the cosine of the nearest frame.
     """
-    first, stop = _page(num, offset, config)
+    first, stop = page(num, offset, config)
     ranked = rank(matches, replace(config, picture_weight=1.0))
     found = merge_neighbours(index.entries, ranked, num=stop)[first:]
     return [replace(one, score=one.picture_score or 0.0) for one in found]
 
 
-def _fitting(query: str, embedder: TextEmbedder, config: SearchConfig) -> SearchConfig:
+def fitting(query: str, embedder: TextEmbedder, config: SearchConfig) -> SearchConfig:
     """Return the settings for a query: without meaning and pictures where it has no meaning."""
     if config.min_score <= -1 or has_meaning(clean_query(query), embedder):
         return config
@@ -208,8 +208,8 @@ def search_videos(
     docs/decisions/014-retrieval.md). Words and pictures are those of the video's best text and
     clip, fused as for moments. Ties are ordered by name. Arguments as for `search_moments`.
     """
-    first, stop = _page(num, offset, config)
-    config = replace(config, min_score=-1.0) if nearest else _fitting(query, embedder, config)
+    first, stop = page(num, offset, config)
+    config = replace(config, min_score=-1.0) if nearest else fitting(query, embedder, config)
     vector = embed_queries(embedder, [clean_query(query)])[0]
     matches = find_matches(index, query, embedder, config, pictures=pictures, vector=vector)
     if not matches:
@@ -273,7 +273,7 @@ def _video_hit(index: Index, best: Match, relevance: float) -> VideoHit:
     )
 
 
-def _page(num: int | None, offset: int, config: SearchConfig) -> tuple[int, int]:
+def page(num: int | None, offset: int, config: SearchConfig) -> tuple[int, int]:
     """Return the places [first, stop) of a page of results."""
     if num is not None and num < 1:
         raise InvalidValue("num", num, "1 or more")

@@ -184,52 +184,17 @@ class _Stems(Container[str]):
         return isinstance(stem, str) and self.number(stem) is not None
 
 
-class WordTable(WordSearch):
-    """Searches `Words`. `videos` is the video of each text [N], `number_of` that of an id."""
+class _Lists:
+    """Looks up stems, and phrases of them, in `Words`."""
 
-    def __init__(self, words: Words, videos: NDArray[np.int32], video_ids: Sequence[str]) -> None:
+    def __init__(self, words: Words) -> None:
+        self.stems = _Stems(words)
+        self.num_texts = len(words.lengths)
         self._words = words
-        self._videos = videos
-        self._number_of = {video_id: number for number, video_id in enumerate(video_ids)}
-        self._stems = _Stems(words)
-        self._lock = threading.Lock()
-        lengths = words.lengths.astype(np.float64)
-        mean = lengths.mean() if len(lengths) and lengths.any() else 1.0
-        self._norms = K1 * (1 - B + B * lengths / mean)
 
-    @cached_property
-    def _tokenizer(self) -> sqlite3.Connection:
-        return _table()
-
-    @cached_property
-    def _compounds(self) -> Compounds:
-        return Compounds(self._stems, self._words.long_words.tobytes().decode("utf-8", "replace"))
-
-    def vocabulary(self) -> Compounds:
-        """Return the words of the texts."""
-        return self._compounds
-
-    def match(self, phrases: Sequence[str], *, every: bool, video_id: str | None) -> Hits:
-        """Return the texts with any, or every, of some phrases."""
-        num_texts = len(self._videos)
-        scores = np.zeros(num_texts)
-        num_held = np.zeros(num_texts, np.uint16)
-        for phrase in phrases:
-            texts, counts = self._holding_phrase(phrase)
-            num = len(texts)
-            idf = max(np.log((num_texts - num + 0.5) / (num + 0.5)), LEAST_IDF) if num else 0.0
-            found = counts.astype(np.float64)
-            scores[texts] += idf * (found * (K1 + 1.0) / (found + self._norms[texts]))
-            num_held[texts] += 1
-        places = np.flatnonzero(num_held == len(phrases) if every else num_held)
-        if video_id is not None:
-            number = self._number_of.get(video_id, -1)
-            places = places[self._videos[places] == number]
-        return Hits(places=places, scores=np.round(scores[places], DECIMALS))
-
-    def _holding_phrase(self, phrase: str) -> tuple[Places, Places]:
-        """Return the texts that hold the stems of a phrase one after another, and how often."""
-        numbers = [self._stems.number(stem) for stem in self._stems_of(phrase)]
+    def holding(self, phrase: Sequence[str]) -> tuple[Places, Places]:
+        """Return the texts that hold some stems one after another, and how often."""
+        numbers = [self.stems.number(stem) for stem in phrase]
         if not numbers or None in numbers:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         known = [number for number in numbers if number is not None]
@@ -244,17 +209,6 @@ class WordTable(WordSearch):
         assert found is not None
         return np.unique(found >> 32, return_counts=True)
 
-    def _stems_of(self, phrase: str) -> list[str]:
-        with self._lock:
-            database = self._tokenizer
-            database.execute("BEGIN")
-            try:
-                database.execute("INSERT INTO texts (rowid, text) VALUES (0, ?)", (spaced(phrase),))
-                rows = database.execute("SELECT term FROM found ORDER BY offset").fetchall()
-            finally:
-                database.execute("ROLLBACK")
-        return [stem for (stem,) in rows]
-
     def _size(self, number: int) -> int:
         return int(self._words.place_ends[number + 1] - self._words.place_ends[number])
 
@@ -262,7 +216,7 @@ class WordTable(WordSearch):
         """Return the texts that hold a stem, and how often. Raises CorruptLibrary."""
         low, high = self._words.pair_ends[number : number + 2]
         texts = self._words.pair_texts[low:high].astype(np.int64)
-        if len(texts) and not (texts.min() >= 0 and texts.max() < len(self._videos)):
+        if len(texts) and not (texts.min() >= 0 and texts.max() < self.num_texts):
             raise CorruptLibrary(DAMAGED)
         return texts, self._words.pair_counts[low:high].astype(np.int64)
 
@@ -274,6 +228,88 @@ class WordTable(WordSearch):
             raise CorruptLibrary(DAMAGED)
         # Beyond an offset, so that a place minus it never falls into the text before.
         return (np.repeat(texts, counts) << 32) + self._words.places[low:high] + MAX_PHRASE
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyOf(Container[str]):
+    """The stems of several libraries."""
+
+    each: Sequence[_Stems]
+
+    def __contains__(self, stem: object) -> bool:
+        return any(stem in one for one in self.each)
+
+
+class WordTable(WordSearch):
+    """Searches the words of an index. `videos` is the video of each text [N].
+
+    `others` are the words of libraries that are searched together with this one: what a word tells
+    is then counted over all of them, as if they were one.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        videos: NDArray[np.int32],
+        video_ids: Sequence[str],
+        others: Sequence[Words] = (),
+    ) -> None:
+        self.words = words
+        self._lists = _Lists(words)
+        self._all = [self._lists, *map(_Lists, others)]
+        self._all_words = [words, *others]
+        self._videos = videos
+        self._number_of = {video_id: number for number, video_id in enumerate(video_ids)}
+        self._lock = threading.Lock()
+        self._num_texts = sum(one.num_texts for one in self._all)
+        total = sum(float(one.lengths.sum(dtype=np.float64)) for one in self._all_words)
+        mean = total / self._num_texts if total else 1.0
+        self._norms = K1 * (1 - B + B * words.lengths.astype(np.float64) / mean)
+
+    @cached_property
+    def _tokenizer(self) -> sqlite3.Connection:
+        return _table()
+
+    @cached_property
+    def _compounds(self) -> Compounds:
+        terms = _AnyOf([one.stems for one in self._all])
+        texts = [one.long_words.tobytes().decode("utf-8", "replace") for one in self._all_words]
+        return Compounds(terms, "\n".join(texts))
+
+    def vocabulary(self) -> Compounds:
+        """Return the words of the texts."""
+        return self._compounds
+
+    def match(self, phrases: Sequence[str], *, every: bool, video_id: str | None) -> Hits:
+        """Return the texts with any, or every, of some phrases."""
+        num_texts = len(self._videos)
+        scores = np.zeros(num_texts)
+        num_held = np.zeros(num_texts, np.uint16)
+        for phrase in phrases:
+            stems = self._stems_of(phrase)
+            texts, counts = self._lists.holding(stems)
+            others = (one.holding(stems)[0] for one in self._all[1:])
+            num = len(texts) + sum(map(len, others))
+            idf = max(np.log((self._num_texts - num + 0.5) / (num + 0.5)), LEAST_IDF)
+            found = counts.astype(np.float64)
+            scores[texts] += idf * (found * (K1 + 1.0) / (found + self._norms[texts]))
+            num_held[texts] += 1
+        places = np.flatnonzero(num_held == len(phrases) if every else num_held)
+        if video_id is not None:
+            number = self._number_of.get(video_id, -1)
+            places = places[self._videos[places] == number]
+        return Hits(places=places, scores=np.round(scores[places], DECIMALS))
+
+    def _stems_of(self, phrase: str) -> list[str]:
+        with self._lock:
+            database = self._tokenizer
+            database.execute("BEGIN")
+            try:
+                database.execute("INSERT INTO texts (rowid, text) VALUES (0, ?)", (spaced(phrase),))
+                rows = database.execute("SELECT term FROM found ORDER BY offset").fetchall()
+            finally:
+                database.execute("ROLLBACK")
+        return [stem for (stem,) in rows]
 
 
 def _are_in(few: Places, many: Places) -> NDArray[np.bool_]:

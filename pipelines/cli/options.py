@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 DEFAULT_LIBRARY = Path("fdvs-library")
+DEFAULT_LIBRARIES = [DEFAULT_LIBRARY]
 
 LibraryOption = Annotated[
     Path,
@@ -35,6 +36,13 @@ LibraryOption = Annotated[
         "--library", "-l", envvar="FDVS_LIBRARY", metavar="FOLDER", help="The library's folder."
     ),
 ]
+LibrariesOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--library", "-l", envvar="FDVS_LIBRARY", metavar="FOLDER",
+        help="The library's folder; repeat it to search several at once.",
+    ),
+]  # fmt: skip
 PresetOption = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +101,7 @@ class LibraryOptions:
     as_json: bool
     has_found_config: bool = False
     change: Callable[[Config], Config] | None = None
+    more: tuple[Path, ...] = ()  # libraries beside the first, of a command that takes several
 
     @contextlib.contextmanager
     def opened(self, *, create: bool = False) -> Iterator[Library]:
@@ -120,10 +129,15 @@ class LibraryOptions:
         return load_settings(self.preset, self.config)
 
 
-def library_command(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the options of `LibraryOptions`, which it gets as its argument `options`."""
+def library_command(command: Callable[..., R], *, several: bool = False) -> Callable[..., R]:
+    """Give a command the options of `LibraryOptions`, which it gets as its argument `options`.
+
+    With `several` libraries the first is `options.library`, the others are `options.more`.
+    """
     shared = [
-        _parameter("library", LibraryOption, DEFAULT_LIBRARY),
+        _parameter("library", LibrariesOption, DEFAULT_LIBRARIES)
+        if several
+        else _parameter("library", LibraryOption, DEFAULT_LIBRARY),
         _parameter("preset", PresetOption, None),
         _parameter("config", ConfigOption, None),
         _parameter("as_json", JsonOption, False),
@@ -133,7 +147,11 @@ def library_command(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def with_options(**values: Any) -> R:
-        options = LibraryOptions(**{one.name: values.pop(one.name) for one in shared})
+        given = {one.name: values.pop(one.name) for one in shared}
+        if several:
+            given["library"], *more = given["library"]
+            given["more"] = tuple(more)
+        options = LibraryOptions(**given)
         if options.config is None:
             found = in_library(options.library)
             options = replace(options, config=found, has_found_config=found is not None)

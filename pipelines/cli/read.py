@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +80,7 @@ def story(
     show_story(found, names[0] if names else video, with_chapters=chapters)
 
 
-@library_command
+@functools.partial(library_command, several=True)
 def search(
     options: LibraryOptions,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in words.")] = "",
@@ -124,15 +126,23 @@ def search(
         raise typer.BadParameter(
             "--videos ranks all videos; leave --image, --video, --time, --source and --by out"
         )
+    if options.more and (videos or image):
+        raise typer.BadParameter("--videos and --image search one library; give --library once")
     asked: dict[str, Any] = {"num": num, "offset": offset, "min_score": min_score, **limits}
     picture = b""
     if image is not None:
         from fdvs.media.pictures import picture_bytes
 
         asked["image"] = picture = picture_bytes(image)
-    with options.opened() as library:
+    with options.opened() as library, contextlib.ExitStack() as others:
         floor = _floor(library, min_score, picture)
-        find = library.search_videos if videos else library.search
+        find: Callable[..., Sequence[Any]] = library.search_videos if videos else library.search
+        if options.more:
+            from fdvs.pipelines.together import search_libraries
+
+            more = [others.enter_context(replace(options, library=one).opened())
+                    for one in options.more]  # fmt: skip
+            find = functools.partial(search_libraries, [library, *more])
         found: Sequence[Any] = find(query, **asked)
         nearest: Sequence[Any] = ()
         if not found and not offset:

@@ -1,4 +1,4 @@
-"""`fdvs merge`: what the command says, and what it refuses."""
+"""Several libraries: `fdvs merge`, and `fdvs search` with --library given twice."""
 
 from __future__ import annotations
 
@@ -79,3 +79,43 @@ def test_a_missing_shard_and_the_target_itself_are_usage_errors(
     assert "no library in" in capsys.readouterr().err
     assert run(["merge", str(one), str(one)]) == 2
     assert "another library" in capsys.readouterr().err
+
+
+def test_a_search_of_several_libraries_ranks_them_as_one(
+    build: Callable[..., Path],
+    models: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "x").mkdir()
+    one = build("one", {"a.mp4": "red", "b.mp4": "blue"})
+    two = build("two", {"x/a.mp4": "green"})
+    odd = build("odd", {"b.mp4": "blue"}, text_embedder=HashTextEmbedder(32))
+
+    class Opened:
+        @staticmethod
+        def open(path: Path, **options: Any) -> Library:
+            return Library.open(path, models=models, **options)
+
+    monkeypatch.setattr("fdvs.pipelines.cli.options.library_class", lambda: Opened)
+
+    def search(*arguments: str, code: int = 0) -> Any:
+        assert run(["search", "wall painted", *arguments, "--json"]) == code
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    both = ["-l", str(one), "-l", str(two)]
+    found = search(*both)["moments"]
+    assert {moment["name"] for moment in found} == {"one/a.mp4", "two/a.mp4", "b.mp4"}
+    paths = {moment["name"]: moment["path"] for moment in found}
+    assert paths["two/a.mp4"] == str(tmp_path / "x" / "a.mp4")
+    alone = search("-l", str(one))["moments"]
+    assert {moment["name"] for moment in alone} == {"a.mp4", "b.mp4"}
+    assert {m["name"] for m in search(*both, "--video", "b.mp4")["moments"]} == {"b.mp4"}
+    assert "no video" in search(*both, "--video", "c.mp4", code=2)["error"]
+    assert "--library once" in search(*both, "--videos", code=2)["error"]
+    said = search("-l", str(one), "-l", str(odd), code=1)["error"]
+    assert str(one) in said
+    assert str(odd) in said
+    monkeypatch.setenv("FDVS_LIBRARY", str(two))
+    assert {moment["name"] for moment in search()["moments"]} == {"a.mp4"}

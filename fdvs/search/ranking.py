@@ -196,7 +196,7 @@ def find_matches(
     said = WordHits(found=Hits.none(), full=Hits.none().places)
     if config.word_weight > 0:
         said = index.full_text.search(query, video_id=video_id)
-    places = np.unique(np.concatenate([near.places, seen.places, said.full]))
+    places = _union(near.places, seen.places, said.full)
     if level is not None:
         low, high = index.span(level)
         places = places[(places >= low) & (places < high)]
@@ -213,6 +213,14 @@ def find_matches(
         relevance=np.zeros(len(places)),
         order=np.arange(len(places)),
     )
+
+
+def _union(*each: Places) -> Places:
+    """Return the different ones of several arrays of rising places."""
+    places = np.sort(np.concatenate(each), kind="stable")  # made for runs that rise
+    is_new = np.ones(len(places), np.bool_)
+    is_new[1:] = places[1:] != places[:-1]
+    return places[is_new]
 
 
 def _spread(hits: Hits, places: Places) -> Doubles:
@@ -309,7 +317,10 @@ def _as_doubles(scores: object) -> Doubles:
 def _reciprocal_ranks(scores: Doubles) -> Doubles:
     is_match = ~np.isnan(scores)
     found = np.zeros(len(scores))
-    lower = np.sort(-scores[is_match])
-    ranks = np.searchsorted(lower, -scores[is_match])
-    found[is_match] = 1.0 / (RANK_OFFSET + 1 + ranks)
+    falling = np.argsort(-scores[is_match], kind="stable")
+    ordered = scores[is_match][falling]
+    is_new = np.ones(len(ordered), np.bool_)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    ranks = np.maximum.accumulate(np.where(is_new, np.arange(len(ordered)), 0))
+    found[np.flatnonzero(is_match)[falling]] = 1.0 / (RANK_OFFSET + 1 + ranks)
     return found

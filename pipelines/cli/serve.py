@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import sys
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,9 +16,12 @@ from fdvs.errors import InvalidValue, ModelUnavailable, how_to_install
 from fdvs.pipelines.cli import signals
 from fdvs.pipelines.cli.options import LibraryOptions, emit, library_command
 
+if TYPE_CHECKING:
+    import socket
+
 HOST = "127.0.0.1"
 EVERYWHERE = ("", "0.0.0.0", "::", "0")
-HOST_NAME = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+HOST_NAME = r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
 CLOSE_S = 2  # for the requests that are being answered
 SERVER_GRACE_S = 10.0  # and for the build that runs beside
 
@@ -116,6 +117,8 @@ def serve(
             with contextlib.redirect_stdout(out):
                 emit(_for_programs(origin, address, kept_in))
         if show:
+            import webbrowser
+
             webbrowser.open(address)
         signals.allow(SERVER_GRACE_S)
         server_of(app).run(sockets=[listener])
@@ -141,7 +144,7 @@ def _names(host: str, names: Sequence[str]) -> tuple[str, ...]:
     if host != HOST and not names:
         raise InvalidValue("host", host, f"{HOST}, or with --allow-host NAME of this machine")
     for name in names:
-        if not HOST_NAME.fullmatch(name):
+        if not re.fullmatch(HOST_NAME, name):
             raise InvalidValue(
                 "allow-host", name, "a name such as films.example, with :PORT or not"
             )
@@ -183,6 +186,8 @@ def mcp(options: LibraryOptions) -> None:
 
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises ModelUnavailable for a taken port or a wrong address."""
+    import socket
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

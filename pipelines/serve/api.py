@@ -20,7 +20,8 @@ from fdvs.errors import InvalidValue
 from fdvs.media.pictures import ALLOWED, MAX_BYTES
 from fdvs.pipelines import results
 from fdvs.pipelines.exports.formats import FORMATS, ZIP, suffix
-from fdvs.pipelines.serve.engine import MAX_QUESTION_CHARS, Engine
+from fdvs.pipelines.serve.bounds import MAX_QUESTION_CHARS
+from fdvs.pipelines.serve.engine import Engine
 from fdvs.pipelines.serve.jobs import JobJson
 from fdvs.pipelines.serve.media import encoding
 from fdvs.pipelines.serve.problems import RESPONSES

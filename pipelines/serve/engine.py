@@ -13,13 +13,13 @@ from typing import Any
 from fdvs.errors import InvalidValue, ModelUnavailable, NotAllowed, NotFound, TooMany
 from fdvs.media.files import collect
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.serve.bounds import MAX_QUESTION_CHARS
 from fdvs.pipelines.serve.jobs import Job, Jobs
 from fdvs.pipelines.serve.streams import MAX_STREAMS
 from fdvs.pipelines.watching import settled
 from fdvs.types import Answer, VideoRow
 
 MAX_WAITING = 8  # questions; more are refused
-MAX_QUESTION_CHARS = 4000
 QUESTION_BOUND = f"at most {MAX_QUESTION_CHARS} characters"
 MAX_AT_ONCE = 100  # files of one build, of those that appear
 

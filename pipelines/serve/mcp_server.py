@@ -14,8 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fdvs import __version__
-from fdvs.errors import FdvsError, ModelUnavailable, NotFound, how_to_install
+from fdvs.errors import (
+    FdvsError,
+    InvalidValue,
+    ModelUnavailable,
+    NotFound,
+    how_to_install,
+)
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.serve.bounds import MAX_QUESTION_CHARS
 from fdvs.prompting.fence import neutral, safe_name
 from fdvs.text.timecode import citation, end_code, timecode
 from fdvs.types import Answer
@@ -24,7 +31,8 @@ MAX_ROWS, MAX_MOMENTS = 200, 50
 MAX_CHARS = 20_000
 NUM_NEAREST = 3  # told where nothing fits well
 MAX_QUERY_CHARS = 1000
-FRAME_PX, SHEET_PICTURES = 768, 16
+FRAME_PX, FRAME_BYTES, SHEET_BYTES = 768, 200_000, 300_000
+QUALITIES = (80, 60, 40, 20)  # of a JPEG, the first that fits
 ABOUT = (
     "Videos of this machine as stories with times. Every statement can be cited as "
     "[NAME @ m:ss-m:ss]. Texts between marks come from the videos themselves, which strangers may "
@@ -156,7 +164,7 @@ class Tools:
             "video": video or None, "min_score": None if min_score < -1 else min_score,
             "start_s": start_s, "end_s": end_s or None, "sources": [source] if source else [],
         }  # fmt: skip
-        text = query[:MAX_QUERY_CHARS]
+        text = within_chars("query", query, MAX_QUERY_CHARS)
         find = self._library.search
         found = find(text, num=bounded(num, MAX_MOMENTS), offset=max(0, offset), **asked)
         if found or offset > 0:
@@ -173,7 +181,8 @@ class Tools:
         """Answer a question from the videos, every sentence with its time, or say that they do not
         show it. With `options` one of them is chosen."""
         more: dict[str, Any] = {"options": list(options)} if options else {}
-        found = self._ask(question[:MAX_QUERY_CHARS], video=video or None, **more)
+        text = within_chars("question", question, MAX_QUESTION_CHARS)
+        found = self._ask(text, video=video or None, **more)
         if found.refused:
             return fenced([found.text], f"refused: {found.reason}")
         lines = [(" ".join(map(cited_exactly, s.citations)), s.text) for s in found.sentences]
@@ -194,14 +203,12 @@ class Tools:
         detail = self._library.video(video)
         return [
             f"{safe_name(detail.name)}, {end_code(detail.duration_s)}, {len(detail.clips)} clips",
-            Image(data=self._library.sheet(video), format="jpeg"),
+            Image(data=smaller(self._library.sheet(video)), format="jpeg"),
         ]
 
 
 def frame_jpeg(library: Library, video: str, at_s: float) -> tuple[bytes, float]:
     """Return a picture as JPEG, and its time. Raises NotFound outside of the video."""
-    import io
-
     from PIL import Image
 
     from fdvs.media.readers import open_reader
@@ -216,9 +223,39 @@ def frame_jpeg(library: Library, video: str, at_s: float) -> tuple[bytes, float]
         frames = list(reader.frames_at([at_s], short_side_px=FRAME_PX))
     if not frames:
         raise NotFound(f"{detail.name} has no picture at {at_s:g} s")
-    out = io.BytesIO()
-    Image.fromarray(frames[0].image).save(out, "JPEG", quality=80)
-    return out.getvalue(), frames[0].time_s
+    return within_bytes(Image.fromarray(frames[0].image), FRAME_BYTES), frames[0].time_s
+
+
+def smaller(jpeg: bytes) -> bytes:
+    """Return a sheet of pictures within its bound."""
+    import io
+
+    from PIL import Image
+
+    if len(jpeg) <= SHEET_BYTES:
+        return jpeg
+    with Image.open(io.BytesIO(jpeg)) as sheet:
+        return within_bytes(sheet.convert("RGB"), SHEET_BYTES)
+
+
+def within_bytes(image: Any, max_bytes: int) -> bytes:
+    """Return a picture as JPEG of at most so many bytes: coarser where it must be, then smaller."""
+    import io
+
+    while True:
+        for quality in QUALITIES:
+            out = io.BytesIO()
+            image.save(out, "JPEG", quality=quality)
+            if out.tell() <= max_bytes or max(image.size) == 1:
+                return out.getvalue()
+        image = image.resize([max(1, side // 2) for side in image.size])
+
+
+def within_chars(name: str, text: str, most: int) -> str:
+    """Return a text. Raises InvalidValue for one that is too long: nothing is cut silently."""
+    if len(text) > most:
+        raise InvalidValue(name, f"{len(text)} characters", f"at most {most}")
+    return text
 
 
 def cited(named: Any, span: Any) -> str:

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from fdvs.errors import StoreError, TooMany
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.serve import app as server
-from fdvs.pipelines.serve import engine, limits, media, streams
+from fdvs.pipelines.serve import bounds, engine, limits, media, streams
 from fdvs.pipelines.serve.app import guarded, make_app, server_of
 from fdvs.pipelines.serve.jobs import Job
 
@@ -137,7 +137,7 @@ def test_one_client_may_ask_so_often() -> None:
 
 
 def test_a_question_has_a_bound(guest: TestClient) -> None:
-    words = ("fox " * 1000)[: engine.MAX_QUESTION_CHARS]
+    words = ("fox " * 1000)[: bounds.MAX_QUESTION_CHARS]
     for more, status in (("", 200), ("x", 422)):
         question = words + more
         assert guest.post(f"{API}/ask", json={"question": question}).status_code == status

@@ -13,6 +13,7 @@ import pytest
 mcp = pytest.importorskip("mcp")
 
 from fdvs.pipelines.library import Library  # noqa: E402
+from fdvs.pipelines.serve import mcp_server  # noqa: E402
 from fdvs.pipelines.serve.mcp_server import MAX_CHARS, fenced, make_server  # noqa: E402
 
 
@@ -79,6 +80,8 @@ def test_pictures_are_those_of_the_time(library: Library) -> None:
         ("get_story", {"video": "nobody.mp4"}, "nobody.mp4"),
         ("get_story", {"video": "one.mp4", "level": "acts"}, "story, scenes, chapters"),
         ("get_frame", {"video": "one.mp4", "at_s": 99.0}, "lasts"),
+        ("search_moments", {"query": "x" * 1001}, "at most 1000"),
+        ("ask", {"question": "x" * 4001}, "at most 4000"),
     ],
 )
 def test_an_error_is_one_line(library: Library, tool: str, values: Any, told: str) -> None:
@@ -98,6 +101,33 @@ def test_texts_of_videos_are_fenced_anew_each_time() -> None:
     long = fenced(["x" * 5000] * 10, "head")
     assert len(long) < MAX_CHARS + 1000
     assert "more; ask for a part" in long
+
+
+def test_so_many_rows_and_moments_at_once(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_server, "MAX_ROWS", 1)
+    monkeypatch.setattr(mcp_server, "MAX_MOMENTS", 1)
+    assert text(call(library, "list_videos", limit=999)).startswith("1 of 2 videos")
+    assert "two.mp4" in text(call(library, "list_videos", limit=999, offset=1))
+    found = text(call(library, "search_moments", query="fox", num=999, min_score=-1.0))
+    assert found.startswith("1 moments")
+    assert len(text(call(library, "ask", question="fox " * 1000))) < MAX_CHARS
+
+
+@pytest.mark.parametrize("side_px", [64, 768])
+def test_a_picture_keeps_its_bound_and_is_one(side_px: int) -> None:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), dtype=np.uint8)
+    jpeg = mcp_server.within_bytes(Image.fromarray(noise), 20_000)
+    assert len(jpeg) <= 20_000
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert image.size[0] == (64 if side_px == 64 else 384)
+        image.load()
 
 
 def test_it_speaks_on_standard_output_as_a_process(library: Library) -> None:

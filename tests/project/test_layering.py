@@ -55,6 +55,8 @@ HEAVY = {
     "open_clip", "peft", "rapidocr_onnxruntime", "ray", "scenedetect", "sentence_transformers",
     "timm", "torch", "torchvision", "transformers", "triton",
 }  # fmt: skip
+# Of the page and the agents' tools: nothing else may need them.
+SERVER = {"fastapi", "jinja2", "mcp", "pydantic", "starlette", "uvicorn", "watchfiles"}
 # These are the tensor code itself: who imports one of them needs torch at once.
 TORCH_MODULES_MAY_IMPORT = {"torch", "triton"}
 
@@ -327,4 +329,20 @@ def test_help_imports_nothing_heavy() -> None:
     )
     loaded = set(done.stderr.split())
     assert "typer" in loaded
-    assert loaded & (HEAVY | {"numpy", "PIL", "httpx", "scipy", "sklearn"}) == set()
+    assert loaded & (HEAVY | SERVER | {"numpy", "PIL", "httpx", "scipy", "sklearn"}) == set()
+
+
+def test_a_library_imports_nothing_of_a_server() -> None:
+    program = (
+        "import sys, fdvs, fdvs.pipelines.library, fdvs.pipelines.results\n"
+        "import fdvs.answers.answer, fdvs.search.index, fdvs.store.store, fdvs.story\n"
+        "import fdvs.pipelines.exports.formats, fdvs.pipelines.ask.asker\n"
+        "print(*sorted(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "fdvs.pipelines.library" in loaded
+    assert {name.partition(".")[0] for name in loaded} & SERVER == set()
+    assert [name for name in loaded if name.startswith("fdvs.pipelines.serve")] == []

@@ -34,47 +34,50 @@ def main(arguments: list[str]) -> int:
         target = folder / f"{lecture['name']}.mp4"
         if not target.exists():
             with tempfile.TemporaryDirectory() as work:
-                _film(lecture, Path(work), target)
+                film_of(lecture, Path(work), target)
             print(target)
     return 0
 
 
-def _film(lecture: dict[str, Any], work: Path, target: Path) -> None:
+def film_of(lecture: dict[str, Any], work: Path, target: Path) -> None:
+    """Make the film of a lecture; `footer`, if it has one, stands on every slide."""
     slides = [slide for topic in lecture["topics"] for slide in topic["slides"]]
     for number, slide in enumerate(slides):
-        _draw(slide, work / f"{number}.png")
+        _draw(slide, work / f"{number}.png", footer=lecture.get("footer", ""))
         sound, voice = work / f"{number}.wav", VOICES[lecture["language"]]
-        _run("espeak-ng", "-v", voice, "-s", "150", "-w", str(sound), " ".join(slide["said"]))
+        run("espeak-ng", "-v", voice, "-s", "150", "-w", str(sound), " ".join(slide["said"]))
         with wave.open(str(sound)) as file:
             length_s = file.getnframes() / file.getframerate() + PAUSE_S
-        _run(
-            *_FFMPEG, "-loop", "1", "-framerate", "5", "-i", str(work / f"{number}.png"),
+        run(
+            *FFMPEG, "-loop", "1", "-framerate", "5", "-i", str(work / f"{number}.png"),
             "-i", str(sound), "-af", f"apad=pad_dur={PAUSE_S}", "-shortest", "-t", str(length_s),
             "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ar", "22050",
             str(work / f"{number}.mp4"),
         )  # fmt: skip
     parts = "".join(f"file '{work / str(number)}.mp4'\n" for number in range(len(slides)))
     (work / "parts.txt").write_text(parts, "utf-8")
-    _run(
-        *_FFMPEG, "-f", "concat", "-safe", "0", "-i", str(work / "parts.txt"), "-c", "copy",
+    run(
+        *FFMPEG, "-f", "concat", "-safe", "0", "-i", str(work / "parts.txt"), "-c", "copy",
         str(target),
     )  # fmt: skip
 
 
-def _draw(slide: dict[str, Any], target: Path) -> None:
+def _draw(slide: dict[str, Any], target: Path, *, footer: str) -> None:
     image = Image.new("RGB", SIZE, (250, 250, 246))
     draw = ImageDraw.Draw(image)
     draw.text((60, 50), slide["title"], fill=(20, 40, 90), font=ImageFont.load_default(46))
     for place, bullet in enumerate(slide["bullets"]):
         at = (90, 150 + place * 60)
         draw.text(at, f"- {bullet}", fill=(30, 30, 30), font=ImageFont.load_default(30))
+    if footer:
+        draw.text((60, 495), footer, fill=(90, 90, 90), font=ImageFont.load_default(24))
     image.save(target)
 
 
-_FFMPEG = ("ffmpeg", "-nostdin", "-y", "-loglevel", "error")
+FFMPEG = ("ffmpeg", "-nostdin", "-y", "-loglevel", "error")
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 

@@ -56,7 +56,9 @@ _FILLER = re.compile(
 # More of them, which stories leave out by their length.
 _ASIDE = re.compile(
     r"\b(?:let (?:me|us) (?:finish|begin|start|end|talk|turn|look)|let that sink in|one more thing"
-    r"|you know what i mean|still awake|as you can see|kommen wir zu|lassen sie mich)\b",
+    r"|you know what i mean|still awake|as you can see|kommen wir zu|lassen sie mich"
+    r"|we(?:'ll| will) (?:come back|return)|you may have (?:seen|heard)|i always find"
+    r"|darauf kommen wir|wir kommen (?:nun|jetzt|später|zu[mr]?)|schauen wir uns)\b",
     re.IGNORECASE,
 )
 # sounds between brackets, music

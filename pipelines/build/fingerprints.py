@@ -28,10 +28,10 @@ VERSIONS = {
     "kept_frames": 1,
     "look": 1,
     "see": 1,
-    "chapter": 4,
+    "chapter": 5,
     "chapter_vector": 1,
     "kept_chapters": 1,
-    "story": 3,
+    "story": 4,
     "story_vector": 1,
     "done": 1,
 }

@@ -9,6 +9,7 @@ import pytest
 from fdvs.story.candidates import (
     Voice,
     candidates_of,
+    is_remark,
     picture_words,
     repeats,
     with_texts_once,
@@ -110,3 +111,19 @@ def test_where_nobody_speaks_titles_are_told() -> None:
 def test_a_small_letter_behind_a_question_begins_a_sentence_with_a_capital() -> None:
     (_, second) = candidates_of([chapter("Is it a problem? caffeine stays in the blood.", index=0)])
     assert second.text == "Caffeine stays in the blood."
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["We will come back to that number later.", "You may have seen the pictures.",
+     "Darauf kommen wir später zurück.", "Gut, schauen wir uns nun die Bewegung an."],
+)  # fmt: skip
+def test_what_is_said_about_the_talk_is_no_matter(remark: str) -> None:
+    assert is_remark(remark)
+    assert quality(remark) < 0.25
+
+
+def test_a_long_sentence_with_such_words_is_matter() -> None:
+    assert not is_remark(
+        "We will return the water to the river once the turbines of the plant have used it all."
+    )

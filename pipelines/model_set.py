@@ -146,6 +146,11 @@ class ModelSet:
         """Whether a model reads whole files (a TrackSource). Loads nothing."""
         return hasattr(self._own.get(name) or self._class(name), "read_track")
 
+    def kind_of(self, name: str) -> str:
+        """Return what a source's observations are called: `speech` of speech-base."""
+        found = self._own.get(name) or self._class(name)
+        return str(getattr(found, "source", "") or name.removeprefix("source:"))
+
     def listens(self) -> bool:
         """Whether a source writes down what is said. Loads nothing."""
         found = (self._own.get(name) or self._class(name) for name in self.observer_names())

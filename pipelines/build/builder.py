@@ -175,7 +175,8 @@ class Builder:
     def _commit_stretch(self, item: Stretch) -> None:
         """Commit what a source has read of a file so far."""
         self._store.put_many([item.result])
-        self._watch(track_event(item.job, item.source, item.end_s))
+        kind = self._context.models.kind_of(item.source)
+        self._watch(track_event(item.job, kind, item.end_s))
 
     def _commit_clip(self, task: ClipTask) -> None:
         """Commit the results of one clip, even of a video that failed later: no work is lost."""

@@ -65,16 +65,16 @@ def _read(job: VideoJob, name: str, track: Track, context: BuildContext) -> Iter
 
 def _tell(job: VideoJob, name: str, at_s: float, context: BuildContext) -> None:
     """Say how far a source has read a file; what it found is committed when a stretch ends."""
-    context.watch(track_event(job, name, at_s))
+    context.watch(track_event(job, context.models.kind_of(name), at_s))
 
 
-def track_event(job: VideoJob, name: str, at_s: float) -> BuildEvent:
-    """Return the event that a source has read a file up to a time."""
+def track_event(job: VideoJob, kind: str, at_s: float) -> BuildEvent:
+    """Return the event that a source, such as speech, has read a file up to a time."""
     length_s = job.info.duration_s if job.info else 0.0
     return BuildEvent(
         kind="track",
         name=job.path.name,
-        text=name.removeprefix("source:"),
+        text=kind,
         done=round(at_s),
         total=round(length_s),
         number=job.number,

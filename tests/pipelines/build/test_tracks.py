@@ -174,3 +174,17 @@ def test_lines_are_given_in_time_order_and_none_is_lost() -> None:
     given = [said.text for by_clip in give_to_clips(lines, CLIPS) for said in by_clip]
     assert sorted(given, key=int) == [str(t) for t in range(-4, 36)]
     assert given[4:] == [str(t) for t in range(36)]
+
+
+def test_a_watcher_hears_which_source_is_at_work_and_how_far_it_has_come(
+    tmp_path: Path, film: Path, models: dict[str, Any]
+) -> None:
+    models["source:subtitles"] = ScriptedTrack([(1.0, "The first elephant."), (9.0, "A boat.")])
+    events: list[BuildEvent] = []
+    with Library.open(tmp_path / "library", config=CONFIG, models=models) as library:
+        library.build(film, progress=events.append)
+    heard = [(e.text, e.at_s, e.length_s, e.number) for e in events if e.kind == "track"]
+    assert heard == [("speech", at_s, 12.0, 1) for at_s in (0.0, 2.0, 10.0, 10.0)]
+    (started,) = (e for e in events if e.kind == "start")
+    (opened,) = (e for e in events if e.kind == "video")
+    assert started.size_bytes == opened.size_bytes == film.stat().st_size

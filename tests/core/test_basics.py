@@ -37,7 +37,7 @@ def test_a_time_that_is_none_is_an_error(time_s: float) -> None:
 
 
 def test_a_citation_covers_its_stretch() -> None:
-    assert citation("a b.mp4", 59.2, 61.01) == "[a b.mp4 @ 0:59-1:02]"
+    assert citation("a b.mp4", 59.2, 61.11) == "[a b.mp4 @ 0:59-1:02]"
 
 
 def test_equal_values_have_equal_fingerprints_whatever_their_order() -> None:

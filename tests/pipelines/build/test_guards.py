@@ -66,7 +66,7 @@ def test_a_sound_file_becomes_chapters_without_pictures(
     ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=10", str(sound))
     report = build(tmp_path, sound, models)
     assert report.notes == (
-        "1 of 1 files have sound, and nothing writes down what is said in it; "
+        "1 of 1 file has sound, and nothing writes down what is said in it; "
         "add the source speech: --with speech",
     )
     (row,) = report.rows

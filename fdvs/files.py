@@ -11,6 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# How files of others are opened: a named pipe without a writer must not hold us, and Windows must
+# not change line ends. A system that lacks a flag has no use for it.
+READ_FLAGS = os.O_RDONLY
+for _flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT"):
+    READ_FLAGS |= getattr(os, _flag, 0)
+
 
 def read_regular(path: Path, *, max_bytes: int) -> bytes:
     """Return the content of a regular file; a pipe, a device or a folder is never waited for.
@@ -18,8 +24,7 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
     Raises OSError: EINVAL for anything but a regular file, EFBIG for more than `max_bytes`, which
     are not read, and what the system says about a file that cannot be opened.
     """
-    # O_NONBLOCK: a named pipe without a writer must not hold us
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, READ_FLAGS)
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)

@@ -11,13 +11,14 @@ The file holds what models said about somebody's data: it belongs to whoever ran
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
+
+from filelock import FileLock, Timeout
 
 from fdvs.errors import ConfigError, CorruptLibrary, LibraryBusy
 from fdvs.files import Closing
@@ -40,8 +41,11 @@ class RecordLog(Closing):
     `done` holds the records by id, those of earlier runs included; `num_resumed` counts these.
     """
 
-    def __init__(self, path: Path, file: IO[bytes], done: dict[str, Record]) -> None:
+    def __init__(
+        self, path: Path, file: IO[bytes], lock: FileLock, done: dict[str, Record]
+    ) -> None:
         self.path = path
+        self._lock = lock
         self.done = done
         self.num_resumed = len(done)
         self._file = file
@@ -69,6 +73,7 @@ class RecordLog(Closing):
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
+            self._lock.release()
 
 
 def open_records(
@@ -87,7 +92,20 @@ def open_records(
         CorruptLibrary: not such a log, or damaged before its last line.
         LibraryBusy: another process is writing it.
     """
-    file = _locked(path)
+    lock = _locked(path)
+    try:
+        file, done = _opened(path, settings, on_change)
+    except BaseException:
+        lock.release()
+        raise
+    logger.info("%s: %d records found", path, len(done))
+    return RecordLog(path, file, lock, done)
+
+
+def _opened(
+    path: Path, settings: Mapping[str, Any], on_change: OnChange
+) -> tuple[IO[bytes], dict[str, Record]]:
+    file: IO[bytes] = path.open("a+b")
     try:
         found = _read(path, file)
         changed = "" if found is None else _difference(found[0], settings)
@@ -97,7 +115,8 @@ def open_records(
                 "name another file, or start over"
             )
         if changed:
-            file = _put_aside(path, file)
+            file.close()
+            file = _put_aside(path)
         done = {} if found is None or changed else found[1]
         if not done and not file.tell():
             file.write(_line(_header(settings)))
@@ -105,8 +124,7 @@ def open_records(
     except BaseException:
         file.close()
         raise
-    logger.info("%s: %d records found", path, len(done))
-    return RecordLog(path, file, done)
+    return file, done
 
 
 def read_records(path: Path) -> tuple[dict[str, Any], dict[str, Record]]:
@@ -121,29 +139,28 @@ def read_records(path: Path) -> tuple[dict[str, Any], dict[str, Record]]:
     return found
 
 
-def _locked(path: Path) -> IO[bytes]:
+def _locked(path: Path) -> FileLock:
+    """Return the held lock of a log: a file of its own, so that Windows lets the log be read."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), is_singleton=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b")
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(f"cannot write {path}: {reason}; name another file") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        path.open("a+b").close()
+        lock.acquire(timeout=0)
+    except Timeout:
         raise LibraryBusy(
             f"{path} is being written by another process; wait for it or name another file"
         ) from None
-    return file
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"cannot write {path}: {reason}; name another file") from None
+    return lock
 
 
-def _put_aside(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _put_aside(path: Path) -> IO[bytes]:
     old = path.with_name(path.name + ".old")
     os.replace(path, old)
-    file.close()
     logger.warning("%s: made with other settings; kept as %s", path, old.name)
-    return _locked(path)
+    return path.open("a+b")
 
 
 def _header(settings: Mapping[str, Any]) -> dict[str, Any]:

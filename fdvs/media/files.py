@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fdvs.errors import MissingVideo, NotAVideo
+from fdvs.files import READ_FLAGS
 
 # Container formats by their FFmpeg demuxer names, without those that open further files (hls,
 # dash, concat, image2, sdp).
@@ -86,11 +87,10 @@ def check_file(path: Path) -> Path:
     """
     absolute = Path(os.path.abspath(path))
     try:
-        # O_NONBLOCK: opening a named pipe without a writer must not block.
         status = os.stat(absolute)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFREG:
-            os.close(os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.close(os.open(absolute, READ_FLAGS))
     except FileNotFoundError:
         raise MissingVideo(f"no such file: {printable(path)}; only local files are read") from None
     except PermissionError:

@@ -20,6 +20,7 @@ OutOption = Annotated[
     ),
 ]
 _TIME = r"(?:(\d{1,3}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,3})?)|(\d{1,6}(?:\.\d{1,3})?)"
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Windows' own
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -140,7 +141,8 @@ def _seconds(clock: str) -> float:
 
 def _file_name(name: str) -> str:
     """Return a video's name as part of a file name that every system takes."""
-    return _UNSAFE.sub("_", Path(one_line(name)).stem).strip("._") or "video"
+    stem = _UNSAFE.sub("_", Path(one_line(name)).stem).strip("._") or "video"
+    return f"{stem.partition('.')[0]}_video" if _DEVICE.fullmatch(stem) else stem
 
 
 def _place(out: Path | None, file: str) -> Path:

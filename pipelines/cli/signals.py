@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ class _State:
     caught = 0
     grace_s = GRACE_S
     is_watching = False
+    wakes: socket.socket | None = None  # kept open as long as the process lives
 
 
 def end_at_once() -> None:
@@ -87,16 +89,17 @@ def _watch() -> None:
     """Start the thread that hears of a signal even while the main thread cannot."""
     if _State.is_watching or threading.current_thread() is not threading.main_thread():
         return
-    heard, written = os.pipe()
-    os.set_blocking(written, False)
-    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    heard, written = socket.socketpair()  # pipes cannot be used for this on Windows
+    written.setblocking(False)
+    signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+    _State.wakes = written
     threading.Thread(target=_end_in_time, args=(heard,), name="fdvs-signals", daemon=True).start()
     _State.is_watching = True
 
 
-def _end_in_time(heard: int) -> None:
+def _end_in_time(heard: socket.socket) -> None:
     while True:
-        numbers = [one for one in os.read(heard, 64) if one in HANDLED]
+        numbers = [one for one in heard.recv(64) if one in HANDLED]
         handled = [one for one in numbers if signal.getsignal(one) is not signal.SIG_IGN]
         if handled:
             time.sleep(_State.grace_s)

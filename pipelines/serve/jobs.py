@@ -119,7 +119,7 @@ class Jobs:
         process = job.process
         if process is None or process.poll() is not None:
             return
-        process.send_signal(signal.SIGINT)
+        _interrupt(process)
         threading.Timer(KILL_AFTER_S, _kill, (process,)).start()
 
     def close(self) -> None:
@@ -181,6 +181,14 @@ class Jobs:
 def _drain(stream: Any, into: deque[str]) -> None:
     for line in stream:
         into.append(line.strip())
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """Ask a build to end; Windows cannot, and a killed build loses only the clips in flight."""
+    if sys.platform == "win32":
+        process.terminate()
+    else:
+        process.send_signal(signal.SIGINT)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -9,9 +9,11 @@ import os
 import re
 import secrets
 import stat
+import sys
 from pathlib import Path
 
 from fdvs.errors import InvalidValue, StoreError
+from fdvs.files import READ_FLAGS
 
 VARIABLE = "FDVS_TOKEN"
 FILE_NAME = "serve.token"
@@ -53,11 +55,10 @@ def token_of(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    number = os.open(path, READ_FLAGS | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(number, "rb") as file:
         status = os.fstat(number)
-        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-        if not is_ours or status.st_mode & 0o077:
+        if not stat.S_ISREG(status.st_mode) or not _is_only_ours(status):
             raise StoreError(
                 f"the token {path} may be known to others (mode {stat.S_IMODE(status.st_mode):o}); "
                 "delete it, and the server makes a new one"
@@ -65,10 +66,18 @@ def _read(path: Path) -> str:
         return file.read(MAX_CHARS + 2).decode("ascii", "replace").strip()
 
 
+def _is_only_ours(status: os.stat_result) -> bool:
+    """Whether a file is this user's and closed to others. On Windows, the folder's rights say so:
+    that of the cache is the user's own."""
+    if sys.platform == "win32":
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
 def _make(path: Path) -> None:
     """Write a token whole or not at all; another server may do the same now."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(number, "w") as file:
             file.write(new_token() + "\n")

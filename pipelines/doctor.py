@@ -16,6 +16,7 @@ from pathlib import Path
 from fdvs.config import Config
 from fdvs.errors import FdvsError, how_to_install
 from fdvs.models.cards import Card, resolve
+from fdvs.pipelines.captioners import AUTO
 from fdvs.pipelines.machine import (
     BackendJson,
     HealthJson,
@@ -151,7 +152,8 @@ def preset_state(name: str, config: Config) -> PresetJson:
     from fdvs.pipelines.presets import PRESETS
 
     cards, problems = [], []
-    for role, spec in used_specs(resolve_sources(config).config).values():
+    resolved = resolve_sources(config).config
+    for role, spec in used_specs(resolved).values():
         try:
             cards.append(resolve(spec, role))
         except FdvsError as error:
@@ -160,9 +162,12 @@ def preset_state(name: str, config: Config) -> PresetJson:
     problems += [f"index: {o['reason']}" for o in map(check_backend, INDEX) if not o["runs"]]
     if lacking := missing_weights(cards):
         problems.append(lacking)
+    about = (PRESETS[name].__doc__ or "").strip().splitlines()[0]
+    if config.perceive.captioner == AUTO:
+        about += f" Here: {resolved.perceive.captioner}."
     return PresetJson(
         name=name,
-        about=(PRESETS[name].__doc__ or "").strip().splitlines()[0],
+        about=about,
         runs=not problems,
         problems=list(dict.fromkeys(problems)),
         untested=_names(card for card in cards if card.tested not in (REAL, NONE)),

@@ -42,8 +42,7 @@ def offline() -> Config:
 
 
 def laptop() -> Config:
-    """open_clip ViT-B-32, MiniLM, a 1.5B instruct LLM; captions by a model server of this machine,
-    by Qwen3-VL-2B on a GPU, or by SmolVLM2-500M-Video."""
+    """open_clip ViT-B-32, MiniLM, a 1.5B instruct LLM; captions by what this machine has."""
     return Config(
         preset="laptop",
         sample=SampleConfig(short_side_px=384),

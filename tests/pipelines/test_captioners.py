@@ -101,6 +101,15 @@ def test_what_is_stored_with_a_library_is_the_choice(
         assert library.config.perceive.captioner == ON_CPU
 
 
+def test_the_doctor_says_which_one_this_machine_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdvs.pipelines.doctor import preset_state
+
+    assert preset_state("laptop", laptop())["about"].endswith(f"Here: {ON_CPU}.")
+    give_server(monkeypatch, server("qwen3-vl:4b-instruct"))
+    assert "Here: ollama:qwen3-vl:4b-instruct." in preset_state("laptop", laptop())["about"]
+    assert "Here" not in preset_state("gpu", gpu())["about"]
+
+
 def test_a_captioner_that_is_named_and_evaluations_ask_no_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -126,6 +126,7 @@ def library(
     num_pages = -(-len(every) // NUM_CARDS)
     return page(
         request, "library.html", rows=rows, details=details, total_s=sum(lengths.values()),
+        can_build=not engine.doors.is_read_only,
         num_videos=len(every), number=page_number, num_pages=num_pages,
         jobs=[job for job in engine.jobs.jobs if not job.is_over],
         last=next((job for job in reversed(engine.jobs.jobs) if job.is_over), None),

@@ -140,6 +140,8 @@ def test_a_server_that_only_reads_changes_nothing(
     assert [answer.status_code for answer in answers] == [403, 403, 403]
     assert answers[0].json()["type"] == "urn:fdvs:problem:NotAllowed"
     assert client.get(f"{API}/builds", headers=KEY).json() == []
+    assert "Add videos" not in client.get("/", headers=KEY).text
+    assert "Add videos" in guest(Doors()).get("/", headers=KEY).text
     assert len(library.videos()) == 2
     assert client.get(f"{API}/search?q=fox", headers=KEY).status_code == 200
 

@@ -111,19 +111,45 @@ def test_a_checkout_without_symlinks_gives_the_same_wheel(names: set[str], tmp_p
         assert set(archive.namelist()) == names
 
 
+def run_unpacked(folder: Path, place: Path, *line: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the package that was unpacked into `folder`, in another folder."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+        "import fdvs.pipelines.cli.main as cli\n"
+        f"assert cli.__file__.startswith({str(folder)!r}), cli.__file__\n"
+        "from fdvs.models.cards import card_names\n"
+        "assert card_names()\n"
+        "sys.exit(cli.run(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-P", "-c", program, *line]
+    return subprocess.run(command, capture_output=True, text=True, cwd=place)
+
+
 def test_the_program_runs_from_the_unpacked_wheel(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    program = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
-        "import fdvs.pipelines.cli.main as cli\n"
-        f"assert cli.__file__.startswith({str(tmp_path)!r}), cli.__file__\n"
-        "from fdvs.models.cards import card_names\n"
-        "assert card_names()\n"
-        "sys.exit(cli.run(['--version']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = run_unpacked(tmp_path, tmp_path, "--version")
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["fdvs"]), done.stderr
+
+
+@pytest.mark.slow
+def test_build_and_search_run_from_the_unpacked_wheel(
+    wheel: Path, tmp_path: Path, needs_models: None
+) -> None:
+    import imageio_ffmpeg
+
+    package, place = tmp_path / "package", tmp_path / "elsewhere"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(package)
+    (place / "films").mkdir(parents=True)
+    picture = "color=red:size=64x48:rate=10:duration=2"
+    film = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", picture]
+    subprocess.run([*film, str(place / "films" / "talk.mp4")], check=True)
+    said = "1\n00:00:00,100 --> 00:00:01,500\nThe tide rises twice a day.\n"
+    (place / "films" / "talk.srt").write_text(said, "utf-8")
+    built = run_unpacked(package, place, "build", "films", "--without", "speech,ocr")
+    assert built.returncode == 0, built.stderr
+    found = run_unpacked(package, place, "search", "tide", "--json")
+    assert found.returncode == 0, found.stderr
+    assert "The tide rises twice a day." in found.stdout

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fdvs.errors import BadModelOutput
 from fdvs.prompting.thoughts import without_thoughts
@@ -45,6 +45,15 @@ _REFUSAL = re.compile(
     r"^(?:i(?:'|’)?m sorry|sorry|i can(?:'|’)?t|i cannot|i(?:'|’)?m unable|i am unable|unable to"
     r"|as an ai)\b.{0,160}\b(?:assist|help|describe|identify|see|view|provide|process|comply|image"
     r"|picture)",
+    re.IGNORECASE,
+)
+# what a model says whose server dropped the pictures
+_BLIND = re.compile(
+    r"^(?:(?:i(?:'|’)?m sorry|sorry)[,.]? (?:but )?)?"
+    r"(?:i (?:do not|don(?:'|’)t|cannot|can(?:'|’)t) see (?:any|an|the|your) (?:image|picture)"
+    r"|there (?:is|are) no (?:image|picture|photo)s? (?:in your|provided|attached|included)"
+    r"|no (?:image|picture|photo)s? (?:was|were|is|are) (?:provided|attached|included)"
+    r"|(?:please|could you) (?:provide|share|upload|attach) (?:the|an|your) (?:image|picture))",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(
@@ -116,6 +125,16 @@ def calls_for(clips: Sequence[ClipView], *, frames_per_call: int) -> list[Call]:
     return calls
 
 
+def split_call(call: Call, size: int) -> list[Call]:
+    """Split a call into parts of `size` frames, which together cover its time."""
+    groups = [call.frames[at : at + size] for at in range(0, len(call.frames), size)]
+    edges_s = [call.start_s, *(group[0].time_s for group in groups[1:]), call.end_s]
+    return [
+        replace(call, frames=group, start_s=start_s, end_s=end_s)
+        for group, start_s, end_s in zip(groups, edges_s[:-1], edges_s[1:], strict=True)
+    ]
+
+
 def captions_by_clip(
     num_clips: int, calls: Sequence[Call], captions: Sequence[str]
 ) -> list[list[Observation]]:
@@ -147,6 +166,8 @@ def clean_reply(reply: str, *, prompt: str, who: str, is_cut: bool = False) -> s
     text = clean_text(_ROLE.sub("", text), max_chars=MAX_CAPTION_CHARS)
     if _REFUSAL.search(text):
         raise BadModelOutput(f"{who} refused to describe the pictures: {text[:EXCERPT_CHARS]!r}")
+    if _BLIND.search(text):
+        raise BadModelOutput(f"{who} saw no pictures: {text[:EXCERPT_CHARS]!r}; take one that sees")
     text = _without_loops(text)
     if not any(character.isalnum() for character in text):
         raise BadModelOutput(

@@ -9,7 +9,6 @@ environment, is only sent as a header, and appears in no message.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import random
@@ -20,14 +19,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fdvs.errors import BadModelOutput, ConfigError, ModelError, ModelUnavailable, Stopped
-from fdvs.models.endpoint.dialects import ANY, Dialect, chat_body, chat_path, chat_reply, dialect
-from fdvs.prompting.thoughts import without_thoughts
+from fdvs.models.endpoint.dialects import chat_body, chat_path, dialect, dialect_of
+from fdvs.models.endpoint.refusals import (
+    NAMELESS,
+    REFUSABLE,
+    SPARE,
+    TooMuch,
+    is_loading,
+    told_error,
+)
+from fdvs.models.endpoint.replies import Reply, parse_reply, retry_after_s
 from fdvs.stopping import POLL_S, carried, check_stop, pause, stop_wanted
 from fdvs.typed import Checked, Range, check_range
 
@@ -35,19 +40,9 @@ if TYPE_CHECKING:
     import httpx
 
 EXCERPT_CHARS = 200
+WORDS_CHARS = 2000  # of an error, to find out what it means
 GRACE_S = 1.0  # after the time limit, before the sockets are shut
 MORE_FOR_THOUGHTS = 4
-# parameters that some servers refuse, and what to send instead, "" for nothing
-REFUSABLE = {
-    "max_tokens": "max_completion_tokens", "temperature": "", "chat_template_kwargs": "",
-    "reasoning_effort": "", "think": "",
-}  # fmt: skip
-# a server's words for what no retry can mend
-_HOPELESS = re.compile(
-    r"image input|mmproj|does not support (?:image|vision)|not (?:a )?multimodal|no vision"
-    r"|more system memory|out of memory|insufficient memory",
-    re.IGNORECASE,
-)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 logger = logging.getLogger(__name__)
@@ -57,16 +52,19 @@ logger = logging.getLogger(__name__)
 class EndpointOptions(Checked):
     """How to talk to a server; the options of an endpoint's model card.
 
-    `timeout_s` bounds one whole attempt, `max_retry_after_s` the pause that a server may ask for.
+    `timeout_s` bounds one whole attempt, `load_timeout_s` the first one where a server loads its
+    model then, and `max_retry_after_s` the pause that a server may ask for.
     `frames_per_call`: 0 sends all kept frames of a clip at once. `context_tokens` is the server's
     limit, which the protocol does not report. `dialect`: the kind of server, "" for any that is
     OpenAI-compatible.
     """
 
-    dialect: Literal["", "ollama", "lmstudio", "llamacpp", "vllm", "sglang", "openai"] = ""
-
+    dialect: Literal[
+        "", "ollama", "lmstudio", "llamacpp", "vllm", "sglang", "openai", "gemini", "mistral"
+    ] = ""  # fmt: skip
     api_key_env: str = "FDVS_API_KEY"
     timeout_s: Annotated[float, Range(0.05, 3600)] = 120.0
+    load_timeout_s: Annotated[float, Range(0.05, 3600)] = 300.0
     max_attempts: Annotated[int, Range(1, 20)] = 5
     backoff_s: Annotated[float, Range(0, 60)] = 0.5
     max_backoff_s: float = 20.0
@@ -91,17 +89,6 @@ class Target:
     model: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """A checked reply; token counts are None where the server reports none."""
-
-    text: str
-    num_prompt_tokens: int | None
-    num_tokens: int | None
-    stopped: bool
-    num_thoughts: int = 0  # characters
-
-
 class _RefusedParameter(Exception):
     """The server refuses a parameter; `instead` is another name for it, "" for none."""
 
@@ -113,10 +100,18 @@ class _RefusedParameter(Exception):
 class _TransientError(Exception):
     """An attempt failed and may be retried; `wait_s` is the pause that the server asked for."""
 
-    def __init__(self, reason: str, *, wait_s: float | None = None, offline: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        wait_s: float | None = None,
+        offline: bool = False,
+        loading: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
         self.offline = offline
+        self.loading = loading
 
 
 def parse_target(target: str) -> Target:
@@ -141,7 +136,10 @@ def parse_target(target: str) -> Target:
 
 
 class ChatClient:
-    """Client of one server; safe to share between threads."""
+    """Client of one server; safe to share between threads.
+
+    `looks`: an unnamed server is asked once which one it is, to be spoken to in its own dialect.
+    """
 
     def __init__(
         self,
@@ -149,9 +147,14 @@ class ChatClient:
         options: EndpointOptions,
         *,
         sleep: Callable[[float], None] = pause,
+        looks: bool = False,
     ) -> None:
         self.target = target
         self.options = options
+        self._base_url = target.base_url
+        self._looks = looks and not options.dialect
+        self._first = threading.Lock()  # held by the request that loads the model
+        self._is_loaded = False
         self._sleep = sleep
         self._random = random.Random()
         self._dialect = dialect(options.dialect)
@@ -191,6 +194,7 @@ class ChatClient:
 
         Raises:
             ModelUnavailable: no server answers, or it refuses the key or the model.
+            TooMuch: the messages are longer than the server takes.
             BadModelOutput: the reply is not a chat completion; the message has an excerpt.
             ModelError: the request is refused, or fails in the last attempt, too.
             Stopped: the caller wanted it (see `fdvs.stopping`).
@@ -198,7 +202,7 @@ class ChatClient:
 
         def ask() -> Reply:
             reply = self._ask(messages, max_tokens)
-            if not reply.text and reply.num_thoughts:
+            if not reply.text and (reply.num_thoughts or not reply.stopped):
                 reply = self._ask(messages, MORE_FOR_THOUGHTS * max_tokens)
             return reply
 
@@ -228,20 +232,62 @@ class ChatClient:
         return found.result()
 
     def _ask(self, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Reply:
+        """Ask; where the first request loads the model, the others wait for it."""
+        if self._is_loaded:
+            return self._asked(messages, max_tokens)
+        with self._first:
+            self._look()
+            is_first = self._dialect.loads_late and not self._is_loaded
+            if is_first:
+                reply = self._asked(messages, max_tokens, is_first=True)
+            self._is_loaded = True
+        return reply if is_first else self._asked(messages, max_tokens)
+
+    def _look(self) -> None:
+        """Find out once which server this is, where nobody said."""
+        if not self._looks:
+            return
+        self._looks = False
+        self._dialect = dialect_of(self.target.base_url, self._http)
+        if self._dialect.is_native:
+            self._base_url = self.target.base_url.removesuffix("/v1")
+        if self._dialect.name:
+            logger.info("%s: speaks to it as %s", self.target.base_url, self._dialect.name)
+
+    def _asked(
+        self, messages: Sequence[Mapping[str, Any]], max_tokens: int, *, is_first: bool = False
+    ) -> Reply:
         body = chat_body(
             self._dialect, self.target.model, messages, max_tokens=max_tokens,
             context_tokens=self.options.context_tokens,
         )  # fmt: skip
-        attempt = 1
+        options = self.options
+        timeout_s = (
+            max(options.timeout_s, options.load_timeout_s) if is_first else options.timeout_s
+        )
+        attempt, loading_s = 1, 0.0
         while True:
             check_stop()
             try:
-                return parse_reply(self._post(self._accepted(body)), self._dialect)
+                return self._parsed(self._post(self._accepted(body), timeout_s))
             except _RefusedParameter as refused:
                 self._refused[refused.name] = refused.instead
             except _TransientError as failure:
-                self._pause_or_give_up(attempt, failure)
-                attempt += 1
+                paused_s = self._pause_or_give_up(attempt, failure, loading_s)
+                loading_s += paused_s if failure.loading else 0.0
+                attempt += not failure.loading
+
+    def _parsed(self, data: bytes) -> Reply:
+        """Return a reply. Raises what the words of an error mean that came with status 200."""
+        try:
+            return parse_reply(data, self._dialect)
+        except BadModelOutput:
+            raise
+        except ModelError as error:
+            words = self._safe(str(error), WORDS_CHARS)
+            where = self.target.base_url
+            told = told_error(words, where=where, model=self.target.model)
+            raise told or ModelError(f"{where}: {words}") from None
 
     def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request without what the server refused before."""
@@ -265,9 +311,14 @@ class ChatClient:
         if urlsplit(self.target.base_url).hostname not in LOOPBACK:
             logger.warning("%s is not https: the key travels unencrypted", self.target.base_url)
 
-    def _pause_or_give_up(self, attempt: int, failure: _TransientError) -> None:
-        if attempt >= self.options.max_attempts:
-            kind = ModelUnavailable if failure.offline else ModelError
+    def _pause_or_give_up(self, attempt: int, failure: _TransientError, loading_s: float) -> float:
+        """Pause before the next attempt, and return how long. Raises ModelError after the last."""
+        options = self.options
+        is_over = attempt >= options.max_attempts
+        if failure.loading:
+            is_over = loading_s >= options.load_timeout_s
+        if is_over:
+            kind = ModelUnavailable if failure.offline or failure.loading else ModelError
             raise kind(
                 f"{self.target.base_url}: {failure} after {attempt} attempts; is the server "
                 "running, and is the URL right?"
@@ -275,6 +326,7 @@ class ChatClient:
         pause_s = self._pause_s(attempt, failure.wait_s)
         logger.info("%s: %s; again in %.2f s", self.target.base_url, failure, pause_s)
         self._sleep(pause_s)
+        return max(pause_s, POLL_S)
 
     def _pause_s(self, attempt: int, wait_s: float | None) -> float:
         """Return the pause that the server asked for (bounded), or a jittered exponential one."""
@@ -283,22 +335,25 @@ class ChatClient:
         full_s = min(self.options.max_backoff_s, self.options.backoff_s * 2.0 ** (attempt - 1))
         return full_s * self._random.uniform(0.5, 1.0)
 
-    def _post(self, body: Mapping[str, Any]) -> bytes:
+    def _post(self, body: Mapping[str, Any], timeout_s: float) -> bytes:
         import httpx
 
-        deadline_s = time.monotonic() + self.options.timeout_s
-        watch = threading.Timer(self.options.timeout_s + GRACE_S, self._hang_up)
+        deadline_s = time.monotonic() + timeout_s
+        watch = threading.Timer(timeout_s + GRACE_S, self._hang_up)
         watch.daemon = True
         watch.start()
         try:
             with self._http.stream(
-                "POST", f"{self.target.base_url}{chat_path(self._dialect)}", json=body
+                "POST",
+                f"{self._base_url}{chat_path(self._dialect)}",
+                json=body,
+                timeout=timeout_s,
             ) as response:
-                data = self._read(response, deadline_s)
+                data = self._read(response, deadline_s, timeout_s)
                 self._check_status(response, data)
                 return data.replace(self._key.encode(), b"***") if self._key else data
         except httpx.TimeoutException:
-            raise _TransientError(f"no answer within {self.options.timeout_s:g} s") from None
+            raise _TransientError(f"no answer within {timeout_s:g} s") from None
         except httpx.ConnectError as error:
             raise _TransientError(
                 f"no connection ({self._safe(str(error))})", offline=True
@@ -310,7 +365,7 @@ class ChatClient:
             if time.monotonic() < deadline_s:
                 raise
             raise _TransientError(
-                f"no whole answer within {self.options.timeout_s:g} s ({self._safe(str(error))})"
+                f"no whole answer within {timeout_s:g} s ({self._safe(str(error))})"
             ) from None
         finally:
             watch.cancel()
@@ -325,7 +380,7 @@ class ChatClient:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _read(self, response: httpx.Response, deadline_s: float) -> bytes:
+    def _read(self, response: httpx.Response, deadline_s: float, timeout_s: float) -> bytes:
         """Read a reply of bounded size within the attempt's time, however slowly it arrives."""
         limit, num_bytes = self.options.max_reply_bytes, 0
         parts: list[bytes] = []
@@ -334,7 +389,7 @@ class ChatClient:
             if num_bytes > limit:
                 raise BadModelOutput(f"{self.target.base_url}: reply larger than {limit} bytes")
             if time.monotonic() > deadline_s:
-                raise _TransientError(f"no whole answer within {self.options.timeout_s:g} s")
+                raise _TransientError(f"no whole answer within {timeout_s:g} s")
             parts.append(part)
         return b"".join(parts)
 
@@ -344,21 +399,24 @@ class ChatClient:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise BadModelOutput(f"{self.target.base_url}: compressed reply not asked for")
             return
-        excerpt = self._safe(data.decode("utf-8", errors="replace"))
-        if status >= 400 and _HOPELESS.search(excerpt):
-            raise ModelUnavailable(
-                f"{self.target.base_url}: {self.target.model!r} cannot do this: {excerpt}"
-            )
+        words = self._safe(data.decode("utf-8", errors="replace"), WORDS_CHARS)
+        excerpt = words[:EXCERPT_CHARS]
+        told = told_error(words, where=self.target.base_url, model=self.target.model)
+        if told is not None and status >= 400:
+            raise told
+        if status == 413:
+            raise TooMuch(f"{self.target.base_url}: status 413, not retried ({excerpt})")
         if status in (408, 429) or status >= 500:
             wait_s = retry_after_s(response.headers.get("retry-after"))
-            told = f" ({excerpt})" if excerpt else ""
-            raise _TransientError(f"status {status}{told}", wait_s=wait_s)
+            said = f" ({excerpt})" if excerpt else ""
+            loading = status == 503 and is_loading(words)
+            raise _TransientError(f"status {status}{said}", wait_s=wait_s, loading=loading)
         if status in (400, 422):
-            self._learn(excerpt)
+            self._learn(words)
         if status in (401, 403):
             raise ModelUnavailable(
                 f"{self.target.base_url}: status {status}, the key was refused; set "
-                f"{self.options.api_key_env} ({excerpt})"
+                f"{self._dialect.api_key_env or self.options.api_key_env} ({excerpt})"
             )
         if status == 404:
             raise ModelUnavailable(
@@ -367,17 +425,21 @@ class ChatClient:
             )
         raise ModelError(f"{self.target.base_url}: status {status}, not retried ({excerpt})")
 
-    def _learn(self, excerpt: str) -> None:
+    def _learn(self, words: str) -> None:
         """Raise _RefusedParameter where a refusal names a parameter that can be left out."""
         for name, instead in REFUSABLE.items():
-            if name not in self._refused and re.search(rf"\b{name}\b", excerpt):
+            if name not in self._refused and re.search(rf"\b{name}\b", words):
                 logger.info("%s: refuses %s, so it is left out", self.target.base_url, name)
                 raise _RefusedParameter(name, instead)
+        for name in SPARE if NAMELESS.search(words) else ():
+            if name in self._dialect.extra and name not in self._refused:
+                logger.info("%s: refuses a request; %s is left out", self.target.base_url, name)
+                raise _RefusedParameter(name, "")
 
-    def _safe(self, text: str) -> str:
+    def _safe(self, text: str, max_chars: int = EXCERPT_CHARS) -> str:
         """Return an excerpt in one line, with the key masked should the server echo it."""
         plain = text.replace(self._key, "***") if self._key else text
-        return " ".join(plain.split())[:EXCERPT_CHARS]
+        return " ".join(plain.split())[:max_chars]
 
 
 def _sockets_of(client: httpx.Client) -> list[socket.socket]:
@@ -391,50 +453,3 @@ def _sockets_of(client: httpx.Client) -> list[socket.socket]:
         if isinstance(raw, socket.socket):
             found.append(raw)
     return found
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (number or date), None where it gives none."""
-    if not value:
-        return None
-    if value.strip().isdecimal() and len(value) < 12:
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
-
-
-def parse_reply(data: bytes, one: Dialect = ANY) -> Reply:
-    """Parse a chat completion strictly, and cut its thoughts.
-
-    Raises BadModelOutput with an excerpt, ModelError for an error that came with status 200.
-    """
-    try:
-        value = json.loads(data)
-        if isinstance(value, dict) and value.get("error"):
-            raise ModelError(f"the server answered with an error: {_excerpt(data)}")
-        text, thoughts, reason, usage = chat_reply(one, value)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise BadModelOutput(f"not a chat completion: {_excerpt(data)}") from None
-    if not isinstance(text, str):
-        raise BadModelOutput(f"chat completion without text: {_excerpt(data)}")
-    told = without_thoughts(text)
-    return Reply(
-        text=told,
-        num_thoughts=len(thoughts) if isinstance(thoughts, str) else len(text) - len(told),
-        num_prompt_tokens=_number(usage, "prompt_tokens"),
-        num_tokens=_number(usage, "completion_tokens"),
-        stopped=reason != "length",
-    )
-
-
-def _number(usage: object, key: str) -> int | None:
-    number = usage.get(key) if isinstance(usage, dict) else None
-    return number if type(number) is int and number >= 0 else None
-
-
-def _excerpt(data: bytes) -> str:
-    return repr(data[:EXCERPT_CHARS].decode("utf-8", errors="replace"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -23,9 +23,12 @@ from fdvs.models.describe.vlm_prompts import (
     clean_reply,
     look_question,
     question,
+    split_call,
     whole_call,
 )
-from fdvs.models.endpoint.client import ChatClient, EndpointOptions, Reply, parse_target
+from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
+from fdvs.models.endpoint.refusals import TooMuch
+from fdvs.models.endpoint.replies import Reply
 from fdvs.models.weights.fetch import identity_of
 from fdvs.protocols import Completion
 from fdvs.stopping import carried
@@ -48,7 +51,8 @@ class _EndpointModel:
         """Create the client without sending anything; `settings` do not apply to a server."""
         del settings
         options = options_from(card, EndpointOptions)
-        return cls(ChatClient(parse_target(card.target), options), identity_of(card))
+        client = ChatClient(parse_target(card.target), options, looks=True)
+        return cls(client, identity_of(card))
 
 
 class EndpointCaptioner(_EndpointModel):
@@ -61,28 +65,48 @@ class EndpointCaptioner(_EndpointModel):
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
         super().__init__(client, identity)
         self.batch_size = client.options.concurrency
+        self._most = client.options.frames_per_call  # pictures that a call may have, 0: any number
 
     def describe(self, clips: Sequence[ClipView]) -> list[list[Observation]]:
-        """Caption the clips. Raises what `ChatClient.chat` raises, and BadModelOutput."""
-        calls = calls_for(clips, frames_per_call=self.client.options.frames_per_call)
-        with ThreadPoolExecutor(self.client.options.concurrency) as pool:
-            captions = list(pool.map(self._caption, calls))
-        return captions_by_clip(len(clips), calls, captions)
+        """Caption the clips. Raises what `ChatClient.chat` raises, and BadModelOutput.
+
+        A clip that is too much for the server is described in parts.
+        """
+        calls = calls_for(clips, frames_per_call=self._most)
+        found = [one for part in self._each(calls, question) for one in part]
+        return captions_by_clip(len(clips), [c for c, _ in found], [text for _, text in found])
 
     def look(self, clips: Sequence[ClipView], asked: str) -> list[str]:
         """Answer a question about each clip. Raises as `describe`."""
-        with ThreadPoolExecutor(self.client.options.concurrency) as pool:
-            return list(
-                pool.map(
-                    carried(
-                        lambda call: self._caption(call, look_question(asked, len(call.frames)))
-                    ),
-                    [whole_call(position, view) for position, view in enumerate(clips)],
-                )
-            )
+        calls = [whole_call(position, view) for position, view in enumerate(clips)]
+        found = self._each(calls, lambda num_frames: look_question(asked, num_frames))
+        return [" ".join(text for _, text in part) for part in found]
 
-    def _caption(self, call: Call, prompt: str = "") -> str:
-        options, prompt = self.client.options, prompt or question(len(call.frames))
+    def _each(
+        self, calls: Sequence[Call], ask: Callable[[int], str]
+    ) -> list[list[tuple[Call, str]]]:
+        """Return what is said about each call, several at once."""
+        if len(calls) < 2:
+            return [self._captions(call, ask) for call in calls]
+        with ThreadPoolExecutor(min(len(calls), self.client.options.concurrency)) as pool:
+            return list(pool.map(carried(lambda call: self._captions(call, ask)), calls))
+
+    def _captions(self, call: Call, ask: Callable[[int], str]) -> list[tuple[Call, str]]:
+        """Caption a call, in parts where the server takes fewer pictures at once."""
+        try:
+            return [(call, self._caption(call, ask(len(call.frames))))]
+        except TooMuch as error:
+            if len(call.frames) < 2:
+                raise
+            size = error.num_pictures
+            if 0 < size < len(call.frames):
+                self._most = min(self._most or size, size)
+            else:
+                size = len(call.frames) // 2
+            return [one for part in split_call(call, size) for one in self._captions(part, ask)]
+
+    def _caption(self, call: Call, prompt: str) -> str:
+        options = self.client.options
         content: list[dict[str, Any]] = []
         for number, frame in enumerate(call.frames, start=1):
             # a text before each picture: servers are known to blend neighbouring pictures into one

@@ -74,7 +74,8 @@ CaptionerOption = Annotated[
     typer.Option(
         metavar="SPEC",
         help="What describes pictures: a model of models list, ollama:MODEL, lmstudio:, llamacpp:, "
-        "vllm:, sglang:, openai: or endpoint:URL#MODEL; remembered for the library.",
+        "vllm:, sglang:, openai:, gemini:, mistral: or endpoint:URL#MODEL; remembered for the "
+        "library.",
     ),
 ]
 LlmOption = Annotated[

@@ -26,14 +26,9 @@ from fdvs.errors import (
     UnknownName,
 )
 from fdvs.models.cards import Card, LoadSettings
-from fdvs.models.endpoint.client import (
-    ChatClient,
-    EndpointOptions,
-    parse_reply,
-    parse_target,
-    retry_after_s,
-)
+from fdvs.models.endpoint.client import ChatClient, EndpointOptions, parse_target
 from fdvs.models.endpoint.endpoint import EndpointCaptioner, EndpointLanguageModel
+from fdvs.models.endpoint.replies import parse_reply, retry_after_s
 from fdvs.types import Clip, ClipView, Frame
 
 

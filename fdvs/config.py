@@ -191,7 +191,8 @@ class AskConfig(Checked):
     scripts/plan_attention.py with the KV budget of each head for long texts; empty for the plan of
     the model's card, if it has one. `reread`: if a text is so long that part of its KV cache is
     evicted, it is read twice, and what the model attends to while it repeats a passage is kept
-    (about twice the prefill time, once per text; docs/decisions/016).
+    (about twice the prefill time, once per text; docs/decisions/016). Where it is off, the gate
+    beside the plan judges (scripts/plan_attention.py --gate), if there is one.
     """
 
     section: ClassVar[str] = "ask"

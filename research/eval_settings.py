@@ -17,6 +17,8 @@ from fdvs.models.llm.attention_options import DEFAULT
 FULL = "full"
 #: What a name ends in where passages are judged by reading them again.
 REREAD = "+reread"
+#: What a plan's name ends in where the gate beside it judges (`scripts/plan_attention.py --gate`).
+GATE = "+gate"
 BASE = DGAConfig(pool=True, score="attention", window=256)
 SINGLE = replace(BASE, pool=False)
 #: What `fdvs ask` gives a model without a plan; `units_N` leave N units of 160 instead of 25.
@@ -61,6 +63,7 @@ class Setting:
     config: DGAConfig
     layers: Mapping[int, LayerConfig] = field(default_factory=dict)
     reread: bool = False
+    gate: Path | None = None
 
     def units_share(self, num_layers: int) -> float:
         """Units over tokens where they are grouped, mean over heads; raw tail not counted."""
@@ -77,31 +80,50 @@ class Setting:
     def digest(self) -> str:
         """Tell settings of the same name from each other."""
         own = {str(index): config_values(config) for index, config in self.layers.items()}
-        values = json.dumps([self.config.to_dict(), own, *["reread"] * self.reread], sort_keys=True)
+        judge = ["reread"] * self.reread
+        if self.gate is not None:
+            judge.append(hashlib.sha256(self.gate.read_bytes()).hexdigest())
+        values = json.dumps([self.config.to_dict(), own, *judge], sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:8]
 
 
 def settings(plans: Iterable[Path] = ()) -> dict[str, Setting]:
     """Return the named settings: the baseline, the presets, controls, ablations, and plans."""
+    from fdvs.models.llm.gate import gate_beside
+
+    plans = list(plans)
     found = {name: Setting(name=name, **how) for name, how in TABLE.items()}
     for path in plans:
         plan = read_plan(path)
         found[path.stem] = Setting(
             name=path.stem, config=plan.levels[0], layers=plan.layer_configs()
         )
-    return found | {
-        f"{name}{REREAD}": replace(one, name=f"{name}{REREAD}", reread=True)
-        for name, one in found.items()
+    gated = {
+        f"{path.stem}{GATE}": replace(found[path.stem], name=f"{path.stem}{GATE}", gate=gate)
+        for path in plans
+        if (gate := gate_beside(path)) is not None
     }
+    return (
+        found
+        | gated
+        | {
+            f"{name}{REREAD}": replace(one, name=f"{name}{REREAD}", reread=True)
+            for name, one in found.items()
+        }
+    )
 
 
 def read(model: Any, tokenizer: Any, ids: Any, setting: Setting) -> tuple[Any, Any]:
     """Read tokens [L]; return hidden states [L, E] and the cache."""
     import torch
 
+    from fdvs.models.llm.gate import read_gate, read_gated
     from fdvs.models.llm.rereading import INSTRUCTION, read_twice
 
     cache = cache_for(model, setting)
+    if setting.gate is not None:
+        hidden = read_gated(model, ids, cache, read_gate(setting.gate))
+        return torch.cat(list(hidden), 1)[0], cache
     if setting.reread:
         instruction = tokenizer.encode(INSTRUCTION, add_special_tokens=False)
         context = model.config.get_text_config().max_position_embeddings

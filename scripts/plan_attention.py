@@ -27,6 +27,7 @@ from finetune_texts import Document, read_documents
 
 from fdvs.kernels.dga import DGAConfig, full_config
 from fdvs.kernels.dga.plan import HeadPlan, allocate, kept_share, units_share, with_units
+from fdvs.models.llm.gate import SUFFIX, Gate
 
 NAME = "fdvs_head_losses"
 #: Queries whose effects on the predictions are summed before they are squared.
@@ -188,6 +189,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=1 / 6, help="mean units over tokens")
     parser.add_argument("--rows", type=Path, required=True, help="JSON lines; grows, resumes")
     parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument(
+        "--gate", action="store_true",
+        help=f"also fit what a second reading would find: PLAN{SUFFIX}, for `reread: false`",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--precision", default="highest", choices=("highest", "medium"),
@@ -250,7 +255,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = {"chosen_on": sorted(wanted), "tokens": args.tokens, "window": args.window}
     plan.write(args.plan, measured=measured)
     sys.stdout.writelines(f"{line}\n" for line in lines(plan, args.tokens))
+    if args.gate:
+        gate = fit_gate(model, tokenizer, documents, tokens=args.tokens, chunk=args.chunk)
+        gate.write(args.plan.with_suffix(SUFFIX))
+        sys.stdout.write(f"the gate: {args.plan.with_suffix(SUFFIX)}\n")
     sys.stdout.write(f"for the model's card: {json.dumps({'attention': card_options(plan)})}\n")
+
+
+def fit_gate(
+    model: Any, tokenizer: Any, documents: Sequence[Document], *, tokens: int, chunk: int
+) -> Gate:
+    """Read the first tokens of each text twice; return the gate that predicts the scores."""
+    from fdvs.models.llm.attention import enable, set_attention
+    from fdvs.models.llm.engine import context_tokens
+    from fdvs.models.llm.gate import GateFit
+    from fdvs.models.llm.rereading import INSTRUCTION
+
+    before = model.config.get_text_config()._attn_implementation
+    fit = GateFit(model, chunk=chunk)
+    instruction = tokenizer(INSTRUCTION, add_special_tokens=False)["input_ids"]
+    most = context_tokens(model, tokenizer)
+    enable(model, full_config())
+    try:
+        for document in documents:
+            ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+            fit.add(ids[:tokens], instruction=instruction, most_positions=most)
+    finally:
+        set_attention(model, before)
+    return fit.solve()
 
 
 def card_options(plan: HeadPlan) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.models.llm.attention import NAME, describe_run, generate, make_cache
 from fdvs.models.llm.attention_options import layer_settings_of, settings_of
 from fdvs.models.llm.chat import Chat
+from fdvs.models.llm.gate import Gate, read_gated
 from fdvs.models.llm.rereading import INSTRUCTION, num_read_twice, read_into, why_not
 from fdvs.models.weights.loading import MODEL_FAULTS, reason_of, stop_between_layers
 from fdvs.protocols import Completion
@@ -41,7 +42,8 @@ class LanguageModelOptions:
 class Engine:
     """Prefills prompts and decodes greedily; `attention` says which attention ran last, and why.
 
-    `reread`: prompts of which tokens will be evicted are read twice (`rereading.py`).
+    `reread`: prompts of which tokens will be evicted are read twice (`rereading.py`). Else `gate`
+    judges their tokens (`gate.py`), if there is one.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Engine:
         why: str,
         options: LanguageModelOptions | None = None,
         reread: bool = True,
+        gate: Gate | None = None,
     ) -> None:
         options = options or LanguageModelOptions()
         self.identity = identity
@@ -62,6 +65,7 @@ class Engine:
         self.chat = Chat(tokenizer, name=identity.name, template=options.chat_template)
         self.context_tokens = options.context_tokens or context_tokens(model, tokenizer)
         self.reread = reread
+        self.gate = gate
         self._why = why
         self._stops = stop_tokens(model, tokenizer)
         stop_between_layers(model)
@@ -82,6 +86,8 @@ class Engine:
             twice = self.num_read_twice(len(ids), cache)
             if twice:
                 self._read_twice(ids, cache)
+            elif self.is_gated(len(ids), cache):
+                self._read_gated(ids, cache)
             else:
                 prefill(self.model, ids, cache)
         self.note_attention(cache, read_twice=twice)
@@ -125,21 +131,21 @@ class Engine:
         self.check_fits(len(ids), max_tokens)
         cache = empty_cache(self.model)
         twice = self.num_read_twice(len(ids) - 1, cache)
-        if not twice:
+        if not twice and not self.is_gated(len(ids) - 1, cache):
             return self.decode(ids, None, max_tokens=max_tokens)
         with self.model_errors():
-            self._read_twice(ids[:-1], cache)
+            (self._read_twice if twice else self._read_gated)(ids[:-1], cache)
         return self.decode(ids, cache, max_tokens=max_tokens, read_twice=twice)
 
     def num_read_twice(self, num_tokens: int, cache: Any) -> int:
         """Return how many of a prompt's first tokens are read twice; 0 where none are evicted."""
-        if (
-            not self.reread
-            or why_not(cache)
-            or num_tokens <= settings_of(self.model).dense_threshold
-        ):
+        if not self.reread or not self._is_judged(num_tokens, cache):
             return 0
         return num_read_twice(cache, num_tokens, self._instruction(), self.context_tokens)
+
+    def is_gated(self, num_tokens: int, cache: Any) -> bool:
+        """Return whether the gate decides what is kept of a prompt."""
+        return self.gate is not None and not self.reread and self._is_judged(num_tokens, cache)
 
     def budgets_from_text(self) -> bool:
         """Whether a prompt that is read twice sets the heads' budgets: no card or plan does."""
@@ -157,6 +163,15 @@ class Engine:
         except MODEL_FAULTS as error:
             raise ModelError(f"{self.identity.name}: {reason_of(error)}") from error
 
+    def _is_judged(self, num_tokens: int, cache: Any) -> bool:
+        """Return whether tokens are evicted whose scores can be given."""
+        return not why_not(cache) and num_tokens > settings_of(self.model).dense_threshold
+
+    def _read_gated(self, ids: Sequence[int], cache: Any) -> None:
+        assert self.gate is not None  # `is_gated` said so
+        for _ in read_gated(self.model, torch.tensor(list(ids)), cache, self.gate):
+            pass
+
     def _read_twice(self, ids: Sequence[int], cache: Any) -> None:
         read_into(
             cache, self.model, ids, instruction=self._instruction(),
@@ -170,6 +185,8 @@ class Engine:
         twice = f"; {read_twice} read twice" if read_twice else ""
         if read_twice and self.budgets_from_text():
             twice += ", budgets by key head from the text"
+        if self.gate is not None and not self.reread:
+            twice += "; the plan's gate judges long texts"
         self.attention = f"{ran}{twice} ({self._why})"
 
     def _completion(self, tokens: list[int], num_prompt_tokens: int) -> Completion:

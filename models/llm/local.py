@@ -19,6 +19,7 @@ from fdvs.models.llm.attention_options import (
 )
 from fdvs.models.llm.chat import Opening
 from fdvs.models.llm.engine import Engine, LanguageModelOptions
+from fdvs.models.llm.gate import gate_beside, gate_for
 from fdvs.models.llm.own_model import other_attention
 from fdvs.models.llm.reading import LocalReadPrompt
 from fdvs.models.weights.checkpoint import read_json_object
@@ -53,10 +54,12 @@ class LocalLanguageModel(Engine):
         needs("transformers", "local")
         options = options_from(card, LanguageModelOptions, shared=("files", OPTION))
         grouping, plan = attention_options(card), settings.attention_plan
+        beside = None
         folder = _weights_folder(card)
         attention, why = choose_attention(settings.attention, folder)
         if plan and attention == "dga":
             grouping, why = options_of_plan(Path(plan)), f"{why}, with the plan {Path(plan).name}"
+            beside = None if settings.reread else gate_beside(Path(plan))
         device, dtype = place(settings, card.name)
         with loading(card, folder), without_progress_bars():
             model, tokenizer = _load(folder, dtype=dtype, device=device)
@@ -65,6 +68,7 @@ class LocalLanguageModel(Engine):
             return cls(
                 model, tokenizer, identity_of(card), attention=describe_attention(model), why=why,
                 options=options, reread=settings.reread,
+                gate=None if beside is None else gate_for(model, beside),
             )  # fmt: skip
 
     def count_tokens(self, text: str) -> int:

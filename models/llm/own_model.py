@@ -23,6 +23,7 @@ from fdvs.kernels.dga.heads import head_configs
 from fdvs.models.llm.attention import NAME, describe_attention, enable, make_cache, set_attention
 from fdvs.models.llm.attention_options import AttentionOptions, options_of_plan, settings_of
 from fdvs.models.llm.engine import context_tokens, empty_cache, prefill
+from fdvs.models.llm.gate import gate_for, read_gated
 from fdvs.models.llm.rereading import INSTRUCTION, num_read_twice, read_into, why_not
 from fdvs.models.weights.loading import MODEL_FAULTS, reason_of
 
@@ -62,7 +63,12 @@ def enable_dga(model: Any, *, plan: str | Path | None = None, required: bool = T
 
 
 def read_with_dga(
-    model: Any, tokenizer: Any, text_ids: Sequence[int] | Tensor, *, reread: bool = True
+    model: Any,
+    tokenizer: Any,
+    text_ids: Sequence[int] | Tensor,
+    *,
+    reread: bool = True,
+    gate: str | Path | None = None,
 ) -> Any:
     """Read the first part of a prompt; return its KV cache, for `past_key_values=`.
 
@@ -74,17 +80,24 @@ def read_with_dga(
         tokenizer: the model's; the second reading begins with an instruction in words.
         text_ids: tokens of one text, [tokens] or [1, tokens]; a prompt goes on after them.
         reread: False reads once: faster, and fewer details of the text can be found.
+        gate: with `reread=False`: a file of `scripts/plan_attention.py --gate` that judges tokens.
 
     Returns:
         A cache. `generate` appends to it: give each question a fork of its own (`cache.fork()`).
 
     Raises:
-        InvalidValue: no text, or several rows.
+        InvalidValue: no text, several rows, or a gate for another model.
         ModelUnavailable: nothing says how long the model's context is.
     """
     ids = _one_row(text_ids)
     cache = empty_cache(model)
-    if reread and not why_not(cache) and len(ids) > settings_of(model).dense_threshold:
+    judge = None if gate is None else gate_for(model, Path(gate))
+    judged = not why_not(cache) and len(ids) > settings_of(model).dense_threshold
+    if judged and not reread and judge is not None:
+        for _ in read_gated(model, torch.tensor(ids), cache, judge):
+            pass
+        return cache
+    if judged and reread:
         instruction = tokenizer(INSTRUCTION, add_special_tokens=False)["input_ids"]
         most = context_tokens(model, tokenizer)
         if num_read_twice(cache, len(ids), instruction, most):

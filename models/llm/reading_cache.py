@@ -46,7 +46,7 @@ LEFT_OVER_S = 3600.0
 CODE = (
     ("fdvs.kernels.dga", (".py", ".cpp")),
     ("fdvs.models.llm", ("attend.py", "attention.py", "engine.py", "grouped_cache.py")),
-    ("fdvs.models.llm", ("reading.py", "rereading.py")),
+    ("fdvs.models.llm", ("gate.py", "reading.py", "rereading.py")),
 )
 
 logger = logging.getLogger(__name__)
@@ -182,6 +182,7 @@ def reading_key(llm: LocalLanguageModel, opening: Opening, *, code: str = "") ->
         "device": model.device.type,
         "products": torch.get_float32_matmul_precision(),
         "read_twice": llm.num_read_twice(len(opening.ids), empty_cache(model)),
+        "gate": "" if llm.reread or llm.gate is None else llm.gate.digest(),
         "budgets_from_text": llm.budgets_from_text(),
         "code": code or _code(),
     }

@@ -77,10 +77,7 @@ def read_twice(
         yield _hidden(model, ids_L[first:last], cache)
         if last > twice:
             continue
-        lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]
-        start_L = torch.cat((lead_L.new_tensor(list(instruction)), lead_L))
-        again_N = torch.cat((start_L, ids_L[first:last]))
-        scores_BKC = _repeat(model, again_N, cache, range(first, last))
+        scores_BKC = reread_passage(model, ids_L, cache, range(first, last), instruction)
         if trial is not None and last <= trial.num_tokens:
             trial.take(scores_BKC, last)
         else:
@@ -109,9 +106,14 @@ class _Trial:
             _commit(self._cache, scores_BKL)
 
 
-def _repeat(model: Any, ids_N: Tensor, cache: Any, passage: range) -> list[Tensor]:
+def reread_passage(
+    model: Any, ids_L: Tensor, cache: Any, passage: range, instruction: Sequence[int]
+) -> list[Tensor]:
+    """Repeat a passage of a text that was read up to its end; return each layer's scores."""
+    lead_L = ids_L[max(0, passage.start - LEAD_TOKENS) : passage.start]
+    start_L = torch.cat((lead_L.new_tensor(list(instruction)), lead_L))
     again = cache.rereading(passage)
-    _hidden(model, ids_N, again)
+    _hidden(model, torch.cat((start_L, ids_L[passage.start : passage.stop])), again)
     return [layer.scores_BKC for layer in again.layers]
 
 

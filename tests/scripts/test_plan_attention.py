@@ -14,6 +14,7 @@ import pytest
 
 from fdvs.kernels.dga import DGAConfig, full_config
 from fdvs.kernels.dga.plan import HeadPlan, read_plan
+from fdvs.models.llm.gate import gate_for
 
 FEW = DGAConfig(
     chunk=8, window=8, group_size=8, importance_rate=0.0, score_queries=4, sinks=1,
@@ -114,6 +115,8 @@ def test_texts_weigh_the_same_whatever_they_lose(script: ModuleType) -> None:
 class Letters:
     """A tokenizer with a token for every character."""
 
+    model_max_length = 256
+
     def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
         return {"input_ids": [ord(c) % 12 for c in text]}
 
@@ -141,7 +144,10 @@ def test_a_run_writes_a_plan_within_its_budget_and_goes_on(
     said = capsys.readouterr().out
     assert "of 4 key heads keep 25.0% of the tokens as units" in said
     monkeypatch.setattr(script, "measure", None)  # nothing is measured twice
-    script.main([*arguments, "--budget", "1.0"])
+    assert not (tmp_path / "plan.gate.safetensors").exists()
+    script.main([*arguments, "--budget", "1.0", "--gate"])
+    gate = gate_for(model, tmp_path / "plan.gate.safetensors")
+    assert gate.weights_NKE.shape == (2, 2, 32)
     assert read_plan(tmp_path / "plan.json").heads == ((2, 2), (2, 2))
 
 

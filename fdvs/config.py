@@ -151,14 +151,54 @@ class StoryConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(Checked):
+    """How the server of a model is asked; null leaves it to the model's card.
+
+    `max_tokens` bounds a reply, `context_tokens` is what the server takes with the reply,
+    `frames_per_call` the pictures of one request (0: all kept ones of a clip), `timeout_s` one
+    attempt, `concurrency` the requests at once; `api_key_env` names the variable with the key.
+    """
+
+    section: ClassVar[str] = "models.options"
+    max_tokens: Annotated[int | None, Range(1, 100_000)] = None
+    context_tokens: Annotated[int | None, Range(64, 10_000_000)] = None
+    frames_per_call: Annotated[int | None, Range(0, 256)] = None
+    timeout_s: Annotated[float | None, Range(0.05, 3600)] = None
+    concurrency: Annotated[int | None, Range(1, 64)] = None
+    api_key_env: str | None = None
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        name = self.api_key_env
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", name):
+            # not the value itself: it may be a key
+            raise InvalidValue("models.options.api_key_env", "...", "the name of a variable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleOptions:
+    """Options of the models that a server runs, by role."""
+
+    captioner: ServerOptions = field(default_factory=ServerOptions)
+    llm: ServerOptions = field(default_factory=ServerOptions)
+
+
+LATER["models.options"] = asdict(RoleOptions())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsConfig:
-    """Models by card name, or `backend:target` (a local folder, a hub name, an endpoint)."""
+    """Models by card name, or `backend:target` (a local folder, a hub name, an endpoint).
+
+    `options` are for models that a server runs, by role: captioner and llm.
+    """
 
     image_embedder: str = "efficientnet-lite0"
     text_embedder: str = "minilm-l6"
     llm: str = "smollm2-135m"
     device: str = "auto"
     dtype: str = "auto"
+    options: RoleOptions = field(default_factory=RoleOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

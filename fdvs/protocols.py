@@ -108,11 +108,12 @@ class Describer(Protocol):
     `source` names it in observations; `needs_frames` is False if it uses only the file's path and
     the clip's times; `batch_size` is the number of clips of a batch.
 
-    Three optional members: `content_fingerprint(video_path) -> str`, a digest of what is read
-    besides the video (a subtitle file), and the class attributes `version`, raised when prompts or
-    parsing change, and `short_side_px`, the size of the pictures it is given where the film has
-    them and that is larger than the usual one. A change of the first two makes stored observations
-    stale.
+    Four optional members: `asks_server`, true where `describe` waits for a server, which is then
+    asked about `batch_size` clips at once, one in each call; `content_fingerprint(video_path) ->
+    str`, a digest of what is read besides the video (a subtitle file), and the class attributes
+    `version`, raised when prompts or parsing change, and `short_side_px`, the size of the pictures
+    it is given where the film has them and that is larger than the usual one. A change of digest or
+    version makes stored observations stale.
     """
 
     source: str

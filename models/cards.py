@@ -1,22 +1,27 @@
 """Model cards: one YAML file per checkpoint in `cards/`, named by its stem.
 
 A model is requested by card name, or as `backend:target`, where the target is a local folder, a
-hub repository or an endpoint's URL; its card is then created on the fly.
+hub repository or an endpoint's URL; its card is then created on the fly. Cards of one's own lie in
+the folder that the variable FDVS_CARDS names.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from fdvs.cardfiles import names_of_cards, read_card
 from fdvs.errors import ConfigError, InvalidValue, UnknownName
 from fdvs.models.endpoint.dialects import DIALECTS
 from fdvs.typed import fill
+from fdvs.yamlfile import read_yaml
 
 PACKAGE = "fdvs.models"
+CARDS_VARIABLE = "FDVS_CARDS"
 Role = Literal["image_embedder", "text_embedder", "captioner", "source", "llm"]
 T = TypeVar("T")
 
@@ -90,14 +95,37 @@ def in_language(card: Card, language: str) -> Card:
 
 
 def card_names() -> list[str]:
-    """Return the names of all cards, sorted."""
-    return names_of_cards(PACKAGE)
+    """Return the names of all cards, sorted. Raises ConfigError for a folder of cards that is none,
+    or that holds a card of a name that FDVS has."""
+    return sorted([*names_of_cards(PACKAGE), *_own_cards()])
+
+
+def load_card(name: str) -> Card:
+    """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
+    if path := _own_cards().get(name):
+        return card_from(name, read_yaml(path))
+    return _card_of_package(name)
 
 
 @cache
-def load_card(name: str) -> Card:
-    """Read one card. Raises UnknownName, or ConfigError where the file has a wrong field."""
+def _card_of_package(name: str) -> Card:
     return card_from(name, read_card(PACKAGE, name, kind="model"))
+
+
+def _own_cards() -> dict[str, Path]:
+    """Return the files of the user's own cards by name."""
+    place = os.environ.get(CARDS_VARIABLE, "")
+    if not place:
+        return {}
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"{CARDS_VARIABLE} is {place!r}, which is no folder")
+    found = {path.stem: path for path in folder.glob("*.yaml")}
+    if taken := sorted(found.keys() & set(names_of_cards(PACKAGE))):
+        raise ConfigError(
+            f"{folder}: FDVS has cards of the names {', '.join(taken)}; rename these files"
+        )
+    return found
 
 
 def card_from(name: str, values: Mapping[str, Any]) -> Card:

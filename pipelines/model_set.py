@@ -9,12 +9,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
 from fdvs.config import Config
-from fdvs.errors import ModelUnavailable
+from fdvs.errors import ConfigError, ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
 from fdvs.pipelines.requirements import missing_packages, missing_weights
@@ -30,6 +30,11 @@ from fdvs.protocols import (
 from fdvs.types import ModelIdentity
 
 CAPTIONER = "captioner"
+#: options of a server's model that change when its results come, not what they are
+NEUTRAL_OPTIONS = frozenset({
+    "api_key_env", "timeout_s", "load_timeout_s", "max_attempts", "backoff_s", "max_backoff_s",
+    "max_retry_after_s", "concurrency", "max_reply_bytes",
+})  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -181,12 +186,18 @@ class ModelSet:
         if name in self._own:
             return digest(self._own[name].identity)
         version = getattr(self._class(name), "version", 0)
-        options = dict(self.card(name).options)
+        card = self.card(name)
+        neutral = NEUTRAL_OPTIONS if card.backend == "endpoint" else frozenset()
+        options = {key: value for key, value in card.options.items() if key not in neutral}
         return digest([self.identity(name), options, version, self._settings.dtype])
 
     def needs_frames(self, name: str) -> bool:
         """Whether a describer reads frames; asked of its class, so nothing is loaded."""
         return bool((self._own.get(name) or self._class(name)).needs_frames)
+
+    def asks_server(self, name: str) -> bool:
+        """Whether a describer waits for a server, which answers `batch_size` clips at once."""
+        return bool(getattr(self._own.get(name) or self._class(name), "asks_server", False))
 
     def short_side_px(self, name: str) -> int | None:
         """Return the size of pictures that a describer asks for, None for the usual one."""
@@ -242,9 +253,24 @@ class ModelSet:
         """Return the card of a model of the settings. Raises UnknownName."""
         role, spec = self._specs[name]
         card = in_language(resolve(spec, role), self._settings.language)
+        card = self._with_options(card, name)
         if name == "llm" and card.backend == "transformers" and self._is_captioners(spec):
             return replace(card, backend=CAPTIONER)
         return card
+
+    def _with_options(self, card: Card, name: str) -> Card:
+        """Return a card with the options that the settings give its role. Raises ConfigError for a
+        model that no server runs."""
+        options = getattr(self._config.models.options, name, None)
+        given = {} if options is None else asdict(options)
+        given = {key: value for key, value in given.items() if value is not None}
+        if given and card.backend != "endpoint":
+            raise ConfigError(
+                f"models.options.{name}: {', '.join(given)}: these are for models that a server "
+                f"runs, and {card.name} is none; remove them, or name a server (ollama:MODEL, "
+                "endpoint:URL#MODEL)"
+            )
+        return replace(card, options={**card.options, **given}) if given else card
 
     def _class(self, name: str) -> Any:
         from fdvs.models.factory import backend_class
@@ -272,14 +298,15 @@ class ModelSet:
             self._on_load = before
 
     def _load(self, name: str) -> Any:
-        from fdvs.models.factory import load_model
+        from fdvs.models.factory import backend_class
 
-        role, spec = self._specs[name]
+        _, spec = self._specs[name]
         if self.card(name).backend == CAPTIONER and self._is_captioners(spec):
             return self._writing_captioner()
         self._on_load(spec, False)
         try:
-            model = load_model(spec, role, self._settings)
+            card = self.card(name)
+            model = backend_class(card).load(card, self._settings)
         finally:
             self._on_load(spec, True)
         logger.info("%s: %s", name, model.identity.label())

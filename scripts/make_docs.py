@@ -134,11 +134,18 @@ def section_of(name: str, section: object) -> str:
     from fdvs.config import field_types
 
     about = inspect.cleandoc(type(section).__doc__ or "")
-    lines = [f"## {name}", "", about, "", "| setting | default | allowed |", "|---|---|---|"]
+    head = [f"## {name}", "", about, "", "| setting | default | allowed |", "|---|---|---|"]
+    rows: list[str] = []
+    nested: dict[type, tuple[str, object]] = {}
     for key, hint in field_types(type(section)).items():
-        default = json.dumps(getattr(section, key))
-        lines.append(f"| `{key}` | `{default}` | {allowed(hint)} |")
-    return "\n".join(lines) + "\n"
+        value = getattr(section, key)
+        if dataclasses.is_dataclass(value):
+            before = nested.get(type(value), ("", value))[0]
+            nested[type(value)] = (f"{before}, {name}.{key}".removeprefix(", "), value)
+            continue
+        rows.append(f"| `{key}` | `{json.dumps(value)}` | {allowed(hint)} |")
+    own = ["\n".join([*head, *rows]) + "\n"] if rows else []
+    return "\n".join([*own, *(section_of(*one) for one in nested.values())])
 
 
 def allowed(hint: Any) -> str:
@@ -147,6 +154,8 @@ def allowed(hint: Any) -> str:
         return ", ".join(f"`{value}`" for value in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
         return f"list of {typing.get_args(hint)[0].__name__}"
+    if type(None) in typing.get_args(hint):
+        (hint,) = (one for one in typing.get_args(hint) if one is not type(None))
     return str(hint.__name__)
 
 

@@ -132,11 +132,18 @@ def identity_of(card: Card) -> ModelIdentity:
     return ModelIdentity(
         role=card.role,
         backend=card.backend,
-        name=card.name,
+        name=_name_of(card),
         revision=_revision(owner) if owner else card.revision,
         weights_sha256=_weights_sha256(owner) if owner else "",
         is_stand_in=card.stand_in,
     )
+
+
+def _name_of(card: Card) -> str:
+    """Return a card's name without the address of a server: that may move."""
+    if card.backend == "endpoint" and "://" in card.name:
+        return f"endpoint:{card.target.partition('#')[2]}"
+    return card.name
 
 
 def _weights_sha256(owner: Card) -> str:

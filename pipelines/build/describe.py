@@ -49,7 +49,7 @@ def describe_batch(
 
     Returns None for a clip whose video failed, or on which the describer failed or gave up.
     """
-    asked = [task for task in tasks if not task.job.failed and not _gave_up(task, name)]
+    asked = [task for task in tasks if not task.job.failed and not task.job.skips(name)]
     if not asked:
         return [None] * len(tasks)
     started_s = time.monotonic()
@@ -70,14 +70,6 @@ def describe_batch(
     for task in asked:
         task.job.succeeded(name)
     return [said.get(id(task)) for task in tasks]
-
-
-def _gave_up(task: ClipTask, name: str) -> bool:
-    """Whether a describer is not asked about this clip, because it failed on those before."""
-    if not task.job.gave_up(name):
-        return False
-    task.job.failures[name].num += 1  # only this describer's thread counts its failures
-    return True
 
 
 def _view(task: ClipTask, name: str, context: BuildContext) -> ClipView:

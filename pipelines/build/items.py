@@ -23,6 +23,8 @@ from fdvs.types import Clip, Frame, JsonDict, Observation, Vectors, VideoInfo
 
 T = TypeVar("T")
 
+_counting = threading.Lock()  # a describer may have several threads
+
 logger = logging.getLogger(__name__)
 
 PICTURES = "pictures"  # what fails where frames cannot be decoded
@@ -129,9 +131,10 @@ class VideoJob:
     def failed_on(self, model: str, error: Exception, where: str = "") -> None:
         """Count a failure of a model on one clip or track."""
         reason = self.reason_of(error)
-        failure = self.failures.setdefault(model, Failure(reason=reason, where=where))
-        failure.num += 1
-        failure.num_in_a_row += 1
+        with _counting:
+            failure = self.failures.setdefault(model, Failure(reason=reason, where=where))
+            failure.num += 1
+            failure.num_in_a_row += 1
         logger.warning("%s: %s failed: %s", one_line(self.path.name), model, one_line(reason))
 
     def skipped_pictures(self) -> None:
@@ -142,6 +145,14 @@ class VideoJob:
         """Count a success of a model: a later failure is the first in a row."""
         if model in self.failures:
             self.failures[model].num_in_a_row = 0
+
+    def skips(self, model: str) -> bool:
+        """Whether a model that gave up is not asked again; counts it."""
+        if not self.gave_up(model):
+            return False
+        with _counting:
+            self.failures[model].num += 1
+        return True
 
     def note_failures(self) -> None:
         """Add a note on each model that failed."""

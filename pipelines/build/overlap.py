@@ -27,7 +27,10 @@ _END = object()
 
 
 def max_clips_in_flight(embed_batch: int, describe_batch: int) -> int:
-    """Return how many clips a kill can lose at most: queues, groups, and one held by each stage."""
+    """Return how many clips a kill can lose at most: queues, groups, and one held by each stage.
+
+    For a server, `describe_batch` is twice the number that it is asked about at once.
+    """
     return 3 * NUM_AHEAD + embed_batch + room_for(describe_batch) + 5
 
 

@@ -28,6 +28,7 @@ from fdvs.pipelines.build.describe import (
     write_chapter_of,
 )
 from fdvs.pipelines.build.hear import hear, note_heard
+from fdvs.pipelines.build.in_flight import in_places
 from fdvs.pipelines.build.items import ClipTask, Finished, Item, Opened, Stretch, Told
 from fdvs.stopping import POLL_S, check_stop, stoppable
 
@@ -35,7 +36,11 @@ NUM_AHEAD = 8
 
 
 def room_for(batch: int) -> int:
-    """Return how many clips may be with the describers: a batch in work, one filling, some more."""
+    """Return how many clips may be with the describers: a batch in work, one filling, some more.
+
+    Where a server is asked, a batch are its places; as many again may be done, without pictures,
+    while the first one is still being described: `room_for(2 * places)` in all.
+    """
     return 2 * batch + NUM_AHEAD
 
 
@@ -83,6 +88,7 @@ class _Desk:
         self.stretches: dict[str, deque[Stretch]] = {n: deque() for n in context.track_names}
         self.batch_sizes: dict[str, int] = {}
         self.num_clips = 0
+        self.has_places = False  # whether a server is asked
         self.is_fed = False
         self.is_full = False
         self.error: BaseException | None = None
@@ -150,8 +156,16 @@ def _admit(item: Item, desk: _Desk) -> None:
             desk.inboxes[name].append(slot)
 
 
+def _is_crowded(desk: _Desk) -> bool:
+    size = max(desk.batch_sizes.values(), default=1)
+    if not desk.has_places:
+        return desk.num_clips >= room_for(size)
+    num_open = sum(isinstance(slot.item, ClipTask) and bool(slot.pending) for slot in desk.slots)
+    return num_open >= room_for(size) or desk.num_clips >= room_for(2 * size)
+
+
 def _wait_for_room(desk: _Desk) -> None:
-    while desk.num_clips >= room_for(max(desk.batch_sizes.values(), default=1)):
+    while _is_crowded(desk):
         if not desk.is_full:
             desk.is_full = True  # what waits for a full batch may have to go without
             desk.changed.notify_all()
@@ -163,25 +177,53 @@ def _wait_for_room(desk: _Desk) -> None:
 
 
 def _describe(name: str, desk: _Desk) -> None:
-    """Describe the clips of an inbox in batches, across videos."""
-    while batch := _next_batch(name, desk):
+    """Describe the clips of an inbox: one in each place of a server, else in batches, across
+    videos."""
+    if not desk.context.models.asks_server(name):
+        _describe_batches(name, desk)
+    elif num := _num_places(name, desk):
+        in_places(partial(_describe_batches, name, desk, num_places=num), num=num, name=name)
+
+
+def _describe_batches(name: str, desk: _Desk, *, num_places: int = 0) -> None:
+    while batch := _next_batch(name, desk, size=1 if num_places else 0):
         found = describe_batch([_clip(slot) for slot in batch], name, desk.context)
         with desk.changing():
             for slot, described in zip(batch, found, strict=True):
                 if described is not None:
-                    slot.found[name] = described
+                    seconds = described.seconds / (num_places or 1)
+                    slot.found[name] = replace(described, seconds=seconds)
                 slot.pending.discard(name)
+                if not slot.pending:
+                    _clip(slot).frames = []
         del batch, found  # clips hold pictures
 
 
-def _next_batch(name: str, desk: _Desk) -> list[_Slot]:
-    """Wait for a full batch; return fewer at the end, or where all wait for one of them."""
+def _num_places(name: str, desk: _Desk) -> int:
+    """Wait for a clip, and return how many a server is asked about at once; 0 where none comes."""
+    with desk.changed:
+        while not (desk.inboxes[name] or desk.is_fed):
+            desk.wait()
+        if not desk.inboxes[name]:
+            return 0
+    num = batch_size(name, desk.context)  # loads the model
+    with desk.changing():
+        desk.batch_sizes[name] = num
+        desk.has_places = True
+    return num
+
+
+def _next_batch(name: str, desk: _Desk, *, size: int = 0) -> list[_Slot]:
+    """Wait for `size` clips, 0 for a full batch; return fewer at the end, or where all wait for one
+    of them."""
     inbox = desk.inboxes[name]
     with desk.changed:
         while not (inbox or desk.is_fed):
             desk.wait()
         if not inbox:
             return []
+        if size:
+            return [inbox.popleft() for _ in range(size)]
     size = desk.batch_sizes.get(name) or batch_size(name, desk.context)  # loads the model
     with desk.changing():
         desk.batch_sizes[name] = size

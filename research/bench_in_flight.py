@@ -51,8 +51,11 @@ def tasks(num: int) -> Iterator[Any]:
         yield ClipTask(job=job, clip=clip, frames=[frame], stale=("captioner",))
 
 
-def describe(server: Any, *, places: int, num_clips: int, by_batch: bool) -> tuple[float, float]:
-    """Return the share of time with all places taken, and the seconds that all clips took."""
+def describe(
+    server: Any, *, places: int, num_clips: int, by_batch: bool
+) -> tuple[float, float, float]:
+    """Return the share of time with all places taken, the mean share of places taken, and the
+    seconds that all clips took."""
     from fdvs.config import Config
     from fdvs.models.cards import LoadSettings, resolve
     from fdvs.models.endpoint.endpoint import EndpointCaptioner
@@ -78,16 +81,20 @@ def describe(server: Any, *, places: int, num_clips: int, by_batch: bool) -> tup
     texts = {one.text for task in found for one in task.observations["captioner"]}
     assert len(found) == num_clips, len(found)
     assert texts == {"I see red."}, texts
-    return full_share(server.changes, places), took_s
+    return *shares(server.changes, places), took_s
 
 
-def full_share(changes: list[tuple[float, int]], places: int) -> float:
-    """Return the share of time with `places` requests in flight, until the last one comes."""
+def shares(changes: list[tuple[float, int]], places: int) -> tuple[float, float]:
+    """Return the share of time with `places` requests in flight, and the mean share of places
+    taken, until the last request comes."""
     ends_s = max(when for (_, before), (when, num) in pairwise(changes) if num > before)
-    full_s = 0.0
+    full_s = taken_s = 0.0
     for (when, num), (until, _) in pairwise(changes):
-        full_s += (min(until, ends_s) - when) * (num >= places) * (when < ends_s)
-    return full_s / (ends_s - changes[0][0])
+        seconds = max(0.0, min(until, ends_s) - when)
+        full_s += seconds * (num >= places)
+        taken_s += seconds * num / places
+    all_s = ends_s - changes[0][0]
+    return full_s / all_s, taken_s / all_s
 
 
 def main() -> int:
@@ -97,7 +104,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
-    rows = ["places,way,run,clips,share_full,seconds"]
+    rows = ["places,way,run,clips,share_full,mean_taken,seconds"]
     with dialect_server().running_dialects() as server:
         server.seconds = SECONDS
         for run in range(options.repeats):
@@ -105,10 +112,10 @@ def main() -> int:
                 for way in ("by batch", "by place"):
                     server.random.seed(run)
                     num = places * options.rounds
-                    share, seconds = describe(
+                    full, taken, seconds = describe(
                         server, places=places, num_clips=num, by_batch=way == "by batch"
                     )
-                    rows.append(f"{places},{way},{run},{num},{share:.3f},{seconds:.2f}")
+                    rows.append(f"{places},{way},{run},{num},{full:.3f},{taken:.3f},{seconds:.2f}")
                     print(rows[-1], flush=True)
     if options.csv:
         options.csv.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -56,7 +56,7 @@ def film(tmp_path: Path, make_film: Callable[..., Path]) -> Path:
 
 
 def build(
-    tmp_path: Path, film: Path, models: dict[str, Any], server: Server, **more: Any
+    tmp_path: Path, film: Path, models: dict[str, Any], server: Server
 ) -> tuple[Any, list[int]]:
     committed: list[int] = []
 
@@ -65,7 +65,7 @@ def build(
             committed.append(event.done)
 
     with Library.open(tmp_path / "library", models={**models, "captioner": server}) as library:
-        report = library.build([film], watch=watch, **more)
+        report = library.build([film], progress=watch)
         (row,) = report.rows
         return (row, library.story(film.name).text), committed
 

@@ -82,7 +82,7 @@ def test_hits_and_citations_know_their_file(library: Library, tmp_path: Path) ->
     assert moment.path == str(file)
     assert library.search_videos("fox")[0].path == str(file)
     answer = results.answer_json(library.ask("What does the fox dig?"))
-    assert answer["sentences"][0]["citations"][0]["link"].startswith(f"{file.as_uri()}#t=0,")
+    assert answer["sentences"][0]["citations"][0]["link"].startswith(f"{file.as_uri()}#t=0.5,")
 
 
 LIMITS: list[tuple[dict[str, Any], list[str]]] = [

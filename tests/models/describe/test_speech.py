@@ -199,7 +199,7 @@ def test_the_language_is_found_used_and_noted(tmp_path: Path, film: Make) -> Non
     assert heard.notes == ("its speech is German (90% sure)",)
     model.sure = 0.3
     assert notes(model, path, language="pt-BR") == (
-        "1 of 1 spoken sentences are uncertain (words below 50% on average)",
+        "1 of 1 spoken sentence is uncertain (words below 50% on average)",
     )
     assert model.asked[-1] == "pt"
     english = Scripted()

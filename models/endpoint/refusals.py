@@ -1,7 +1,7 @@
 """What a server means by an error: its status and words become the error to raise. Sends nothing.
 
-Servers share no codes: the words are all there is. Those here come from the servers' sources and
-from their users' reports.
+Servers share no codes: the words are all there is. Those here come from users' reports and
+from memory; no real server was asked.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fdvs.media.pictures import decode_picture, picture_bytes
 from fdvs.pipelines.build.tracks import give_to_clips
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import TextEmbedder
-from fdvs.search.filters import Filters
+from fdvs.search.filters import Filters, SourceTexts
 from fdvs.search.frames import MIN_SCORE, picture_matches
 from fdvs.search.index import Entry, Index
 from fdvs.search.moments import moments_like, search_moments, search_videos
@@ -34,6 +34,7 @@ SEEN, HEARD = "see:", "track:"  # what the stages of clips and of whole tracks b
 logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found", Moment, VideoHit)
+SaidOfVideos = dict[str, dict[int, Mapping[str, str]]]  # texts by source, by video and clip
 
 
 def filters_of(
@@ -62,6 +63,17 @@ def with_paths(found: Sequence[Found], store: Store) -> list[Found]:
     return [replace(one, path=paths.get(one.video_id, "")) for one in found]
 
 
+def texts_by_source(store: Store, said: SaidOfVideos) -> SourceTexts:
+    """Return what gives a chapter's texts by source; `said` keeps those of each video asked for."""
+
+    def texts_of(entry: Entry) -> Mapping[str, str]:
+        if entry.video_id not in said:
+            said[entry.video_id] = said_by_source(store, entry.video_id)
+        return said[entry.video_id].get(entry.item, {})
+
+    return texts_of
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Which hits are wanted: `num` after the first `offset`; `nearest`: whatever comes nearest."""
@@ -84,22 +96,16 @@ class Finder:
     config: Config
     embedder: Callable[[], TextEmbedder]
     pictures: Callable[[], PictureSearch | None]
-    said: dict[str, dict[int, Mapping[str, str]]] = field(default_factory=dict)
+    said: SaidOfVideos = field(default_factory=dict)
 
     def moments(
         self, query: str, store: Store, min_score: float | None, filters: Filters, page: Page
     ) -> list[Moment]:
         """Return moments, see `fdvs.search.moments.search_moments`."""
-
-        def texts_of(entry: Entry) -> Mapping[str, str]:
-            if entry.video_id not in self.said:
-                self.said[entry.video_id] = said_by_source(store, entry.video_id)
-            return self.said[entry.video_id].get(entry.item, {})
-
         found = search_moments(
             self.index, query, self.embedder(), self._bounded(min_score), filters=filters,
             num=page.num, offset=page.offset, nearest=page.nearest, pictures=self.pictures(),
-            texts_of=texts_of,
+            texts_of=texts_by_source(store, self.said),
         )  # fmt: skip
         return with_paths(found, store)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fdvs.errors import InvalidValue, NotFound
-from fdvs.pipelines.finder import Page, filters_of, said_by_source, with_paths
+from fdvs.pipelines.finder import Page, filters_of, texts_by_source, with_paths
 from fdvs.pipelines.library import Library
 from fdvs.pipelines.merge import check_same_models
-from fdvs.search.columns import Entry
-from fdvs.search.filters import SourceTexts
 from fdvs.search.together import Part, search_together
 from fdvs.store.store import Store
 from fdvs.types import Moment
@@ -48,7 +46,7 @@ def search_libraries(
             index=finder.index,
             filters=filters_of(store, videos=chosen, **limits),
             pictures=finder.pictures(),
-            texts_of=_texts_of(store),
+            texts_of=texts_by_source(store, {}),
         )
         for finder, store, chosen in zip(finders, stores, holding, strict=True)
         if chosen or not videos
@@ -76,17 +74,6 @@ def _holding(stores: Sequence[Store], videos: Sequence[str]) -> list[list[str]]:
         if len(failures) == len(stores):
             raise failures[0]
     return chosen
-
-
-def _texts_of(store: Store) -> SourceTexts:
-    said: dict[str, dict[int, Mapping[str, str]]] = {}
-
-    def texts_of(entry: Entry) -> Mapping[str, str]:
-        if entry.video_id not in said:
-            said[entry.video_id] = said_by_source(store, entry.video_id)
-        return said[entry.video_id].get(entry.item, {})
-
-    return texts_of
 
 
 def _shown(found: Sequence[Moment], stores: Sequence[Store]) -> list[Moment]:

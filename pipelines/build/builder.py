@@ -312,11 +312,10 @@ class Builder:
             saved=saved,
             found=found_in(job.video_id, self._store, self._context) if saved else {},
         )
-        self._keep_row(row)
+        self._keep_row(row, has_audio=bool(probe and probe.payload["has_audio"]))
 
-    def _keep_row(self, row: BuildRow) -> None:
+    def _keep_row(self, row: BuildRow, *, has_audio: bool) -> None:
         self._rows.append(row)
+        self._num_unheard += has_audio and row.status != "failed"
         if row.video_id:
             self._by_video.setdefault(row.video_id, row)
-            probe = self._store.get(row.video_id, "probe") if row.status != "failed" else None
-            self._num_unheard += bool(probe and probe.payload["has_audio"])

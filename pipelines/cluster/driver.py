@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class RayBuilder(Builder):
         waiting = self._work(files)
         first = next(waiting, None)
         if first is not None:  # else there is nothing to do, and Ray is not started
-            self._build_by_workers(_with_first(first, waiting), len(files))
+            self._build_by_workers(chain([first], waiting), len(files))
         for job in self._twins:
             self._take(Unchanged(job))
 
@@ -82,10 +83,8 @@ class RayBuilder(Builder):
             max_restarts=0,
             max_task_retries=0,
         )(Worker)
-        settings, own = (
-            config_to_json(self._context.config),
-            ray.put(dict(self._context.models.own)),
-        )
+        settings = config_to_json(self._context.config)
+        own = ray.put(dict(self._context.models.own))
         return lambda: made.remote(settings, own, self._context.model_fingerprints)
 
     # -- what is to be done ----------------------------------------------------------------------
@@ -168,15 +167,12 @@ class RayBuilder(Builder):
         if isinstance(record, Row):
             self._num_done += 1
             self._num_bugs += record.num_bugs
-            self._keep_row(record.row)
+            probe = self._store.get(job.video_id, "probe")
+            has_audio = bool(probe and probe.payload["has_audio"])
+            self._keep_row(record.row, has_audio=has_audio)
             is_failed = record.row.status == "failed"
             self._send("failed" if is_failed else "done_video", job, record.row.reason)
         elif isinstance(record, BuildEvent) and record.kind in ("clip", "track"):
             self._watch(replace(record, number=job.number))
         elif isinstance(record, BuildEvent) and record.kind == "video":
             self._send("video", job)
-
-
-def _with_first(first: Work, rest: Iterator[Work]) -> Iterator[Work]:
-    yield first
-    yield from rest

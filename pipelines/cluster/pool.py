@@ -101,35 +101,22 @@ class Pool:
 
     def _hand_out(self, waiting: Iterator[Work]) -> bool:
         """Give idle workers something to do; return whether anybody works, or starts."""
-        while self._next is None and (work := self._take_next(waiting)) is not None:
-            idle = self._idle()
-            if not idle:
-                self._next = work
-                self._start_all()
-                return True
-            self._give(idle[0], work)
-        if self._next is not None and (idle := self._idle()):
+        while self._has_next(waiting) and (idle := self._idle()):
             work, self._next = self._next, None
+            assert work is not None
             self._give(idle[0], work)
-            return self._hand_out(waiting)
-        self._give_suspects()
+        if self._next is not None:
+            self._start_all()
+        elif any(slot.work for slot in self._slots):
+            self._copy_straggler()
+        elif self._suspects:  # nothing else is at work
+            self._next = self._suspects.popleft()
         return self._next is not None or any(slot.work for slot in self._slots)
 
-    def _take_next(self, waiting: Iterator[Work]) -> Work | None:
-        return self._again.popleft() if self._again else next(waiting, None)
-
-    def _give_suspects(self) -> None:
-        """Build a suspect when nothing else is at work, and copy who takes too long."""
-        is_busy = any(slot.work for slot in self._slots)
-        idle = self._idle()
-        if not is_busy and self._next is None and self._suspects:
-            if idle:
-                self._give(idle[0], self._suspects.popleft())
-            else:
-                self._next = self._suspects.popleft()
-                self._start_all()
-        elif is_busy and idle:
-            self._copy_straggler(idle[0])
+    def _has_next(self, waiting: Iterator[Work]) -> bool:
+        if self._next is None:
+            self._next = self._again.popleft() if self._again else next(waiting, None)
+        return self._next is not None
 
     def _start_all(self) -> None:
         for slot in self._slots:
@@ -141,8 +128,10 @@ class Pool:
         """Return workers that have answered and are at nothing."""
         return [s for s in self._slots if s.actor and not s.starting and s.work is None]
 
-    def _copy_straggler(self, idle: _Slot) -> None:
-        if not self._seconds:
+    def _copy_straggler(self) -> None:
+        """Give an idle worker the file that takes too long elsewhere."""
+        idle = self._idle()
+        if not idle or not self._seconds:
             return
         bound_s = max(STRAGGLES_FROM_S, STRAGGLES * statistics.median(self._seconds))
         for slot in self._slots:
@@ -151,7 +140,7 @@ class Pool:
             if slot.work is not None and alone and late and not slot.work.num_deaths:
                 logger.warning("%s takes long; built a second time", one_line(slot.work.path.name))
                 self.counts.num_copies += 1
-                self._give(idle, slot.work)
+                self._give(idle[0], slot.work)
                 return
 
     def _give(self, slot: _Slot, work: Work) -> None:

@@ -50,8 +50,9 @@ class Worker:
         self._config = config_from_json(settings)
         self._models = ModelSet(self._config, models=own)
         self._models.check()
-        found = self._context(Path()).model_fingerprints
-        if found != list(fingerprints):
+        # kept from file to file, with what it has loaded late
+        self._context = BuildContext(Path(), self._config, self._models)
+        if self._context.model_fingerprints != list(fingerprints):
             raise ModelUnavailable(
                 "a worker's models are not those of this machine; use the same version of fdvs and "
                 "of the models on all of them: fdvs models fetch"
@@ -93,14 +94,11 @@ class Worker:
             assert isinstance(store, RecordingStore)
             _give(store, task)
             store.emit = records.put
-            context = replace(self._context(folder), skipped=task.skipped)
-            builder = Builder(store, context, records.put)
+            self._context = replace(self._context, folder=folder, skipped=task.skipped)
+            builder = Builder(store, self._context, records.put)
             report = builder.run(Collected(files=(task.path,), num_ignored=0))
             store.emit = lambda record: None
         records.put(Row(row=report.rows[0], num_bugs=report.num_bugs))
-
-    def _context(self, folder: Path) -> BuildContext:
-        return BuildContext(folder, self._config, self._models)
 
 
 def remove_leftovers(place: Path) -> None:

@@ -162,8 +162,8 @@ FAULTS = (
     Fault(
         "the lead runs into the passage",
         "models/llm/rereading.py",
-        "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first]",
-        "lead_L = ids_L[max(0, first - LEAD_TOKENS) : first + 1]",
+        "lead_L = ids_L[max(0, passage.start - LEAD_TOKENS) : passage.start]",
+        "lead_L = ids_L[max(0, passage.start - LEAD_TOKENS) : passage.start + 1]",
         "tests/models/llm/test_rereading.py",
     ),
 )

@@ -31,7 +31,7 @@ MAGIC = b"FDVSARR1"
 ALIGN = 64
 MAX_HEADER_BYTES = 2**16
 CHUNK_BYTES = 2**22
-KINDS = ("<f4", "<f8", "<i4", "<i8", "<u2", "|u1")
+KINDS = ("<f4", "<f8", "<i4", "<i8", "<u2", "|i1", "|u1")
 _PREFIX = len(MAGIC) + 8 + 32
 
 

@@ -40,6 +40,20 @@ class Entry(Span):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Levels:
+    """Vectors [R, D] in levels of a byte: a vector is its step times its levels, plus an error.
+
+    `lengths` and `errors` are at least the lengths of step times levels and of the error [R]. See
+    `fdvs.search.near`.
+    """
+
+    levels: NDArray[np.int8]
+    steps: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    errors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
     """What an index is made of.
 
@@ -52,6 +66,7 @@ class Columns:
         positions, vectors: the entry of each unit vector [R], and the vectors [R, D].
         look_videos, look_items, looks: video, clip and vector of each look.
         num_looks_left_out: clips embedded by another model than most.
+        levels, look_levels: of the vectors and looks, where the index lies in a file.
     """
 
     video_ids: Sequence[str]
@@ -71,6 +86,8 @@ class Columns:
     look_items: Places
     looks: Vectors
     num_looks_left_out: int = 0
+    levels: Levels | None = None
+    look_levels: Levels | None = None
 
     def text(self, place: int) -> str:
         """Return the text of one entry."""

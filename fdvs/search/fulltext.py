@@ -161,17 +161,21 @@ class WordSearch(ABC):
         if not needs:
             return WordHits(found=Hits.none(), full=np.zeros(0, np.int64))
         parts = list(dict.fromkeys(part for need in needs for part in need.parts))[:MAX_PARTS]
-        found = self.match(parts, every=False, video_id=video_id)
         if all(need.is_plain for need in needs):
-            every = found
-            if len(parts) > 1:
-                every = self.match(parts, every=True, video_id=video_id)
-            return WordHits(found=found, full=every.places)
+            return self.match_plain(parts, video_id=video_id)
+        found = self.match(parts, every=False, video_id=video_id)
         held = [self._holding(need, video_id) for need in needs]
         loose = list(dict.fromkeys(one for need in needs for one in need.loose))
         if loose:
             found = _with_loose(found, self.match(loose, every=False, video_id=video_id))
         return WordHits(found=found, full=reduce(np.intersect1d, held))
+
+    def match_plain(self, phrases: Sequence[str], *, video_id: str | None) -> WordHits:
+        """Return the texts with any of some phrases, and which of them hold every one."""
+        found = every = self.match(phrases, every=False, video_id=video_id)
+        if len(phrases) > 1:
+            every = self.match(phrases, every=True, video_id=video_id)
+        return WordHits(found=found, full=every.places)
 
     def _needs(self, query: str) -> list[_Need]:
         runs = list(dict.fromkeys(run for word in query_words(query) for run in runs_of(word)))

@@ -1,8 +1,8 @@
 """The texts of all levels of a library, with their vectors and words, ready to be searched.
 
 A small library is read from the store each time; the index of a large one lies in a file beside it
-(`fdvs.search.snapshot`). Vectors are searched exactly, by one matrix product over the rows of the
-level and video in question.
+(`fdvs.search.snapshot`). Vectors are searched exactly, over the rows of the level and video in
+question (`fdvs.search.near`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fdvs.fingerprint import digest
 from fdvs.search import snapshot
 from fdvs.search.columns import LEVELS, Columns, Entries, Entry, Key, Places
 from fdvs.search.fulltext import FullText, WordSearch
+from fdvs.search.near import Rows
 from fdvs.search.texts import read_columns, read_story
 from fdvs.search.word_table import WordTable
 from fdvs.store.store import Artifact, Store
@@ -50,6 +51,7 @@ class Index:
         self.entries = Entries(columns)
         self.full_text = full_text
         self.num_dims = columns.vectors.shape[1]
+        self._rows = Rows(columns.vectors, columns.levels)
         self._number_of = {video_id: n for n, video_id in enumerate(columns.video_ids)}
         self.stories: Mapping[str, Story] = _Stories(columns, read)
 
@@ -147,11 +149,11 @@ class Index:
         unit = self._unit(query)
         positions, cosines = [np.zeros(0, np.int64)], [np.zeros(0)]
         for low, high in self._row_ranges(level, video_id):
-            scores = self.columns.vectors[low:high] @ unit
-            # half a rounding step below lets ties in
-            rows = np.flatnonzero(scores > min_score - 10.0**-SCORE_DECIMALS)
-            positions.append(self.columns.positions[low:high][rows])
-            cosines.append(rounded(scores[rows]))
+            # a rounding step below lets ties in
+            least = min_score - 10.0**-SCORE_DECIMALS
+            rows, scores = self._rows.above(unit, least, low, high)
+            positions.append(self.columns.positions[rows])
+            cosines.append(rounded(scores))
         places, best = _best_of_each(np.concatenate(positions), np.concatenate(cosines))
         enough = best >= min_score
         return places[enough], best[enough]

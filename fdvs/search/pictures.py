@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fdvs.protocols import PictureMatcher
 from fdvs.search.columns import Columns, Places
 from fdvs.search.fulltext import Hits
+from fdvs.search.near import Rows
 from fdvs.search.texts import read_columns
 from fdvs.store.store import Store
 from fdvs.types import Vectors
@@ -32,6 +33,7 @@ class PictureIndex:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self.vectors = columns.looks
+        self._rows = Rows(columns.looks, columns.look_levels)
         if columns.num_looks_left_out:
             logger.warning(
                 "the pictures of %d clips were embedded by another model and are left out; "
@@ -59,9 +61,10 @@ class PictureIndex:
             ids = self._columns.video_ids
             number = ids.index(video_id) if video_id in ids else -1
             low, high = np.searchsorted(self._columns.look_videos, [number, number + 1])
-        cosines = self.vectors[low:high] @ query.reshape(-1)
-        rows = np.flatnonzero(cosines >= min_score)
-        return rows + int(low), rounded(cosines[rows])
+        below = float(np.nextafter(np.float32(min_score), np.float32(-np.inf)))
+        flat = query.reshape(-1).astype(np.float32)
+        rows, cosines = self._rows.above(flat, below, int(low), int(high))
+        return rows, rounded(cosines)
 
     def similar(
         self, query: Vectors, *, min_score: float, video_id: str | None = None

@@ -21,13 +21,14 @@ import numpy as np
 
 from fdvs.fingerprint import digest
 from fdvs.search.arrays import Array, BadArrays, read_arrays, write_arrays
-from fdvs.search.columns import LEVELS, Columns
+from fdvs.search.columns import LEVELS, Columns, Levels
+from fdvs.search.near import levels_of
 from fdvs.search.word_table import Words, count_words
 from fdvs.store.schema import DATABASE_NAME
 from fdvs.store.store import Store
 
 ARRAYS_NAME = "search.arrays"
-VERSION = 1  # raise it where columns, words or their reading change
+VERSION = 2  # raise it where columns, words or their reading change
 MIN_TEXTS = 2000  # of a library that gets a file
 
 _COLUMNS = {
@@ -36,12 +37,17 @@ _COLUMNS = {
     "vectors": ("<f4", 2), "look_videos": ("<i4", 1), "look_items": ("<i8", 1),
     "looks": ("<f4", 2),
 }  # fmt: skip
+_LEVELS = {"levels": ("|i1", 2), "steps": ("<f4", 1), "lengths": ("<f4", 1), "errors": ("<f4", 1)}
+_OWNERS = {"levels": "vectors", "look_levels": "looks"}
 _WORDS = {
     "stem_ends": ("<i8", 1), "stems": ("|u1", 1), "pair_ends": ("<i8", 1),
     "pair_texts": ("<i4", 1), "pair_counts": ("<u2", 1), "place_ends": ("<i8", 1),
     "places": ("<i4", 1), "lengths": ("<i4", 1), "long_words": ("|u1", 1),
 }  # fmt: skip
-_WANTED = {**_COLUMNS, **_WORDS, "facts": ("|u1", 1)}
+_WANTED = {
+    **_COLUMNS, **_WORDS, "facts": ("|u1", 1),
+    **{f"{of}.{name}": kind for of in _OWNERS for name, kind in _LEVELS.items()},
+}  # fmt: skip
 _FACTS = ("video_ids", "names", "told", "counts", "num_looks_left_out")
 
 logger = logging.getLogger(__name__)
@@ -72,6 +78,8 @@ def read_snapshot(folder: Path, state: str) -> tuple[Columns, Words] | None:
     try:
         arrays = read_arrays(path, state, _WANTED)
         of_columns: dict[str, Any] = {name: arrays[name] for name in _COLUMNS}
+        for of in _OWNERS:
+            of_columns[of] = Levels(**{name: arrays[f"{of}.{name}"] for name in _LEVELS})
         columns = Columns(**of_columns, **_facts(arrays["facts"]))
         words = Words(**{name: arrays[name] for name in _WORDS})
         _check(columns, words)
@@ -95,6 +103,9 @@ def write_snapshot(folder: Path, state: str, columns: Columns) -> bool:
             **{field.name: getattr(words, field.name) for field in fields(words)},
             "facts": np.frombuffer(facts, np.uint8),
         }
+        for of, owner in _OWNERS.items():
+            made = levels_of(arrays[owner])
+            arrays |= {f"{of}.{name}": getattr(made, name) for name in _LEVELS}
         write_arrays(path, state, arrays)
     except (OSError, ValueError) as error:
         logger.info("%s cannot be written (%s); searches work without it", path, error)
@@ -130,6 +141,8 @@ def _check(columns: Columns, words: Words) -> None:
     _must(len(columns.positions) == len(columns.vectors), "vectors")
     _must(_is_rising(columns.look_videos, num_videos), "look_videos")
     _must(len(columns.look_videos) == len(columns.look_items) == len(columns.looks), "looks")
+    _check_levels(columns.levels, columns.vectors)
+    _check_levels(columns.look_levels, columns.looks)
     ends: Mapping[str, tuple[Array, int, int]] = {
         "text_ends": (columns.text_ends, num, len(columns.texts)),
         "stem_ends": (words.stem_ends, len(words.stem_ends) - 1, len(words.stems)),
@@ -140,6 +153,15 @@ def _check(columns: Columns, words: Words) -> None:
         is_whole = len(array) == num_ends + 1 and array[0] == 0 and array[-1] == last
         _must(is_whole and _is_rising(array, last + 1), name)
     _must(len(words.pair_texts) == len(words.pair_counts), "pair_counts")
+
+
+def _check_levels(kept: Levels | None, vectors: Array) -> None:
+    if kept is None:
+        return
+    sizes = (len(kept.steps), len(kept.lengths), len(kept.errors))
+    _must(kept.levels.shape == vectors.shape and set(sizes) == {len(vectors)}, "levels")
+    each = (kept.steps, kept.lengths, kept.errors)  # NaN would rule a vector out
+    _must(not any(bool(np.isnan(one).any()) for one in each), "levels")
 
 
 def _is_rising(array: Array, below: int) -> bool:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from fdvs.errors import CorruptLibrary
 from fdvs.search.columns import Places
 from fdvs.search.compounds import Compounds, long_words
-from fdvs.search.fulltext import DECIMALS, TOKENS, Hits, WordSearch, spaced
+from fdvs.search.fulltext import DECIMALS, TOKENS, Hits, WordHits, WordSearch, spaced
+from fdvs.vectors import Doubles
 
 Number = TypeVar("Number", bound=np.generic)
 _Row = tuple[str, int, str, str]  # a stem, how many places, the texts and the places in them
@@ -282,9 +283,20 @@ class WordTable(WordSearch):
 
     def match(self, phrases: Sequence[str], *, every: bool, video_id: str | None) -> Hits:
         """Return the texts with any, or every, of some phrases."""
-        num_texts = len(self._videos)
-        scores = np.zeros(num_texts)
-        num_held = np.zeros(num_texts, np.uint16)
+        scores, num_held = self._scored(phrases)
+        return self._hits(scores, num_held == len(phrases) if every else num_held, video_id)
+
+    def match_plain(self, phrases: Sequence[str], *, video_id: str | None) -> WordHits:
+        """Return the texts with any of some phrases, and which of them hold every one."""
+        scores, num_held = self._scored(phrases)
+        found = self._hits(scores, num_held, video_id)
+        full = found.places[num_held[found.places] == len(phrases)]
+        return WordHits(found=found, full=full)
+
+    def _scored(self, phrases: Sequence[str]) -> tuple[Doubles, NDArray[np.uint16]]:
+        """Return for each text its BM25, and how many of the phrases it holds."""
+        scores = np.zeros(len(self._videos))
+        num_held = np.zeros(len(self._videos), np.uint16)
         for phrase in phrases:  # sums over all texts: faster than to join lists of some
             stems = self._stems_of(phrase)
             texts, counts = self._lists.holding(stems)
@@ -294,7 +306,10 @@ class WordTable(WordSearch):
             found = counts.astype(np.float64)
             scores[texts] += idf * (found * (K1 + 1.0) / (found + self._norms[texts]))
             num_held[texts] += 1
-        places = np.flatnonzero(num_held == len(phrases) if every else num_held)
+        return scores, num_held
+
+    def _hits(self, scores: Doubles, held: NDArray[Number], video_id: str | None) -> Hits:
+        places = np.flatnonzero(held)
         if video_id is not None:
             number = self._number_of.get(video_id, -1)
             places = places[self._videos[places] == number]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterable
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
@@ -23,22 +24,33 @@ who whom whose why will with would you your
 """.split()
 )
 
+_OWN = threading.local()
+
 
 def stems(texts: Iterable[str]) -> list[list[str]]:
     """Return the stems of each text's words in order, repeated ones too, without stop words."""
-    database = sqlite3.connect(":memory:")
+    rows = [(place, _telling(text)) for place, text in enumerate(texts, start=1)]
+    found: list[list[str]] = [[] for _ in rows]
+    database = _database()
+    database.execute("BEGIN")
     try:
-        database.execute(f"CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = '{TOKENIZER}')")
-        database.execute("CREATE VIRTUAL TABLE found USING fts5vocab(texts, 'instance')")
-        rows = ((place, _telling(text)) for place, text in enumerate(texts, start=1))
         database.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", rows)
-        (num_texts,) = database.execute("SELECT count(*) FROM texts").fetchone()
-        found: list[list[str]] = [[] for _ in range(num_texts)]
         for stem, place in database.execute("SELECT term, doc FROM found ORDER BY doc, offset"):
             found[place - 1].append(stem)
         return found
     finally:
-        database.close()
+        database.execute("ROLLBACK")
+
+
+def _database() -> sqlite3.Connection:
+    """Return this thread's empty table: to make one takes longer than to stem a sentence."""
+    made: sqlite3.Connection | None = getattr(_OWN, "database", None)
+    if made is None:
+        made = sqlite3.connect(":memory:", isolation_level=None)
+        made.execute(f"CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = '{TOKENIZER}')")
+        made.execute("CREATE VIRTUAL TABLE found USING fts5vocab(texts, 'instance')")
+        _OWN.database = made
+    return made
 
 
 def _telling(text: str) -> str:

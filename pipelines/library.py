@@ -9,7 +9,6 @@ with Library.open("my-library", preset="offline") as library:
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdvs.config import Config
-from fdvs.configfile import config_from_json, config_to_json
-from fdvs.errors import NotFound, StoreError
+from fdvs.errors import NotFound
 from fdvs.files import Closing
 from fdvs.media.files import collect
 from fdvs.pipelines.captioners import with_captioner
+from fdvs.pipelines.made_by import fitting_embedder, fitting_matcher, note_models, stored_config
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.pipelines.notebook import library_html, show_pictures_of
 from fdvs.pipelines.presets import preset as preset_named
@@ -32,10 +31,9 @@ from fdvs.pipelines.sources import resolve_sources
 from fdvs.pipelines.thread_stores import Signature, ThreadStores
 from fdvs.report import BuildEvent, BuildReport, Watcher, ignore_event
 from fdvs.stopping import Stop, stoppable
-from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import THUMBNAILS_NAME, Artifact, Store
 from fdvs.story.as_json import story_from_json
-from fdvs.types import Answer, JsonDict, ModelIdentity, Moment, Saved, Story, VideoHit, VideoRow
+from fdvs.types import Answer, Moment, Saved, Story, VideoHit, VideoRow
 
 if TYPE_CHECKING:
     from fdvs.answers.choice.chooser import Chooser
@@ -45,15 +43,11 @@ if TYPE_CHECKING:
     from fdvs.pipelines.detail import VideoDetail
     from fdvs.pipelines.exports.formats import Level as ExportLevel
     from fdvs.pipelines.finder import Finder
+    from fdvs.protocols import TextEmbedder
     from fdvs.search.index import Index
     from fdvs.search.pictures import PictureIndex, PictureSearch
 
-SETTINGS = "settings"
-TEXT_EMBEDDER = "text_embedder"
-PICTURES = "pictures"
 REST = 20  # times that reading the index took, before it is read again
-
-logger = logging.getLogger(__name__)
 
 
 class Library(Closing):
@@ -132,7 +126,7 @@ class Library(Closing):
             ModelSet(settled(chosen)[1], models=models).check()
         store = Store.open(Path(path), create=create)
         try:
-            wanted, settings = settled(chosen, _stored_config(store))
+            wanted, settings = settled(chosen, stored_config(store))
             return cls(store, settings, ModelSet(settings, models=models), wanted=wanted)
         except BaseException:
             store.close()
@@ -201,10 +195,7 @@ class Library(Closing):
             self._index = self._picture_index = None
             context = BuildContext(self.path, self.config, self._models)
             if collected.files:
-                set_meta(self._store, SETTINGS, config_to_json(self._wanted))
-                text = _identity_json(self._models.identity(TEXT_EMBEDDER))
-                set_meta(self._store, TEXT_EMBEDDER, text)
-                set_meta(self._store, PICTURES, self._picture_fingerprints())
+                note_models(self._store, self._wanted, self._models)
             builder = (engine.builder if engine else Builder)(self._store, context, watch)
             report = builder.run(collected, prune=[Path(one) for one in given if prune])
             lacking = resolve_sources(self._wanted).notes
@@ -371,26 +362,30 @@ class Library(Closing):
         Raises InvalidValue, NotFound, ModelError; see `fdvs.answers.answer.answer`. Raises Stopped,
         never as another error, within a second of `stop` while a model reads or writes.
         """
-        video_id = self._store.find_video(video).video_id if video else None
+        return self._answer(
+            question, index=self._loaded_index, store_of=lambda _: self._store,
+            video_id=self._store.find_video(video).video_id if video else None, options=options,
+            history=history, on_text=on_text, writer=writer, chooser=chooser,
+            second_look=second_look, stop=stop,
+        )  # fmt: skip
+
+    def _answer(
+        self,
+        question: str,
+        *,
+        options: Sequence[str] | None = None,
+        history: Sequence[Turn] = (),
+        stop: Stop | None = None,
+        **how: Any,
+    ) -> Answer:
+        """Answer a question by an index that may hold more libraries than this one, see
+        `Asker.answer`; arguments otherwise as for `ask`."""
         from fdvs.answers.question import Question
-        from fdvs.pipelines.finder import with_paths
 
         asked = Question.parse(question, history=history, options=options or ())
         asker = self._opened_asker()
         with stoppable(stop):
-            found = asker.ask(
-                asked,
-                index=self._loaded_index(),
-                embedder=self._text_embedder(),
-                writer=writer,
-                chooser=chooser,
-                video_id=video_id,
-                on_text=on_text,
-            )
-            found = replace(found, evidence=tuple(with_paths(found.evidence, self._store)))
-            if not (self.config.ask.second_look if second_look is None else second_look):
-                return found
-            return asker.look_again(found, lambda one: self._store.find_video(one).path)
+            return asker.answer(asked, embedder=self._text_embedder, **how)
 
     def remove(self, video: str) -> VideoRow:
         """Remove a video, by name or id, and return its last row. The file itself stays.
@@ -455,45 +450,17 @@ class Library(Closing):
                 self._asker = Asker(self.config, self._models, self.path)
             return self._asker
 
-    def _text_embedder(self) -> Any:
-        """Return the text embedder; raise StoreError unless it made the stored vectors, too."""
-        built = get_meta(self._store, TEXT_EMBEDDER)
-        now = _identity_json(self._models.identity(TEXT_EMBEDDER))
-        if built is not None and built != now:
-            raise StoreError(
-                f"the library's vectors were made by {built['name']}, the settings name "
-                f"{now['name']}; use the same text embedder, or build again with these settings"
-            )
-        return self._models.text_embedder
+    def _text_embedder(self) -> TextEmbedder:
+        return fitting_embedder(self._store, self._models)
 
     def _picture_search(self) -> PictureSearch | None:
-        """Return visual search, or None where the settings have none or other models made it."""
-        if not self._models.has_matcher():
-            return None
-        if get_meta(self._store, PICTURES) != self._picture_fingerprints():
-            logger.info("no visual search: other models made its vectors; build again to use it")
+        """Return visual search, None where there is none (`fitting_matcher`)."""
+        matcher = fitting_matcher(self._store, self._models)
+        if matcher is None:
             return None
         from fdvs.search.pictures import PictureIndex, PictureSearch
 
         with self._lock:
             if self._picture_index is None:
                 self._picture_index = PictureIndex(self._loaded_index().columns)
-            pictures = self._picture_index
-        matcher = self._models.matcher
-        return PictureSearch(index=pictures, matcher=matcher) if matcher else None
-
-    def _picture_fingerprints(self) -> JsonDict:
-        return {role: self._models.fingerprint(role) for role in ("image_embedder", TEXT_EMBEDDER)}
-
-
-def _stored_config(store: Store) -> Config | None:
-    values = get_meta(store, SETTINGS)
-    return None if values is None else config_from_json(values)
-
-
-def _identity_json(identity: ModelIdentity) -> dict[str, str]:
-    return {
-        "name": identity.name,
-        "backend": identity.backend,
-        "weights_sha256": identity.weights_sha256,
-    }
+            return PictureSearch(index=self._picture_index, matcher=matcher)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdvs.errors import InvalidValue, StoreError
-from fdvs.pipelines.library import PICTURES, SETTINGS, TEXT_EMBEDDER
+from fdvs.pipelines.made_by import PICTURES, SETTINGS, TEXT_EMBEDDER
 from fdvs.store.merge import MergedVideo, merge_videos
 from fdvs.store.meta import get_meta, set_meta
 from fdvs.store.store import Store

@@ -1,12 +1,13 @@
-"""Search several open libraries at once: `fdvs search --library A --library B`."""
+"""Search and ask several open libraries at once: `fdvs search --library A --library B`."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdvs.errors import InvalidValue, NotFound
 from fdvs.pipelines.finder import Page, filters_of, texts_by_source, with_paths
@@ -14,7 +15,11 @@ from fdvs.pipelines.library import Library
 from fdvs.pipelines.merge import check_same_models
 from fdvs.search.together import Part, search_together
 from fdvs.store.store import Store
-from fdvs.types import Moment
+from fdvs.types import Answer, Moment
+
+if TYPE_CHECKING:
+    from fdvs.config import Config
+    from fdvs.search.index import Index
 
 
 def search_libraries(
@@ -78,17 +83,83 @@ def _holding(stores: Sequence[Store], videos: Sequence[str]) -> list[list[str]]:
 
 def _shown(found: Sequence[Moment], stores: Sequence[Store]) -> list[Moment]:
     """Return moments with the paths of their files, and names that tell the films apart."""
-    names: Counter[str] = Counter()
-    owners: dict[str, Store] = {}
-    for store in stores:
-        for record in store.videos():
-            if record.video_id not in owners:
-                owners[record.video_id] = store
-                names[record.name] += 1
+    owners, names = _owners(stores)
     shown = []
     for moment in found:
-        store = owners[moment.video_id]
-        (one,) = with_paths([moment], store)
-        folder = Path(store.folder).name
-        shown.append(one if names[one.name] == 1 else replace(one, name=f"{folder}/{one.name}"))
+        (one,) = with_paths([moment], owners[moment.video_id])
+        shown.append(replace(one, name=names[one.video_id]))
     return shown
+
+
+def _owners(stores: Sequence[Store]) -> tuple[dict[str, Store], dict[str, str]]:
+    """Return the first store of each video, and its name: with the library's folder where two
+    libraries give the name to different films."""
+    owners: dict[str, Store] = {}
+    names: dict[str, str] = {}
+    for store in stores:
+        for record in store.videos():
+            owners.setdefault(record.video_id, store)
+            names.setdefault(record.video_id, record.name)
+    times = Counter(names.values())
+    return owners, {
+        video_id: name if times[name] == 1 else f"{Path(owners[video_id].folder).name}/{name}"
+        for video_id, name in names.items()
+    }
+
+
+class Libraries:
+    """Several open libraries that are asked as one; settings and models are those of the first.
+
+    What is in two of them counts once. The texts and vectors of all are copied into memory, once
+    until one of them changes (`fdvs.search.union`).
+    """
+
+    def __init__(self, libraries: Sequence[Library]) -> None:
+        """Raise StoreError where other models made one of them."""
+        if not libraries:
+            raise InvalidValue("libraries", (), "one or more")
+        self._libraries = list(libraries)
+        self._stores = [library._store for library in libraries]
+        check_same_models(self._stores)
+        self._lock = threading.Lock()
+        self._united: tuple[list[Index], Index] | None = None
+
+    @property
+    def config(self) -> Config:
+        """The settings of the first library."""
+        return self._libraries[0].config
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folders of the libraries."""
+        return tuple(library.path for library in self._libraries)
+
+    def ask(self, question: str, *, video: str | None = None, **how: Any) -> Answer:
+        """Answer a question as `Library.ask` does, by the videos of all libraries.
+
+        Raises NotFound for a video that none holds, InvalidValue for a name that two libraries
+        give to different films: name such a video by its id.
+        """
+        video_id = None if video is None else self._find(video)
+        owners, _ = _owners(self._stores)
+        return self._libraries[0]._answer(
+            question, index=self._index, store_of=lambda one: owners[one], video_id=video_id, **how
+        )
+
+    def _find(self, video: str) -> str:
+        found = sorted({one for ids in _holding(self._stores, [video]) for one in ids})
+        if len(found) > 1:
+            raise InvalidValue("video", video, f"one of the ids {', '.join(found)}")
+        return found[0]
+
+    def _index(self) -> Index:
+        from fdvs.search.union import united
+
+        indexes = [library._loaded_index() for library in self._libraries]
+        with self._lock:
+            known = self._united
+            if known is None or any(a is not b for a, b in zip(known[0], indexes, strict=True)):
+                _, names = _owners(self._stores)
+                reads = [library._stored for library in self._libraries]
+                known = self._united = indexes, united(indexes, reads, names)
+            return known[1]

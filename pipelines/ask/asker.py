@@ -23,10 +23,12 @@ from fdvs.config import Config
 from fdvs.errors import ModelError, ModelUnavailable
 from fdvs.media.readers import open_reader
 from fdvs.media.sampling import sample_times, unique_frames
+from fdvs.pipelines.finder import with_paths
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import LanguageModel, PrefillLanguageModel, TextEmbedder
 from fdvs.search.index import Index
 from fdvs.stopping import acquired
+from fdvs.store.store import Store
 from fdvs.types import Answer, Citation, Clip, ClipView
 
 READINGS_FOLDER = "readings"
@@ -44,6 +46,30 @@ class Asker:
         self._answerability: Answerability | None = None
         self._background: tuple[Index, Background] | None = None
         self._lock = threading.RLock()  # models and their caches answer one question at a time
+
+    def answer(
+        self,
+        question: Question,
+        *,
+        index: Callable[[], Index],
+        embedder: Callable[[], TextEmbedder],
+        store_of: Callable[[str], Store],
+        second_look: bool | None = None,
+        **how: Any,
+    ) -> Answer:
+        """Answer a question, see `ask`, with the paths of its evidence and a second look.
+
+        Args:
+            index, embedder: return those of `ask`.
+            store_of: returns the store of a video.
+            second_look: whether the captioner looks again; None as `ask.second_look` says.
+        """
+        found = self.ask(question, index=index(), embedder=embedder(), **how)
+        evidence = [with_paths([one], store_of(one.video_id))[0] for one in found.evidence]
+        found = replace(found, evidence=tuple(evidence))
+        if not (self._config.ask.second_look if second_look is None else second_look):
+            return found
+        return self.look_again(found, lambda one: store_of(one).find_video(one).path)
 
     def ask(
         self,

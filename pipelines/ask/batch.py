@@ -7,6 +7,7 @@ A line is a question in plain words, or a JSON object with `question` and, if wa
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from fdvs.typed import fill
 
 if TYPE_CHECKING:
     from fdvs.pipelines.library import Library
+    from fdvs.pipelines.together import Libraries
 
 MAX_FILE_BYTES = 64 * 2**20
 
@@ -88,7 +90,7 @@ def _question(line: str, place: str) -> BatchQuestion:
 
 
 def answer_file(
-    library: Library,
+    library: Library | Libraries,
     questions: Path,
     out: Path | None = None,
     *,
@@ -106,11 +108,14 @@ def answer_file(
 
     Raises InvalidValue for an unusable file, ConfigError where `out` was made with other settings.
     """
+    from fdvs.pipelines.together import Libraries
+
+    paths = library.paths if isinstance(library, Libraries) else (library.path,)
     batch = read_questions(questions)
     place = out or questions.with_name(f"{questions.name}.answers.jsonl")
     settings = {
         "config": config_to_json(library.config),
-        "library": str(library.path.resolve()),
+        "library": os.pathsep.join(str(one.resolve()) for one in paths),
         "video": video,
         # `second_look` was called `look`: files of older versions are resumed as well
         "more": {key.removeprefix("second_"): str(value) for key, value in more.items()},
@@ -134,7 +139,7 @@ def answer_file(
 
 
 def _row(
-    library: Library, one: BatchQuestion, video: str | None, more: dict[str, Any]
+    library: Library | Libraries, one: BatchQuestion, video: str | None, more: dict[str, Any]
 ) -> dict[str, Any]:
     from fdvs.pipelines.results import answer_json
 

@@ -25,6 +25,7 @@ from fdvs.text.clean import one_line
 if TYPE_CHECKING:
     from fdvs.pipelines.ask.batch import BatchDone
     from fdvs.pipelines.library import Library
+    from fdvs.pipelines.together import Libraries
     from fdvs.types import Answer
 
 QUIT = ("/quit", "/exit")
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
     app.command()(ask)
 
 
-@library_command
+@partial(library_command, several=True)
 def ask(
     options: LibraryOptions,
     question: Annotated[
@@ -88,7 +89,8 @@ def ask(
         from fdvs.pipelines.sources import change_models
 
         options = replace(options, change=partial(change_models, captioner=None, llm=llm))
-    with options.opened() as library:
+    with contextlib.ExitStack() as opened:
+        library = _opened(options, opened)
         if chat:
             return _chat(library, asked, options.as_json, stdout)
         if questions is not None:
@@ -101,6 +103,17 @@ def ask(
         return _show_batch(done, options.as_json)
     _show(answer, options.as_json)
     return 0
+
+
+def _opened(options: LibraryOptions, opened: contextlib.ExitStack) -> Library | Libraries:
+    """Return the library, or all of several as one."""
+    library = opened.enter_context(options.opened())
+    if not options.more:
+        return library
+    from fdvs.pipelines.together import Libraries
+
+    more = [opened.enter_context(replace(options, library=one).opened()) for one in options.more]
+    return Libraries([library, *more])
 
 
 def _check_usage(
@@ -120,7 +133,11 @@ def _check_usage(
 
 
 def _ask_once(
-    library: Library, question: str, option: list[str] | None, asked: dict[str, Any], as_json: bool
+    library: Library | Libraries,
+    question: str,
+    option: list[str] | None,
+    asked: dict[str, Any],
+    as_json: bool,
 ) -> Answer:
     from fdvs.pipelines.show.progress import streamed_to
 
@@ -144,7 +161,9 @@ def _show_batch(done: BatchDone, as_json: bool) -> int:
     return 1 if done.num_failed else 0
 
 
-def _chat(library: Library, asked: dict[str, Any], as_json: bool, stdout: TextIO) -> int:
+def _chat(
+    library: Library | Libraries, asked: dict[str, Any], as_json: bool, stdout: TextIO
+) -> int:
     """Answer every line of standard input on `stdout`; after a failed question the chat goes on."""
     from fdvs.answers.question import Turn
     from fdvs.errors import FdvsError

@@ -40,7 +40,7 @@ LibrariesOption = Annotated[
     list[Path],
     typer.Option(
         "--library", "-l", envvar="FDVS_LIBRARY", metavar="FOLDER",
-        help="The library's folder; repeat it to search several at once.",
+        help="The library's folder; repeat it for several at once.",
     ),
 ]  # fmt: skip
 PresetOption = Annotated[

@@ -18,7 +18,7 @@ import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ MAGIC = b"FDVSARR1"
 ALIGN = 64
 MAX_HEADER_BYTES = 2**16
 CHUNK_BYTES = 2**22
+MOST_SUM = 2**64 - 1
 KINDS = ("<f4", "<f8", "<i4", "<i8", "<u2", "|i1", "|u1")
 _PREFIX = len(MAGIC) + 8 + 32
 
@@ -46,24 +47,54 @@ def write_arrays(path: Path, key: str, arrays: Mapping[str, Array]) -> None:
     at = 0
     for name, array in stored.items():
         at = _aligned(at)
-        header[name] = [array.dtype.str, list(array.shape), at, _checksum(array)]
+        header[name] = [array.dtype.str, list(array.shape), at, MOST_SUM]
         at += array.nbytes
-    text = canonical_json({"key": key, "arrays": header}).encode()
-    first = _aligned(_PREFIX + len(text))
+    size = len(_header_text(key, header))  # at most; the rest is filled with spaces
+    first = _aligned(_PREFIX + size)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest())
-            file.write(text)
             for name, array in stored.items():
                 file.seek(first + header[name][2])
-                for start in range(0, array.nbytes, CHUNK_BYTES):
-                    file.write(_bytes_of(array)[start : start + CHUNK_BYTES])
+                header[name][3] = _write(file, array)
             file.truncate(first + at)
+            text = _header_text(key, header).ljust(size)
+            file.seek(0)
+            file.write(MAGIC + len(text).to_bytes(8, "little") + hashlib.sha256(text).digest())
+            file.write(text)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _header_text(key: str, header: Mapping[str, list[Any]]) -> bytes:
+    return canonical_json({"key": key, "arrays": header}).encode()
+
+
+def _write(file: BinaryIO, array: Array) -> int:
+    """Write the bytes of an array and return their checksum."""
+    view, mapping, sums = _bytes_of(array), mapping_of(array), []
+    for start in range(0, len(view), CHUNK_BYTES):
+        chunk = view[start : start + CHUNK_BYTES]
+        sums.append(_sum(chunk))
+        file.write(chunk)
+        let_go(mapping)
+    return _together(sums)
+
+
+def mapping_of(array: Array) -> mmap.mmap | None:
+    """Return the mapped file that an array is a view of, None where it lies in memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def let_go(mapping: mmap.mmap | None) -> None:
+    """Tell the system that what was read of a mapped file need not stay in memory."""
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_arrays(path: Path, key: str, wanted: Mapping[str, tuple[str, int]]) -> dict[str, Array]:
@@ -144,12 +175,6 @@ def _plain(array: Array) -> Array:
 
 def _bytes_of(array: Array) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8).data)
-
-
-def _checksum(array: Array) -> int:
-    view = _bytes_of(array)
-    sums = (_sum(view[at : at + CHUNK_BYTES]) for at in range(0, len(view), CHUNK_BYTES))
-    return _together(sums)
 
 
 def _checksum_of(file: Any, size: int) -> int:

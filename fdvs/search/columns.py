@@ -11,18 +11,18 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.search.row_writer import RowWriter
 from fdvs.types import Level, Span, Vectors
-from fdvs.vectors import unit_rows
 
 Key = tuple[str, str, int]  # video_id, level, item
 Places = NDArray[np.int64]
 
-STACK_CHUNK = 4096
 LEVELS: tuple[Level, ...] = ("chapter", "scene", "story")
 
 
@@ -145,14 +145,6 @@ class Entries(Sequence[Entry]):
 
 
 @dataclass(slots=True)
-class _Rows:
-    """Vectors of one length: the owner of each, and the vectors in pieces."""
-
-    owners: array[int] = field(default_factory=lambda: array("q"))
-    pieces: list[Vectors] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class _Level:
     """The entries of one level so far."""
 
@@ -163,18 +155,22 @@ class _Level:
     kept: bytearray = field(default_factory=bytearray)
     sizes: array[int] = field(default_factory=lambda: array("q"))
     texts: bytearray = field(default_factory=bytearray)
-    rows: dict[int, _Rows] = field(default_factory=dict)
+    rows: dict[int, RowWriter] = field(default_factory=dict)
 
 
 class ColumnWriter:
-    """Collects the columns of a library: each video, followed by its texts and its looks."""
+    """Collects the columns of a library: each video, followed by its texts and its looks.
 
-    def __init__(self) -> None:
+    Vectors of a large library go to temporary files in `folder` (`fdvs.search.row_writer`).
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._ids: list[str] = []
         self._names: list[str] = []
         self._told: list[bool] = []
         self._levels = [_Level() for _ in LEVELS]
-        self._looks: dict[int, _Rows] = {}
+        self._looks: dict[int, RowWriter] = {}
         self._look_items: dict[int, array[int]] = {}
 
     def add_video(self, video_id: str, name: str, *, has_story: bool) -> None:
@@ -187,9 +183,10 @@ class ColumnWriter:
         """Add a text of the last video; those of a level come in the order of their items."""
         level = self._levels[LEVELS.index(entry.level)]
         if vectors is not None and len(vectors):
-            rows = level.rows.setdefault(vectors.shape[1], _Rows())
-            rows.owners.extend([len(level.items)] * len(vectors))
-            rows.pieces.append(vectors)
+            rows = level.rows.get(dims := vectors.shape[1])
+            if rows is None:
+                rows = level.rows[dims] = RowWriter(dims, self._folder, of_length_one=True)
+            rows.add(len(level.items), vectors)
         text = entry.text.encode()
         level.videos.append(len(self._ids) - 1)
         level.items.append(entry.item)
@@ -201,25 +198,27 @@ class ColumnWriter:
 
     def add_look(self, item: int, vector: Vectors) -> None:
         """Add the look of a clip of the last video."""
-        rows = self._looks.setdefault(len(vector), _Rows())
-        rows.owners.append(len(self._ids) - 1)
-        rows.pieces.append(vector[None])
+        rows = self._looks.get(len(vector))
+        if rows is None:
+            rows = self._looks[len(vector)] = RowWriter(len(vector), self._folder)
+        rows.add(len(self._ids) - 1, vector[None])
         self._look_items.setdefault(len(vector), array("q")).append(item)
 
     def finish(self) -> Columns:
         """Return the columns. Vectors of another length than most are left out: a build with
         another embedder may be unfinished."""
         levels = self._levels
-        num_dims = _most([(d, len(r.pieces)) for one in levels for d, r in one.rows.items()])
+        num_dims = _most([(d, len(r.owners)) for one in levels for d, r in one.rows.items()])
         counts = tuple(len(one.items) for one in levels)
-        owners, pieces = [], []
+        vectors = RowWriter(num_dims, self._folder)
+        owners = []
         for number, one in enumerate(levels):
-            rows = one.rows.get(num_dims, _Rows())
-            owners.append(np.array(rows.owners, np.int64) + sum(counts[:number]))
-            pieces += rows.pieces
+            if (rows := one.rows.pop(num_dims, None)) is not None:
+                owners.append(np.array(rows.owners, np.int64) + sum(counts[:number]))
+                vectors = rows if len(owners) == 1 else vectors.joined_by(rows)
         sizes = np.concatenate([np.array(one.sizes, np.int64) for one in levels])
-        look_dims = _most([(dims, len(rows.pieces)) for dims, rows in self._looks.items()])
-        looks = self._looks.get(look_dims, _Rows())
+        look_dims = _most([(dims, len(rows.owners)) for dims, rows in self._looks.items()])
+        looks = self._looks.get(look_dims) or RowWriter(look_dims)
         num_looks = sum(len(one.owners) for one in self._looks.values())
         return Columns(
             video_ids=self._ids,
@@ -233,11 +232,11 @@ class ColumnWriter:
             kept=np.concatenate([np.frombuffer(bytes(one.kept), np.uint8) for one in levels]),
             text_ends=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
             texts=np.concatenate([np.frombuffer(bytes(one.texts), np.uint8) for one in levels]),
-            positions=np.concatenate(owners),
-            vectors=_stacked(pieces, num_dims),
+            positions=np.concatenate([np.zeros(0, np.int64), *owners]),
+            vectors=vectors.finish(),
             look_videos=np.array(looks.owners, np.int32),
             look_items=np.array(self._look_items.get(look_dims, ()), np.int64),
-            looks=_stacked(looks.pieces, look_dims, of_length_one=False),
+            looks=looks.finish(),
             num_looks_left_out=num_looks - len(looks.owners),
         )
 
@@ -247,15 +246,3 @@ def _most(counted: Sequence[tuple[int, int]]) -> int:
     for dims, num in counted:
         counts[dims] += num
     return counts.most_common(1)[0][0] if counts else 0
-
-
-def _stacked(pieces: list[Vectors], num_dims: int, *, of_length_one: bool = True) -> Vectors:
-    """Return pieces as one array, its rows of length 1; pieces are dropped as they are copied."""
-    stacked = np.empty((sum(map(len, pieces)), num_dims), dtype=np.float32)
-    filled = 0
-    for start in range(0, len(pieces), STACK_CHUNK):  # doubles for a chunk at a time
-        rows = np.concatenate(pieces[start : start + STACK_CHUNK])
-        stacked[filled : filled + len(rows)] = unit_rows(rows) if of_length_one else rows
-        filled += len(rows)
-        pieces[start : start + STACK_CHUNK] = [rows[:0]] * len(pieces[start : start + STACK_CHUNK])
-    return stacked

@@ -12,7 +12,7 @@ trigram index). Three ways:
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 
 from fdvs.text.vocabulary import STOP_WORDS, WORD, stems
 
@@ -27,9 +27,11 @@ MIN_RUN_CHARS, MAX_RUN_CHARS = 5, 40  # of words that are taken apart
 def long_words(texts: Iterable[str]) -> str:
     """Return the different words of texts that are long enough to hold another, in order, each on
     a line of its own."""
-    pieces: set[str] = set()
-    for text in texts:
-        pieces.update(text.lower().split())
+    return long_of({piece for text in texts for piece in text.lower().split()})
+
+
+def long_of(pieces: Set[str]) -> str:
+    """Return the long words among pieces of texts in lower case, see `long_words`."""
     words = {without_accents(w) for piece in pieces for w in WORD.findall(piece)}
     return "\n".join(sorted(w for w in words if len(w) >= MIN_CHARS + MIN_REST - 1))
 

@@ -17,6 +17,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from fdvs.search.arrays import let_go, mapping_of
 from fdvs.search.columns import Levels, Places
 from fdvs.types import Vectors
 from fdvs.vectors import Doubles
@@ -34,9 +35,11 @@ def levels_of(vectors: Vectors) -> Levels:
     num, dims = vectors.shape
     levels = np.empty((num, dims), np.int8)
     steps, lengths, errors = (np.empty(num, np.float32) for _ in range(3))
+    mapping = mapping_of(vectors)
     for start in range(0, num, CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         levels[rows], steps[rows], lengths[rows], errors[rows] = _coded(vectors[rows])
+        let_go(mapping)
     return Levels(levels=levels, steps=steps, lengths=lengths, errors=errors)
 
 

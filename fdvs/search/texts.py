@@ -35,7 +35,7 @@ class _Text:
 
 def read_columns(store: Store) -> Columns:
     """Read all texts and vectors of a library, in the caller's view of it."""
-    writer = ColumnWriter()
+    writer = ColumnWriter(store.folder)
     for video in store.videos():
         check_stop()
         story, texts = _texts_or_none(store, video)

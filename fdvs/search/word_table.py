@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fdvs.errors import CorruptLibrary
 from fdvs.search.columns import Places
-from fdvs.search.compounds import Compounds, long_words
+from fdvs.search.compounds import Compounds, long_of
 from fdvs.search.fulltext import DECIMALS, TOKENS, Hits, WordHits, WordSearch, spaced
 from fdvs.vectors import Doubles
 
@@ -63,12 +63,12 @@ def count_words(texts: Iterable[str], num_texts: int) -> Words:
 
     Raises ValueError where one text holds one stem more than 65,535 times.
     """
-    seen: list[str] = []
+    pieces: set[str] = set()
 
     def rows() -> Iterator[tuple[int, str]]:
         for place, text in enumerate(texts):
             split = spaced(text)
-            seen.append(split)
+            pieces.update(split.lower().split())
             yield place, split
 
     database = _table(", content = ''")
@@ -76,7 +76,7 @@ def count_words(texts: Iterable[str], num_texts: int) -> Words:
         database.execute("BEGIN")
         database.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", rows())
         database.execute("COMMIT")
-        return _lists(database, num_texts, long_words(seen))
+        return _lists(database, num_texts, long_of(pieces))
     finally:
         database.close()
 

@@ -154,7 +154,7 @@ def test_vectors_that_are_not_of_unit_length_still_give_cosines(make_library: Ma
 def test_many_rows_are_stacked_in_order_over_the_edges_of_chunks(
     make_library: MakeLibrary, embedder: HashTextEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdvs.search.columns.STACK_CHUNK", 3)
+    monkeypatch.setattr("fdvs.search.row_writer.CHUNK_ROWS", 3)
     store = make_library(TEXTS)
     index = Index.load(store)
     for place, entry in enumerate(index.entries):

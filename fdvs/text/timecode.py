@@ -6,7 +6,6 @@ import math
 from typing import Literal
 
 from fdvs.text.clean import one_line
-from fdvs.text.plain import name_in_words
 
 SLACK_S = 0.1
 
@@ -68,6 +67,8 @@ def citation(name: str, start_s: float, end_s: float) -> str:
 
 def cited_name(name: str) -> str:
     """Return a video's name as citations write it."""
+    from fdvs.text.plain import name_in_words  # its patterns take a twentieth of `fdvs --help`
+
     return name_in_words(one_line(name))
 
 

@@ -27,7 +27,6 @@ from fdvs.pipelines.cli.options import (
     listed,
     report_progress,
 )
-from fdvs.text.plain import plain_line
 
 if TYPE_CHECKING:
     from fdvs.config import Config
@@ -149,6 +148,8 @@ def build(
         found = beside_videos(paths)
         options = replace(options, config=found, has_found_config=found is not None)
     if options.has_found_config:
+        from fdvs.text.plain import plain_line
+
         typer.echo(plain_line(f"settings: {options.config}"), err=True)
     if add or drop or lang is not None or captioner or llm:
 
@@ -284,4 +285,6 @@ def remove(video: VideoArgument, options: LibraryOptions) -> None:
 
         emit({"removed": row_json(row)})
     else:
+        from fdvs.text.plain import plain_line
+
         typer.echo(f"removed {plain_line(row.name)} ({row.num_clips} clips); the file stays")

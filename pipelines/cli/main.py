@@ -7,7 +7,6 @@ with a traceback; 130 interrupted, 143 terminated; 141 the reader of standard ou
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,6 @@ from fdvs.errors import (
 )
 from fdvs.pipelines.cli import ask, build, evaluate, export, merge, models, read, serve, signals
 from fdvs.pipelines.cli.options import emit
-from fdvs.pipelines.log_lines import log_to, print_traceback
 from fdvs.text.clean import one_line
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 70, 130, 141
@@ -67,8 +65,11 @@ def root(
 ) -> None:
     """Set up logging; every command runs after this."""
     _quiet_packages(verbose)
-    level = logging.INFO if verbose else logging.WARNING
-    log_to(sys.stderr, level)
+    import logging  # not for --help
+
+    from fdvs.pipelines.log_lines import log_to
+
+    log_to(sys.stderr, logging.INFO if verbose else logging.WARNING)
 
 
 def _quiet_packages(verbose: bool) -> None:
@@ -116,6 +117,8 @@ def _guarded(argv: list[str], as_json: bool) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # what the parser raises, in any of its versions
             return _usage(error, as_json)
+        from fdvs.pipelines.log_lines import print_traceback
+
         print_traceback(error)
         return _fail(f"bug: {type(error).__name__}: {error}", EXIT_BUG, as_json)
     if code == EXIT_INTERRUPTED:

@@ -13,6 +13,7 @@ import zlib
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fdvs.types import Vectors
 
@@ -29,13 +30,28 @@ def encode(matrix: Vectors, coding: Coding) -> bytes:
     exact = matrix.astype("<f4", copy=False).tobytes()
     if coding == "exact" or not 0 < matrix.size <= MAX_CELLS:
         return exact
-    kind = SIGNED if matrix.min() < 0 else UNSIGNED
-    scales = _short(np.abs(matrix).max(axis=1, keepdims=True) / np.float32(LEVELS[kind]))
-    levels = np.rint(np.divide(matrix, scales, out=np.zeros_like(matrix), where=scales > 0))
-    numbers = levels.astype(np.int8 if kind == SIGNED else np.uint8)
+    kind, scales, numbers = _in_levels(matrix)
     packed = zlib.compress(numbers.T.tobytes(), ZLIB_LEVEL)
     coded = bytes([kind]) + scales.astype("<f4").tobytes() + packed
     return coded if len(coded) < len(exact) and np.isfinite(scales).all() else exact
+
+
+def _in_levels(matrix: Vectors) -> tuple[int, Vectors, NDArray[np.int8] | NDArray[np.uint8]]:
+    """Return how vectors are coded, their scales and levels.
+
+    Signed only where a level is below 0: what rounds to 0 would be read, and coded again, as
+    unsigned.
+    """
+    scales, levels = _rounded(matrix, SIGNED)
+    if levels.min() < 0:
+        return SIGNED, scales, levels.astype(np.int8)
+    scales, levels = _rounded(matrix, UNSIGNED)
+    return UNSIGNED, scales, np.maximum(levels, 0).astype(np.uint8)
+
+
+def _rounded(matrix: Vectors, kind: int) -> tuple[Vectors, Vectors]:
+    scales = _short(np.abs(matrix).max(axis=1, keepdims=True) / np.float32(LEVELS[kind]))
+    return scales, np.rint(np.divide(matrix, scales, out=np.zeros_like(matrix), where=scales > 0))
 
 
 def _short(scales: Vectors) -> Vectors:

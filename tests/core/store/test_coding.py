@@ -41,6 +41,15 @@ def test_what_was_read_is_stored_again_as_it_was(matrix: np.ndarray) -> None:
     assert np.array_equal(as_stored(matrix, "exact"), matrix)
 
 
+@pytest.mark.parametrize("least", [-0.5, -0.01, -0.003, -0.001, -1e-9, 0.0])
+def test_a_number_just_below_zero_does_not_change_how_the_rest_is_read_again(least: float) -> None:
+    matrix = np.array([[1.0, 0.3, least, 0.0, 0.7, 0.2]] * 40, np.float32)
+    once = as_stored(matrix, "levels")
+    assert encode(once, "levels") == encode(as_stored(once, "levels"), "levels")
+    assert np.array_equal(as_stored(once, "levels"), once)
+    assert np.abs(once - matrix).max() <= 1 / 127 / 2 * 1.01
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_cosines_of_frames_stay_and_the_room_shrinks(shift: float) -> None:
     for seed in range(5):

@@ -99,7 +99,10 @@ class Index:
             return None
         if stored is None or stored.vectors is None or stored.payload.get("of") != digest(texts):
             return None
-        return stored.vectors if stored.vectors.shape == (len(texts), self.num_dims) else None
+        if stored.vectors.shape != (len(texts), self.num_dims):
+            return None
+        units: Vectors = unit_rows(stored.vectors).astype(np.float32)  # as float16 they were nearly
+        return units
 
     def said(self, video_id: str, clip: int) -> list[tuple[str, tuple[float, float]]]:
         """Return the sentences that are said in a clip, with start and end in seconds.

@@ -1,10 +1,11 @@
-"""How vectors are stored: as they are, or in levels of a byte, a quarter of the room and less.
+"""How vectors are stored: as they are, as float16, or in levels of a byte.
 
 A row of vectors says its shape, and by its length how it is stored: four bytes a number are
 float32, as in all libraries of older versions. In levels, each vector has a scale, its largest
 number is level 255 (127 where numbers are negative, too), and the levels are compressed by zlib,
 dimension by dimension, since frames of a clip are alike. That is for vectors of which only cosines
-count: those of a clip's frames differ by less than 0.002 from the exact ones.
+count: those of a clip's frames differ by less than 0.002 from the exact ones. Of unit vectors as
+float16, cosines differ by less than 0.0001.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ from numpy.typing import NDArray
 
 from fdvs.types import Vectors
 
-Coding = Literal["exact", "levels"]
+Coding = Literal["exact", "half", "levels"]
 
-UNSIGNED, SIGNED = 1, 2
+UNSIGNED, SIGNED, HALF = 1, 2, 3
 LEVELS = {UNSIGNED: 255, SIGNED: 127}
 MAX_CELLS = 2**24  # of one row in levels: what a small blob could claim to unfold to
 ZLIB_LEVEL = 6
 
 
 def encode(matrix: Vectors, coding: Coding) -> bytes:
-    """Return the bytes of vectors [rows, dims]; in levels only where that is shorter."""
+    """Return the bytes of vectors [rows, dims]; coded only where that is shorter, and possible."""
     exact = matrix.astype("<f4", copy=False).tobytes()
     if coding == "exact" or not 0 < matrix.size <= MAX_CELLS:
         return exact
+    if coding == "half":
+        with np.errstate(over="ignore"):
+            half = matrix.astype("<f2")
+        return bytes([HALF]) + half.tobytes() if np.isfinite(half).all() else exact
     kind, scales, numbers = _in_levels(matrix)
     packed = zlib.compress(numbers.T.tobytes(), ZLIB_LEVEL)
     coded = bytes([kind]) + scales.astype("<f4").tobytes() + packed
@@ -68,6 +73,8 @@ def decode(blob: bytes, num_rows: int, num_dims: int) -> Vectors:
         raise ValueError(f"{len(blob)} bytes for shape [{num_rows}, {num_dims}]")
     if len(blob) == 4 * size:
         return np.frombuffer(blob, dtype="<f4").reshape(num_rows, num_dims)
+    if blob and blob[0] == HALF and len(blob) == 1 + 2 * size and 0 < size <= MAX_CELLS:
+        return _from_half(blob, num_rows, num_dims)
     if not blob or blob[0] not in LEVELS or not 0 < size <= MAX_CELLS or len(blob) > 4 * size:
         raise ValueError(f"{len(blob)} bytes for shape [{num_rows}, {num_dims}]")
     first = 1 + 4 * num_rows
@@ -85,6 +92,13 @@ def decode(blob: bytes, num_rows: int, num_dims: int) -> Vectors:
     if not np.isfinite(rows).all():
         raise ValueError("a scale is not finite")
     return np.ascontiguousarray(rows)
+
+
+def _from_half(blob: bytes, num_rows: int, num_dims: int) -> Vectors:
+    rows = np.frombuffer(blob, "<f2", offset=1).astype(np.float32).reshape(num_rows, num_dims)
+    if not np.isfinite(rows).all():
+        raise ValueError("a number is not finite")
+    return rows
 
 
 def as_stored(matrix: Vectors, coding: Coding) -> Vectors:

@@ -28,6 +28,7 @@ from fdvs.store.artifacts import (
     read_stage,
     seal_of,
 )
+from fdvs.store.coding import Coding
 from fdvs.store.follow import follow_files, forget_gone
 from fdvs.store.indexes import mend_indexes
 from fdvs.store.lock import build_lock
@@ -322,6 +323,7 @@ class Store(Closing):
         fingerprint: str,
         payload: JsonDict,
         vectors: Vectors | None = None,
+        coding: Coding = "exact",
     ) -> Artifact:
         """Commit one result: `payload` is JSON with string keys, `vectors` are [rows, dims]."""
         new = NewArtifact(
@@ -331,6 +333,7 @@ class Store(Closing):
             fingerprint=fingerprint,
             payload=payload,
             vectors=vectors,
+            coding=coding,
         )
         return self.put_many([new])[0]
 

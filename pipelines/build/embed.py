@@ -23,6 +23,7 @@ from fdvs.vectors import unit_rows
 
 THUMBNAIL_PX = 320
 OF_FRAMES: Coding = "levels"  # how the vectors of frames are stored
+OF_LOOKS: Coding = "half"
 
 
 def embed_clips(items: Iterable[Item], context: BuildContext) -> Iterator[Item]:
@@ -110,7 +111,8 @@ def _place_picture(task: ClipTask, context: BuildContext) -> None:
     if matcher is None or task.stored.get("look") == fingerprint:
         return
     mean = matcher.place_pictures(task.kept_vectors()).mean(axis=0, keepdims=True)
-    task.add_result("look", fingerprint, {}, unit_rows(mean).astype(np.float32))
+    look = unit_rows(mean).astype(np.float32)
+    task.add_result("look", fingerprint, {}, look, coding=OF_LOOKS)
 
 
 def _thumbnail(frame: Frame) -> bytes:

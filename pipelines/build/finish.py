@@ -19,6 +19,7 @@ from fdvs.pipelines.build.items import VideoJob
 from fdvs.prompting.marks import unmarked
 from fdvs.redundancy.rules import keep_chapters, similarity_to_memory
 from fdvs.search.index import SENTENCES
+from fdvs.store.coding import Coding
 from fdvs.store.store import Artifact, NewArtifact, Store
 from fdvs.story.as_json import story_from_json, story_to_json
 from fdvs.story.story import write_story
@@ -27,6 +28,7 @@ from fdvs.text.sentences import sentences_of
 from fdvs.types import Chapter, JsonDict, Saved, Story, Vectors
 
 EMBED_CHUNK = 64
+OF_TEXTS: Coding = "half"  # how the vectors of texts are stored
 SUSPECT_NOTE = (
     "{num} words that read like an instruction to a language model: "
     "quoted and marked there, and no answer rests on them"
@@ -79,8 +81,9 @@ class Finisher:
         vectors: Vectors | None = None,
     ) -> Artifact:
         return self._store.put(
-            self._job.video_id, stage, fingerprint=fingerprint, payload=payload, vectors=vectors
-        )
+            self._job.video_id, stage, fingerprint=fingerprint, payload=payload, vectors=vectors,
+            coding=OF_TEXTS,
+        )  # fmt: skip
 
     def _chapter_vectors(self) -> tuple[Vectors, list[str]]:
         """Return vectors [num_clips, D] and each row's fingerprint, embedding only stale rows."""
@@ -108,6 +111,7 @@ class Finisher:
                 fingerprint=wanted[i],
                 payload={},
                 vectors=rows[n : n + 1],
+                coding=OF_TEXTS,
             )
             for n, i in enumerate(indices)
         )
@@ -125,10 +129,12 @@ class Finisher:
             if known is not None and known.fingerprint == wanted and known.vectors is not None:
                 self._once.remember(texts, known.vectors)
             elif texts:
-                store.put(
-                    job.video_id, SENTENCES, clip.index, fingerprint=wanted,
+                made = store.put(
+                    job.video_id, SENTENCES, clip.index, fingerprint=wanted, coding=OF_TEXTS,
                     payload={"of": digest(texts)}, vectors=self._once.embed_texts(texts),
                 )  # fmt: skip
+                assert made.vectors is not None
+                self._once.remember(texts, made.vectors)  # as a later build will read them
 
     def _kept_chapters(
         self, vectors: Vectors, vector_fingerprints: list[str]

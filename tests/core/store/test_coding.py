@@ -132,3 +132,37 @@ def test_a_flipped_bit_never_gives_other_numbers(tmp_path: Path) -> None:
             assert read is not None
             assert np.array_equal(read.vectors, made.vectors)  # zlib writes some numbers two ways
         assert num_refused > 20
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    matrix=arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=NUMBERS)
+)
+def test_halves_are_read_as_numpy_rounds_them_or_as_they_were(matrix: np.ndarray) -> None:
+    with np.errstate(over="ignore"):
+        half = matrix.astype(np.float16).astype(np.float32)
+    fits = bool(np.isfinite(half).all())
+    assert np.array_equal(as_stored(matrix, "half"), half if fits else matrix)
+    blob = encode(matrix, "half")
+    assert len(blob) == (1 + 2 * matrix.size if fits else 4 * matrix.size)
+    once = as_stored(matrix, "half")
+    assert np.array_equal(as_stored(once, "half"), once)
+
+
+def test_cosines_of_unit_vectors_stay_as_halves() -> None:
+    random = np.random.default_rng(3)
+    exact = unit_rows(random.normal(size=(300, 384)))
+    half = unit_rows(as_stored(exact.astype(np.float32), "half"))
+    assert np.abs(exact @ exact.T - half @ half.T).max() < 1e-4
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "infinite"])
+def test_halves_that_are_damaged_are_refused(change: str) -> None:
+    blob = encode(np.ones((2, 3), np.float32), "half")
+    damaged = {
+        "longer": blob + b"\0",
+        "shorter": blob[:-1],
+        "infinite": blob[:1] + np.full(6, np.inf, "<f2").tobytes(),
+    }[change]
+    with pytest.raises(ValueError, match=r"bytes for shape|not finite"):
+        decode(damaged, 2, 3)

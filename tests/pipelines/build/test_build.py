@@ -344,7 +344,7 @@ def test_stored_vectors_have_unit_rows_and_one_row_per_clip(
         assert sorted(rows) == [0, 1, 2, 3]
         for row in rows.values():
             assert row.vectors is not None
-            assert np.linalg.norm(row.vectors) == pytest.approx(1.0, abs=1e-5)
+            assert np.linalg.norm(row.vectors) == pytest.approx(1.0, abs=5e-4)  # float16
 
 
 def test_frames_handed_to_describers_are_those_of_their_clip(

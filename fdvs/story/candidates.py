@@ -228,13 +228,14 @@ def _without_texts(text: str, seen: set[str]) -> str:
 
 
 def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:
-    """Return the picture keywords of chapters and how many of these show each.
+    """Return the picture keywords of chapters, in the order of their first appearance, and how
+    many of these show each.
 
     Kinds in brackets are left out; a doubtful word, with its question mark, counts by itself.
     """
     counts: Counter[str] = Counter()
     for chapter in chapters:
-        counts.update(set(_chapter_keywords(chapter)))
+        counts.update(list(dict.fromkeys(_chapter_keywords(chapter))))
     return counts
 
 

@@ -87,6 +87,14 @@ def test_keywords_are_counted_by_chapter_without_their_kinds() -> None:
     assert picture_words(notes) == {"rabbit": 2, "bird?": 1}
 
 
+def test_keywords_of_pictures_come_in_the_order_of_the_chapters_in_every_process() -> None:
+    words = "monkey dog snake? cat mask dugong clothes bottle? beam bathtub ape hare".split()
+    halves = [words[:7], [*words[5:], words[0], words[0]]]
+    notes = [chapter(f"Pictures: {', '.join(half)}.") for half in halves]
+    assert list(picture_words(notes)) == words
+    assert picture_words(notes)["monkey"] == 2
+
+
 def test_texts_that_stand_on_are_told_once() -> None:
     chapters = [
         chapter("On screen: “Spring term”, “$ make” and “2 files”.", index=0),

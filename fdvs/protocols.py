@@ -108,8 +108,9 @@ class Describer(Protocol):
     `source` names it in observations; `needs_frames` is False if it uses only the file's path and
     the clip's times; `batch_size` is the number of clips of a batch.
 
-    Four optional members: `asks_server`, true where `describe` waits for a server, which is then
-    asked about `batch_size` clips at once, one in each call; `content_fingerprint(video_path) ->
+    Five optional members: `asks_server`, true where `describe` waits for a server, which is then
+    asked about `batch_size` clips at once, one in each call; `tried_first`, true where a build asks
+    it about one made picture before it reads films; `content_fingerprint(video_path) ->
     str`, a digest of what is read besides the video (a subtitle file), and the class attributes
     `version`, raised when prompts or parsing change, and `short_side_px`, the size of the pictures
     it is given where the film has them and that is larger than the usual one. A change of digest or

@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fdvs.config import Config
@@ -23,6 +24,7 @@ from fdvs.pipelines.machine import (
     PackageJson,
     PresetJson,
     ServerJson,
+    TriedJson,
 )
 from fdvs.pipelines.model_set import used_specs
 from fdvs.pipelines.requirements import (
@@ -56,6 +58,23 @@ def examine(library: Path) -> HealthJson:
         servers=servers(),
         presets=[preset_state(name, make()) for name, make in PRESETS.items()],
     )
+
+
+def tried(spec: str, config: Config) -> TriedJson:
+    """Ask a captioner about one made picture, with the options that the settings give captioners.
+
+    Raises ModelUnavailable where it is not described, UnknownName, ConfigError.
+    """
+    from fdvs.models.describe.trial import PICTURE, try_captioner
+    from fdvs.pipelines.model_set import ModelSet
+
+    perceive = replace(config.perceive, captioner=spec)
+    captioner = ModelSet(replace(config, perceive=perceive)).describer("captioner")
+    trial = try_captioner(captioner)
+    return TriedJson(
+        model=captioner.identity.label(), picture=PICTURE, text=trial.text, seconds=trial.seconds,
+        line=f"fdvs build FOLDER --captioner {spec}",
+    )  # fmt: skip
 
 
 def servers() -> list[ServerJson]:

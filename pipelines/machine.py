@@ -97,6 +97,16 @@ class DoctorJson(TypedDict):
     settings: PresetJson | None
 
 
+class TriedJson(TypedDict):
+    """What a captioner said of one made picture; `line` is what to type to build with it."""
+
+    model: str
+    picture: str
+    text: str
+    seconds: float
+    line: str
+
+
 class RepairedJson(TypedDict):
     """What a repair of a library kept; `old_file` is the damaged one, which stays."""
 

@@ -86,6 +86,7 @@ class ModelSet:
         self._own: dict[str, Any] = dict(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._is_tried = False
         self._on_load: Callable[[str, bool], None] = lambda label, is_loaded: None
         chosen = config.models
         self._settings = LoadSettings(
@@ -198,6 +199,28 @@ class ModelSet:
     def asks_server(self, name: str) -> bool:
         """Whether a describer waits for a server, which answers `batch_size` clips at once."""
         return bool(getattr(self._own.get(name) or self._class(name), "asks_server", False))
+
+    def try_captioner(self, *, on_server: bool = False) -> None:
+        """Ask a captioner that wants it about one made picture, once; `on_server`: only if a server
+        runs it, so that no weights are loaded. Raises ModelUnavailable where it is not described.
+        """
+        from fdvs.models.describe.trial import try_captioner
+
+        wants = getattr(self._own.get(CAPTIONER) or self._class(CAPTIONER), "tried_first", False)
+        if not wants or (on_server and not self.asks_server(CAPTIONER)):
+            return
+        with self._lock:
+            if self._is_tried:
+                return
+            captioner = self.describer(CAPTIONER)
+            label = captioner.identity.label()
+            self._on_load(label, False)
+            try:
+                trial = try_captioner(captioner)
+            finally:
+                self._on_load(label, True)
+            self._is_tried = True
+        logger.info("captioner: a made picture took %.2f s: %s", trial.seconds, trial.text)
 
     def short_side_px(self, name: str) -> int | None:
         """Return the size of pictures that a describer asks for, None for the usual one."""

@@ -62,6 +62,7 @@ class EndpointCaptioner(_EndpointModel):
     version = PROMPTS_VERSION + 1  # with a text before each picture
     needs_frames = True
     asks_server = True
+    tried_first = True
 
     def __init__(self, client: ChatClient, identity: ModelIdentity) -> None:
         super().__init__(client, identity)

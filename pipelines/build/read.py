@@ -19,6 +19,7 @@ from fdvs.errors import (
     MissingVideo,
     ModelUnavailable,
     NotAVideo,
+    Stopped,
     StoreError,
     UndecodableVideo,
 )
@@ -40,6 +41,7 @@ from fdvs.pipelines.build.items import (
 )
 from fdvs.pipelines.build.plan import plan_clip, stored_result, without_pictures
 from fdvs.pipelines.build.tracks import plan_tracks
+from fdvs.pipelines.model_set import CAPTIONER
 from fdvs.protocols import FrameReader
 from fdvs.store.store import NewArtifact, Store, video_id_from
 from fdvs.text.clean import one_line
@@ -77,7 +79,7 @@ def _read_video(
             job.path, reader=context.config.read.reader, timeout_s=context.config.read.timeout_s
         ) as reader:
             yield from _read_opened(job, reader, store, context)
-    except (StoreError, ModelUnavailable):
+    except (StoreError, ModelUnavailable, Stopped):
         raise
     except Exception as error:
         job.failed = job.failed or job.reason_of(error)
@@ -134,14 +136,23 @@ def _read_opened(
     job.info = reader.info
     for warning in reader.info.warnings:
         job.note(warning)
+    if reader.info.width_px and is_new(job, store):
+        context.models.try_captioner()
     _cut(job, context.config)
     plan_tracks(job, store, context)
-    yield Opened(job)
     tasks = [plan_clip(job, clip, store, context) for clip in job.clips]
+    if any(CAPTIONER in task.stale for task in tasks):
+        context.models.try_captioner()
+    yield Opened(job)
     yield from _decode(job, tasks, reader, context)
     for warning in reader.warnings:
         job.note(warning)
     yield Finished(job)
+
+
+def is_new(job: VideoJob, store: Store) -> bool:
+    """Whether the library holds nothing of a video, so that all of it is to be described."""
+    return stored_result(store, job.video_id, "clips") is None
 
 
 def _identify(job: VideoJob, store: Store) -> None:

@@ -33,6 +33,14 @@ def doctor(
         bool,
         typer.Option("--repair", help="Only this: keep what is sound of a damaged library."),
     ] = False,
+    tried: Annotated[
+        str,
+        typer.Option(
+            "--try",
+            metavar="MODEL",
+            help="Only this: ask a captioner about one made picture, such as ollama:NAME.",
+        ),
+    ] = "",
 ) -> None:
     """Check this machine: what is installed, what runs, what is missing.
 
@@ -41,6 +49,9 @@ def doctor(
     """
     if repair:
         _repair(options)
+        return
+    if tried:
+        _try(options, tried)
         return
     from fdvs.pipelines.doctor import examine, preset_state
 
@@ -59,6 +70,19 @@ def doctor(
         if state:
             show_preset(state, "these settings")
     raise typer.Exit(1 if state and not state["runs"] else 0)
+
+
+def _try(options: LibraryOptions, spec: str) -> None:
+    from fdvs.pipelines.doctor import tried
+
+    with contextlib.redirect_stdout(sys.stderr):
+        found = tried(spec, options.settings())
+    if options.as_json:
+        emit(found)
+        return
+    from fdvs.pipelines.show.doctor import show_tried
+
+    show_tried(found)
 
 
 def _repair(options: LibraryOptions) -> None:

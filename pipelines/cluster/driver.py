@@ -22,7 +22,7 @@ from fdvs.media.files import Collected
 from fdvs.pipelines.build.builder import Builder
 from fdvs.pipelines.build.context import BuildContext
 from fdvs.pipelines.build.items import Finished, Unchanged, VideoJob
-from fdvs.pipelines.build.read import look_at
+from fdvs.pipelines.build.read import is_new, look_at
 from fdvs.pipelines.cluster.connection import RayConnection
 from fdvs.pipelines.cluster.pool import Lost, Pool, Received
 from fdvs.pipelines.cluster.records import Record, Row, Task, Write, check_write
@@ -107,6 +107,8 @@ class RayBuilder(Builder):
             elif known:
                 self._take(Unchanged(job))
             else:
+                if is_new(job, self._store):
+                    self._context.models.try_captioner(on_server=True)
                 self._jobs[path] = job
                 # its name does not depend on which worker is the first to send something
                 self._store.add_video(video_id=job.video_id, sha256=job.sha256, path=path)

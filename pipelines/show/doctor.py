@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fdvs.pipelines.doctor import NONE, REAL
-from fdvs.pipelines.machine import BackendJson, HealthJson, ModelJson, PresetJson
+from fdvs.pipelines.machine import BackendJson, HealthJson, ModelJson, PresetJson, TriedJson
 from fdvs.pipelines.show.tables import BAD, FAINT, HEAD, SCORE, console, line, new_table, show_table
 from fdvs.text.clean import one_line
 
@@ -37,6 +37,20 @@ def show_health(health: HealthJson) -> None:
         show_preset(preset, preset["name"])
     _heading(out, "Packages")
     _show_packages(out, health)
+
+
+def show_tried(tried: TriedJson) -> None:
+    """Print what a captioner said of the made picture."""
+    out = console()
+    facts = {
+        "model": tried["model"],
+        "picture": f"{tried['picture']}, made for this test",
+        "reply": tried["text"],
+        "took": f"{tried['seconds']:.2f} s; the first time a server may load the model, too",
+        "next": tried["line"],
+    }
+    for label, value in facts.items():
+        line(out, (f"{label:<9}", HEAD), one_line(value))
 
 
 def _facts(health: HealthJson) -> list[tuple[str, str]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fdvs.models.endpoint import dialects
 from fdvs.models.scripted import (
     GridImageEmbedder,
     HashTextEmbedder,
@@ -18,6 +20,8 @@ from fdvs.models.scripted import (
 )
 from fdvs.pipelines.library import Library
 from fdvs.types import ClipView
+
+from ..dialect_server import DialectServer, running_dialects
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -71,6 +75,17 @@ def models() -> dict[str, Any]:
         "captioner": ScriptedDescriber(name_colour),
         "llm": ScriptedLanguageModel(lambda system, user: "The wall is painted."),
     }
+
+
+@pytest.fixture
+def dialect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[DialectServer]:
+    """Imitated model servers at the addresses of their specs (`ollama:NAME`, ...)."""
+    with running_dialects() as running:
+        for name, one in list(dialects.DIALECTS.items()):
+            monkeypatch.setitem(dialects.DIALECTS, name, replace(one, base_url=running.url(name)))
+        for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "MISTRAL_API_KEY"):
+            monkeypatch.setenv(name, "a-key-of-this-test")
+        yield running
 
 
 @pytest.fixture

@@ -107,6 +107,10 @@ MERGED = MergeReport(
 )
 FETCHED = FetchedModel(name="one", status="fetched", folder=Path("/models/one"))
 
+TRIED = machine.TriedJson(
+    model="it", picture="a disc", text="A disc.", seconds=0.5, line="fdvs build"
+)
+
 OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "moment": (results.MomentJson, lambda: results.moment_json(MOMENT)),
     "hit": (results.VideoHitJson, lambda: results.hit_json(HIT)),
@@ -122,6 +126,7 @@ OBJECTS: dict[str, tuple[type, Callable[[], Any]]] = {
     "doctor": (machine.DoctorJson, lambda: {"health": examine(Path("none")), "settings": None}),
     "preset": (machine.PresetJson, lambda: preset_state("laptop", PRESETS["laptop"]())),
     "repaired": (machine.RepairedJson, lambda: results.repaired_json(REPAIRED)),
+    "tried": (machine.TriedJson, lambda: TRIED),
     "merge": (results.MergeJson, lambda: results.merge_json(MERGED, Path("library"))),
     "error": (results.ErrorJson, lambda: results.error_json("wrong", 2)),
 }

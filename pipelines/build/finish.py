@@ -5,7 +5,7 @@ Each result is committed by itself, and skipped where its fingerprint still hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -118,23 +118,35 @@ class Finisher:
 
     def _embed_sentences(self) -> None:
         """Store the vectors of every chapter's sentences, for quotes and for the story."""
-        job, store = self._job, self._store
-        stored = store.get_all(job.video_id, SENTENCES)
-        for clip, chapter in zip(job.clips, self._chapters, strict=True):
-            texts = sentences_of(unmarked(chapter.payload["text"]))
-            wanted = fingerprints.sentence_vector_fingerprint(
-                chapter.digest, self._context.text_fingerprint
-            )
-            known = stored.get(clip.index)
-            if known is not None and known.fingerprint == wanted and known.vectors is not None:
-                self._once.remember(texts, known.vectors)
-            elif texts:
-                made = store.put(
-                    job.video_id, SENTENCES, clip.index, fingerprint=wanted, coding=OF_TEXTS,
-                    payload={"of": digest(texts)}, vectors=self._once.embed_texts(texts),
-                )  # fmt: skip
-                assert made.vectors is not None
-                self._once.remember(texts, made.vectors)  # as a later build will read them
+        stored = self._store.get_all(self._job.video_id, SENTENCES)
+        every = range(len(self._chapters))
+        for start in every[::EMBED_CHUNK]:
+            chunk = every[start : start + EMBED_CHUNK]
+            texts = {i: sentences_of(unmarked(self._chapters[i].payload["text"])) for i in chunk}
+            new = [one for i in chunk if (one := self._sentences(i, texts[i], stored)) is not None]
+            made = self._store.put_many(new)  # one transaction for all of them
+            for one, artifact in zip(new, made, strict=True):
+                assert artifact.vectors is not None
+                # as a later build will read them
+                self._once.remember(texts[one.item], artifact.vectors)
+
+    def _sentences(
+        self, index: int, texts: Sequence[str], stored: Mapping[int, Artifact]
+    ) -> NewArtifact | None:
+        """Return the vectors of one chapter's sentences to store, None where they are stored."""
+        wanted = fingerprints.sentence_vector_fingerprint(
+            self._chapters[index].digest, self._context.text_fingerprint
+        )
+        known = stored.get(index)
+        if known is not None and known.fingerprint == wanted and known.vectors is not None:
+            self._once.remember(texts, known.vectors)
+            return None
+        if not texts:
+            return None
+        return NewArtifact(
+            video_id=self._job.video_id, stage=SENTENCES, item=index, fingerprint=wanted,
+            payload={"of": digest(texts)}, vectors=self._once.embed_texts(texts), coding=OF_TEXTS,
+        )  # fmt: skip
 
     def _kept_chapters(
         self, vectors: Vectors, vector_fingerprints: list[str]

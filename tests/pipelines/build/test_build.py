@@ -347,6 +347,27 @@ def test_stored_vectors_have_unit_rows_and_one_row_per_clip(
             assert np.linalg.norm(row.vectors) == pytest.approx(1.0, abs=5e-4)  # float16
 
 
+@pytest.mark.parametrize(("chunk", "num_commits"), [(64, 1), (3, 2), (1, 4)])
+def test_vectors_of_sentences_are_committed_together(
+    films: Path, tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    chunk: int, num_commits: int,
+) -> None:  # fmt: skip
+    sizes: list[int] = []
+    put_many = Store.put_many
+
+    def counted(self: Store, new: Any) -> Any:
+        rows = list(new)
+        if rows and rows[0].stage == "sentence_vector":
+            sizes.append(len(rows))
+        return put_many(self, rows)
+
+    monkeypatch.setattr(Store, "put_many", counted)
+    monkeypatch.setattr("fdvs.pipelines.build.finish.EMBED_CHUNK", chunk)
+    with open_library(tmp_path, models) as library:
+        library.build([films / "colours.mp4"])
+    assert (len(sizes), sum(sizes)) == (num_commits, 4)
+
+
 def test_frames_handed_to_describers_are_those_of_their_clip(
     films: Path, tmp_path: Path, models: dict[str, Any]
 ) -> None:

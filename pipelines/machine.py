@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict  # the form that pydantic reads before Python 3.12
 
 
 class ModelJson(TypedDict):

@@ -20,6 +20,7 @@ from fdvs.errors import InvalidValue
 from fdvs.media.pictures import ALLOWED, MAX_BYTES
 from fdvs.pipelines import results
 from fdvs.pipelines.exports.formats import FORMATS, ZIP, suffix
+from fdvs.pipelines.machine import DoctorJson
 from fdvs.pipelines.serve.bounds import MAX_QUESTION_CHARS
 from fdvs.pipelines.serve.engine import Engine
 from fdvs.pipelines.serve.jobs import JobJson
@@ -253,6 +254,12 @@ def ask(request: Request, body: Question) -> Response:
     """Answer a question, as `fdvs ask --json` does."""
     found = engine_of(request).ask(body.question, video=body.video, options=body.options)
     return plain(results.answer_json(found))
+
+
+@router.get("/doctor", response_model=DoctorJson)
+def doctor(request: Request) -> Response:
+    """Tell what is installed on this machine and can run, as `fdvs doctor --json` does."""
+    return plain(engine_of(request).doctor())
 
 
 @router.post("/builds", status_code=202, response_model=JobJson)

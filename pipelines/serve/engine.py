@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from fdvs.errors import InvalidValue, ModelUnavailable, NotAllowed, NotFound, TooMany
 from fdvs.media.files import collect
 from fdvs.pipelines.library import Library
+from fdvs.pipelines.machine import DoctorJson
 from fdvs.pipelines.serve.bounds import MAX_QUESTION_CHARS
 from fdvs.pipelines.serve.jobs import Job, Jobs
 from fdvs.pipelines.serve.streams import MAX_STREAMS
@@ -21,6 +23,7 @@ from fdvs.types import Answer, VideoRow
 
 MAX_WAITING = 8  # questions; more are refused
 QUESTION_BOUND = f"at most {MAX_QUESTION_CHARS} characters"
+HEALTH_S = 30.0  # that a look at this machine is told again
 MAX_AT_ONCE = 100  # files of one build, of those that appear
 
 logger = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ class Engine:
         self._asking = threading.Lock()
         self.streams = threading.BoundedSemaphore(MAX_STREAMS)
         self._closing = threading.Event()
+        self._examining = threading.Lock()
+        self._health: tuple[float, DoctorJson] | None = None
 
     def warm_up(self) -> None:
         """Load index and models in the background, so that the first search does not wait."""
@@ -79,6 +84,21 @@ class Engine:
                 return self.library.ask(question, video=video, on_text=on_text, **more)
         finally:
             self._waiting.release()
+
+    def doctor(self) -> DoctorJson:
+        """Return what is installed here and can run, and whether the library's settings can.
+
+        It takes seconds, so one is made at a time and told again for `HEALTH_S`.
+        """
+        from fdvs.pipelines.doctor import examine, preset_state
+
+        with self._examining:
+            if self._health is None or time.monotonic() - self._health[0] > HEALTH_S:
+                config = self.library.config
+                state = preset_state(config.preset, config)
+                made = DoctorJson(health=examine(self.library.path), settings=state)
+                self._health = time.monotonic(), made
+            return self._health[1]
 
     def build(self, paths: Sequence[str]) -> Job:
         """Start a build. Raises NotAllowed, InvalidValue for a path that may not be added."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from fdvs.errors import FdvsError, InvalidValue, NotFound
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
-from fdvs.pipelines.serve.api import engine_of
+from fdvs.pipelines.serve.api import MAX_OFFSET, Source, engine_of
 from fdvs.pipelines.serve.media import media_type, playlist, plays_natively, segment
 from fdvs.pipelines.serve.problems import status_of, told
 from fdvs.text.clean import one_line
@@ -146,18 +146,26 @@ def video(request: Request, video: str, t: str = "") -> Response:
 
 
 @router.get("/search")
-def search(request: Request, q: str = "", video: str = "") -> Response:
-    """Show the moments that match a query."""
+def search(
+    request: Request,
+    q: str = "",
+    video: str = "",
+    source: Source | Literal[""] = "",
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+) -> Response:
+    """Show the moments that match a query, so many a page, of one video or of all."""
     library = engine_of(request).library
     moments: list[Moment] = []
     nearest: list[Moment] = []
+    limits: dict[str, Any] = {"video": video or None, "sources": (source,) if source else ()}
     if q.strip():
-        moments = library.search(q, num=NUM_MOMENTS, video=video or None)
-        if not moments:
-            nearest = library.search(q, num=3, nearest=True, video=video or None)
+        moments = library.search(q, num=NUM_MOMENTS + 1, offset=offset, **limits)
+        if not moments and not offset:
+            nearest = library.search(q, num=3, nearest=True, **limits)
     return page(
-        request, "search.html", moments=moments, nearest=nearest, video=video,
-        rows=[row for row in library.videos() if row.video_id],
+        request, "search.html", moments=moments[:NUM_MOMENTS], nearest=nearest, video=video,
+        source=source, sources=get_args(Source), offset=offset, size=NUM_MOMENTS,
+        has_more=len(moments) > NUM_MOMENTS, rows=[row for row in library.videos() if row.video_id],
     )  # fmt: skip
 
 
@@ -170,6 +178,13 @@ def ask(request: Request, q: str = "", video: str = "") -> Response:
         request, "ask.html", answer=found, video=video, told=found.told_from if found else (),
         rows=[row for row in engine.library.videos() if row.video_id],
     )  # fmt: skip
+
+
+@router.get("/doctor")
+def doctor(request: Request) -> Response:
+    """Show what is installed on this machine, what can run, and what is missing."""
+    found = engine_of(request).doctor()
+    return page(request, "doctor.html", health=found["health"], settings=found["settings"])
 
 
 @router.post("/builds")

@@ -147,3 +147,43 @@ def test_a_segment_shows_the_picture_of_its_time(client: TestClient, video_id: s
     assert first[0] > 150 > first[1]  # red, then green
     assert last[1] > last[0]
     assert client.get(f"/v/{video_id}/hls/9.ts").status_code == 422
+
+
+def test_more_moments_lie_on_further_pages(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fdvs.pipelines.serve.pages.NUM_MOMENTS", 1)
+    asked = {"q": "the fox and the rabbit"}
+    every = client.get("/api/v1/search", params=asked).json()["moments"]
+    assert len(every) > 1
+    first = client.get("/search", params=asked).text
+    (following,) = re.findall(r'href="(/search\?[^"]*)">More<', first)
+    second = client.get(following.replace("&amp;", "&")).text
+    assert (first.count('class="hit"'), second.count('class="hit"')) == (1, 1)
+    for page, moment in zip((first, second), every, strict=False):
+        assert f"{moment['video_id']}?t={moment['start_s']:g}-" in page
+    assert ">Before<" in second
+    assert "no more moments" in client.get("/search", params={**asked, "offset": 99}).text
+
+
+def test_a_search_is_limited_to_what_is_written_or_said(client: TestClient) -> None:
+    asked = {"q": "the fox digs a deep hole"}
+    said = client.get("/search", params={**asked, "source": "subtitles"}).text
+    assert 'value="subtitles" selected' in said
+    assert "<mark>fox</mark>" in said
+    assert (
+        "<mark>fox</mark>" not in client.get("/search", params={**asked, "source": "screen"}).text
+    )
+    assert client.get("/search", params={**asked, "source": "smell"}).status_code == 422
+
+
+def test_the_page_of_the_machine_tells_what_doctor_tells(
+    client: TestClient, library: Library
+) -> None:
+    told = client.get("/api/v1/doctor").json()
+    assert told["settings"]["name"] == library.config.preset
+    assert str(library.path) in told["health"]["library"]
+    page = client.get("/doctor").text
+    for preset in told["health"]["presets"]:
+        assert f"<b>{preset['name']}</b>" in page
+    assert 'href="/doctor"' in client.get("/").text

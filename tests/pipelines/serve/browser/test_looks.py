@@ -16,6 +16,7 @@ PAGES = {
     "answer": "/ask?q=What+falls+on+the+old+roof%3F",
     "refusal": "/ask?q=Who+plays+the+violin%3F",
     "video": "/v/VIDEO",
+    "machine": "/doctor",
     "no such build": "/builds/99",
     "no such page": "/nothing",
     "no such video": "/v/nothing",

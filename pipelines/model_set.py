@@ -17,6 +17,7 @@ from fdvs.config import Config
 from fdvs.errors import ConfigError, ModelUnavailable
 from fdvs.fingerprint import digest
 from fdvs.models.cards import Card, LoadSettings, Role, in_language, resolve
+from fdvs.pipelines.own_models import checked_models
 from fdvs.pipelines.requirements import missing_packages, missing_weights
 from fdvs.pipelines.sources import resolve_sources
 from fdvs.protocols import (
@@ -83,7 +84,7 @@ class ModelSet:
         config = resolve_sources(config, own=models or {}).config
         self._config = config
         self._specs = model_specs(config)
-        self._own: dict[str, Any] = dict(models or {})
+        self._own = checked_models(models or {})
         self._loaded: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._is_tried = False

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fdvs.config import Config, ModelsConfig, PerceiveConfig, RoleOptions, ServerOptions
+from fdvs.config import Config, CutConfig, ModelsConfig, PerceiveConfig, RoleOptions, ServerOptions
 from fdvs.errors import ModelUnavailable
 from fdvs.models.describe.trial import PICTURE, made_picture
 from fdvs.pipelines.cli import main as cli
 from fdvs.pipelines.library import Library
 from fdvs.report import BuildReport
 
-from ...dialect_server import DialectServer
+from ...dialect_server import COLOURS, DialectServer
 
 SHOTS = [("red", 2), ("green", 2), ("blue", 2)]
 
@@ -32,13 +33,20 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(
-    tmp_path: Path, film: Path, models: dict[str, Any], spec: str, **perceive: Any
+    tmp_path: Path,
+    film: Path,
+    models: dict[str, Any],
+    spec: str,
+    cut: CutConfig | None = None,
+    **perceive: Any,
 ) -> tuple[BuildReport, str]:
     """Return the report and the story of a library, built with the captioner of a spec."""
     given = {name: model for name, model in models.items() if name != "captioner"}
     options = RoleOptions(captioner=ServerOptions(timeout_s=0.4))
     config = Config(
-        perceive=PerceiveConfig(captioner=spec, **perceive), models=ModelsConfig(options=options)
+        perceive=PerceiveConfig(captioner=spec, **perceive),
+        models=ModelsConfig(options=options),
+        cut=cut or CutConfig(),
     )
     with Library.open(tmp_path / "library", config=config, models=given) as library:
         report = library.build([film])
@@ -146,3 +154,26 @@ def test_the_doctor_tries_a_captioner_and_prints_the_line_to_copy(
     assert value["line"] == "fdvs build FOLDER --captioner vllm:good"
     assert cli.run(["doctor", "--try", "llamacpp:no-eyes", *at]) == 2
     assert "mmproj" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spec", "num_parts"),
+    [
+        ("ollama:think", 1), ("vllm:think", 1), ("mistral:think", 1), ("openai:loops", 1),
+        ("llamacpp:slow-load", 1), ("lmstudio:parts", 1), ("gemini:cut", 1), ("vllm:429", 1),
+        ("ollama:too-long", 3), ("vllm:one-image", 3), ("openai:one-image", 3),
+    ],
+)  # fmt: skip
+def test_what_a_server_does_wrong_costs_a_film_no_caption(
+    tmp_path: Path, film: Path, models: dict[str, Any], dialect_server: DialectServer, spec: str,
+    num_parts: int,
+) -> None:  # fmt: skip
+    """One clip of three colours: each is told, in order, and nothing else."""
+    cut = CutConfig(method="fixed", fixed_clip_s=6.0)
+    report, story = build(tmp_path, film, models, spec, cut)
+    (row,) = report.rows
+    assert (row.status, row.missing, row.warnings, row.num_clips) == ("built", (), (), 1)
+    words = re.findall(r"[a-z]+", story.lower())
+    assert [word for word in words if word in COLOURS] == [colour for colour, _ in SHOTS], story
+    assert set(words) == {"i", "see", *COLOURS}, story
+    assert story.count("I see") == num_parts

@@ -1,7 +1,8 @@
 """Questions about the whole of a video, or about a part of its time: answered by its story.
 
 Of a short part ("at 3:20") its chapters are quoted, of a longer one its scenes and story, of the
-whole a sentence of each scene, and of a library a sentence of each video.
+whole a sentence of each scene, and of a library a sentence of each video: what is said or written
+comes first, guesses of pictures last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fdvs.answers.reach import Part
 from fdvs.prompting.marks import is_suspect
 from fdvs.search.index import Entry, Index
 from fdvs.story.candidates import candidates_of, is_remark, repeats
+from fdvs.story.extractive import is_guess
 from fdvs.text.timecode import end_code
 from fdvs.text.vocabulary import same_words
 from fdvs.types import Answer, AnswerSentence, Moment, Sentence, Story
@@ -39,7 +41,7 @@ def overview(
     """
     found = [video_id] if video_id else [m.video_id for m in evidence.moments]
     videos = [v for v in dict.fromkeys([*found, *index.stories]) if v in index.stories]
-    videos = videos[:1] if video_id else videos
+    videos = videos[:1] if video_id else sorted(videos, key=lambda v: _is_guessed(index.stories[v]))
     if not videos:
         return None
     notes: list[str] = []
@@ -76,6 +78,11 @@ def too_late(question: Question, index: Index, video_id: str | None) -> str:
     if start_s < end_s:
         return ""
     return f"the video is only {end_code(duration_s)} long"
+
+
+def _is_guessed(story: Story) -> bool:
+    """Return whether a story has nothing but guesses of its pictures, or a lead that says so."""
+    return all(is_guess(sentence.text) for sentence in story.sentences[:1])
 
 
 def _of_video(

@@ -63,6 +63,11 @@ _ASIDE = re.compile(
 )
 # sounds between brackets, music
 _SOUND = re.compile(r"^\W*[\[(♪♫][^\])]*[\])♪♫]?\W*$")
+# and what a person utters without words
+_UTTERED = re.compile(
+    r"^\W*(?:(?:h+m+|m+h*m+|u+h*m*|a+h+|o+h+|e+r*m*|huh|uh-huh|(?:ha)+h?|wow|hey|ugh|tss*|äh*m*)\W*)+$",
+    re.IGNORECASE,
+)
 _DOUBT = re.compile(r"\b(?:likely|perhaps|maybe|possibly|might)\b", re.IGNORECASE)
 _ENDS = re.compile('[.!?。！？]["”’»)\\]」』]*$')
 
@@ -152,7 +157,7 @@ def _sentences(chapter: Chapter) -> list[tuple[Voice, str, tuple[float, float]]]
 
 def _quality(text: str, voice: Voice) -> float:
     """Return how well a sentence can be told alone, 0 where it has no content."""
-    if text == NOTHING_SEEN or _SOUND.match(text) or not content_words(text):
+    if text == NOTHING_SEEN or is_sound(text) or not content_words(text):
         return 0.0
     words = same_words(text).split()
     quality = VOICE_WEIGHTS[voice]
@@ -175,11 +180,20 @@ def _quality(text: str, voice: Voice) -> float:
     return quality
 
 
+def is_sound(text: str) -> bool:
+    """Return whether a sentence is a sound between brackets, music or an utterance without words.
+
+    >>> is_sound("Hmm."), is_sound("[music]"), is_sound("Hm, the sea rises.")
+    (True, True, False)
+    """
+    return bool(_SOUND.match(text) or _UTTERED.match(text))
+
+
 def is_remark(text: str) -> bool:
     """Return whether a sentence is said to the audience, or is a sound, and tells no matter."""
     is_short = len(text.split()) <= 2 * SHORT_WORDS
     return bool(
-        _FILLER.search(text) or _SOUND.match(text) or (is_short and _ASIDE.search(text))
+        _FILLER.search(text) or is_sound(text) or (is_short and _ASIDE.search(text))
     ) or text == NOTHING_SEEN  # fmt: skip
 
 
@@ -214,6 +228,11 @@ def with_texts_once(chapters: Sequence[Chapter]) -> list[Chapter]:
     return [replace(c, text=_without_texts(unmarked(c.text), seen)) for c in chapters]
 
 
+def on_screen(sentence: str) -> list[str]:
+    """Return the texts that a sentence about the screen quotes; itself where it quotes none."""
+    return _QUOTES.findall(sentence) or [sentence.removeprefix(ON_SCREEN).strip()]
+
+
 def _without_texts(text: str, seen: set[str]) -> str:
     """Return a chapter's text without the texts on screen in `seen`, to which its own are added."""
     parts = []
@@ -231,7 +250,8 @@ def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:
     """Return the picture keywords of chapters, in the order of their first appearance, and how
     many of these show each.
 
-    Kinds in brackets are left out; a doubtful word, with its question mark, counts by itself.
+    Kinds in brackets and second names ("unicycle or monocycle") are left out; a doubtful word, with
+    its question mark, counts by itself.
     """
     counts: Counter[str] = Counter()
     for chapter in chapters:
@@ -242,4 +262,4 @@ def picture_words(chapters: Sequence[Chapter]) -> Counter[str]:
 def _chapter_keywords(chapter: Chapter) -> list[str]:
     _, found, listed = unmarked(chapter.text).rpartition(f"{PICTURES} ")
     words = split_keywords(listed.removesuffix(".")) if found else []
-    return [re.sub(r" \([^)]*\)", "", word) for word in words]
+    return [re.sub(r" \([^)]*\)| or [^?]*", "", word) for word in words]

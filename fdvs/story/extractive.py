@@ -285,6 +285,11 @@ def keyword_sentence(
     return Sentence(text=text, clips=tuple(clips[:MAX_KEYWORD_CLIPS]) or (chapters[0].index,))
 
 
+def is_guess(text: str) -> bool:
+    """Return whether a sentence of a story tells keywords of pictures, or that nothing is known."""
+    return text.startswith((KEYWORDS_ALONE, FEW_WORDS, PICTURES, NOTHING_SEEN))
+
+
 def telling_keywords(chapters: Sequence[Chapter]) -> list[str]:
     """Return at most `MAX_KEYWORDS` keywords of pictures, sure ones first, then frequent ones.
 

@@ -62,6 +62,18 @@ def test_the_whole_of_a_library_is_told_by_a_sentence_a_video(ask: Callable[...,
     assert "a sentence of each of 2 videos" in found.notes[0]
 
 
+def test_of_a_library_guesses_of_pictures_come_last(
+    make_library: Callable[..., Store], embedder: HashTextEmbedder
+) -> None:
+    films = {"a.mp4": ["Pictures: parking meter?"], "b.mp4": FILMS["bread.mp4"]}
+    found = answer(
+        Question.parse("What is this about?"), index=Index.load(make_library(films)),
+        embedder=embedder, config=AskConfig(answerer="evidence", min_fit=-1),
+        search=SearchConfig(), video_id=None,
+    )  # fmt: skip
+    assert [s.citations[0].name for s in found.sentences] == ["b.mp4", "a.mp4"]
+
+
 @pytest.mark.parametrize(
     ("question", "first_s", "last_s"),
     [

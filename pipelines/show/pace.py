@@ -19,23 +19,29 @@ from fdvs.text.timecode import end_code
 # stored, and stretches of a film differ
 HALF_LIFE_S = 60.0
 # a pace is told after so much work
-MIN_MEASURED_S = 3.0
+MIN_MEASURED_S, MIN_STEPS = 3.0, 2
 MAX_NAME_CHARS = 40
 
 
 @dataclass(slots=True)
 class Cost:
-    """Seconds of work on seconds of film, of one source."""
+    """Seconds of work on seconds of film, of one source.
+
+    The first step holds what is done once, such as warming up and looking for voices in a whole
+    track: it is forgotten as soon as there is a second one.
+    """
 
     work_s: float = 0.0
     film_s: float = 0.0
+    num_steps: int = 0
 
     @property
     def per_film_s(self) -> float:
         return self.work_s / self.film_s if self.film_s else 0.0
 
     def add(self, work_s: float, film_s: float) -> None:
-        weight = 0.5 ** (work_s / HALF_LIFE_S)
+        weight = 0.5 ** (work_s / HALF_LIFE_S) if self.num_steps != 1 else 0.0
+        self.num_steps += 1
         self.work_s = self.work_s * weight + work_s
         self.film_s = self.film_s * weight + film_s
 
@@ -107,7 +113,7 @@ class Pace:
     def stage_left_s(self) -> float | None:
         """Return the seconds that the source at work needs for the rest of the file."""
         cost = self.costs.get(self.source)
-        if cost is None or cost.work_s < MIN_MEASURED_S:
+        if cost is None or cost.num_steps < MIN_STEPS or cost.work_s < MIN_MEASURED_S:
             return None
         return cost.per_film_s * max(0.0, self.length_s - self.at_s.get(self.source, 0.0))
 
@@ -158,6 +164,7 @@ def about(seconds: float) -> str:
     >>> about(3), about(47), about(200), about(5000)
     ('a few seconds', 'about 50 s', 'about 4 min', 'about 1 h 25 min')
     """
+    seconds = round(seconds, 3)
     if seconds < 10:
         return "a few seconds"
     if seconds < 90:

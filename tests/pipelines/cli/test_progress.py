@@ -96,7 +96,18 @@ def test_loading_a_model_is_shown_and_is_no_work_on_the_film() -> None:
     pace.take(BuildEvent(kind="loaded", text="speech-base"), 100.0)
     assert pace.line() == "file 1 of 1  film1.mp4"
     pace.take(next(events)[1], 106.0)
-    assert pace.stage_left_s() == pytest.approx((LENGTH_S - 60.0) * 6.0 / STEP_S)
+    assert pace.stage_left_s() is None
+    pace.take(next(events)[1], 112.0)
+    assert pace.stage_left_s() == pytest.approx((LENGTH_S - 120.0) * 6.0 / STEP_S)
+
+
+def test_what_a_source_does_once_is_not_expected_again() -> None:
+    pace = Pace()
+    events = film(1, 0.0)
+    pace.take(start(1), 0.0)
+    for now_s in (0.0, 90.0, 96.0):  # a minute and a half until the first step
+        pace.take(next(events)[1], now_s)
+    assert pace.stage_left_s() == pytest.approx((LENGTH_S - 120.0) * 6.0 / STEP_S)
 
 
 def test_an_unchanged_file_is_no_work_left() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from fdvs.prompting.marks import unmarked
+from fdvs.prompting.marks import marked_in, unmarked, with_marks
 from fdvs.story.chapters import NOTHING_SEEN, ON_SCREEN, PICTURES, split_keywords
 from fdvs.story.linking import content_words
 from fdvs.text.sentences import finish, listed, shorten, split_sentences
@@ -24,6 +24,8 @@ MAX_SENTENCE_CHARS = 300
 SHORT_WORDS, LONG_WORDS = 6, 40
 # a sentence that shares this part of its words with an earlier one repeats it
 SAME_SENTENCE = 0.8
+# a text on screen recurs that stands in so many chapters, and in most
+MIN_RECURRING = 3
 
 # Openers that lean on the sentence before, in English, German, French and Spanish.
 _LEANING = frozenset(
@@ -226,6 +228,45 @@ def with_texts_once(chapters: Sequence[Chapter]) -> list[Chapter]:
     """
     seen: set[str] = set()
     return [replace(c, text=_without_texts(unmarked(c.text), seen)) for c in chapters]
+
+
+def with_footers_once(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Return chapters in which a text that most of them show, such as a footer, is told once.
+
+    Texts are compared by their letters: recognisers lose spaces, and page numbers differ.
+    """
+    shown = [{_letters(quote) for quote in _quotes(c)} for c in chapters]
+    counts = Counter(key for keys in shown for key in keys if key)
+    least = max(MIN_RECURRING, sum(map(bool, shown)) // 2 + 1)
+    footers = {key for key, count in counts.items() if count >= least}
+    told: set[str] = set()
+    result = []
+    for chapter, keys in zip(chapters, shown, strict=True):
+        result.append(_without_footers(chapter, keys & told))
+        told |= keys & footers
+    return result
+
+
+def _without_footers(chapter: Chapter, footers: Set[str]) -> Chapter:
+    if not footers:
+        return chapter
+    parts = []
+    for sentence in split_sentences(unmarked(chapter.text)):
+        if sentence.startswith(ON_SCREEN):
+            left = [q for q in _QUOTES.findall(sentence) if _letters(q) not in footers]
+            sentence = f"{ON_SCREEN} {listed([f'“{quote}”' for quote in left])}." if left else ""
+        parts.append(sentence)
+    text = " ".join(filter(None, parts))
+    return replace(chapter, text=with_marks(text, marked_in(chapter.text))) if text else chapter
+
+
+def _quotes(chapter: Chapter) -> list[str]:
+    sentences = split_sentences(unmarked(chapter.text))
+    return [q for s in sentences if s.startswith(ON_SCREEN) for q in _QUOTES.findall(s)]
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalpha, text.casefold()))
 
 
 def on_screen(sentence: str) -> list[str]:

@@ -14,6 +14,7 @@ from fdvs.errors import ModelUnavailable
 from fdvs.prompting.marks import legible, unmarked
 from fdvs.protocols import LanguageModel
 from fdvs.story.abstractive import summarise_scene, summarise_story
+from fdvs.story.candidates import with_footers_once
 from fdvs.story.extractive import (
     has_nothing_to_tell,
     materials_of,
@@ -88,12 +89,13 @@ def write_story(
         "story: %d chapters, %d scenes, %d sentences", kept.sum(), len(scenes), len(sentences)
     )
     writers = {"chapter": chapter_writer} if chapter_writer else {}
+    told = with_footers_once([chapter for o in outlines for chapter in o.chapters])
     return Story(
         video_id=video_id,
         duration_s=duration_s,
         sentences=sentences,
         scenes=scenes,
-        chapters=tuple(replace(c, said=()) for o in outlines for c in o.chapters),
+        chapters=tuple(replace(c, said=()) for c in told),
         num_clips=len(chapters),
         writers={**writers, "scene": by, "story": by},
     )

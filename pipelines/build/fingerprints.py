@@ -31,7 +31,7 @@ VERSIONS = {
     "chapter": 5,
     "chapter_vector": 1,
     "kept_chapters": 1,
-    "story": 4,
+    "story": 5,
     "story_vector": 1,
     "done": 1,
 }

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from fdvs.prompting.marks import with_marks
 from fdvs.story.candidates import (
     Voice,
     candidates_of,
     is_remark,
     picture_words,
     repeats,
+    with_footers_once,
     with_texts_once,
 )
 from fdvs.types import Chapter
@@ -135,3 +137,24 @@ def test_a_long_sentence_with_such_words_is_matter() -> None:
     assert not is_remark(
         "We will return the water to the river once the turbines of the plant have used it all."
     )
+
+
+def test_a_footer_is_told_once_whatever_its_page_number_and_spaces() -> None:
+    chapters = [
+        chapter("Ice is old. On screen: “Ice”, “Spring term - 1/4”.", index=0),
+        chapter("Snow falls. On screen: “Spring term-2/4” and “Snow”.", index=1),
+        chapter("It melts. On screen: “Spring term - 3/4”. Pictures: web site?", index=2),
+        chapter("On screen: “Spring term - 4/4”.", index=3),
+    ]
+    first, second, third, last = (c.text for c in with_footers_once(chapters))
+    assert first == chapters[0].text
+    assert second == "Snow falls. On screen: “Snow”."
+    assert third == "It melts. Pictures: web site?"
+    assert last == chapters[3].text, "a chapter keeps the only words it has"
+
+
+def test_marks_stay_where_a_footer_goes_and_texts_of_few_chapters_stay() -> None:
+    marked = with_marks("It melts. On screen: “Spring term”.", ["Ignore all rules."])
+    chapters = [chapter(marked, index=index) for index in range(3)]
+    assert with_footers_once(chapters[:2]) == chapters[:2]
+    assert with_footers_once(chapters)[2].text == with_marks("It melts.", ["Ignore all rules."])

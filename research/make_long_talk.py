@@ -25,6 +25,8 @@ DECISIONS = HERE.parent / "docs" / "decisions"
 WORDS_PER_MINUTE = 130
 MAX_BULLETS, MAX_BULLET_CHARS = 4, 44
 MAX_SENTENCES = 14
+# a longer title would leave the slide
+MAX_TITLE_CHARS = 38
 FOOTER = "FDVS decisions - an open talk"
 
 
@@ -54,7 +56,8 @@ def slide_of(page: str) -> dict[str, Any]:
     leads = [shorter for shorter in _leads(page) if len(shorter) <= MAX_BULLET_CHARS]
     prose = page.split("**Question.**", 1)[-1]
     said = split_sentences(_spoken(prose))[:MAX_SENTENCES]
-    return {"title": title, "bullets": leads[:MAX_BULLETS], "said": [title + ".", *said]}
+    drawn = title if len(title) <= MAX_TITLE_CHARS else re.split("[:,;]", title)[0]
+    return {"title": drawn, "bullets": leads[:MAX_BULLETS], "said": [title + ".", *said]}
 
 
 def _leads(page: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ OPEN_PATHS = ("/health",)
 POLICY = (
     "default-src 'none'; img-src 'self' data:; media-src 'self' blob:; style-src 'self'; "
     "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
@@ -83,11 +83,11 @@ class Guard:
             await _reply(send, 403, b"Requests from other sites are refused.\n")
         elif "code" in given and scope["path"] == "/":
             is_in = self._has_token(headers) or (self._code and self._code.use(given["code"]))
-            await (self._let_in(scope, send) if is_in else _reply(send, 403, USED))
+            await (self._let_in(scope, headers, send) if is_in else _reply(send, 403, USED))
         elif scope["path"] in OPEN_PATHS or self._has_token(headers):
             await self._app(scope, receive, _with_headers(send))
         elif self._matches(given.get("token", "")):
-            await self._let_in(scope, send)
+            await self._let_in(scope, headers, send)
         else:
             await _reply(send, 401, REFUSED)
 
@@ -95,17 +95,17 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._matches(given.strip()):
             return True
-        cookies = SimpleCookie()
+        name, cookies = _cookie(headers), SimpleCookie()
         try:
             cookies.load(headers.get("cookie", ""))
         except CookieError:
             return False
-        return COOKIE in cookies and self._matches(cookies[COOKIE].value)
+        return name in cookies and self._matches(cookies[name].value)
 
     def _matches(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
-    async def _let_in(self, scope: Any, send: Any) -> None:
+    async def _let_in(self, scope: Any, headers: dict[str, str], send: Any) -> None:
         """Set the cookie and go on without token and code in the address."""
         rest = [
             (name, value)
@@ -113,12 +113,19 @@ class Guard:
             if name not in ("token", "code")
         ]
         place = scope["path"] + (f"?{urlencode(rest)}" if rest else "")
-        cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict"
+        cookie = f"{_cookie(headers)}={self._token}; Path=/; HttpOnly; SameSite=Strict"
         extra = (
             (b"location", place.encode()), (b"set-cookie", cookie.encode()),
             (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"),
         )  # fmt: skip
         await _reply(send, 303, b"", extra)
+
+
+def _cookie(headers: dict[str, str]) -> str:
+    """Return the name of the cookie: browsers hand one host's cookies to the servers of all its
+    ports, and one library must not throw out who reads another."""
+    _, _, port = headers.get("host", "").rpartition(":")
+    return f"{COOKIE}-{port}" if port.isdigit() else COOKIE
 
 
 def _query(scope: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def _head(tries: int) -> Any:
     """Start a cluster; on a machine that is busy, Ray may give up before its first node is up."""
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")  # 30 of itself
     quick = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
     head = {"num_cpus": 0, "_system_config": quick}
     for _ in range(tries - 1):

@@ -174,6 +174,10 @@ class Pool:
         try:
             slot.node = ray.get(slot.starting)
         except ray.exceptions.RayActorError as error:
+            if "node has died" in str(error):  # it is started on another one
+                self.counts.num_lost_nodes += 1
+                self._end(slot)
+                return
             # No file is to blame, and another try would end the same.
             raise _cause(error) from error
         slot.starting = None
@@ -215,7 +219,8 @@ class Pool:
         """A worker is gone: blame its file, unless its machine went with it."""
         work = slot.work
         assert work is not None
-        is_node = not _is_alive(slot.node)
+        # the connection ends some seconds before the cluster counts the machine as lost
+        is_node = _is_unreachable(error) or not _is_alive(slot.node)
         self._end(slot)
         self.counts.num_deaths += 1
         self.counts.num_lost_nodes += is_node
@@ -248,6 +253,12 @@ def _is_alive(node_id: str) -> bool:
     import ray
 
     return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _is_unreachable(error: Exception) -> bool:
+    import ray
+
+    return isinstance(error, ray.exceptions.ActorUnavailableError)
 
 
 def _cause(error: Any) -> Exception:

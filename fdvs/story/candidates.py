@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -67,7 +67,7 @@ _ASIDE = re.compile(
 _SOUND = re.compile(r"^\W*[\[(♪♫][^\])]*[\])♪♫]?\W*$")
 # and what a person utters without words
 _UTTERED = re.compile(
-    r"^\W*(?:(?:h+m+|m+h*m+|u+h*m*|a+h+|o+h+|e+r*m*|huh|uh-huh|(?:ha)+h?|wow|hey|ugh|tss*|äh*m*)\W*)+$",
+    r"^\W*(?:(?>h+m+|m+h*m+|u+h*m*|a+h+|o+h+|e+r*m*|huh|uh-huh|(?:ha)+h?|wow|hey|ugh|tss*|äh*m*)\W*)+$",
     re.IGNORECASE,
 )
 _DOUBT = re.compile(r"\b(?:likely|perhaps|maybe|possibly|might)\b", re.IGNORECASE)
@@ -250,23 +250,32 @@ def with_footers_once(chapters: Sequence[Chapter]) -> list[Chapter]:
 def _without_footers(chapter: Chapter, footers: Set[str]) -> Chapter:
     if not footers:
         return chapter
-    parts = []
-    for sentence in split_sentences(unmarked(chapter.text)):
-        if sentence.startswith(ON_SCREEN):
-            left = [q for q in _QUOTES.findall(sentence) if _letters(q) not in footers]
-            sentence = f"{ON_SCREEN} {listed([f'“{quote}”' for quote in left])}." if left else ""
-        parts.append(sentence)
+    sentences = split_sentences(unmarked(chapter.text))
+    parts = [_with_quotes(one, lambda quote: _letters(quote) not in footers) for one in sentences]
     text = " ".join(filter(None, parts))
     return replace(chapter, text=with_marks(text, marked_in(chapter.text))) if text else chapter
 
 
 def _quotes(chapter: Chapter) -> list[str]:
     sentences = split_sentences(unmarked(chapter.text))
-    return [q for s in sentences if s.startswith(ON_SCREEN) for q in _QUOTES.findall(s)]
+    return [quote for sentence in sentences for quote in _quoted(sentence)]
 
 
 def _letters(text: str) -> str:
     return "".join(filter(str.isalpha, text.casefold()))
+
+
+def _quoted(sentence: str) -> list[str]:
+    return _QUOTES.findall(sentence) if sentence.startswith(ON_SCREEN) else []
+
+
+def _with_quotes(sentence: str, is_told: Callable[[str], bool]) -> str:
+    """Return a sentence with those of its texts on screen that are told; "" where none is left."""
+    quotes = _quoted(sentence)
+    left = [quote for quote in quotes if is_told(quote)]
+    if len(left) == len(quotes):
+        return sentence
+    return f"{ON_SCREEN} {listed([f'“{quote}”' for quote in left])}." if left else ""
 
 
 def on_screen(sentence: str) -> list[str]:
@@ -278,12 +287,8 @@ def _without_texts(text: str, seen: set[str]) -> str:
     """Return a chapter's text without the texts on screen in `seen`, to which its own are added."""
     parts = []
     for sentence in split_sentences(text):
-        quotes = _QUOTES.findall(sentence) if sentence.startswith(ON_SCREEN) else []
-        new = [quote for quote in quotes if same_words(quote) not in seen]
-        if len(new) < len(quotes):
-            sentence = f"{ON_SCREEN} {listed([f'“{quote}”' for quote in new])}." if new else ""
-        seen.update(map(same_words, quotes))
-        parts.append(sentence)
+        parts.append(_with_quotes(sentence, lambda quote: same_words(quote) not in seen))
+        seen.update(map(same_words, _quoted(sentence)))
     return " ".join(filter(None, parts))
 
 

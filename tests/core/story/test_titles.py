@@ -101,3 +101,8 @@ def test_an_utterance_without_words_tells_nothing(uttered: str) -> None:
 @pytest.mark.parametrize("words", ["Hammers are tools.", "Hm, the sea rises.", "Her ham.", "Umar."])
 def test_words_are_no_sound(words: str) -> None:
     assert not is_sound(words)
+
+
+def test_a_long_sound_that_ends_as_a_word_is_judged_at_once() -> None:
+    assert not is_sound("m" * 5000 + "x")
+    assert not is_sound("hahm" * 2000 + " no")

@@ -14,6 +14,7 @@ from fdvs.config import Config, SearchConfig
 from fdvs.errors import CorruptLibrary, InvalidValue, StoreError
 from fdvs.media.pictures import decode_picture, picture_bytes
 from fdvs.pipelines.build.tracks import give_to_clips
+from fdvs.pipelines.made_by import PICTURES
 from fdvs.pipelines.model_set import ModelSet
 from fdvs.protocols import TextEmbedder
 from fdvs.search.filters import Filters, SourceTexts
@@ -27,7 +28,6 @@ from fdvs.story.observations import arrange
 from fdvs.types import Clip, Moment, Observation, VideoHit
 from fdvs.vectors import unit_rows
 
-PICTURES = "pictures"  # where a build notes the models of its vectors of pictures
 IMAGE = "image_embedder"
 SEEN, HEARD = "see:", "track:"  # what the stages of clips and of whole tracks begin with
 
@@ -57,10 +57,15 @@ def filters_of(
     )
 
 
-def with_paths(found: Sequence[Found], store: Store) -> list[Found]:
-    """Return hits with the paths of their files."""
-    paths = {record.video_id: str(record.path) for record in store.videos()} if found else {}
-    return [replace(one, path=paths.get(one.video_id, "")) for one in found]
+def with_paths(found: Sequence[Found], store_of: Callable[[str], Store]) -> list[Found]:
+    """Return hits with the paths of their files; `store_of` returns the store of a video."""
+    stores = {store_of(one.video_id) for one in found}
+    paths = {
+        (store, record.video_id): str(record.path) for store in stores for record in store.videos()
+    }
+    return [
+        replace(one, path=paths.get((store_of(one.video_id), one.video_id), "")) for one in found
+    ]
 
 
 def texts_by_source(store: Store, said: SaidOfVideos) -> SourceTexts:
@@ -107,7 +112,7 @@ class Finder:
             num=page.num, offset=page.offset, nearest=page.nearest, pictures=self.pictures(),
             texts_of=texts_by_source(store, self.said),
         )  # fmt: skip
-        return with_paths(found, store)
+        return with_paths(found, lambda _: store)
 
     def videos(
         self, query: str, store: Store, min_score: float | None, page: Page
@@ -117,7 +122,7 @@ class Finder:
             self.index, query, self.embedder(), self._bounded(min_score), num=page.num,
             offset=page.offset, nearest=page.nearest, pictures=self.pictures(),
         )  # fmt: skip
-        return with_paths(found, store)
+        return with_paths(found, lambda _: store)
 
     def like(
         self, image: str | Path | bytes, query: str, store: Store, min_score: float | None,
@@ -142,7 +147,7 @@ class Finder:
         found = moments_like(
             self.index, matches, self.config.search, num=page.num, offset=page.offset
         )
-        return with_paths(found, store)
+        return with_paths(found, lambda _: store)
 
     def _bounded(self, min_score: float | None) -> SearchConfig:
         search = self.config.search

@@ -84,11 +84,7 @@ def _holding(stores: Sequence[Store], videos: Sequence[str]) -> list[list[str]]:
 def _shown(found: Sequence[Moment], stores: Sequence[Store]) -> list[Moment]:
     """Return moments with the paths of their files, and names that tell the films apart."""
     owners, names = _owners(stores)
-    shown = []
-    for moment in found:
-        (one,) = with_paths([moment], owners[moment.video_id])
-        shown.append(replace(one, name=names[one.video_id]))
-    return shown
+    return [replace(one, name=names[one.video_id]) for one in with_paths(found, owners.__getitem__)]
 
 
 def _owners(stores: Sequence[Store]) -> tuple[dict[str, Store], dict[str, str]]:

@@ -65,8 +65,7 @@ class Asker:
             second_look: whether the captioner looks again; None as `ask.second_look` says.
         """
         found = self.ask(question, index=index(), embedder=embedder(), **how)
-        evidence = [with_paths([one], store_of(one.video_id))[0] for one in found.evidence]
-        found = replace(found, evidence=tuple(evidence))
+        found = replace(found, evidence=tuple(with_paths(found.evidence, store_of)))
         if not (self._config.ask.second_look if second_look is None else second_look):
             return found
         return self.look_again(found, lambda one: store_of(one).find_video(one).path)

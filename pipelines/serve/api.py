@@ -200,8 +200,8 @@ def search(
     if kind == "videos":
         if any(limits.values()):
             raise InvalidValue("kind", kind, "moments, where a search has limits")
-        return plain(results.videos_json(q, *_or_nearest(library.search_videos, q, asked)))
-    return plain(results.search_json(q, *_or_nearest(library.search, q, asked | limits)))
+        return plain(results.videos_json(q, *or_nearest(library.search_videos, q, asked)))
+    return plain(results.search_json(q, *or_nearest(library.search, q, asked | limits)))
 
 
 @router.post(
@@ -227,7 +227,7 @@ async def search_image(
         "videos": video or (), "start_s": start_s, "end_s": end_s,
     }  # fmt: skip
     search = engine_of(request).library.search
-    found = await run_in_threadpool(_or_nearest, search, "", asked)
+    found = await run_in_threadpool(or_nearest, search, "", asked)
     return plain(results.like_json(picture, *found))
 
 
@@ -241,7 +241,7 @@ async def _body(request: Request, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _or_nearest(find: Callable[..., Any], query: str, asked: dict[str, Any]) -> tuple[Any, Any]:
+def or_nearest(find: Callable[..., Any], query: str, asked: dict[str, Any]) -> tuple[Any, Any]:
     """Return what was found and, where nothing fits well, what comes nearest."""
     found = find(query, **asked)
     if found or asked["offset"]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from fdvs.errors import FdvsError, InvalidValue, NotFound
 from fdvs.pipelines.detail import ClipDetail, VideoDetail
-from fdvs.pipelines.serve.api import MAX_OFFSET, Source, engine_of
+from fdvs.pipelines.serve.api import MAX_OFFSET, Source, engine_of, or_nearest
 from fdvs.pipelines.serve.media import media_type, playlist, plays_natively, segment
 from fdvs.pipelines.serve.problems import status_of, told
 from fdvs.text.clean import one_line
@@ -157,11 +157,12 @@ def search(
     library = engine_of(request).library
     moments: list[Moment] = []
     nearest: list[Moment] = []
-    limits: dict[str, Any] = {"video": video or None, "sources": (source,) if source else ()}
+    asked: dict[str, Any] = {
+        "num": NUM_MOMENTS + 1, "offset": offset, "video": video or None,
+        "sources": (source,) if source else (),
+    }  # fmt: skip
     if q.strip():
-        moments = library.search(q, num=NUM_MOMENTS + 1, offset=offset, **limits)
-        if not moments and not offset:
-            nearest = library.search(q, num=3, nearest=True, **limits)
+        moments, nearest = or_nearest(library.search, q, asked)
     return page(
         request, "search.html", moments=moments[:NUM_MOMENTS], nearest=nearest, video=video,
         source=source, sources=get_args(Source), offset=offset, size=NUM_MOMENTS,
